@@ -1,0 +1,24 @@
+//! Floor 3, **protocol**: every message that the actors exchange, and the roles that users can fill.
+//!
+//! No handler body stands here. Who writes an actor of their own needs this floor and nothing above it.
+
+mod consumer;
+mod handover;
+mod inside;
+mod queue;
+mod response;
+mod results;
+mod strategy;
+
+pub use consumer::{
+    BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, DeliverBatch, Delivery, Parcel,
+    SettleDesk, SettledDelivery, Settlement, SettlesWaiting, SlotBoard, Ticket, Work,
+};
+pub use handover::Handover;
+pub(crate) use inside::{inside_cell, mark_inside_cell};
+pub use queue::{
+    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueActor, QueueCommand,
+    QueueReply, Settle, SettleItem, SettleReply, Tell,
+};
+pub use results::Outcomes;
+pub use strategy::{Assign, Assigned, StrategyActor};

@@ -1,0 +1,228 @@
+//! What is said to a queue, and what a queue says.
+//!
+//! ```text
+//! intake      ──Push────────▶ QUEUE    answered by Pushed
+//! supervisor  ──Attach──────▶ QUEUE    answered by Attached, once for each life of the supervisor or the queue
+//! supervisor  ──Demand──────▶ QUEUE    answered by Batch messages as jobs come, until the credit is used up
+//! supervisor  ──Settle──────▶ QUEUE    answered by SettleReply; sent again if the queue was restarted before it answered
+//! group       ──QueueCommand▶ QUEUE    answered by QueueReply
+//! ```
+
+use std::sync::Arc;
+
+use actix::{Actor, Handler, Message, Recipient};
+
+use super::Handover;
+use crate::rules::store::{DeadSelection, Leased, Refused};
+use crate::words::{DeadLetter, Envelope, Epoch, EventKind, JobId, LeaseId, QueueCounts, Verdict};
+
+/// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
+#[derive(Debug)]
+pub struct Push<J> {
+    /// The jobs, in the order in which they were sent.
+    pub jobs: Handover<Vec<Arc<Envelope<J>>>>,
+}
+
+/// The answer to [`Push`]: every job that is not in it was accepted.
+#[derive(Debug)]
+pub struct Pushed<J> {
+    /// The jobs that were not taken.
+    pub refused: Vec<Refused<J>>,
+}
+
+impl<J: Send + Sync + 'static> Message for Push<J> {
+    type Result = Pushed<J>;
+}
+
+/// A supervisor takes the queue into service. All leases of earlier epochs are taken back, credit of earlier epochs is
+/// void, and batches go to this recipient from now on.
+///
+/// A queue that was restarted is attached again in the same epoch; then nothing is taken back: the supervisor still holds
+/// its leases and sends again what was not answered.
+#[derive(Debug)]
+pub struct Attach<J: Send + Sync + 'static> {
+    /// The life of the supervisor.
+    pub epoch: Epoch,
+    /// Where batches go.
+    pub batches: Recipient<Batch<J>>,
+    /// Where the queue tells what it did by itself.
+    pub tell: Recipient<Tell>,
+    /// Where the queue tells which jobs became dead letters, for whoever waits for their outcome.
+    pub fates: Recipient<Fates<J>>,
+}
+
+/// The answer to [`Attach`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attached {
+    /// Leases of earlier epochs that were taken back.
+    pub returned: usize,
+}
+
+impl<J: Send + Sync + 'static> Message for Attach<J> {
+    type Result = Result<Attached, AttachError>;
+}
+
+/// Why a queue cannot be attached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AttachError {
+    /// A later epoch is attached already: the sender is a supervisor that was replaced.
+    #[error("{0} is attached, which is later")]
+    Superseded(Epoch),
+    /// The queue cannot work, for the reason given; the group tries again after a backoff.
+    #[error("the queue is out of order: {0}")]
+    OutOfOrder(String),
+}
+
+/// Credit for more jobs. Credit adds up; it is used up by the jobs in [`Batch`] messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Demand {
+    /// The life of the supervisor; a demand of another epoch than the attached one is ignored.
+    pub epoch: Epoch,
+    /// How many jobs more the supervisor takes.
+    pub credit: usize,
+}
+
+/// Leased jobs, at most as many as there is credit.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Batch<J: Send + Sync + 'static> {
+    /// The epoch to which they are leased.
+    pub epoch: Epoch,
+    /// The jobs, in order.
+    pub jobs: Vec<Leased<J>>,
+}
+
+/// The verdict on one lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettleItem {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The attempt that the verdict is about.
+    pub attempt: u32,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// Verdicts on leases, applied in order. Sending it twice is harmless: the second time every item is stale.
+#[derive(Debug, Clone)]
+pub struct Settle {
+    /// The life of the supervisor; a settle of an earlier epoch is stale as a whole.
+    pub epoch: Epoch,
+    /// The verdicts. Shared, because the supervisor keeps them until they are answered.
+    pub items: Arc<Vec<SettleItem>>,
+}
+
+/// The answer to [`Settle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettleReply {
+    /// Items that counted for nothing because the lease had ended or its attempt was over.
+    pub stale: usize,
+}
+
+impl Message for Settle {
+    type Result = SettleReply;
+}
+
+/// What a queue did by itself, for the events.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Tell {
+    /// What happened, in order.
+    pub events: Vec<EventKind>,
+}
+
+/// Jobs that became dead letters, for whoever waits for their outcome. The queue sends all of them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Fates<J: Send + Sync + 'static> {
+    /// The dead letters.
+    pub dead: Vec<DeadLetter<J>>,
+}
+
+/// What the group asks of a queue now and then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueCommand {
+    /// Take no more jobs from producers; refuse them as closed.
+    Close,
+    /// Say what it holds.
+    Counts,
+    /// Name up to this many dead letters, oldest first.
+    DeadLetters {
+        /// How many at most.
+        most: usize,
+    },
+    /// Send dead letters back.
+    Requeue(DeadSelection),
+    /// Forget dead letters.
+    Purge(DeadSelection),
+    /// Hand out every job that is neither done nor dead.
+    TakeUnfinished,
+}
+
+/// The answer to a [`QueueCommand`].
+#[derive(Debug)]
+pub enum QueueReply<J> {
+    /// Done.
+    Done,
+    /// What the queue holds.
+    Counts(QueueCounts),
+    /// Dead letters, oldest first.
+    DeadLetters(Vec<DeadLetter<J>>),
+    /// The jobs that went back.
+    Requeued(Vec<JobId>),
+    /// How many dead letters were forgotten.
+    Purged(usize),
+    /// The jobs that were handed out, oldest first.
+    Unfinished(Vec<Arc<Envelope<J>>>),
+    /// The queue cannot do that, for the reason given.
+    Unsupported(&'static str),
+}
+
+/// Carries a [`QueueCommand`] to a queue of jobs `J`.
+#[derive(Debug)]
+pub struct Command<J> {
+    /// What is asked.
+    pub command: QueueCommand,
+    job: std::marker::PhantomData<fn() -> J>,
+}
+
+impl<J> Command<J> {
+    /// Wraps a command.
+    pub fn new(command: QueueCommand) -> Self {
+        Self {
+            command,
+            job: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static> Message for Command<J> {
+    type Result = QueueReply<J>;
+}
+
+/// The role of a queue. Every actor that handles the five messages fills it; there is nothing else to implement.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a queue actor for jobs of type `{J}`",
+    note = "a queue actor handles `Push<J>`, `Attach<J>`, `Demand`, `Settle` and `Command<J>` of `consumer_group::protocol`",
+    note = "for a queue that is a plain data structure implement `Store<J>` instead and use `StoreQueue`"
+)]
+pub trait QueueActor<J: Send + Sync + 'static>:
+    Actor<Context = actix::Context<Self>>
+    + Handler<Push<J>>
+    + Handler<Attach<J>>
+    + Handler<Demand>
+    + Handler<Settle>
+    + Handler<Command<J>>
+{
+}
+
+impl<J: Send + Sync + 'static, A> QueueActor<J> for A where
+    A: Actor<Context = actix::Context<Self>>
+        + Handler<Push<J>>
+        + Handler<Attach<J>>
+        + Handler<Demand>
+        + Handler<Settle>
+        + Handler<Command<J>>
+{
+}

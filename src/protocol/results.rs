@@ -1,0 +1,22 @@
+//! What is said to the result queue.
+//!
+//! ```text
+//! supervisor ──Outcomes──▶ RESULT QUEUE    jobs that were done
+//! queue      ──Fates─────▶ RESULT QUEUE    jobs that became dead letters
+//! ```
+
+use actix::Message;
+
+use super::Handover;
+use crate::words::{Outcome, ReplyTo};
+
+/// Outcomes for the producers that wait for them.
+///
+/// They travel in a handover: if the result queue dies with them in its mailbox, they are put into the mailboxes of the
+/// producers all the same.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Outcomes<J: Send + Sync + 'static, O: Send + 'static> {
+    /// Each outcome with the producer group that waits for it.
+    pub outcomes: Handover<Vec<(ReplyTo, Outcome<J, O>)>>,
+}

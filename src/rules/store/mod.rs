@@ -1,0 +1,150 @@
+//! Stores: what a queue keeps, as a pure data structure.
+//!
+//! A [`Store`] runs inside the stock queue actor. Whoever needs more (a broker, a file) writes an actor of their own
+//! against the queue protocol.
+
+use std::sync::Arc;
+
+use crate::words::{
+    Capabilities, DeadLetter, Envelope, EventKind, JobId, LeaseId, Moment, Overflow, QueueCounts, Verdict,
+};
+
+/// A job that the queue has promised to keep until it is settled.
+#[derive(Debug)]
+pub struct Leased<J> {
+    /// The promise.
+    pub lease: LeaseId,
+    /// The attempt that starts with it, counted from one.
+    pub attempt: u32,
+    /// The job.
+    pub job: Arc<Envelope<J>>,
+}
+
+/// Why a store did not take a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// There is no room.
+    #[error("the queue is full")]
+    Full,
+    /// A job with the same deduplication key was accepted within the window.
+    #[error("a job with the same deduplication key was accepted before: {of}")]
+    Duplicate {
+        /// The job that was accepted.
+        of: JobId,
+    },
+    /// The queue takes no more jobs.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+/// A job that the store did not take, with the reason.
+#[derive(Debug)]
+pub struct Refused<J> {
+    /// The job, handed back.
+    pub job: Arc<Envelope<J>>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// Whether a settle counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Settled {
+    /// It did.
+    Applied,
+    /// The lease had ended, or its attempt was over; nothing changed.
+    Stale,
+}
+
+/// Which dead letters a command means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadSelection {
+    /// All of them.
+    All,
+    /// Those of these jobs.
+    Jobs(Vec<JobId>),
+}
+
+/// What a store has to tell after an operation: the actor around it passes it on.
+#[derive(Debug)]
+pub struct News<J> {
+    /// Jobs that became dead letters: whoever waits for their outcome is told.
+    pub dead: Vec<DeadLetter<J>>,
+    /// What happened, for the events.
+    pub events: Vec<EventKind>,
+}
+
+impl<J> Default for News<J> {
+    fn default() -> Self {
+        Self {
+            dead: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+}
+
+/// How many jobs a store takes, and what happens then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// Ready, delayed and leased jobs together.
+    pub capacity: usize,
+    /// What happens to a job that does not fit.
+    pub overflow: Overflow,
+}
+
+/// What a queue keeps: ready, leased, delayed and dead jobs.
+///
+/// Ordering: jobs of one priority are leased in the order in which they were pushed; a job that is given back without a
+/// delay takes its old place, in front of the jobs that were pushed after it. Every method is finished when it returns; a
+/// store never sleeps and never blocks.
+///
+/// A store must be whole even if one of its methods panics, because the actor around it is restarted over the same store.
+pub trait Store<J: Send + Sync + 'static>: Send + 'static {
+    /// What this store does natively.
+    fn capabilities(&self) -> Capabilities;
+
+    /// How many jobs it takes; `None` for a store without a bound of its own.
+    fn bound(&self) -> Option<Bound>;
+
+    /// Takes jobs in, in order. Those that are not taken come back with the reason.
+    fn push(&mut self, now: Moment, jobs: Vec<Arc<Envelope<J>>>, news: &mut News<J>) -> Vec<Refused<J>>;
+
+    /// Leases up to `most` ready jobs and appends them to `leased`. The attempt is counted here, so a job that ends the
+    /// whole process uses attempts up as well.
+    fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>);
+
+    /// Settles a lease. Counts only if the lease is alive and `attempt` is its current attempt.
+    fn settle(
+        &mut self,
+        now: Moment,
+        lease: LeaseId,
+        attempt: u32,
+        verdict: &Verdict,
+        news: &mut News<J>,
+    ) -> Settled;
+
+    /// Takes back every lease, each to its old place, because the supervisor that held them is gone. The attempts do not
+    /// count. Returns how many there were.
+    fn take_back(&mut self, now: Moment) -> usize;
+
+    /// When something becomes due by itself: a delay, a retry, an expiry.
+    fn next_due(&self) -> Option<Moment>;
+
+    /// Moves what is due.
+    fn wake(&mut self, now: Moment, news: &mut News<J>);
+
+    /// What the store holds.
+    fn counts(&self) -> QueueCounts;
+
+    /// The dead letters, oldest first, at most `most`.
+    fn dead_letters(&self, most: usize) -> Vec<DeadLetter<J>>;
+
+    /// Sends dead letters back to the ready jobs, at the end, with a fresh count of attempts; the history goes with them.
+    /// Stops at the first that does not fit. Returns the jobs that went back.
+    fn requeue(&mut self, now: Moment, which: &DeadSelection, news: &mut News<J>) -> Vec<JobId>;
+
+    /// Forgets dead letters. Returns how many.
+    fn purge(&mut self, which: &DeadSelection) -> usize;
+
+    /// Hands out every job that is neither done nor dead, oldest first, and holds none of them any more.
+    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<J>>>;
+}

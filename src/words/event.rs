@@ -1,0 +1,245 @@
+//! Events: everything that happens in a group, as one closed set.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AttemptRecord, Cause, DeadReason, DeliveryNumber, Epoch, Incarnation, JobId, KeyHash, Moment, SlotId,
+    Weight,
+};
+
+/// The roles that the group itself supervises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// The queue actor.
+    Queue,
+    /// The strategy actor.
+    Strategy,
+    /// The supervisor actor.
+    Supervisor,
+    /// The result queue actor.
+    Results,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "queue",
+            Self::Strategy => "strategy",
+            Self::Supervisor => "supervisor",
+            Self::Results => "result queue",
+        })
+    }
+}
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it happened, by the group's clock.
+    pub at: Moment,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What can happen in a group. No event carries a payload.
+///
+/// Events of single jobs (marked *job* below) are made only while somebody subscribed to them, since a group does
+/// millions a second; events of the group's life are always made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// *job*: the queue took a job.
+    Accepted {
+        /// The job.
+        job: JobId,
+    },
+    /// *job*: a job was handed to a consumer.
+    Delivered {
+        /// The job.
+        job: JobId,
+        /// Its key.
+        key: Option<KeyHash>,
+        /// The attempt, counted from one.
+        attempt: u32,
+        /// To which slot.
+        slot: SlotId,
+        /// To which life of the consumer there.
+        incarnation: Incarnation,
+        /// The running number of the delivery.
+        number: DeliveryNumber,
+    },
+    /// *job*: a consumer did a job and the supervisor accepted its word.
+    Acked {
+        /// The job.
+        job: JobId,
+        /// The attempt that did it.
+        attempt: u32,
+        /// Where.
+        slot: SlotId,
+        /// By which life of the consumer there.
+        incarnation: Incarnation,
+        /// The running number of the delivery.
+        number: DeliveryNumber,
+    },
+    /// An attempt ended without an ack and the job will be tried again.
+    Retried {
+        /// The job.
+        job: JobId,
+        /// What went wrong.
+        record: AttemptRecord,
+        /// How long the job waits.
+        after: Duration,
+    },
+    /// A delivery that had not begun went back because its consumer ended; the attempt does not count.
+    Returned {
+        /// The job.
+        job: JobId,
+        /// From which slot.
+        slot: SlotId,
+        /// From which life of the consumer there.
+        incarnation: Incarnation,
+    },
+    /// A job became a dead letter.
+    DeadLettered {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: DeadReason,
+    },
+    /// The shelf of dead letters was full and its oldest one had to go.
+    DeadLetterDropped {
+        /// The job.
+        job: JobId,
+    },
+    /// A dead letter went back to the queue.
+    Requeued {
+        /// The job.
+        job: JobId,
+    },
+    /// A job was refused because one with the same deduplication key was accepted before.
+    Duplicate {
+        /// The job that was refused.
+        job: JobId,
+        /// The job that was accepted before.
+        of: JobId,
+    },
+    /// A settle of an earlier incarnation, epoch or attempt was refused.
+    StaleSettle {
+        /// From which slot.
+        slot: SlotId,
+        /// From which life of the consumer there.
+        incarnation: Incarnation,
+        /// The running number of the delivery.
+        number: DeliveryNumber,
+    },
+    /// A consumer takes jobs.
+    ConsumerUp {
+        /// Where.
+        slot: SlotId,
+        /// Which life.
+        incarnation: Incarnation,
+    },
+    /// A consumer ended.
+    ConsumerDown {
+        /// Where.
+        slot: SlotId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// Why.
+        cause: Cause,
+        /// Deliveries that it held and that go to others.
+        held: usize,
+    },
+    /// A slot spent its restart budget and rests.
+    Quarantined {
+        /// Where.
+        slot: SlotId,
+        /// For how long.
+        cool_down: Duration,
+    },
+    /// A thread did not come back: its arbiter was given up and everyone on it replaced.
+    ArbiterAbandoned {
+        /// The slot whose consumer blocked it.
+        slot: SlotId,
+        /// How many others were moved.
+        moved: usize,
+    },
+    /// The strategy's answer named no live slot; the job waits for the next round.
+    BadChoice {
+        /// What it named.
+        slot: SlotId,
+    },
+    /// One of the group's own actors takes up its work, again or for the first time.
+    RoleUp {
+        /// Which.
+        role: Role,
+        /// Its life, counted from one.
+        life: u64,
+    },
+    /// One of the group's own actors ended.
+    RoleDown {
+        /// Which.
+        role: Role,
+        /// Its life, counted from one.
+        life: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// The supervisor took up its work and the queue took back the leases of the epochs before.
+    Attached {
+        /// The life of the supervisor.
+        epoch: Epoch,
+        /// Leases that the queue took back.
+        returned: usize,
+    },
+    /// The number of slots changed.
+    Scaled {
+        /// Before.
+        from: usize,
+        /// After.
+        to: usize,
+    },
+    /// A weight changed.
+    Weighted {
+        /// Whose.
+        slot: SlotId,
+        /// What it is now.
+        weight: Weight,
+    },
+    /// The group does no jobs until it is resumed.
+    Paused,
+    /// The group does jobs again.
+    Resumed,
+    /// The group takes no more jobs and finishes what it holds.
+    Draining,
+    /// The drain ended.
+    Drained {
+        /// Jobs that were not finished.
+        unfinished: usize,
+    },
+    /// The group gave up: a restart budget was spent and the policy is to escalate.
+    GroupFailed {
+        /// What it died of.
+        reason: String,
+    },
+    /// The group ended.
+    Stopped,
+    /// This subscription was too slow and missed events.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}
+
+impl EventKind {
+    /// Whether this is an event of a single job, made only while somebody subscribed to such events.
+    pub fn is_of_a_job(&self) -> bool {
+        matches!(
+            self,
+            Self::Accepted { .. } | Self::Delivered { .. } | Self::Acked { .. }
+        )
+    }
+}

@@ -1,0 +1,267 @@
+//! Failures: what a consumer says when it could not do a job, why an attempt ended, and dead letters.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Envelope, Incarnation, JobId, SlotId};
+
+/// What shall happen to a job that a consumer could not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Advice {
+    /// Try again after the group's backoff, or after the delay given here.
+    Retry(Option<Duration>),
+    /// Do not try again: the job itself is wrong.
+    Reject,
+}
+
+/// What a consumer returns for a job that it could not do.
+///
+/// Every `std::error::Error` turns into a failure with `?`; its causes are kept in the text, and the job is tried again
+/// after the group's backoff. Use [`Failure::reject`] for a job that can never succeed.
+///
+/// Like other catch-all error types, `Failure` does not implement `std::error::Error` itself; that is what makes `?` work.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    text: Arc<str>,
+    advice: Advice,
+}
+
+impl Failure {
+    /// The job shall be tried again after the group's backoff.
+    pub fn retry(reason: impl fmt::Display) -> Self {
+        Self {
+            text: reason.to_string().into(),
+            advice: Advice::Retry(None),
+        }
+    }
+
+    /// The job shall be tried again after this delay.
+    pub fn retry_after(delay: Duration, reason: impl fmt::Display) -> Self {
+        Self {
+            text: reason.to_string().into(),
+            advice: Advice::Retry(Some(delay)),
+        }
+    }
+
+    /// The job shall not be tried again: it becomes a dead letter with this reason.
+    pub fn reject(reason: impl fmt::Display) -> Self {
+        Self {
+            text: reason.to_string().into(),
+            advice: Advice::Reject,
+        }
+    }
+
+    /// What shall happen to the job.
+    pub fn advice(&self) -> Advice {
+        self.advice
+    }
+
+    /// What went wrong, in words.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            text.push_str(": ");
+            text.push_str(&next.to_string());
+            cause = next.source();
+        }
+        Self {
+            text: text.into(),
+            advice: Advice::Retry(None),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.advice, self.text)
+    }
+}
+
+/// What is known about a panic: the message, and where it was.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PanicReport {
+    /// The panic's message; a payload that is no text is told as such.
+    pub message: Arc<str>,
+    /// `file:line:column`, if the panic hook saw it.
+    pub place: Option<Arc<str>>,
+}
+
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{} at {place}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// Why an attempt, or the life of an actor, ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The consumer said that it could not do the job.
+    Failed(Arc<str>),
+    /// A panic.
+    Panicked(PanicReport),
+    /// The actor stopped by itself.
+    Stopped,
+    /// The group ended it: scale down, drain, stop.
+    Killed,
+    /// Work went on past the deadline, in milliseconds.
+    DeadlinePassed(u64),
+    /// The thread of the actor did not come back, so the whole arbiter was given up.
+    ThreadBlocked,
+    /// A neighbour blocked the thread; the actor was moved away.
+    NeighbourBlockedThread,
+    /// The arbiter ended.
+    ArbiterEnded,
+    /// The factory or the start of the actor failed.
+    StartFailed(Arc<str>),
+    /// The delivery was dropped without a verdict.
+    Abandoned,
+    /// The supervisor was restarted and took its deliveries back.
+    SupervisorRestarted,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) => write!(f, "failed: {text}"),
+            Self::Panicked(report) => write!(f, "panicked: {report}"),
+            Self::Stopped => f.write_str("stopped by itself"),
+            Self::Killed => f.write_str("ended by the group"),
+            Self::DeadlinePassed(deadline) => write!(f, "still at work after its deadline of {deadline} ms"),
+            Self::ThreadBlocked => f.write_str("blocked its thread past the deadline"),
+            Self::NeighbourBlockedThread => f.write_str("moved away from a blocked thread"),
+            Self::ArbiterEnded => f.write_str("its arbiter ended"),
+            Self::StartFailed(text) => write!(f, "did not start: {text}"),
+            Self::Abandoned => f.write_str("dropped the delivery without a verdict"),
+            Self::SupervisorRestarted => f.write_str("taken back by a restarted supervisor"),
+        }
+    }
+}
+
+/// One line of a job's history: an attempt that did not end with an ack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// The attempt, counted from one.
+    pub attempt: u32,
+    /// Where it was made.
+    pub slot: SlotId,
+    /// By which life of the consumer there.
+    pub incarnation: Incarnation,
+    /// How it ended.
+    pub cause: Cause,
+    /// When it ended.
+    pub at: super::Moment,
+}
+
+impl fmt::Display for AttemptRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "attempt {} on {} ({}): {}",
+            self.attempt, self.slot, self.incarnation, self.cause
+        )
+    }
+}
+
+/// Why a job became a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DeadReason {
+    /// A consumer rejected it, with these words.
+    Rejected(Arc<str>),
+    /// It failed as often as a job may.
+    AttemptsUsedUp {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// It killed its consumers as often as a job may.
+    Poison {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// It waited longer than its producer allowed.
+    Expired,
+    /// The queue was full and its policy drops.
+    DroppedByOverflow,
+}
+
+impl fmt::Display for DeadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(text) => write!(f, "rejected: {text}"),
+            Self::AttemptsUsedUp { attempts } => write!(f, "failed {attempts} times"),
+            Self::Poison { attempts } => write!(f, "poison: ended its consumer, {attempts} attempts made"),
+            Self::Expired => f.write_str("expired before it was leased"),
+            Self::DroppedByOverflow => f.write_str("dropped because the queue was full"),
+        }
+    }
+}
+
+/// A job that will not be tried again, with everything that is known about it.
+pub struct DeadLetter<J> {
+    /// The job.
+    pub job: Arc<Envelope<J>>,
+    /// Why it was given up.
+    pub reason: DeadReason,
+    /// Its attempts, oldest first. Bounded: the first attempt and the latest ones are kept.
+    pub history: Vec<AttemptRecord>,
+    /// When it was given up.
+    pub at: super::Moment,
+}
+
+impl<J> DeadLetter<J> {
+    /// The name of the job.
+    pub fn id(&self) -> JobId {
+        self.job.id()
+    }
+}
+
+impl<J> Clone for DeadLetter<J> {
+    fn clone(&self) -> Self {
+        Self {
+            job: Arc::clone(&self.job),
+            reason: self.reason.clone(),
+            history: self.history.clone(),
+            at: self.at,
+        }
+    }
+}
+
+impl<J> fmt::Debug for DeadLetter<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetter")
+            .field("job", &self.job)
+            .field("reason", &self.reason)
+            .field("history", &self.history)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J> fmt::Display for DeadLetter<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        for record in &self.history {
+            write!(f, "; {record}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The health view: what a group is and holds at one moment.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, Epoch, Incarnation, Moment, SlotId, Weight};
+
+/// What the group as a whole does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum GroupState {
+    /// It takes and does jobs.
+    Running,
+    /// It takes jobs and does none until it is resumed.
+    Paused,
+    /// It takes no jobs and finishes what it holds.
+    Draining,
+    /// It has ended.
+    Stopped,
+    /// It gave up: a restart budget was spent and the policy is to escalate.
+    Failed,
+}
+
+/// What a slot does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SlotState {
+    /// Its consumer is being made.
+    Starting,
+    /// Its consumer takes jobs.
+    Live,
+    /// Its consumer died; the next one is made after a backoff.
+    BackingOff,
+    /// Its restart budget is spent; it rests for the cool-down.
+    Quarantined,
+    /// It finishes what it holds and then goes: scale down or drain.
+    Retiring,
+    /// It has no consumer any more.
+    Gone,
+}
+
+/// One slot of the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotHealth {
+    /// The slot.
+    pub slot: SlotId,
+    /// What it does.
+    pub state: SlotState,
+    /// The life of its consumer.
+    pub incarnation: Incarnation,
+    /// Its share of the work.
+    pub weight: Weight,
+    /// Deliveries that its consumer holds.
+    pub held: u32,
+    /// Its prefetch window: deliveries that it may hold.
+    pub window: u32,
+    /// Jobs that it has acked since the supervisor started.
+    pub acked: u64,
+    /// Deliveries that ended there without an ack.
+    pub failed: u64,
+    /// How often its consumer was replaced.
+    pub restarts: u64,
+    /// Why the last consumer ended.
+    pub last_cause: Option<Cause>,
+}
+
+/// What a queue holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct QueueCounts {
+    /// Jobs that can be leased now.
+    pub ready: usize,
+    /// Jobs that wait for their time: delayed by the producer or on the retry shelf.
+    pub delayed: usize,
+    /// Jobs that a supervisor holds.
+    pub leased: usize,
+    /// Dead letters.
+    pub dead: usize,
+}
+
+impl QueueCounts {
+    /// Jobs that are neither done nor dead.
+    pub fn unfinished(&self) -> usize {
+        self.ready + self.delayed + self.leased
+    }
+}
+
+/// The whole group at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// When this was true.
+    pub at: Moment,
+    /// What the group does.
+    pub state: GroupState,
+    /// The life of the supervisor.
+    pub epoch: Epoch,
+    /// Every slot, in order.
+    pub slots: Vec<SlotHealth>,
+    /// What the queue holds; absent if the queue did not answer.
+    pub queue: Option<QueueCounts>,
+    /// Jobs that the supervisor has leased and not yet settled.
+    pub in_flight: usize,
+    /// Answers of the strategy that named no live slot.
+    pub bad_choices: u64,
+    /// Settles refused because they came from an earlier incarnation or attempt.
+    pub stale_settles: u64,
+}

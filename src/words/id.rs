@@ -1,0 +1,98 @@
+//! The names of things: jobs, slots, incarnations, leases and the tokens that fence them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The name of a job: a UUID of version 7, so names sort by the time at which the producer made them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(Uuid);
+
+impl JobId {
+    /// Wraps a UUID, for jobs that were named elsewhere.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The UUID itself.
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! number {
+    ($(#[$meta:meta])* $name:ident($inner:ty), $prefix:literal) => {
+        $(#[$meta])*
+        #[derive(
+            Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
+}
+
+number!(
+    /// A consumer's place in the group, counted from zero. It outlives the consumer that sits in it.
+    SlotId(u32),
+    "slot "
+);
+number!(
+    /// One life of the consumer in a slot, counted from one. A later life never accepts what an earlier one says.
+    Incarnation(u32),
+    "incarnation "
+);
+number!(
+    /// One life of the supervisor, counted from one. The queue takes back all leases of an earlier epoch.
+    Epoch(u64),
+    "epoch "
+);
+number!(
+    /// The queue's name for its promise to keep a job until it is settled. Never used twice by one queue.
+    LeaseId(u64),
+    "lease "
+);
+number!(
+    /// The running number of a delivery within an epoch. Two deliveries of one epoch never share it.
+    DeliveryNumber(u64),
+    "delivery "
+);
+number!(
+    /// The mailbox of a producer group at the result queue, counted from one.
+    ReplyTo(u64),
+    "reply to "
+);
+
+/// A number that grows with every delivery of a job, for sinks that must refuse a late writer.
+///
+/// A sink keeps the greatest token that it has seen for a job or key and refuses anything smaller; so a consumer that
+/// hung, was replaced and then came back cannot overwrite what its replacement did. Tokens order first by epoch (the life
+/// of the supervisor), then by delivery number.
+///
+/// Reference: Kleppmann, "How to do distributed locking", 2016, "fencing tokens".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FencingToken {
+    /// The life of the supervisor that made the delivery.
+    pub epoch: Epoch,
+    /// The running number of the delivery in that life.
+    pub number: DeliveryNumber,
+}
+
+impl fmt::Display for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch.0, self.number.0)
+    }
+}

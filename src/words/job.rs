@@ -1,0 +1,208 @@
+//! Jobs: what a producer sends, and the envelope in which it travels.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeliveryNumber, JobId, Key, KeyHash, Moment, ReplyTo};
+
+/// How urgent a job is: a higher number is leased first; jobs of one priority are first in, first out. The default is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(pub u8);
+
+/// A job on its way to the queue: the payload and what the producer wishes for it.
+///
+/// ```
+/// use std::time::Duration;
+/// use consumer_group::Job;
+///
+/// let job = Job::new("rotate the log").key("host-7").priority(3).delay(Duration::from_millis(20));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a job does nothing until a producer sends it"]
+pub struct Job<J> {
+    pub(crate) payload: J,
+    pub(crate) key: Option<Key>,
+    pub(crate) priority: Priority,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) expires_after: Option<Duration>,
+    pub(crate) dedup: Option<Key>,
+}
+
+impl<J> Job<J> {
+    /// A job with no key, priority 0, to be done as soon as possible.
+    pub fn new(payload: J) -> Self {
+        Self {
+            payload,
+            key: None,
+            priority: Priority(0),
+            delay: None,
+            expires_after: None,
+            dedup: None,
+        }
+    }
+
+    /// Gives the job a key: jobs of one key are handled in order in a group that keeps order.
+    pub fn key(mut self, key: impl Into<Key>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the priority; a higher number is leased first.
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = Priority(priority);
+        self
+    }
+
+    /// The job is not leased before this much time has passed since the queue took it.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
+    }
+
+    /// A job that still waits after this much time becomes a dead letter instead of being leased.
+    ///
+    /// A job that has been leased no longer expires; see the group's `deadline_ms` for work that takes too long.
+    pub fn expires_after(mut self, age: Duration) -> Self {
+        self.expires_after = Some(age);
+        self
+    }
+
+    /// Refuses this job if a job with the same deduplication key was accepted within the queue's window.
+    pub fn dedup(mut self, key: impl Into<Key>) -> Self {
+        self.dedup = Some(key.into());
+        self
+    }
+
+    /// Takes the payload out again.
+    pub fn into_payload(self) -> J {
+        self.payload
+    }
+}
+
+impl<J> From<J> for Job<J> {
+    fn from(payload: J) -> Self {
+        Self::new(payload)
+    }
+}
+
+/// The seldom used wishes of a job, kept behind a pointer so that a plain job stays small.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wishes {
+    not_before: Option<Moment>,
+    expires_at: Option<Moment>,
+    dedup: Option<Key>,
+}
+
+/// A job inside the group: the payload with its name, shared by queue, supervisor and consumer.
+///
+/// Envelopes travel as `Arc<Envelope<J>>`, so a redelivery never clones the payload.
+pub struct Envelope<J> {
+    id: JobId,
+    key: Option<Key>,
+    wishes: Option<Box<Wishes>>,
+    reply_to: Option<ReplyTo>,
+    /// The number of the last delivery in which a consumer looked at the payload; 0 before any did. Written by the
+    /// consumer's side, read by the supervisor when a consumer died: only deliveries that had begun cost an attempt.
+    begun: AtomicU64,
+    priority: Priority,
+    payload: J,
+}
+
+impl<J> Envelope<J> {
+    /// Puts a job into its envelope. `now` is the moment from which delay and expiry count.
+    pub fn seal(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
+        let wishes = (job.delay.is_some() || job.expires_after.is_some() || job.dedup.is_some()).then(|| {
+            Box::new(Wishes {
+                not_before: job.delay.map(|delay| now.after(delay)),
+                expires_at: job.expires_after.map(|age| now.after(age)),
+                dedup: job.dedup,
+            })
+        });
+        Self {
+            id,
+            key: job.key,
+            wishes,
+            reply_to,
+            begun: AtomicU64::new(0),
+            priority: job.priority,
+            payload: job.payload,
+        }
+    }
+
+    /// The name of the job.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The key, if the producer gave one.
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    /// The hash of the key, if there is one.
+    pub fn key_hash(&self) -> Option<KeyHash> {
+        self.key.as_ref().map(Key::hashed)
+    }
+
+    /// How urgent the job is.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Not to be leased before this moment.
+    pub fn not_before(&self) -> Option<Moment> {
+        self.wishes.as_ref().and_then(|wishes| wishes.not_before)
+    }
+
+    /// Not to be leased after this moment.
+    pub fn expires_at(&self) -> Option<Moment> {
+        self.wishes.as_ref().and_then(|wishes| wishes.expires_at)
+    }
+
+    /// The deduplication key, if the producer gave one.
+    pub fn dedup(&self) -> Option<&Key> {
+        self.wishes.as_ref().and_then(|wishes| wishes.dedup.as_ref())
+    }
+
+    /// Who waits for the outcome, if anyone does.
+    pub fn reply_to(&self) -> Option<ReplyTo> {
+        self.reply_to
+    }
+
+    /// What the producer sent.
+    pub fn payload(&self) -> &J {
+        &self.payload
+    }
+
+    /// Takes the payload out, when the caller holds the only envelope.
+    pub fn into_payload(self) -> J {
+        self.payload
+    }
+
+    /// Notes that the delivery `number` has begun: its consumer has looked at the payload.
+    pub fn mark_begun(&self, number: DeliveryNumber) {
+        // Relaxed is enough: the mark is read for a delivery only after its consumer is gone (the death notice orders it)
+        // or to tell a hung delivery, where an old value only makes the next look decide.
+        self.begun.store(number.0, Ordering::Relaxed);
+    }
+
+    /// Whether the delivery `number` has begun.
+    pub fn has_begun(&self, number: DeliveryNumber) -> bool {
+        self.begun.load(Ordering::Relaxed) == number.0
+    }
+}
+
+/// Payloads never appear in logs, so `Debug` names the job and leaves the payload out.
+impl<J> fmt::Debug for Envelope<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("id", &self.id)
+            .field("key", &self.key)
+            .field("priority", &self.priority)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+//! Floor 1, **words**: the plain data that every other floor speaks about.
+//!
+//! Nothing here knows an actor, a clock or a broker; a value of this floor can be printed, compared and sent anywhere.
+
+mod capabilities;
+mod config;
+mod event;
+mod failure;
+mod health;
+mod id;
+mod job;
+mod key;
+mod roster;
+mod time;
+mod verdict;
+
+pub use capabilities::Capabilities;
+pub use config::{
+    BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig, RestartConfig,
+    RetryConfig, StrategyName, WindowConfig,
+};
+pub use event::{Event, EventKind, Role};
+pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport};
+pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
+pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId};
+pub use job::{Envelope, Job, Priority};
+pub use key::{Key, KeyHash};
+pub use roster::{Roster, Seat, Weight};
+pub use time::Moment;
+pub use verdict::{Outcome, Rejection, Renewal, Retry, Verdict};
