@@ -16,11 +16,9 @@ use std::time::Duration;
 
 use actix::{Actor, Handler, Message, Recipient};
 
-use crate::words::{DeliveryNumber, Envelope, Epoch, Failure, FencingToken, Incarnation, JobId, Key, SlotId};
-
-/// The place of a delivery in the supervisor's ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u32);
+use crate::words::{
+    DeliveryNumber, Envelope, Epoch, Failure, FencingToken, Incarnation, JobId, Key, SlotId, Ticket,
+};
 
 /// Who a consumer is, shared by its deliveries.
 #[derive(Debug)]

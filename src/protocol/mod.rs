@@ -12,7 +12,7 @@ mod strategy;
 
 pub use consumer::{
     BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, DeliverBatch, Delivery, Parcel,
-    SettleDesk, SettledDelivery, Settlement, SettlesWaiting, SlotBoard, Ticket, Work,
+    SettleDesk, SettledDelivery, Settlement, SettlesWaiting, SlotBoard, Work,
 };
 pub use handover::Handover;
 pub(crate) use inside::{inside_cell, mark_inside_cell};

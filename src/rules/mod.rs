@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod job_ids;
+pub mod ledger;
 pub mod restart;
 pub mod store;
 pub mod strategies;

@@ -179,7 +179,7 @@ impl Default for QueueConfig {
 ///
 /// It follows the measured service time, so that a consumer holds about `target_us` of work: thousands of deliveries for
 /// a handler of nanoseconds, one for a handler of milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowConfig {
     /// The smallest window, in deliveries; at least 1. Equal to `max` for a window that does not adapt.

@@ -71,6 +71,11 @@ number!(
     "delivery "
 );
 number!(
+    /// The place of a delivery in the supervisor's ledger. Places are used again; the delivery number tells uses apart.
+    Ticket(u32),
+    "ticket "
+);
+number!(
     /// The mailbox of a producer group at the result queue, counted from one.
     ReplyTo(u64),
     "reply to "

@@ -22,7 +22,7 @@ pub use config::{
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport};
 pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
-pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId};
+pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
 pub use job::{Envelope, Job, Priority};
 pub use key::{Key, KeyHash};
 pub use roster::{Roster, Seat, Weight};

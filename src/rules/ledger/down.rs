@@ -1,0 +1,79 @@
+//! Death: a consumer ended, and everything that it held goes to others at once.
+
+use std::time::Duration;
+
+use super::effects::TellKind;
+use super::settle::Ended;
+use super::slots::SlotPhase;
+use super::{Effects, Ledger};
+use crate::words::{Cause, DeliveryNumber, Incarnation, Moment, SlotId, Ticket};
+
+impl Ledger {
+    /// The deliveries that a slot's consumer holds, with their running numbers, in the order of delivery.
+    pub fn held_by(&self, slot: SlotId) -> Vec<(Ticket, DeliveryNumber)> {
+        let Some(found) = self.slots.get(slot.0 as usize) else {
+            return Vec::new();
+        };
+        let tickets = found.chain.clone().take(&self.entries);
+        tickets
+            .into_iter()
+            .filter_map(|ticket| self.entries.get(ticket).map(|entry| (ticket, entry.number)))
+            .collect()
+    }
+
+    /// The consumer of this incarnation ended. Its deliveries go in front, in their order: the guilty ones (those that
+    /// had begun) cost an attempt, and end as poison when it was the last; the others were bystanders and cost none.
+    ///
+    /// Returns how many deliveries it held, or `None` if this incarnation is not the current one or not live: then
+    /// nothing changes.
+    pub fn down(
+        &mut self,
+        now: Moment,
+        slot: SlotId,
+        incarnation: Incarnation,
+        cause: &Cause,
+        guilty: impl Fn(Ticket, DeliveryNumber) -> bool,
+        effects: &mut Effects,
+    ) -> Option<usize> {
+        let found = self.slots.get_mut(slot.0 as usize)?;
+        if found.incarnation != incarnation || !matches!(found.phase, SlotPhase::Live | SlotPhase::Retiring) {
+            return None;
+        }
+        let retiring = found.phase == SlotPhase::Retiring;
+        let mut held = Vec::new();
+        self.change(slot, effects, |found, entries| {
+            held = found.chain.take(entries);
+            found.phase = if retiring {
+                SlotPhase::Gone
+            } else {
+                SlotPhase::Empty
+            };
+            found.window.died();
+        });
+        self.membership_changed();
+        let mut front = Vec::with_capacity(held.len());
+        for &ticket in &held {
+            let number = self
+                .entries
+                .get(ticket)
+                .map_or(DeliveryNumber(0), |entry| entry.number);
+            if guilty(ticket, number) {
+                let ended = Ended {
+                    ticket,
+                    slot,
+                    incarnation,
+                    cause: cause.clone(),
+                    now,
+                };
+                front.extend(self.again(ended, Duration::ZERO, effects));
+            } else {
+                effects.tell.push((ticket, TellKind::Returned(slot, incarnation)));
+                front.push(ticket);
+            }
+        }
+        // What was parked for this slot was chosen after what it held, so it goes behind it.
+        self.unpark_all(slot);
+        self.to_front(&front);
+        Some(held.len())
+    }
+}

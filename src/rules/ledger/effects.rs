@@ -1,0 +1,87 @@
+//! What follows from what happened: the ledger appends here, the supervisor carries it out.
+
+use crate::words::{DeliveryNumber, EventKind, LeaseId, SlotId, Ticket, Verdict};
+
+/// A delivery to be handed to a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handed {
+    /// Which entry.
+    pub ticket: Ticket,
+    /// To which slot.
+    pub slot: SlotId,
+    /// The running number of the delivery.
+    pub number: DeliveryNumber,
+    /// The attempt, counted from one.
+    pub attempt: u32,
+}
+
+/// A verdict to be told to the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The attempt that the verdict is about.
+    pub attempt: u32,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// What follows, in order. The supervisor empties the lists as it carries them out, so their memory is used again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Deliveries to hand out.
+    pub deliver: Vec<Handed>,
+    /// Verdicts for the queue.
+    pub settle: Vec<Told>,
+    /// Entries whose lease has ended: nothing more will be said of them.
+    pub ended: Vec<Ticket>,
+    /// Slots whose load or room changed. May name a slot more than once.
+    pub touched: Vec<SlotId>,
+    /// Slots that are retiring and hold nothing any more.
+    pub emptied: Vec<SlotId>,
+    /// What to tell: retried and returned jobs, by ticket, since the ledger does not know job ids.
+    pub tell: Vec<(Ticket, TellKind)>,
+}
+
+/// What happened to an entry, for the events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TellKind {
+    /// The attempt failed and the job is tried again after this wait.
+    Retried(Box<crate::words::AttemptRecord>, std::time::Duration),
+    /// The delivery had not begun and went back.
+    Returned(SlotId, crate::words::Incarnation),
+}
+
+impl TellKind {
+    /// The event for the job `id`.
+    pub fn event(self, job: crate::words::JobId) -> EventKind {
+        match self {
+            Self::Retried(record, after) => EventKind::Retried {
+                job,
+                record: *record,
+                after,
+            },
+            Self::Returned(slot, incarnation) => EventKind::Returned {
+                job,
+                slot,
+                incarnation,
+            },
+        }
+    }
+}
+
+impl Effects {
+    pub(super) fn settle(&mut self, lease: LeaseId, attempt: u32, verdict: Verdict) {
+        self.settle.push(Told {
+            lease,
+            attempt,
+            verdict,
+        });
+    }
+
+    pub(super) fn touch(&mut self, slot: SlotId) {
+        if self.touched.last() != Some(&slot) {
+            self.touched.push(slot);
+        }
+    }
+}

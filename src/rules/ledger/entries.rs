@@ -1,0 +1,113 @@
+//! The entries: every leased job with its state, in a slab so that a ticket leads to it in one step.
+
+use crate::words::{DeliveryNumber, KeyHash, LeaseId, Moment, SlotId, Ticket};
+
+/// Where an entry is. See the picture of the module above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum State {
+    /// The place is empty.
+    Free,
+    /// Can be offered.
+    Waiting,
+    /// The strategy is choosing for it.
+    Offered,
+    /// Behind another entry of its key.
+    Behind,
+    /// Waits for room at this slot.
+    Parked(SlotId),
+    /// With the consumer of this slot.
+    Out(SlotId),
+    /// Keeps its lease until its retry is due.
+    Shelved(Moment),
+}
+
+/// The mark for "no neighbour" in a chain.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// A leased job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Entry {
+    pub(super) lease: LeaseId,
+    /// The running number of the current delivery; a settle must name it.
+    pub(super) number: DeliveryNumber,
+    /// The key, if its order is kept.
+    pub(super) key: Option<KeyHash>,
+    /// The current attempt, counted from one.
+    pub(super) attempt: u32,
+    /// Neighbours in the chain of the slot that holds it, in the order of delivery.
+    pub(super) before: u32,
+    pub(super) after: u32,
+    pub(super) state: State,
+}
+
+/// The slab of entries. Freed places are used again, last freed first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Entries {
+    places: Vec<Entry>,
+    free: Vec<u32>,
+}
+
+impl Entries {
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub(super) fn add(&mut self, lease: LeaseId, attempt: u32, key: Option<KeyHash>) -> Ticket {
+        let entry = Entry {
+            lease,
+            number: DeliveryNumber(0),
+            key,
+            attempt,
+            before: NONE,
+            after: NONE,
+            state: State::Waiting,
+        };
+        if let Some(index) = self.free.pop()
+            && let Some(place) = self.places.get_mut(index as usize)
+        {
+            *place = entry;
+            return Ticket(index);
+        }
+        // Leases are bounded by windows and `hold`, far below four thousand million.
+        let index = u32::try_from(self.places.len()).unwrap_or(NONE);
+        self.places.push(entry);
+        Ticket(index)
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) {
+        if let Some(entry) = self.places.get_mut(ticket.0 as usize)
+            && entry.state != State::Free
+        {
+            entry.state = State::Free;
+            self.free.push(ticket.0);
+        }
+    }
+
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&Entry> {
+        self.places
+            .get(ticket.0 as usize)
+            .filter(|entry| entry.state != State::Free)
+    }
+
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+        self.places
+            .get_mut(ticket.0 as usize)
+            .filter(|entry| entry.state != State::Free)
+    }
+
+    pub(super) fn set_state(&mut self, ticket: Ticket, state: State) {
+        if let Some(entry) = self.get_mut(ticket) {
+            entry.state = state;
+        }
+    }
+
+    pub(super) fn wait(&mut self, ticket: Ticket) {
+        self.set_state(ticket, State::Waiting);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, LeaseId, u32)> + '_ {
+        (0_u32..).zip(&self.places).filter_map(|(index, entry)| {
+            (entry.state != State::Free).then_some((Ticket(index), entry.lease, entry.attempt))
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! Lines of keys: of one key one entry is in flight, the others stand behind it in the order of their leases.
+
+use std::collections::VecDeque;
+
+use super::Ledger;
+use super::entries::State;
+use crate::words::{KeyHash, Ticket};
+
+impl Ledger {
+    /// A keyed entry arrives: it is free to go if nothing of its key is in flight, else it stands behind.
+    pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket) {
+        if let Some(line) = self.keys.get_mut(&key) {
+            line.push_back(ticket);
+            self.entries.set_state(ticket, State::Behind);
+            self.blocked += 1;
+        } else {
+            self.keys.insert(key, VecDeque::new());
+            self.waiting.push_back(ticket);
+        }
+    }
+
+    /// The entry in flight of this key has ended: the next one is free to go.
+    pub(super) fn leave_line(&mut self, key: Option<KeyHash>) {
+        let Some(key) = key else { return };
+        let next = self.keys.get_mut(&key).and_then(|line| line.pop_front());
+        match next {
+            Some(ticket) => {
+                self.blocked -= 1;
+                self.entries.wait(ticket);
+                self.waiting.push_back(ticket);
+                self.news = true;
+            }
+            None => {
+                self.keys.remove(&key);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The dispatch ledger: who holds which delivery, and what follows when something ends.
+//!
+//! The ledger is plain data. It knows no clock, no actor and no payload; the supervisor drives it, property tests drive it,
+//! and so can a model checker ([`Ledger`] is `Clone + Eq + Hash`). Each method takes what happened and appends what follows
+//! to [`Effects`].
+//!
+//! ```text
+//!            leased                offer            assigned              settled: done, rejected
+//!   queue ───────────▶ Waiting ───────────▶ Offered ─────────▶ Out(slot) ─────────────────────────▶ (gone)
+//!                       ▲  ▲  ▲                │ slot is full   │   │
+//!            key is free│  │  │                ▼                │   │ failed, and the lease is kept
+//!             Behind ───┘  │  └──────────── Parked(slot)        │   ▼
+//!        (same key, later) └────────────────────────────────────┘  Shelved(until) ──▶ Waiting
+//!                                consumer died: redelivered at once
+//! ```
+//!
+//! Invariants, each held by a property test:
+//! 1. an entry is in exactly one state, and in exactly the list of that state;
+//! 2. of one key at most one entry is anything but `Behind`, if the group keeps order;
+//! 3. a settle counts only if it names the running number of a delivery that is `Out`;
+//! 4. a live slot never holds more than its window, but for what it held when the window shrank;
+//! 5. redelivered entries go in front of everything that was leased after them.
+
+mod chain;
+mod demand;
+mod down;
+mod effects;
+mod entries;
+mod keys;
+mod offer;
+mod settle;
+mod slots;
+mod step;
+
+pub use effects::{Effects, Handed};
+pub use offer::Offer;
+pub use settle::{Report, Stale};
+pub use slots::{Counters, SlotPhase};
+pub use step::Input;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use entries::Entries;
+use slots::Slot;
+
+use crate::words::{DeadReason, KeyHash, LeaseId, Moment, Rejection, SlotId, Ticket, Verdict, WindowConfig};
+
+/// What the ledger is told once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LedgerPolicy {
+    /// How often a job is tried; at least 1.
+    pub attempts: u32,
+    /// Whether jobs of one key are kept in order.
+    pub order_by_key: bool,
+    /// Whether a job that waits for its retry keeps its lease, because the queue knows no delays or counts no attempts.
+    /// Jobs whose order is kept always do, so that nothing of their key overtakes them.
+    pub keep_retries: bool,
+    /// How many entries may be held for another reason than room.
+    pub hold: usize,
+    /// The prefetch window of each slot.
+    pub window: WindowConfig,
+}
+
+/// Who holds which delivery. See the module's picture.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ledger {
+    policy: LedgerPolicy,
+    /// Every leased job. Written by all methods; an entry leaves when its lease ends.
+    entries: Entries,
+    /// Every slot that ever was, by number. A slot that was taken away stays as `Gone`, so numbers are never reused.
+    slots: Vec<Slot>,
+    /// Entries that can be offered to the strategy, in order. Filled by leases, deaths, due retries and freed keys.
+    waiting: VecDeque<Ticket>,
+    /// Entries that the strategy is choosing for right now; emptied by its answer, or by its death.
+    offered: Vec<Ticket>,
+    /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
+    offered_version: u64,
+    /// Keys in flight, each with the entries that must wait behind the one in flight. Only if order is kept.
+    keys: BTreeMap<KeyHash, VecDeque<Ticket>>,
+    /// Entries that keep their lease until their retry is due.
+    shelved: BTreeSet<(Moment, Ticket)>,
+    /// How many entries the last answer held: the next offer reaches as far beyond them as there is room.
+    held_back: usize,
+    /// Whether anything changed since the last offer that could change the strategy's mind. Without it, a strategy that
+    /// holds would be asked the same again and again.
+    news: bool,
+    /// Entries in `Behind` and `Parked`; kept as a number because they sit in many lists.
+    blocked: usize,
+    /// Room of all live slots together. Derived from the slots, kept as a number because demand asks for it every turn.
+    room: usize,
+    /// Live slots that hold nothing. Derived like `room`.
+    idle: usize,
+    /// Credit that the queue has and has not used. Cleared when the queue is attached anew.
+    credit: usize,
+    /// The running number of the next delivery.
+    next_number: u64,
+    /// Grows with each change of membership or weight.
+    version: u64,
+    /// No offers and no demand while paused.
+    paused: bool,
+    /// No demand while closed: the group drains what it holds.
+    closed: bool,
+}
+
+impl Ledger {
+    /// A ledger with no slots and no entries.
+    pub fn new(policy: LedgerPolicy) -> Self {
+        Self {
+            policy,
+            entries: Entries::default(),
+            slots: Vec::new(),
+            waiting: VecDeque::new(),
+            offered: Vec::new(),
+            offered_version: 0,
+            keys: BTreeMap::new(),
+            shelved: BTreeSet::new(),
+            held_back: 0,
+            news: false,
+            blocked: 0,
+            room: 0,
+            idle: 0,
+            credit: 0,
+            next_number: 1,
+            version: 0,
+            paused: false,
+            closed: false,
+        }
+    }
+
+    /// The queue leased a job. Returns its ticket, or `None` if the job has no attempt left: then it is rejected at once
+    /// (it used up its attempts by ending processes or supervisors, which nobody survived to tell).
+    pub fn leased(
+        &mut self,
+        lease: LeaseId,
+        attempt: u32,
+        key: Option<KeyHash>,
+        effects: &mut Effects,
+    ) -> Option<Ticket> {
+        self.credit = self.credit.saturating_sub(1);
+        if attempt > self.policy.attempts {
+            let reason = DeadReason::Poison {
+                attempts: attempt.saturating_sub(1),
+            };
+            let rejection = Box::new(Rejection { reason, record: None });
+            effects.settle(lease, attempt, Verdict::Reject(rejection));
+            return None;
+        }
+        let key = key.filter(|_| self.policy.order_by_key);
+        let ticket = self.entries.add(lease, attempt, key);
+        match key {
+            Some(key) => self.stand_in_line(key, ticket),
+            None => self.waiting.push_back(ticket),
+        }
+        self.news = true;
+        Some(ticket)
+    }
+
+    /// Nothing is handed out and nothing demanded while `paused`. What consumers hold, they finish.
+    pub fn set_paused(&mut self, paused: bool, effects: &mut Effects) {
+        self.paused = paused;
+        self.news = true;
+        for index in 0..self.slots.len() {
+            self.fill(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
+        }
+    }
+
+    /// Nothing more is demanded while `closed`; what is held goes on.
+    pub fn set_closed(&mut self, closed: bool) {
+        self.closed = closed;
+    }
+
+    /// Whether the group is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// How many leases the ledger holds.
+    pub fn in_flight(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The tickets of all leases that the ledger holds, in no promised order.
+    pub fn tickets(&self) -> impl Iterator<Item = (Ticket, LeaseId, u32)> + '_ {
+        self.entries.iter()
+    }
+
+    /// Grows with each change of membership or weight.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// When the first kept retry is due.
+    pub fn next_due(&self) -> Option<Moment> {
+        self.shelved.first().map(|(due, _)| *due)
+    }
+
+    /// Moves the retries that are due to the front.
+    pub fn due(&mut self, now: Moment) {
+        let mut due = Vec::new();
+        while let Some((moment, ticket)) = self.shelved.first().copied()
+            && moment <= now
+        {
+            self.shelved.pop_first();
+            due.push(ticket);
+        }
+        self.to_front(&due);
+    }
+
+    /// Puts entries in front of all others, in their order.
+    fn to_front(&mut self, tickets: &[Ticket]) {
+        self.news |= !tickets.is_empty();
+        for ticket in tickets.iter().rev() {
+            self.entries.wait(*ticket);
+            self.waiting.push_front(*ticket);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Settling: a consumer told what became of a delivery.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::effects::TellKind;
+use super::entries::State;
+use super::{Effects, Ledger};
+use crate::words::{
+    AttemptRecord, Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, Moment, Rejection, Renewal,
+    Retry, SlotId, Ticket, Verdict,
+};
+
+/// What became of a delivery, as the ledger needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Report {
+    /// It was done.
+    Done,
+    /// It failed and is tried again after this wait, if an attempt is left.
+    Failed {
+        /// Why.
+        cause: Cause,
+        /// How long it waits.
+        after: Duration,
+    },
+    /// It failed and shall not be tried again.
+    Rejected(Arc<str>),
+    /// It was dropped without ever being looked at: it goes to another, and the attempt does not count.
+    Untouched,
+}
+
+/// A settle that counts for nothing: it speaks of a delivery that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stale;
+
+/// An attempt that ended without an ack.
+pub(super) struct Ended {
+    pub(super) ticket: Ticket,
+    pub(super) slot: SlotId,
+    pub(super) incarnation: Incarnation,
+    pub(super) cause: Cause,
+    pub(super) now: Moment,
+}
+
+impl Ledger {
+    /// The attempt of a delivery that is out, counted from one.
+    ///
+    /// # Errors
+    /// [`Stale`] if no such delivery is out.
+    pub fn attempt(&self, ticket: Ticket, number: DeliveryNumber) -> Result<u32, Stale> {
+        self.out(ticket, number).map(|(_, attempt)| attempt)
+    }
+
+    /// A consumer settled a delivery.
+    ///
+    /// # Errors
+    /// [`Stale`] if the delivery is over: its consumer was given up on, or it was settled before. Nothing changes then.
+    pub fn settled(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        number: DeliveryNumber,
+        report: Report,
+        effects: &mut Effects,
+    ) -> Result<(), Stale> {
+        let (slot, _) = self.out(ticket, number)?;
+        self.release(ticket, slot, report == Report::Done, effects);
+        let incarnation = self.incarnation(slot);
+        let ended = |cause| Ended {
+            ticket,
+            slot,
+            incarnation,
+            cause,
+            now,
+        };
+        match report {
+            Report::Done => self.end(ticket, Verdict::Ack, effects),
+            Report::Failed { cause, after } => {
+                if let Some(ticket) = self.again(ended(cause), after, effects) {
+                    self.to_front(&[ticket]);
+                }
+            }
+            Report::Rejected(text) => {
+                let record = self.record(&ended(Cause::Failed(Arc::clone(&text))));
+                self.reject(ticket, DeadReason::Rejected(text), record, effects);
+            }
+            Report::Untouched => {
+                effects.tell.push((ticket, TellKind::Returned(slot, incarnation)));
+                self.to_front(&[ticket]);
+            }
+        }
+        self.fill(slot, effects);
+        self.note_emptied(slot, effects);
+        Ok(())
+    }
+
+    fn out(&self, ticket: Ticket, number: DeliveryNumber) -> Result<(SlotId, u32), Stale> {
+        match self.entries.get(ticket) {
+            Some(entry) if entry.number == number => match entry.state {
+                State::Out(slot) => Ok((slot, entry.attempt)),
+                _ => Err(Stale),
+            },
+            _ => Err(Stale),
+        }
+    }
+
+    /// Takes the delivery out of its slot's chain.
+    fn release(&mut self, ticket: Ticket, slot: SlotId, acked: bool, effects: &mut Effects) {
+        self.change(slot, effects, |found, entries| {
+            found.chain.remove(entries, ticket);
+            if acked {
+                found.counters.acked += 1;
+            } else {
+                found.counters.failed += 1;
+            }
+        });
+        self.news = true;
+    }
+
+    /// An attempt ended and another one follows, if there is one left. Returns the ticket if it follows at once, for the
+    /// caller to put in front.
+    pub(super) fn again(&mut self, ended: Ended, after: Duration, effects: &mut Effects) -> Option<Ticket> {
+        let attempts = self.policy.attempts;
+        let keeps = self.policy.keep_retries;
+        let ticket = ended.ticket;
+        let record = self.record(&ended);
+        let entry = self.entries.get_mut(ticket)?;
+        let attempt = entry.attempt;
+        if attempt >= attempts {
+            let reason = match record.cause {
+                Cause::Failed(_) | Cause::Abandoned => DeadReason::AttemptsUsedUp { attempts: attempt },
+                _ => DeadReason::Poison { attempts: attempt },
+            };
+            self.reject(ticket, reason, record, effects);
+            return None;
+        }
+        effects
+            .tell
+            .push((ticket, TellKind::Retried(Box::new(record.clone()), after)));
+        if after.is_zero() || keeps || entry.key.is_some() {
+            let lease = entry.lease;
+            entry.attempt += 1;
+            let renewal = Renewal {
+                counts: true,
+                record: Some(record),
+            };
+            effects.settle(lease, attempt, Verdict::Renew(Box::new(renewal)));
+            if after.is_zero() {
+                return Some(ticket);
+            }
+            let until = ended.now.after(after);
+            entry.state = State::Shelved(until);
+            self.shelved.insert((until, ticket));
+        } else {
+            let retry = Retry {
+                after,
+                counts: true,
+                record: Some(record),
+            };
+            self.end(ticket, Verdict::Retry(Box::new(retry)), effects);
+        }
+        None
+    }
+
+    pub(super) fn record(&self, ended: &Ended) -> AttemptRecord {
+        AttemptRecord {
+            attempt: self.entries.get(ended.ticket).map_or(0, |entry| entry.attempt),
+            slot: ended.slot,
+            incarnation: ended.incarnation,
+            cause: ended.cause.clone(),
+            at: ended.now,
+        }
+    }
+
+    fn reject(&mut self, ticket: Ticket, reason: DeadReason, record: AttemptRecord, effects: &mut Effects) {
+        let rejection = Rejection {
+            reason,
+            record: Some(record),
+        };
+        self.end(ticket, Verdict::Reject(Box::new(rejection)), effects);
+    }
+
+    /// The lease ends with this verdict.
+    fn end(&mut self, ticket: Ticket, verdict: Verdict, effects: &mut Effects) {
+        let Some(entry) = self.entries.get(ticket) else {
+            return;
+        };
+        let key: Option<KeyHash> = entry.key;
+        effects.settle(entry.lease, entry.attempt, verdict);
+        effects.ended.push(ticket);
+        self.entries.remove(ticket);
+        self.leave_line(key);
+    }
+}

@@ -1,0 +1,268 @@
+//! The slots: places of consumers, with their windows and what they hold.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::chain::Chain;
+use super::entries::{Entries, State};
+use super::{Effects, Handed, Ledger};
+use crate::rules::window::Window;
+use crate::words::{DeliveryNumber, Incarnation, Seat, SlotId, Ticket, Weight};
+
+/// What the ledger knows of a slot's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SlotPhase {
+    /// No consumer is there (starting, backing off, quarantined).
+    Empty,
+    /// Its consumer takes deliveries.
+    Live,
+    /// Its consumer finishes what it holds and takes nothing more.
+    Retiring,
+    /// The slot was taken away.
+    Gone,
+}
+
+/// What a slot has done since the ledger began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Counters {
+    /// Deliveries that were acked.
+    pub acked: u64,
+    /// Deliveries that ended otherwise.
+    pub failed: u64,
+}
+
+/// A slot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Slot {
+    pub(super) phase: SlotPhase,
+    pub(super) incarnation: Incarnation,
+    pub(super) weight: Weight,
+    pub(super) window: Window,
+    /// What its consumer holds.
+    pub(super) chain: Chain,
+    /// Entries that the strategy sent here while the window was full.
+    pub(super) parked: VecDeque<Ticket>,
+    pub(super) counters: Counters,
+}
+
+impl Slot {
+    /// What its consumer could still take.
+    pub(super) fn room(&self) -> u32 {
+        match self.phase {
+            SlotPhase::Live => self.window.size().saturating_sub(self.chain.len()),
+            SlotPhase::Empty | SlotPhase::Retiring | SlotPhase::Gone => 0,
+        }
+    }
+
+    /// Whether its consumer has nothing to do.
+    fn is_idle(&self) -> bool {
+        self.phase == SlotPhase::Live && self.chain.len() == 0
+    }
+}
+
+impl Ledger {
+    /// Adds a slot without a consumer and returns its number.
+    pub fn add_slot(&mut self, weight: Weight) -> SlotId {
+        let id = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        self.slots.push(Slot {
+            phase: SlotPhase::Empty,
+            incarnation: Incarnation(0),
+            weight,
+            window: Window::new(&self.policy.window),
+            chain: Chain::default(),
+            parked: VecDeque::new(),
+            counters: Counters::default(),
+        });
+        id
+    }
+
+    /// The next incarnation of the slot's consumer; it is not live before [`up`](Self::up). From here on nothing of an
+    /// earlier incarnation counts.
+    pub fn next_incarnation(&mut self, slot: SlotId) -> Incarnation {
+        match self.slots.get_mut(slot.0 as usize) {
+            Some(slot) => {
+                slot.incarnation.0 = slot.incarnation.0.saturating_add(1);
+                slot.incarnation
+            }
+            None => Incarnation(0),
+        }
+    }
+
+    /// The consumer of this incarnation takes deliveries. False if it is not the current one, or the slot has gone.
+    pub fn up(&mut self, slot: SlotId, incarnation: Incarnation, effects: &mut Effects) -> bool {
+        let Some(found) = self.slots.get(slot.0 as usize) else {
+            return false;
+        };
+        if found.phase != SlotPhase::Empty || found.incarnation != incarnation {
+            return false;
+        }
+        self.change(slot, effects, |found, _| found.phase = SlotPhase::Live);
+        self.membership_changed();
+        true
+    }
+
+    /// Sets a slot's share of the work. False if there is no such slot.
+    pub fn set_weight(&mut self, slot: SlotId, weight: Weight) -> bool {
+        match self.slots.get_mut(slot.0 as usize) {
+            Some(found) if found.phase != SlotPhase::Gone => {
+                if found.weight != weight {
+                    found.weight = weight;
+                    self.membership_changed();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The slot takes nothing more; what waited for it goes to others. Its consumer finishes what it holds; the slot is
+    /// named in `emptied` when that is done (or at once).
+    pub fn retire(&mut self, slot: SlotId, effects: &mut Effects) {
+        let Some(found) = self.slots.get(slot.0 as usize) else {
+            return;
+        };
+        match found.phase {
+            SlotPhase::Gone | SlotPhase::Retiring => return,
+            SlotPhase::Empty => self.change(slot, effects, |found, _| found.phase = SlotPhase::Gone),
+            SlotPhase::Live => self.change(slot, effects, |found, _| found.phase = SlotPhase::Retiring),
+        }
+        self.membership_changed();
+        self.unpark_all(slot);
+        self.note_emptied(slot, effects);
+    }
+
+    /// The retired slot's consumer has ended.
+    pub fn gone(&mut self, slot: SlotId, effects: &mut Effects) {
+        self.change(slot, effects, |found, _| found.phase = SlotPhase::Gone);
+    }
+
+    /// A consumer told how long it worked on how many deliveries: its window follows.
+    pub fn served(&mut self, slot: SlotId, deliveries: u32, busy: Duration, effects: &mut Effects) {
+        self.change(slot, effects, |found, _| found.window.served(deliveries, busy));
+        self.fill(slot, effects);
+    }
+
+    /// Every live slot, for the roster.
+    pub fn seats(&self) -> Vec<Seat> {
+        (0_u32..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.phase == SlotPhase::Live)
+            .map(|(index, slot)| slot.seat(SlotId(index)))
+            .collect()
+    }
+
+    /// One slot as the roster shows it.
+    pub fn seat(&self, slot: SlotId) -> Option<Seat> {
+        self.slots.get(slot.0 as usize).map(|found| found.seat(slot))
+    }
+
+    /// What the ledger knows of a slot's life.
+    pub fn phase(&self, slot: SlotId) -> SlotPhase {
+        self.slots
+            .get(slot.0 as usize)
+            .map_or(SlotPhase::Gone, |found| found.phase)
+    }
+
+    /// The current life of a slot's consumer.
+    pub fn incarnation(&self, slot: SlotId) -> Incarnation {
+        self.slots
+            .get(slot.0 as usize)
+            .map_or(Incarnation(0), |found| found.incarnation)
+    }
+
+    /// What a slot has done.
+    pub fn counters(&self, slot: SlotId) -> Counters {
+        self.slots
+            .get(slot.0 as usize)
+            .map(|found| found.counters)
+            .unwrap_or_default()
+    }
+
+    /// The prefetch window of a slot, in deliveries.
+    pub fn window(&self, slot: SlotId) -> u32 {
+        self.slots
+            .get(slot.0 as usize)
+            .map_or(0, |found| found.window.size())
+    }
+
+    pub(super) fn membership_changed(&mut self) {
+        self.version += 1;
+        self.news = true;
+    }
+
+    /// Changes a slot, with what it holds, and keeps the sums over all slots right.
+    pub(super) fn change(
+        &mut self,
+        slot: SlotId,
+        effects: &mut Effects,
+        change: impl FnOnce(&mut Slot, &mut Entries),
+    ) {
+        if let Some(found) = self.slots.get_mut(slot.0 as usize) {
+            self.room -= found.room() as usize;
+            self.idle -= usize::from(found.is_idle());
+            change(found, &mut self.entries);
+            self.room += found.room() as usize;
+            self.idle += usize::from(found.is_idle());
+            effects.touch(slot);
+        }
+    }
+
+    /// Hands an entry to a slot that has room.
+    pub(super) fn hand(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+        let number = DeliveryNumber(self.next_number);
+        let Some(entry) = self.entries.get_mut(ticket) else {
+            return;
+        };
+        self.next_number += 1;
+        entry.state = State::Out(slot);
+        entry.number = number;
+        effects.deliver.push(Handed {
+            ticket,
+            slot,
+            number,
+            attempt: entry.attempt,
+        });
+        self.change(slot, effects, |found, entries| found.chain.push(entries, ticket));
+    }
+
+    /// Hands out what waits for this slot, as far as there is room.
+    pub(super) fn fill(&mut self, slot: SlotId, effects: &mut Effects) {
+        while !self.paused
+            && let Some(found) = self.slots.get_mut(slot.0 as usize)
+            && found.room() > 0
+            && let Some(ticket) = found.parked.pop_front()
+        {
+            self.blocked -= 1;
+            self.hand(ticket, slot, effects);
+        }
+    }
+
+    /// What waited for this slot can go anywhere.
+    pub(super) fn unpark_all(&mut self, slot: SlotId) {
+        if let Some(found) = self.slots.get_mut(slot.0 as usize) {
+            let parked: Vec<_> = std::mem::take(&mut found.parked).into();
+            self.blocked -= parked.len();
+            self.to_front(&parked);
+        }
+    }
+
+    pub(super) fn note_emptied(&self, slot: SlotId, effects: &mut Effects) {
+        if let Some(found) = self.slots.get(slot.0 as usize)
+            && found.phase == SlotPhase::Retiring
+            && found.chain.len() == 0
+        {
+            effects.emptied.push(slot);
+        }
+    }
+}
+
+impl Slot {
+    fn seat(&self, slot: SlotId) -> Seat {
+        Seat {
+            slot,
+            weight: self.weight,
+            load: self.chain.len(),
+            room: self.room(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One door to the whole ledger, for property tests and model checkers: an input in, effects out.
+
+use std::time::Duration;
+
+use super::{Effects, Ledger, Report};
+use crate::rules::strategies::Choice;
+use crate::words::{Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket, Weight};
+
+/// Everything that can happen to a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// The queue leased a job.
+    Leased {
+        /// The lease.
+        lease: LeaseId,
+        /// The attempt that starts with it.
+        attempt: u32,
+        /// The key of the job.
+        key: Option<KeyHash>,
+    },
+    /// Waiting entries are put on offer.
+    Offer,
+    /// The strategy answered.
+    Assigned(Vec<Choice>),
+    /// The strategy died.
+    OfferLost,
+    /// A consumer settled a delivery.
+    Settled {
+        /// The entry.
+        ticket: Ticket,
+        /// The running number of the delivery.
+        number: DeliveryNumber,
+        /// What became of it.
+        report: Report,
+    },
+    /// A consumer told how long it worked.
+    Served {
+        /// Which.
+        slot: SlotId,
+        /// On how many deliveries.
+        deliveries: u32,
+        /// For how long.
+        busy: Duration,
+    },
+    /// A slot was added.
+    AddSlot(Weight),
+    /// The next consumer of a slot is being made.
+    NextIncarnation(SlotId),
+    /// A consumer takes deliveries.
+    Up(SlotId, Incarnation),
+    /// A consumer ended; these of its deliveries had begun.
+    Down(SlotId, Incarnation, Cause, Vec<Ticket>),
+    /// A slot takes nothing more.
+    Retire(SlotId),
+    /// Time went on.
+    Due,
+    /// The queue was attached anew.
+    CreditLost,
+    /// The group is paused or resumed.
+    Pause(bool),
+}
+
+impl Ledger {
+    /// Applies one input. The supervisor calls the methods behind it one by one; this is the very same code.
+    pub fn step(&mut self, now: Moment, input: Input, effects: &mut Effects) {
+        match input {
+            Input::Leased { lease, attempt, key } => {
+                self.leased(lease, attempt, key, effects);
+            }
+            Input::Offer => self.offer(&mut Vec::new()),
+            Input::Assigned(choices) => {
+                self.assigned(&choices, effects);
+            }
+            Input::OfferLost => self.offer_lost(),
+            Input::Settled {
+                ticket,
+                number,
+                report,
+            } => {
+                // A stale settle changes nothing; that is what a property test looks for.
+                let _ = self.settled(now, ticket, number, report, effects);
+            }
+            Input::Served {
+                slot,
+                deliveries,
+                busy,
+            } => self.served(slot, deliveries, busy, effects),
+            Input::AddSlot(weight) => {
+                self.add_slot(weight);
+            }
+            Input::NextIncarnation(slot) => {
+                self.next_incarnation(slot);
+            }
+            Input::Up(slot, incarnation) => {
+                self.up(slot, incarnation, effects);
+            }
+            Input::Down(slot, incarnation, cause, guilty) => {
+                self.down(
+                    now,
+                    slot,
+                    incarnation,
+                    &cause,
+                    |ticket, _| guilty.contains(&ticket),
+                    effects,
+                );
+            }
+            Input::Retire(slot) => self.retire(slot, effects),
+            Input::Due => self.due(now),
+            Input::CreditLost => self.credit_lost(),
+            Input::Pause(paused) => self.set_paused(paused, effects),
+        }
+    }
+}
