@@ -1,5 +1,11 @@
 //! Floor 4, **actors**: thin shells around the rules. Siblings meet only in the protocol.
 
+pub(crate) mod cell;
 mod clock;
+pub(crate) mod consumer;
+mod events;
+pub(crate) mod homes;
 
 pub use clock::Clock;
+pub use consumer::BatchSize;
+pub use events::{EventBus, Events};

@@ -9,6 +9,7 @@ mod queue;
 mod response;
 mod results;
 mod strategy;
+mod supervisor;
 
 pub use consumer::{
     BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, DeliverBatch, Delivery, Parcel,
@@ -22,3 +23,7 @@ pub use queue::{
 };
 pub use results::Outcomes;
 pub use strategy::{Assign, Assigned, StrategyActor};
+pub(crate) use supervisor::{
+    AskHealth, ConsumerDown, ConsumerUp, Desired, Door, Notice, Order, QueueDoor, QueueUp, ResultsUp,
+    RoleDown, StrategyUp, SupervisorHealth,
+};

@@ -1,4 +1,5 @@
 //! stub
+#![allow(missing_docs)]
 use crate::words::WindowConfig;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Window {

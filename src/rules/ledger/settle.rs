@@ -25,8 +25,6 @@ pub enum Report {
     },
     /// It failed and shall not be tried again.
     Rejected(Arc<str>),
-    /// It was dropped without ever being looked at: it goes to another, and the attempt does not count.
-    Untouched,
 }
 
 /// A settle that counts for nothing: it speaks of a delivery that is over.
@@ -83,10 +81,6 @@ impl Ledger {
             Report::Rejected(text) => {
                 let record = self.record(&ended(Cause::Failed(Arc::clone(&text))));
                 self.reject(ticket, DeadReason::Rejected(text), record, effects);
-            }
-            Report::Untouched => {
-                effects.tell.push((ticket, TellKind::Returned(slot, incarnation)));
-                self.to_front(&[ticket]);
             }
         }
         self.fill(slot, effects);

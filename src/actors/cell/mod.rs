@@ -1,0 +1,191 @@
+//! The cell: the future in which every actor of a group lives.
+//!
+//! actix spawns an actor and forgets it; a panic ends it without a word. A cell polls the very same actor future inside its
+//! own, so that it can catch a panic with its message and place, tell of the death at once, and end the actor from outside.
+//! It works for every unmodified actix actor and costs one `catch_unwind` for each poll, not for each message.
+//!
+//! | what ends the actor | the cause in the death notice |
+//! |---|---|
+//! | a panic in a handler, a future of the actor, a timer, `started` | `Panicked` with message and place |
+//! | a panic while it is made | `StartFailed` |
+//! | `ctx.stop()`, `ctx.terminate()`, no address left | `Stopped` |
+//! | [`CellHandle::end`] | the cause given there |
+//! | the handle is dropped | `Killed` |
+//! | its arbiter ends | `ArbiterEnded` |
+//!
+//! A panic inside a `ResponseFuture` ends no actor: actix runs such a future on its own, outside of the actor.
+
+mod panics;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Wake, Poll};
+
+use actix::{Actor, Addr, AsyncContext, Context};
+use tokio::sync::oneshot;
+
+use crate::protocol::mark_inside_cell;
+use crate::words::{Cause, PanicReport};
+
+/// What the maker of a cell wants to be told.
+pub(crate) struct CellHooks {
+    /// Called when the actor has ended and before it is dropped: from here on nothing that it holds may speak for it.
+    pub(crate) ended: Box<dyn FnOnce()>,
+    /// Called last, with the cause.
+    pub(crate) down: Box<dyn FnOnce(Cause)>,
+}
+
+/// Ends the actor in a cell. Dropping it ends the actor too.
+///
+/// It can be used from any thread. The actor ends between two polls: a handler that is running is not interrupted, a future
+/// that waits is dropped where it waits.
+#[derive(Debug)]
+pub(crate) struct CellHandle {
+    end: Option<oneshot::Sender<Cause>>,
+    polling: Arc<AtomicBool>,
+}
+
+impl CellHandle {
+    /// A handle and the other end that a cell is made with.
+    pub(crate) fn new() -> (Self, CellSeed) {
+        let (end, ended) = oneshot::channel();
+        let polling = Arc::new(AtomicBool::new(false));
+        (
+            Self {
+                end: Some(end),
+                polling: Arc::clone(&polling),
+            },
+            CellSeed { ended, polling },
+        )
+    }
+
+    /// Ends the actor with this cause. Only the first call counts.
+    pub(crate) fn end(&mut self, cause: Cause) {
+        if let Some(end) = self.end.take() {
+            // An error means that the actor has ended already.
+            let _ = end.send(cause);
+        }
+    }
+
+    /// Whether a thread is inside the actor right now. True for long means that the actor blocks its thread.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.polling.load(Ordering::Relaxed)
+    }
+}
+
+/// What a cell needs of its handle; can be sent to the thread on which the cell shall live.
+#[derive(Debug)]
+pub(crate) struct CellSeed {
+    ended: oneshot::Receiver<Cause>,
+    polling: Arc<AtomicBool>,
+}
+
+/// Makes an actor and spawns it in a cell on the arbiter of this thread. Returns its address, or `None` if making it
+/// panicked; the hooks have been called then.
+///
+/// # Panics
+/// If the thread has no arbiter, as `actix_rt::spawn` does.
+pub(crate) fn spawn_in_cell<A>(
+    seed: CellSeed,
+    hooks: CellHooks,
+    quiet: bool,
+    make: impl FnOnce(&mut Context<A>) -> A,
+) -> Option<Addr<A>>
+where
+    A: Actor<Context = Context<A>>,
+{
+    panics::install_hook();
+    let mut context = Context::new();
+    let address = context.address();
+    match guarded(quiet, || make(&mut context)) {
+        Ok(actor) => {
+            let life = Box::pin(context.into_future(actor));
+            actix_rt::spawn(Cell {
+                life: Some(life),
+                seed,
+                hooks: Some(hooks),
+                quiet,
+            });
+            Some(address)
+        }
+        Err(report) => {
+            (hooks.ended)();
+            (hooks.down)(Cause::StartFailed(report.to_string().into()));
+            None
+        }
+    }
+}
+
+/// The future of an actor inside its guard.
+struct Cell<F> {
+    /// The actor's own future. `None` once it has ended.
+    life: Option<Pin<Box<F>>>,
+    seed: CellSeed,
+    /// `None` once they were called.
+    hooks: Option<CellHooks>,
+    quiet: bool,
+}
+
+// The future of the actor is boxed, so a cell holds nothing that must stay in place.
+impl<F> Unpin for Cell<F> {}
+
+impl<F: Future<Output = ()>> Future for Cell<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, wake: &mut Wake<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Poll::Ready(cause) = Pin::new(&mut this.seed.ended).poll(wake) {
+            this.finish(cause.unwrap_or(Cause::Killed));
+            return Poll::Ready(());
+        }
+        let Some(life) = &mut this.life else {
+            return Poll::Ready(());
+        };
+        this.seed.polling.store(true, Ordering::Relaxed);
+        let polled = guarded(this.quiet, || life.as_mut().poll(wake));
+        this.seed.polling.store(false, Ordering::Relaxed);
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => {
+                this.finish(Cause::Stopped);
+                Poll::Ready(())
+            }
+            Err(report) => {
+                this.finish(Cause::Panicked(report));
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<F> Cell<F> {
+    /// Ends the life: first marks it as over, then drops the actor, then tells.
+    fn finish(&mut self, cause: Cause) {
+        let Some(hooks) = self.hooks.take() else { return };
+        (hooks.ended)();
+        let life = self.life.take();
+        // The actor's hooks and `Drop` run in here, and may panic again: actix polls an actor once more while it drops it.
+        // Caught apart from the first panic, a second one is an ordinary report and not the end of the process.
+        if let Err(report) = guarded(self.quiet, || drop(life)) {
+            tracing::warn!(%report, "an actor panicked while it was dropped");
+        }
+        (hooks.down)(cause);
+    }
+}
+
+impl<F> Drop for Cell<F> {
+    fn drop(&mut self) {
+        // Only an arbiter that ends drops a cell before its time.
+        self.finish(Cause::ArbiterEnded);
+    }
+}
+
+/// Runs `work` as the code of an actor; a panic comes back as a report.
+fn guarded<T>(quiet: bool, work: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    // Unwind safety: after a panic the actor is dropped and never looked at again.
+    mark_inside_cell(|| panics::watching(quiet, || catch_unwind(AssertUnwindSafe(work))))
+        .map_err(panics::report)
+}

@@ -1,0 +1,71 @@
+//! The life of a [`BatchConsumer`] inside the stock shell: gathers deliveries by size and by time.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::inbox::Inbox;
+use super::shell::ShellBerth;
+use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel};
+use crate::words::Failure;
+
+/// When a batch closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSize {
+    /// When it has this many deliveries; at least 1. The prefetch window of the group is made at least as large.
+    pub most: usize,
+    /// When its first delivery has waited this long. Zero: a batch is whatever has arrived.
+    pub wait: Duration,
+}
+
+pub(super) async fn work<C: BatchConsumer>(
+    mut consumer: C,
+    berth: ShellBerth<C::Job, C::Output>,
+    door: Door<C::Job, C::Output>,
+    inbox: Rc<Inbox<C::Job>>,
+    size: BatchSize,
+) -> Result<(), Failure> {
+    consumer.started(&berth.info).await?;
+    berth.tell_up(door);
+    let mut arrived = VecDeque::new();
+    while !berth.info.board.has_ended() {
+        gather(&mut arrived, &inbox, size).await;
+        if berth.info.board.has_ended() {
+            break;
+        }
+        let closed = arrived.len().min(size.most.max(1));
+        let mut batch: Vec<_> = arrived
+            .drain(..closed)
+            .map(|parcel| {
+                Deliver::new(
+                    Delivery::new(parcel, Arc::clone(&berth.info)),
+                    Arc::clone(&berth.desk),
+                )
+            })
+            .collect();
+        for delivery in &batch {
+            delivery.begin();
+        }
+        if let Err(failure) = consumer.consume(&mut batch).await {
+            for delivery in batch {
+                delivery.finish(Err(failure.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a batch can be closed.
+async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: BatchSize) {
+    if arrived.is_empty() {
+        arrived.append(&mut inbox.take().await);
+    }
+    let deadline = tokio::time::Instant::now() + size.wait;
+    while arrived.len() < size.most {
+        match tokio::time::timeout_at(deadline, inbox.take()).await {
+            Ok(mut more) => arrived.append(&mut more),
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Makers: how the supervisor gets a consumer, through whichever of the three doors it comes in.
+
+use std::convert::Infallible;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Addr, Recipient};
+use tokio::sync::mpsc;
+
+use super::batch_worker::{self, BatchSize};
+use super::shell::{Shell, ShellBerth, StartFailure};
+use super::worker;
+use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
+use crate::protocol::{
+    BatchConsumer, Consumer, ConsumerActor, ConsumerDown, ConsumerInfo, ConsumerUp, Door, SettleDesk,
+};
+use crate::words::Cause;
+
+/// The place that the supervisor has prepared for a consumer; it travels to the consumer's home.
+pub(crate) struct Berth<J: Send + Sync + 'static, O: Send + 'static> {
+    pub(crate) info: Arc<ConsumerInfo>,
+    pub(crate) desk: Arc<SettleDesk<O>>,
+    pub(crate) seed: CellSeed,
+    pub(crate) quiet: bool,
+    pub(crate) up: Recipient<ConsumerUp<J, O>>,
+    pub(crate) down: Recipient<ConsumerDown>,
+    /// Held as long as the consumer exists, so that somebody can wait until none does.
+    pub(crate) exists: mpsc::Sender<Infallible>,
+}
+
+/// Makes consumers, each on the thread where it shall live.
+pub(crate) trait ConsumerMaker<J: Send + Sync + 'static, O: Send + 'static>: Send + Sync {
+    fn make(&self, berth: Berth<J, O>);
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Berth<J, O> {
+    fn split(self) -> (CellSeed, CellHooks, bool, ShellBerth<J, O>) {
+        let Self {
+            info,
+            desk,
+            seed,
+            quiet,
+            up,
+            down,
+            exists,
+        } = self;
+        let start_failure = StartFailure::default();
+        let (at_end, at_down, noted) = (Arc::clone(&info), Arc::clone(&info), Rc::clone(&start_failure));
+        let hooks = CellHooks {
+            ended: Box::new(move || at_end.board.end()),
+            down: Box::new(move |cause| {
+                let cause = noted.take().unwrap_or(cause);
+                let ConsumerInfo {
+                    slot, incarnation, ..
+                } = *at_down;
+                down.do_send(ConsumerDown {
+                    slot,
+                    incarnation,
+                    cause,
+                });
+                drop(exists);
+            }),
+        };
+        (
+            seed,
+            hooks,
+            quiet,
+            ShellBerth {
+                info,
+                desk,
+                up,
+                start_failure,
+            },
+        )
+    }
+}
+
+/// Door 1: a type with an async method, in the stock shell.
+pub(crate) struct ShellMaker<F>(pub(crate) F);
+
+impl<C: Consumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for ShellMaker<F> {
+    fn make(&self, berth: Berth<C::Job, C::Output>) {
+        let (seed, hooks, quiet, shell) = berth.split();
+        spawn_in_cell(seed, hooks, quiet, |context| {
+            let consumer = (self.0)();
+            Shell::new(context, shell, |berth, door, inbox| {
+                worker::work(consumer, berth, door, inbox)
+            })
+        });
+    }
+}
+
+/// Door 2: an actor of the user.
+pub(crate) struct ActorMaker<F, A>(pub(crate) F, pub(crate) PhantomData<fn() -> A>);
+
+impl<J, O, A, F> ConsumerMaker<J, O> for ActorMaker<F, A>
+where
+    J: Send + Sync + 'static,
+    O: Send + 'static,
+    A: ConsumerActor<J, O>,
+    F: Fn(&ConsumerInfo) -> A + Send + Sync,
+{
+    fn make(&self, berth: Berth<J, O>) {
+        let (seed, hooks, quiet, shell) = berth.split();
+        let address: Option<Addr<A>> = spawn_in_cell(seed, hooks, quiet, |_| (self.0)(&shell.info));
+        if let Some(address) = address {
+            shell.tell_up(Door::Actor(address.recipient()));
+        }
+    }
+}
+
+/// Door 3: a type that takes many deliveries at once, in its stock shell.
+pub(crate) struct BatchMaker<F>(pub(crate) F, pub(crate) BatchSize);
+
+impl<C: BatchConsumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for BatchMaker<F> {
+    fn make(&self, berth: Berth<C::Job, C::Output>) {
+        let (seed, hooks, quiet, shell) = berth.split();
+        spawn_in_cell(seed, hooks, quiet, |context| {
+            let (consumer, size) = ((self.0)(), self.1);
+            Shell::new(context, shell, |berth, door, inbox| {
+                batch_worker::work(consumer, berth, door, inbox, size)
+            })
+        });
+    }
+}

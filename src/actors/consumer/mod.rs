@@ -1,0 +1,10 @@
+//! Consumers: how one is made, and the stock shells in which types that are no actors live.
+
+mod batch_worker;
+mod inbox;
+mod maker;
+mod shell;
+mod worker;
+
+pub use batch_worker::BatchSize;
+pub(crate) use maker::{ActorMaker, BatchMaker, Berth, ConsumerMaker, ShellMaker};

@@ -1,0 +1,141 @@
+//! Homes: the arbiters on which consumers live.
+
+use actix_rt::{Arbiter, ArbiterHandle};
+
+use crate::words::Placement;
+
+/// Where one or more consumers live.
+#[derive(Debug, Clone)]
+pub(crate) enum Home {
+    /// On the arbiter of the supervisor.
+    Here,
+    /// On an arbiter, a thread, of its own.
+    There(ArbiterHandle),
+}
+
+impl Home {
+    /// Runs `work` on the home's arbiter. False if that arbiter has ended.
+    pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        match self {
+            Self::Here => {
+                work();
+                true
+            }
+            Self::There(arbiter) => arbiter.spawn_fn(work),
+        }
+    }
+}
+
+/// The number of a home. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HomeId(usize);
+
+/// One home that is in use.
+#[derive(Debug)]
+struct Inhabited {
+    id: HomeId,
+    home: Home,
+    /// How many consumers live there.
+    inhabitants: usize,
+}
+
+/// All homes of a group. Dropping it ends the arbiters, and with them everyone who lives there.
+#[derive(Debug)]
+pub(crate) struct Homes {
+    /// How many homes there may be; more consumers share them.
+    most: usize,
+    local: bool,
+    homes: Vec<Inhabited>,
+    next: usize,
+}
+
+impl Homes {
+    /// No homes yet; they are made as consumers come.
+    pub(crate) fn new(placement: Placement) -> Self {
+        let most = match placement {
+            Placement::Local => 1,
+            Placement::Arbiters(count) => count.max(1),
+            Placement::Processors => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            Placement::Dedicated => usize::MAX,
+        };
+        Self {
+            most,
+            local: placement == Placement::Local,
+            homes: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// A home for one more consumer: a new one while there may be more, then the one with the fewest inhabitants.
+    pub(crate) fn move_in(&mut self) -> (HomeId, Home) {
+        if self.homes.len() < self.most {
+            let home = if self.local {
+                Home::Here
+            } else {
+                Home::There(Arbiter::new().handle())
+            };
+            let id = HomeId(self.next);
+            self.next += 1;
+            self.homes.push(Inhabited {
+                id,
+                home: home.clone(),
+                inhabitants: 1,
+            });
+            return (id, home);
+        }
+        match self
+            .homes
+            .iter_mut()
+            .min_by_key(|home| (home.inhabitants, home.id))
+        {
+            Some(found) => {
+                found.inhabitants += 1;
+                (found.id, found.home.clone())
+            }
+            // `most` is at least one, so there is a home; this line keeps the promise without a panic.
+            None => (HomeId(0), Home::Here),
+        }
+    }
+
+    /// A consumer has gone for good. An arbiter without inhabitants ends.
+    pub(crate) fn move_out(&mut self, id: HomeId) {
+        if let Some(index) = self.homes.iter().position(|home| home.id == id)
+            && let Some(found) = self.homes.get_mut(index)
+        {
+            found.inhabitants -= 1;
+            if found.inhabitants == 0 {
+                found.home.stop();
+                self.homes.swap_remove(index);
+            }
+        }
+    }
+
+    /// Whether this home shares the supervisor's thread: then the supervisor would be blocked with it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.local
+    }
+
+    /// Gives a home up: its thread does not come back. Everyone who lived there must move in elsewhere. The thread ends by
+    /// itself if it ever comes back.
+    pub(crate) fn abandon(&mut self, id: HomeId) {
+        if let Some(index) = self.homes.iter().position(|home| home.id == id) {
+            self.homes.swap_remove(index).home.stop();
+        }
+    }
+}
+
+impl Home {
+    fn stop(&self) {
+        if let Self::There(arbiter) = self {
+            arbiter.stop();
+        }
+    }
+}
+
+impl Drop for Homes {
+    fn drop(&mut self) {
+        for inhabited in &self.homes {
+            inhabited.home.stop();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What is said to the supervisor by consumers and by the guardian.
+
+use std::collections::BTreeMap;
+
+use actix::{Addr, Message, Recipient};
+
+use super::{Assign, Attach, Command, Deliver, DeliverBatch, Demand, Outcomes, Push, QueueActor, Settle};
+use crate::words::{Cause, GroupState, Incarnation, Role, SlotHealth, SlotId, Weight};
+
+/// How deliveries reach a consumer.
+#[derive(Debug)]
+pub(crate) enum Door<J: Send + Sync + 'static, O: Send + 'static> {
+    /// Through the stock shell, many in one message.
+    Shell(Recipient<DeliverBatch<J>>),
+    /// To an actor of the user, one in a message.
+    Actor(Recipient<Deliver<J, O>>),
+}
+
+/// A consumer takes deliveries.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ConsumerUp<J: Send + Sync + 'static, O: Send + 'static> {
+    pub(crate) slot: SlotId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) door: Door<J, O>,
+}
+
+/// A consumer ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ConsumerDown {
+    pub(crate) slot: SlotId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) cause: Cause,
+}
+
+/// The addresses of one life of the queue actor.
+#[derive(Debug)]
+pub(crate) struct QueueDoor<J: Send + Sync + 'static> {
+    pub(crate) push: Recipient<Push<J>>,
+    pub(crate) attach: Recipient<Attach<J>>,
+    pub(crate) demand: Recipient<Demand>,
+    pub(crate) settle: Recipient<Settle>,
+    pub(crate) command: Recipient<Command<J>>,
+}
+
+impl<J: Send + Sync + 'static> QueueDoor<J> {
+    pub(crate) fn new<A: QueueActor<J>>(address: Addr<A>) -> Self {
+        Self {
+            push: address.clone().recipient(),
+            attach: address.clone().recipient(),
+            demand: address.clone().recipient(),
+            settle: address.clone().recipient(),
+            command: address.recipient(),
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static> Clone for QueueDoor<J> {
+    fn clone(&self) -> Self {
+        Self {
+            push: self.push.clone(),
+            attach: self.attach.clone(),
+            demand: self.demand.clone(),
+            settle: self.settle.clone(),
+            command: self.command.clone(),
+        }
+    }
+}
+
+/// A new life of the queue actor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct QueueUp<J: Send + Sync + 'static>(pub(crate) QueueDoor<J>);
+
+/// A new life of the strategy actor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StrategyUp(pub(crate) Recipient<Assign>);
+
+/// The addresses of one life of the result queue.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ResultsUp<J: Send + Sync + 'static, O: Send + 'static> {
+    pub(crate) outcomes: Recipient<Outcomes<J, O>>,
+    pub(crate) fates: Recipient<super::Fates<J>>,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Clone for ResultsUp<J, O> {
+    fn clone(&self) -> Self {
+        Self {
+            outcomes: self.outcomes.clone(),
+            fates: self.fates.clone(),
+        }
+    }
+}
+
+/// What the group shall be. The supervisor makes it so; a restarted one is told the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Desired {
+    /// How many consumers.
+    pub(crate) consumers: usize,
+    /// The weights that differ from 1.
+    pub(crate) weights: BTreeMap<SlotId, Weight>,
+    /// No jobs are done while paused.
+    pub(crate) paused: bool,
+    /// No jobs are leased any more.
+    pub(crate) closed: bool,
+}
+
+/// Asks the supervisor how it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskHealth;
+
+/// The supervisor's part of the group's health.
+#[derive(Debug, Clone)]
+pub(crate) struct SupervisorHealth {
+    pub(crate) slots: Vec<SlotHealth>,
+    pub(crate) in_flight: usize,
+    pub(crate) bad_choices: u64,
+    pub(crate) stale_settles: u64,
+}
+
+impl Message for AskHealth {
+    type Result = Option<SupervisorHealth>;
+}
+
+/// What the supervisor tells the guardian.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub(crate) enum Notice {
+    /// It holds no lease and the queue has heard of every settle.
+    Idle,
+    /// One of the group's own actors does not answer and shall be replaced.
+    Unresponsive(Role, Cause),
+    /// A budget is spent and the policy is to escalate.
+    GiveUp(String),
+}
+
+/// One of the group's own actors ended.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub(crate) struct RoleDown {
+    pub(crate) role: Role,
+    pub(crate) life: u64,
+    pub(crate) cause: Cause,
+}
+
+/// What the group's handle asks of the guardian.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Be this many consumers.
+    Scale(usize),
+    /// Give a slot this weight.
+    Weigh(SlotId, Weight),
+    /// Do no jobs.
+    Pause,
+    /// Do jobs again.
+    Resume,
+    /// End one of the group's own actors, to see it come back.
+    EndRole(Role),
+    /// End.
+    Stop(GroupState),
+}
