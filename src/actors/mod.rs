@@ -5,6 +5,8 @@ mod clock;
 pub(crate) mod consumer;
 mod events;
 pub(crate) mod homes;
+pub(crate) mod results;
+pub(crate) mod supervisor;
 
 pub use clock::Clock;
 pub use consumer::BatchSize;

@@ -19,7 +19,7 @@ pub use handover::Handover;
 pub(crate) use inside::{inside_cell, mark_inside_cell};
 pub use queue::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueActor, QueueCommand,
-    QueueReply, Settle, SettleItem, SettleReply, Tell,
+    QueueReply, Settle, SettleReply, Tell,
 };
 pub use results::Outcomes;
 pub use strategy::{Assign, Assigned, StrategyActor};

@@ -14,7 +14,7 @@ use actix::{Actor, Handler, Message, Recipient};
 
 use super::Handover;
 use crate::rules::store::{DeadSelection, Leased, Refused};
-use crate::words::{DeadLetter, Envelope, Epoch, EventKind, JobId, LeaseId, QueueCounts, Verdict};
+use crate::words::{DeadLetter, Envelope, Epoch, EventKind, JobId, QueueCounts, SettleItem};
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
 #[derive(Debug)]
@@ -91,17 +91,6 @@ pub struct Batch<J: Send + Sync + 'static> {
     pub epoch: Epoch,
     /// The jobs, in order.
     pub jobs: Vec<Leased<J>>,
-}
-
-/// The verdict on one lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettleItem {
-    /// The lease.
-    pub lease: LeaseId,
-    /// The attempt that the verdict is about.
-    pub attempt: u32,
-    /// What became of it.
-    pub verdict: Verdict,
 }
 
 /// Verdicts on leases, applied in order. Sending it twice is harmless: the second time every item is stale.

@@ -107,6 +107,8 @@ pub(crate) struct Desired {
     pub(crate) paused: bool,
     /// No jobs are leased any more.
     pub(crate) closed: bool,
+    /// The supervisor says so whenever it holds nothing.
+    pub(crate) draining: bool,
 }
 
 /// Asks the supervisor how it is.

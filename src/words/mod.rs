@@ -27,4 +27,4 @@ pub use job::{Envelope, Job, Priority};
 pub use key::{Key, KeyHash};
 pub use roster::{Roster, Seat, Weight};
 pub use time::Moment;
-pub use verdict::{Outcome, Rejection, Renewal, Retry, Verdict};
+pub use verdict::{Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

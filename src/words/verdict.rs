@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptRecord, DeadReason, JobId};
+use super::{AttemptRecord, DeadReason, JobId, LeaseId};
 
 /// What the supervisor tells the queue about a lease. Every lease ends with `Ack`, `Retry` or `Reject`.
 ///
@@ -28,6 +28,17 @@ pub enum Verdict {
     Reject(Box<Rejection>),
     /// The work goes on.
     Extend,
+}
+
+/// The verdict on one lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettleItem {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The attempt that the verdict is about.
+    pub attempt: u32,
+    /// What became of it.
+    pub verdict: Verdict,
 }
 
 /// A job given back to the queue.

@@ -1,6 +1,6 @@
 //! What follows from what happened: the ledger appends here, the supervisor carries it out.
 
-use crate::words::{DeliveryNumber, EventKind, LeaseId, SlotId, Ticket, Verdict};
+use crate::words::{DeliveryNumber, EventKind, LeaseId, SettleItem, SlotId, Ticket, Verdict};
 
 /// A delivery to be handed to a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,24 +15,13 @@ pub struct Handed {
     pub attempt: u32,
 }
 
-/// A verdict to be told to the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// The lease.
-    pub lease: LeaseId,
-    /// The attempt that the verdict is about.
-    pub attempt: u32,
-    /// The verdict.
-    pub verdict: Verdict,
-}
-
 /// What follows, in order. The supervisor empties the lists as it carries them out, so their memory is used again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Deliveries to hand out.
     pub deliver: Vec<Handed>,
     /// Verdicts for the queue.
-    pub settle: Vec<Told>,
+    pub settle: Vec<SettleItem>,
     /// Entries whose lease has ended: nothing more will be said of them.
     pub ended: Vec<Ticket>,
     /// Slots whose load or room changed. May name a slot more than once.
@@ -72,7 +61,7 @@ impl TellKind {
 
 impl Effects {
     pub(super) fn settle(&mut self, lease: LeaseId, attempt: u32, verdict: Verdict) {
-        self.settle.push(Told {
+        self.settle.push(SettleItem {
             lease,
             attempt,
             verdict,

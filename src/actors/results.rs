@@ -1,0 +1,215 @@
+//! The result queue: brings outcomes to the producers that wait for them.
+//!
+//! The actor is thin; the mailboxes behind it outlive it, so killing it loses nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as Wake, Poll, Waker};
+
+use actix::{Actor, Context, Handler};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::protocol::{Fates, Outcomes};
+use crate::words::{Envelope, JobId, Outcome, ReplyTo};
+
+/// Why no outcome will come.
+#[derive(Debug)]
+pub(crate) enum NoOutcome<J> {
+    /// The group ended and hands the job back.
+    Returned(Arc<Envelope<J>>),
+}
+
+/// What arrives for a call.
+pub(crate) type Answer<J, O> = Result<Outcome<J, O>, NoOutcome<J>>;
+
+/// The mailbox number of all calls: each waits on a channel of its own.
+const CALLS: ReplyTo = ReplyTo(0);
+
+/// Every mailbox of a group's producers.
+pub(crate) struct Mailboxes<J, O> {
+    inner: Mutex<Inner<J, O>>,
+}
+
+struct Inner<J, O> {
+    /// Who called and waits, by job. Never iterated but at the end of the group.
+    calls: HashMap<JobId, oneshot::Sender<Answer<J, O>>>,
+    groups: BTreeMap<ReplyTo, Mailbox<J, O>>,
+    next: u64,
+    closed: bool,
+}
+
+/// The mailbox of one producer group.
+struct Mailbox<J, O> {
+    /// Jobs whose outcome has not come. An outcome that comes twice (the job was done twice) is known by this list.
+    pending: BTreeSet<JobId>,
+    /// Outcomes that nobody has read. Together with `pending` bounded by the mailbox's permits.
+    unread: VecDeque<Outcome<J, O>>,
+    reader: Option<Waker>,
+    room: Arc<Semaphore>,
+}
+
+impl<J, O> Mailboxes<J, O> {
+    pub(crate) fn new() -> Self {
+        let inner = Inner { calls: HashMap::new(), groups: BTreeMap::new(), next: 1, closed: false };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// A new call: the job's outcome comes through the channel.
+    pub(crate) fn expect_call(&self, job: JobId) -> oneshot::Receiver<Answer<J, O>> {
+        let (answer, outcome) = oneshot::channel();
+        self.lock().calls.insert(job, answer);
+        outcome
+    }
+
+    /// The call was given up, or its job was never accepted.
+    pub(crate) fn forget_call(&self, job: JobId) {
+        self.lock().calls.remove(&job);
+    }
+
+    /// The number that envelopes of calls carry.
+    pub(crate) fn calls(&self) -> ReplyTo {
+        CALLS
+    }
+
+    /// A mailbox for a producer group that has at most `capacity` outcomes outstanding or unread.
+    pub(crate) fn open(&self, capacity: usize) -> (ReplyTo, Arc<Semaphore>) {
+        let room = Arc::new(Semaphore::new(capacity.min(Semaphore::MAX_PERMITS)));
+        let mut inner = self.lock();
+        let reply_to = ReplyTo(inner.next);
+        inner.next += 1;
+        let mailbox = Mailbox {
+            pending: BTreeSet::new(),
+            unread: VecDeque::new(),
+            reader: None,
+            room: Arc::clone(&room),
+        };
+        inner.groups.insert(reply_to, mailbox);
+        (reply_to, room)
+    }
+
+    /// The producer group has gone, and nobody will read.
+    pub(crate) fn close(&self, reply_to: ReplyTo) {
+        if let Some(mailbox) = self.lock().groups.remove(&reply_to) {
+            mailbox.room.close();
+        }
+    }
+
+    /// These jobs were sent and their outcomes will come.
+    pub(crate) fn expect(&self, reply_to: ReplyTo, jobs: impl IntoIterator<Item = JobId>) {
+        if let Some(mailbox) = self.lock().groups.get_mut(&reply_to) {
+            mailbox.pending.extend(jobs);
+        }
+    }
+
+    /// These jobs were not accepted after all. Gives their room back.
+    pub(crate) fn unexpect(&self, reply_to: ReplyTo, jobs: impl IntoIterator<Item = JobId>) {
+        if let Some(mailbox) = self.lock().groups.get_mut(&reply_to) {
+            let forgotten = jobs.into_iter().filter(|job| mailbox.pending.remove(job)).count();
+            mailbox.room.add_permits(forgotten);
+        }
+    }
+
+    /// Brings outcomes to whoever waits. Those that nobody waits for any more are dropped.
+    pub(crate) fn deposit(&self, outcomes: Vec<(ReplyTo, Outcome<J, O>)>) {
+        let mut wakers = Vec::new();
+        let mut inner = self.lock();
+        for (reply_to, outcome) in outcomes {
+            if reply_to == CALLS {
+                if let Some(call) = inner.calls.remove(&outcome.id) {
+                    // An error means that the caller has gone.
+                    let _ = call.send(Ok(outcome));
+                }
+            } else if let Some(mailbox) = inner.groups.get_mut(&reply_to)
+                && mailbox.pending.remove(&outcome.id)
+            {
+                mailbox.unread.push_back(outcome);
+                wakers.extend(mailbox.reader.take());
+            }
+        }
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The group ended: these jobs will never have an outcome. Callers get theirs back; the others learn that the stream
+    /// has ended.
+    pub(crate) fn end(&self, unfinished: &[Arc<Envelope<J>>]) {
+        let mut wakers = Vec::new();
+        let mut inner = self.lock();
+        inner.closed = true;
+        for job in unfinished {
+            if let Some(call) = inner.calls.remove(&job.id()) {
+                let _ = call.send(Err(NoOutcome::Returned(Arc::clone(job))));
+            }
+        }
+        inner.calls.clear();
+        for mailbox in inner.groups.values_mut() {
+            mailbox.room.close();
+            wakers.extend(mailbox.reader.take());
+        }
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The next outcome of a mailbox. `None` when the group has ended and everything is read. Reading gives room back.
+    pub(crate) fn poll_read(&self, reply_to: ReplyTo, wake: &mut Wake<'_>) -> Poll<Option<Outcome<J, O>>> {
+        let mut inner = self.lock();
+        let closed = inner.closed;
+        let Some(mailbox) = inner.groups.get_mut(&reply_to) else { return Poll::Ready(None) };
+        if let Some(outcome) = mailbox.unread.pop_front() {
+            mailbox.room.add_permits(1);
+            return Poll::Ready(Some(outcome));
+        }
+        if closed {
+            return Poll::Ready(None);
+        }
+        mailbox.reader = Some(wake.waker().clone());
+        Poll::Pending
+    }
+
+    /// Outcomes of a mailbox that are still to come.
+    pub(crate) fn pending(&self, reply_to: ReplyTo) -> usize {
+        self.lock().groups.get(&reply_to).map_or(0, |mailbox| mailbox.pending.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<J, O>> {
+        // Nothing under this lock runs code of the user, so it cannot be poisoned half way.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The result queue actor.
+pub(crate) struct ResultQueue<J: Send + Sync + 'static, O: Send + 'static> {
+    mailboxes: Arc<Mailboxes<J, O>>,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> ResultQueue<J, O> {
+    pub(crate) fn new(mailboxes: Arc<Mailboxes<J, O>>) -> Self {
+        Self { mailboxes }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Actor for ResultQueue<J, O> {
+    type Context = Context<Self>;
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Outcomes<J, O>> for ResultQueue<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, mut message: Outcomes<J, O>, _: &mut Context<Self>) {
+        if let Some(outcomes) = message.outcomes.take() {
+            self.mailboxes.deposit(outcomes);
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Fates<J>> for ResultQueue<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, mut fates: Fates<J>, _: &mut Context<Self>) {
+        let outcomes = fates.dead.take().unwrap_or_default().into_iter().filter_map(|letter| {
+            let reply_to = letter.job.reply_to()?;
+            Some((reply_to, Outcome { id: letter.id(), result: Err(Arc::new(letter)) }))
+        });
+        self.mailboxes.deposit(outcomes.collect());
+    }
+}

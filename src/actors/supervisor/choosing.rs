@@ -1,0 +1,113 @@
+//! The supervisor's side of the strategy protocol.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFuture};
+
+use super::Supervisor;
+use crate::protocol::{Assign, Assigned, StrategyUp};
+use crate::rules::strategies::AssignJob;
+use crate::words::{EventKind, Roster};
+
+/// How long to wait before a strategy that gave no answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+
+/// The strategy was restarted: what it was asked is asked again.
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<StrategyUp> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, StrategyUp(strategy): StrategyUp, context: &mut Context<Self>) {
+        self.strategy = strategy;
+        self.strategy_life += 1;
+        self.question_lost();
+        self.turn(context);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Asks for all waiting jobs at once, unless a question is open.
+    pub(super) fn ask_strategy(&mut self, context: &mut Context<Self>) {
+        if self.asked.is_some() {
+            return;
+        }
+        self.offers.clear();
+        self.ledger.offer(&mut self.offers);
+        if self.offers.is_empty() {
+            return;
+        }
+        let roster = self.current_roster();
+        let assign = Assign { jobs: self.questions(), roster };
+        self.asked = Some(self.now());
+        let life = self.strategy_life;
+        let answer = self.strategy.send(assign).into_actor(self);
+        context.spawn(answer.map(move |answer, this, context| {
+            if life == this.strategy_life {
+                this.strategy_answered(answer, context);
+            }
+        }));
+    }
+
+    fn questions(&mut self) -> Vec<AssignJob> {
+        let mut questions = std::mem::take(&mut self.questions);
+        questions.clear();
+        for offer in &self.offers {
+            if let Some(Some(job)) = self.jobs.get(offer.ticket.0 as usize) {
+                questions.push(AssignJob {
+                    id: job.id(),
+                    key: job.key_hash(),
+                    priority: job.priority(),
+                    attempt: offer.attempt,
+                });
+            }
+        }
+        questions
+    }
+
+    /// The roster as it is now. Only what changed since the last question is brought up to date.
+    fn current_roster(&mut self) -> Roster {
+        let known = self.roster.take().filter(|roster| roster.version() == self.ledger.version());
+        let mut roster = known.unwrap_or_else(|| Roster::new(self.ledger.seats(), self.ledger.version()));
+        for slot in self.outdated.drain(..) {
+            if let Some(found) = self.slots.get_mut(slot.0 as usize) {
+                found.is_outdated = false;
+            }
+            if let Some(index) = roster.position(slot)
+                && let Some(seat) = self.ledger.seat(slot)
+            {
+                roster.update(index, seat.load, seat.room);
+            }
+        }
+        roster
+    }
+
+    fn strategy_answered(&mut self, answer: Result<Assigned, MailboxError>, context: &mut Context<Self>) {
+        let Ok(assigned) = answer else {
+            // The strategy has died, and `StrategyUp` follows; or only its answer was lost (a panic in a `ResponseFuture`
+            // ends no actor), and the same one is asked again.
+            self.question_lost();
+            context.run_later(ASK_AGAIN, |this, context| this.turn(context));
+            return;
+        };
+        self.asked = None;
+        self.questions = assigned.jobs;
+        let bad = self.ledger.assigned(&assigned.choices, &mut self.effects);
+        // A strategy can place a job in the roster that the ledger parks or holds; noting every slot that it named as
+        // touched brings those seats up to date again.
+        self.roster = Some(assigned.roster);
+        self.effects.touched.extend(assigned.choices.iter().filter_map(|choice| match choice {
+            crate::rules::strategies::Choice::Slot(slot) => Some(*slot),
+            crate::rules::strategies::Choice::Hold => None,
+        }));
+        for slot in bad {
+            self.bad_choices += 1;
+            self.wiring.bus.tell(EventKind::BadChoice { slot });
+        }
+        self.turn(context);
+    }
+
+    pub(super) fn question_lost(&mut self) {
+        self.asked = None;
+        self.roster = None;
+        self.ledger.offer_lost();
+    }
+}

@@ -1,0 +1,200 @@
+//! The lives of consumers: started, up, down, started again.
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, Handler};
+
+use super::Supervisor;
+use crate::actors::cell::CellHandle;
+use crate::actors::consumer::Berth;
+use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, SlotBoard};
+use crate::rules::ledger::SlotPhase;
+use crate::rules::restart::RestartDecision;
+use crate::words::{Cause, EventKind, Incarnation, PastBudget, SlotId, SlotState};
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, up: ConsumerUp<J, O>, context: &mut Context<Self>) {
+        let ConsumerUp { slot, incarnation, door } = up;
+        let now = self.now();
+        if self.ledger.up(slot, incarnation, &mut self.effects)
+            && let Some(found) = self.slots.get_mut(slot.0 as usize)
+        {
+            found.door = Some(door);
+            found.enter(SlotState::Live, now);
+            self.wiring.bus.tell(EventKind::ConsumerUp { slot, incarnation });
+        }
+        self.turn(context);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerDown> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, down: ConsumerDown, context: &mut Context<Self>) {
+        // First what the consumer settled while it lived, then its death: work that was done is not done again.
+        self.clear_desk();
+        if down.incarnation == self.ledger.incarnation(down.slot) {
+            self.consumer_down(down.slot, down.incarnation, down.cause, context);
+        }
+        self.turn(context);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Makes the next consumer of a slot.
+    pub(super) fn start_consumer(&mut self, slot: SlotId, context: &mut Context<Self>) {
+        let now = self.now();
+        let Some(desk) = self.desk.clone() else { return };
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let incarnation = self.ledger.next_incarnation(slot);
+        let info = Arc::new(ConsumerInfo { slot, incarnation, epoch: self.epoch, board: SlotBoard::default() });
+        let (cell, seed) = CellHandle::new();
+        let (_, home) = found.home.get_or_insert_with(|| self.homes.move_in());
+        found.forget_consumer();
+        found.info = Some(Arc::clone(&info));
+        found.cell = Some(cell);
+        found.enter(SlotState::Starting, now);
+        let berth = Berth {
+            info,
+            desk,
+            seed,
+            quiet: self.wiring.config.quiet_panics,
+            up: context.address().recipient(),
+            down: context.address().recipient(),
+            exists: self.exists.clone(),
+        };
+        let wiring = Arc::clone(&self.wiring);
+        if !home.run(move || wiring.maker.make(berth)) {
+            context.notify(ConsumerDown { slot, incarnation, cause: Cause::ArbiterEnded });
+        }
+    }
+
+    /// The present consumer of a slot has ended: what it held goes to others, and a successor follows by the rules.
+    pub(super) fn consumer_down(
+        &mut self,
+        slot: SlotId,
+        incarnation: Incarnation,
+        cause: Cause,
+        context: &mut Context<Self>,
+    ) {
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        if found.info.is_none() || found.state == SlotState::Gone {
+            return;
+        }
+        found.forget_consumer();
+        found.last_cause = Some(cause.clone());
+        self.give_back(slot, incarnation, &cause);
+        if cause == Cause::ArbiterEnded {
+            self.leave_home(slot);
+        }
+        if self.ledger.phase(slot) == SlotPhase::Gone {
+            self.slot_gone(slot);
+        } else {
+            self.restart(slot, &cause, context);
+        }
+    }
+
+    /// Everything that the consumer held goes to others at once.
+    fn give_back(&mut self, slot: SlotId, incarnation: Incarnation, cause: &Cause) {
+        let now = self.now();
+        let costs_an_attempt = blames_the_job(cause);
+        let (ledger, jobs) = (&mut self.ledger, &self.jobs);
+        let held = ledger.down(
+            now,
+            slot,
+            incarnation,
+            cause,
+            |ticket, number| {
+                costs_an_attempt
+                    && jobs.get(ticket.0 as usize).and_then(Option::as_ref).is_some_and(|job| job.has_begun(number))
+            },
+            &mut self.effects,
+        );
+        let held = held.unwrap_or(0);
+        self.wiring.bus.tell(EventKind::ConsumerDown { slot, incarnation, cause: cause.clone(), held });
+    }
+
+    /// A slot that was taken away has lost its last consumer.
+    pub(super) fn slot_gone(&mut self, slot: SlotId) {
+        let now = self.now();
+        self.leave_home_for_good(slot);
+        if let Some(found) = self.slots.get_mut(slot.0 as usize) {
+            found.forget_consumer();
+            found.enter(SlotState::Gone, now);
+        }
+    }
+
+    /// The next consumer of the slot follows at once, after a wait, after a rest, or never.
+    fn restart(&mut self, slot: SlotId, cause: &Cause, context: &mut Context<Self>) {
+        let now = self.now();
+        let unit = self.random.f64();
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        found.restarts += 1;
+        match found.rule.died(now, unit) {
+            RestartDecision::Restart { after } if after.is_zero() => self.start_consumer(slot, context),
+            RestartDecision::Restart { after } => {
+                found.enter(SlotState::BackingOff, now);
+                self.start_after(slot, after, context);
+            }
+            RestartDecision::PastBudget => match self.wiring.config.restart.past_budget {
+                PastBudget::Quarantine => {
+                    let cool_down = std::time::Duration::from_millis(self.wiring.config.restart.cool_down_ms);
+                    found.enter(SlotState::Quarantined, now);
+                    found.rule.renew();
+                    self.wiring.bus.tell(EventKind::Quarantined { slot, cool_down });
+                    self.start_after(slot, cool_down, context);
+                }
+                PastBudget::Escalate => {
+                    found.enter(SlotState::Quarantined, now);
+                    let reason = format!("{slot} spent its restart budget; its last consumer {cause}");
+                    self.wiring.guardian.do_send(Notice::GiveUp(reason));
+                }
+            },
+        }
+    }
+
+    fn start_after(&mut self, slot: SlotId, wait: std::time::Duration, context: &mut Context<Self>) {
+        let incarnation = self.ledger.incarnation(slot);
+        context.run_later(wait, move |this, context| {
+            let waits = this
+                .slots
+                .get(slot.0 as usize)
+                .is_some_and(|found| matches!(found.state, SlotState::BackingOff | SlotState::Quarantined));
+            if waits && this.ledger.incarnation(slot) == incarnation {
+                this.start_consumer(slot, context);
+            }
+        });
+    }
+
+    /// The home of this slot has ended; the next consumer moves in elsewhere.
+    pub(super) fn leave_home(&mut self, slot: SlotId) {
+        if let Some(found) = self.slots.get_mut(slot.0 as usize)
+            && let Some((id, _)) = found.home.take()
+        {
+            self.homes.abandon(id);
+        }
+    }
+
+    fn leave_home_for_good(&mut self, slot: SlotId) {
+        if let Some(found) = self.slots.get_mut(slot.0 as usize)
+            && let Some((id, _)) = found.home.take()
+        {
+            self.homes.move_out(id);
+        }
+    }
+}
+
+/// Whether a consumer that ended for this cause may have ended because of the deliveries that it had begun.
+fn blames_the_job(cause: &Cause) -> bool {
+    match cause {
+        Cause::Panicked(_) | Cause::Stopped | Cause::DeadlinePassed(_) | Cause::ThreadBlocked | Cause::Failed(_) => true,
+        Cause::Killed
+        | Cause::NeighbourBlockedThread
+        | Cause::ArbiterEnded
+        | Cause::StartFailed(_)
+        | Cause::Abandoned
+        | Cause::SupervisorRestarted => false,
+    }
+}

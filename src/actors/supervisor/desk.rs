@@ -1,0 +1,92 @@
+//! What consumers settled: from the desk into the ledger.
+
+use std::time::Duration;
+
+use actix::{Context, Handler};
+
+use super::Supervisor;
+use crate::protocol::{ConsumerInfo, SettledDelivery, Settlement, SettlesWaiting, Work};
+use crate::rules::ledger::{Report, Stale};
+use crate::words::{Advice, Cause, EventKind, Failure, Moment, Outcome};
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, _: SettlesWaiting, context: &mut Context<Self>) {
+        self.clear_desk();
+        self.turn(context);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Takes in everything that lies on the desk.
+    pub(super) fn clear_desk(&mut self) {
+        let Some(desk) = &self.desk else { return };
+        let settlements = desk.take();
+        if settlements.is_empty() {
+            return;
+        }
+        let now = self.now();
+        for settlement in settlements {
+            self.settlement(now, settlement);
+        }
+    }
+
+    fn settlement(&mut self, now: Moment, settlement: Settlement<O>) {
+        let Settlement { consumer, deliveries, busy } = settlement;
+        let count = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
+        let wants_jobs = self.wiring.bus.wants_jobs();
+        for SettledDelivery { ticket, number, work } in deliveries {
+            let settled = match work {
+                Work::Done(output) => {
+                    let attempt = if wants_jobs { self.ledger.attempt(ticket, number).unwrap_or(0) } else { 0 };
+                    let done = self.ledger.settled(now, ticket, number, Report::Done, &mut self.effects);
+                    if done.is_ok() {
+                        let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
+                        if let Some(job) = job {
+                            if wants_jobs {
+                                let ConsumerInfo { slot, incarnation, .. } = *consumer;
+                                let job = job.id();
+                                self.wiring.bus.tell(EventKind::Acked { job, attempt, slot, incarnation, number });
+                            }
+                            if let Some(reply_to) = job.reply_to() {
+                                self.outcomes.push((reply_to, Outcome { id: job.id(), result: Ok(output) }));
+                            }
+                        }
+                    }
+                    done
+                }
+                Work::Failed(failure) => self.ledger.attempt(ticket, number).and_then(|attempt| {
+                    let report = self.failed(failure, attempt);
+                    self.ledger.settled(now, ticket, number, report, &mut self.effects)
+                }),
+                Work::Abandoned => self.ledger.attempt(ticket, number).and_then(|attempt| {
+                    let report = Report::Failed { cause: Cause::Abandoned, after: self.backoff(attempt) };
+                    self.ledger.settled(now, ticket, number, report, &mut self.effects)
+                }),
+            };
+            if settled == Err(Stale) {
+                self.stale_settles += 1;
+                let ConsumerInfo { slot, incarnation, .. } = *consumer;
+                self.wiring.bus.tell(EventKind::StaleSettle { slot, incarnation, number });
+            }
+        }
+        if consumer.incarnation == self.ledger.incarnation(consumer.slot) && consumer.epoch == self.epoch {
+            self.ledger.served(consumer.slot, count, busy, &mut self.effects);
+        }
+    }
+
+    fn failed(&mut self, failure: Failure, attempt: u32) -> Report {
+        let cause = || Cause::Failed(failure.text().into());
+        match failure.advice() {
+            Advice::Reject => Report::Rejected(failure.text().into()),
+            Advice::Retry(Some(after)) => Report::Failed { cause: cause(), after },
+            Advice::Retry(None) => Report::Failed { cause: cause(), after: self.backoff(attempt) },
+        }
+    }
+
+    /// How long a job waits after its attempt failed.
+    fn backoff(&mut self, attempt: u32) -> Duration {
+        self.wiring.retry_backoff.wait(attempt.saturating_sub(1), self.random.f64())
+    }
+}

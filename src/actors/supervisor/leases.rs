@@ -1,0 +1,138 @@
+//! The supervisor's side of the queue protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFuture};
+
+use super::Supervisor;
+use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
+use crate::words::EventKind;
+
+/// How long to wait before a queue that is out of order is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, batch: Batch<J>, context: &mut Context<Self>) {
+        if batch.epoch != self.epoch {
+            return;
+        }
+        for leased in batch.jobs {
+            let key = leased.job.key_hash();
+            let Some(ticket) = self.ledger.leased(leased.lease, leased.attempt, key, &mut self.effects) else { continue };
+            let index = ticket.0 as usize;
+            if index >= self.jobs.len() {
+                self.jobs.resize_with(index + 1, || None);
+            }
+            if let Some(job) = self.jobs.get_mut(index) {
+                *job = Some(leased.job);
+            }
+        }
+        self.turn(context);
+    }
+}
+
+/// The queue was restarted: it is attached again, and what it has not answered is sent again.
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueUp<J>> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, QueueUp(door): QueueUp<J>, context: &mut Context<Self>) {
+        self.queue = door;
+        self.queue_life += 1;
+        self.attach(context);
+        // First `Attach`, then the settles: a queue keeps the order of what one sender sends.
+        for (number, settle) in self.unanswered.clone() {
+            self.send_settle(number, settle, context);
+        }
+        self.turn(context);
+    }
+}
+
+/// The result queue was restarted; the queue must learn its new address too.
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ResultsUp<J, O>> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, results: ResultsUp<J, O>, context: &mut Context<Self>) {
+        self.results = results;
+        self.attach(context);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Takes the queue into service. Until it confirms, nothing is demanded.
+    pub(super) fn attach(&mut self, context: &mut Context<Self>) {
+        self.attached = false;
+        self.ledger.credit_lost();
+        let life = self.queue_life;
+        let attach = Attach {
+            epoch: self.epoch,
+            batches: context.address().recipient(),
+            tell: self.wiring.tell.clone(),
+            fates: self.results.fates.clone(),
+        };
+        let answer = self.queue.attach.send(attach).into_actor(self);
+        context.spawn(answer.map(move |answer, this, context| {
+            if life == this.queue_life {
+                this.attach_answered(answer, context);
+            }
+        }));
+    }
+
+    fn attach_answered(
+        &mut self,
+        answer: Result<Result<Attached, AttachError>, MailboxError>,
+        context: &mut Context<Self>,
+    ) {
+        match answer {
+            Ok(Ok(Attached { returned })) => {
+                self.wiring.bus.tell(EventKind::Attached { epoch: self.epoch, returned });
+                self.attached = true;
+                self.ledger.credit_lost();
+                self.turn(context);
+            }
+            Ok(Err(AttachError::OutOfOrder(reason))) => {
+                tracing::error!(%reason, "the queue cannot work");
+                context.run_later(ASK_AGAIN, |this, context| this.attach(context));
+            }
+            // A later life of the supervisor is at work.
+            Ok(Err(AttachError::Superseded(_))) => context.terminate(),
+            // The queue died before it answered; `QueueUp` follows.
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn demand(&mut self) {
+        if self.attached
+            && let Some(credit) = self.ledger.demand()
+        {
+            self.queue.demand.do_send(Demand { epoch: self.epoch, credit });
+        }
+    }
+
+    /// Tells the queue what became of its leases, and remembers it until the queue has answered.
+    pub(super) fn send_settles(&mut self, context: &mut Context<Self>) {
+        if self.effects.settle.is_empty() {
+            return;
+        }
+        let room = self.effects.settle.len();
+        let items = std::mem::replace(&mut self.effects.settle, Vec::with_capacity(room));
+        let settle = Settle { epoch: self.epoch, items: Arc::new(items) };
+        let number = self.next_settle;
+        self.next_settle += 1;
+        self.unanswered.push_back((number, settle.clone()));
+        self.send_settle(number, settle, context);
+    }
+
+    fn send_settle(&mut self, number: u64, settle: Settle, context: &mut Context<Self>) {
+        let answer = self.queue.settle.send(settle).into_actor(self);
+        context.spawn(answer.map(move |answer, this, _| {
+            // Without an answer the queue has died; what it did not answer is sent again when it is back.
+            if answer.is_ok() {
+                this.unanswered.retain(|(unanswered, _)| *unanswered != number);
+                this.tell_idle();
+            }
+        }));
+    }
+}

@@ -1,0 +1,167 @@
+//! The supervisor: one loop of demand, assign, deliver and settle around the ledger.
+//!
+//! It never holds the only copy of a job: the queue keeps what it leased. So a supervisor that dies loses nothing. Its
+//! consumers end with it (their cells are held by it), and its successor, of a later epoch, has the queue take back every
+//! lease and begins with an empty ledger.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `turn.rs` | carries out what the ledger decided |
+//! | `desk.rs` | takes in what consumers settled |
+//! | `leases.rs` | talks to the queue |
+//! | `choosing.rs` | talks to the strategy |
+//! | `consumers.rs` | starts consumers, sees them end, starts others |
+//! | `watching.rs` | finds consumers that hang |
+//! | `steering.rs` | becomes what the group shall be |
+
+mod choosing;
+mod consumers;
+mod desk;
+mod leases;
+mod slot;
+mod steering;
+mod turn;
+mod watching;
+mod wiring;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Recipient, SpawnHandle};
+use tokio::sync::mpsc;
+
+use crate::actors::homes::Homes;
+use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk};
+use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
+use crate::rules::strategies::AssignJob;
+use crate::words::{Envelope, Epoch, Moment, Outcome, ReplyTo, Roster, SlotId};
+
+use slot::SlotActor;
+pub(crate) use wiring::Wiring;
+
+/// The supervisor actor.
+pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
+    wiring: Arc<Wiring<J, O>>,
+    /// This life. Later lives are greater.
+    epoch: Epoch,
+    /// For the jitter of waits. Seeded, so that a simulation repeats itself.
+    random: fastrand::Rng,
+    ledger: Ledger,
+    /// What the ledger decided and nobody has carried out yet; empty between two messages.
+    effects: Effects,
+    /// The job of each ticket. Written when a job is leased, cleared when its lease ends.
+    jobs: Vec<Option<Arc<Envelope<J>>>>,
+    /// The consumers, by slot number; as long as the ledger's list of slots.
+    slots: Vec<SlotActor<J, O>>,
+    homes: Homes,
+    /// Cloned into every consumer's cell; see `Berth::exists`.
+    exists: mpsc::Sender<Infallible>,
+    /// Where consumers put what they settled. Made at the start, because it needs this actor's address.
+    desk: Option<Arc<SettleDesk<O>>>,
+    queue: QueueDoor<J>,
+    /// Counts the lives of the queue that this supervisor saw, so that a late answer of an earlier life is known as such.
+    queue_life: u64,
+    /// Whether the queue confirmed the present epoch. No demand before that.
+    attached: bool,
+    /// Settles that the queue has not answered, in order; sent again to a restarted queue. Bounded by the leases.
+    unanswered: VecDeque<(u64, Settle)>,
+    next_settle: u64,
+    strategy: Recipient<Assign>,
+    /// Counts the lives of the strategy, as `queue_life` does.
+    strategy_life: u64,
+    /// When the open question to the strategy was asked.
+    asked: Option<Moment>,
+    results: ResultsUp<J, O>,
+    /// Outcomes that nobody has been told yet; empty between two messages.
+    outcomes: Vec<(ReplyTo, Outcome<J, O>)>,
+    /// The roster while it is not with the strategy. `None` also after the strategy died with it.
+    roster: Option<Roster>,
+    /// Slots whose seat in the roster is out of date.
+    outdated: Vec<SlotId>,
+    /// Slots that have deliveries ready to be sent; empty between two messages.
+    sending: Vec<SlotId>,
+    desired: Desired,
+    /// Memory that is used again for each question to the strategy.
+    offers: Vec<Offer>,
+    questions: Vec<AssignJob>,
+    /// Whether a look at the consumers is due by itself.
+    watching: bool,
+    /// When the next kept retry wakes this actor, and the timer for it.
+    due_timer: Option<(Moment, SpawnHandle)>,
+    /// Slots whose consumer is starting, or asked to end, as of the last look; they decide how often to look.
+    starting_slots: usize,
+    ending_slots: usize,
+    bad_choices: u64,
+    stale_settles: u64,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    pub(crate) fn new(
+        wiring: Arc<Wiring<J, O>>,
+        epoch: Epoch,
+        exists: mpsc::Sender<Infallible>,
+        queue: QueueDoor<J>,
+        strategy: Recipient<Assign>,
+        results: ResultsUp<J, O>,
+        desired: Desired,
+    ) -> Self {
+        let config = &wiring.config;
+        let policy = LedgerPolicy {
+            attempts: config.retry.attempts,
+            order_by_key: config.order_by_key,
+            keep_retries: !(wiring.capabilities.delay && wiring.capabilities.attempts),
+            hold: config.hold,
+            window: config.window.clone(),
+        };
+        Self {
+            random: fastrand::Rng::with_seed(wiring.seed ^ epoch.0),
+            homes: Homes::new(config.placement),
+            wiring,
+            epoch,
+            ledger: Ledger::new(policy),
+            effects: Effects::default(),
+            jobs: Vec::new(),
+            slots: Vec::new(),
+            exists,
+            desk: None,
+            queue,
+            queue_life: 0,
+            attached: false,
+            unanswered: VecDeque::new(),
+            next_settle: 0,
+            strategy,
+            strategy_life: 0,
+            asked: None,
+            results,
+            outcomes: Vec::new(),
+            roster: None,
+            outdated: Vec::new(),
+            sending: Vec::new(),
+            desired,
+            offers: Vec::new(),
+            questions: Vec::new(),
+            watching: false,
+            due_timer: None,
+            starting_slots: 0,
+            ending_slots: 0,
+            bad_choices: 0,
+            stale_settles: 0,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.wiring.clock.now()
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Supervisor<J, O> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        self.desk = Some(Arc::new(SettleDesk::new(context.address().recipient())));
+        self.attach(context);
+        self.steer(context);
+        self.turn(context);
+    }
+}

@@ -1,0 +1,72 @@
+//! What the supervisor keeps of one slot, beside what the ledger knows.
+
+use std::sync::Arc;
+
+use crate::actors::cell::CellHandle;
+use crate::actors::homes::{Home, HomeId};
+use crate::protocol::{ConsumerInfo, Door, Parcel};
+use crate::rules::restart::RestartRule;
+use crate::rules::watch::Watch;
+use crate::words::{Cause, Moment, RestartConfig, SlotState};
+
+/// A slot with the consumer that sits in it.
+pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
+    pub(super) state: SlotState,
+    /// When `state` last changed.
+    pub(super) since: Moment,
+    /// The present consumer. Set when one is made, cleared when it has ended.
+    pub(super) info: Option<Arc<ConsumerInfo>>,
+    /// Ends the present consumer; ends it by itself when it is dropped.
+    pub(super) cell: Option<CellHandle>,
+    /// Where deliveries go. Set when the consumer says that it is up.
+    pub(super) door: Option<Door<J, O>>,
+    /// Where consumers of this slot live. A replacement moves in where its predecessor lived, unless that was given up.
+    pub(super) home: Option<(HomeId, Home)>,
+    pub(super) rule: RestartRule,
+    pub(super) watch: Watch,
+    /// Deliveries of the present turn.
+    pub(super) outgoing: Vec<Parcel<J>>,
+    /// Since when the consumer is asked to end; if it does not, its thread is blocked.
+    pub(super) ending: Option<Moment>,
+    pub(super) restarts: u64,
+    pub(super) last_cause: Option<Cause>,
+    /// Whether the seat of this slot in the roster is noted as out of date.
+    pub(super) is_outdated: bool,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
+    pub(super) fn new(config: &RestartConfig, now: Moment) -> Self {
+        Self {
+            state: SlotState::Starting,
+            since: now,
+            info: None,
+            cell: None,
+            door: None,
+            home: None,
+            rule: RestartRule::new(config),
+            watch: Watch::default(),
+            outgoing: Vec::new(),
+            ending: None,
+            restarts: 0,
+            last_cause: None,
+            is_outdated: false,
+        }
+    }
+
+    pub(super) fn enter(&mut self, state: SlotState, now: Moment) {
+        self.state = state;
+        self.since = now;
+    }
+
+    /// Forgets the present consumer: from here on nothing that it says counts, and its cell ends.
+    pub(super) fn forget_consumer(&mut self) {
+        if let Some(info) = self.info.take() {
+            info.board.end();
+        }
+        self.cell = None;
+        self.door = None;
+        self.ending = None;
+        self.watch = Watch::default();
+        self.outgoing.clear();
+    }
+}

@@ -1,0 +1,111 @@
+//! Steering: the supervisor becomes what the group shall be, and says how it is.
+
+use actix::{Context, Handler, MessageResult};
+
+use super::Supervisor;
+use super::slot::SlotActor;
+use crate::protocol::{AskHealth, Desired, SupervisorHealth};
+use crate::words::{Cause, EventKind, SlotHealth, SlotId, SlotState, Weight};
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Supervisor<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, desired: Desired, context: &mut Context<Self>) {
+        self.desired = desired;
+        self.steer(context);
+        self.turn(context);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervisor<J, O> {
+    type Result = MessageResult<AskHealth>;
+
+    fn handle(&mut self, _: AskHealth, _: &mut Context<Self>) -> Self::Result {
+        self.clear_desk();
+        MessageResult(Some(SupervisorHealth {
+            slots: self.slot_healths(),
+            in_flight: self.ledger.in_flight(),
+            bad_choices: self.bad_choices,
+            stale_settles: self.stale_settles,
+        }))
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Makes the group what is desired, step by step where steps take time.
+    pub(super) fn steer(&mut self, context: &mut Context<Self>) {
+        self.ledger.set_closed(self.desired.closed);
+        if self.ledger.is_paused() != self.desired.paused {
+            self.ledger.set_paused(self.desired.paused, &mut self.effects);
+        }
+        self.scale(context);
+        for (slot, weight) in self.desired.weights.clone() {
+            self.ledger.set_weight(slot, weight);
+        }
+    }
+
+    fn scale(&mut self, context: &mut Context<Self>) {
+        let staying: Vec<SlotId> = (0_u32..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| !matches!(slot.state, SlotState::Retiring | SlotState::Gone))
+            .map(|(index, _)| SlotId(index))
+            .collect();
+        for _ in staying.len()..self.desired.consumers {
+            self.add_slot(context);
+        }
+        // The last ones go first.
+        for slot in staying.iter().skip(self.desired.consumers).rev() {
+            self.retire(*slot);
+        }
+    }
+
+    fn add_slot(&mut self, context: &mut Context<Self>) {
+        let now = self.now();
+        let next = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        let weight = self.desired.weights.get(&next).copied().unwrap_or_default();
+        let slot = self.ledger.add_slot(weight);
+        self.slots.push(SlotActor::new(&self.wiring.config.restart, now));
+        self.starting_slots += 1;
+        self.start_consumer(slot, context);
+    }
+
+    fn retire(&mut self, slot: SlotId) {
+        let now = self.now();
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let is_live = found.state == SlotState::Live;
+        self.ledger.retire(slot, &mut self.effects);
+        if is_live {
+            // It ends when it holds nothing any more; `Effects::emptied` says when.
+            found.enter(SlotState::Retiring, now);
+        } else {
+            if let Some(info) = &found.info {
+                let incarnation = info.incarnation;
+                self.wiring.bus.tell(EventKind::ConsumerDown { slot, incarnation, cause: Cause::Killed, held: 0 });
+            }
+            self.slot_gone(slot);
+        }
+    }
+
+    fn slot_healths(&self) -> Vec<SlotHealth> {
+        (0_u32..)
+            .zip(&self.slots)
+            .map(|(index, slot)| {
+                let id = SlotId(index);
+                let seat = self.ledger.seat(id);
+                let counters = self.ledger.counters(id);
+                SlotHealth {
+                    slot: id,
+                    state: slot.state,
+                    incarnation: self.ledger.incarnation(id),
+                    weight: seat.map_or(Weight::default(), |seat| seat.weight),
+                    held: seat.map_or(0, |seat| seat.load),
+                    window: self.ledger.window(id),
+                    acked: counters.acked,
+                    failed: counters.failed,
+                    restarts: slot.restarts,
+                    last_cause: slot.last_cause.clone(),
+                }
+            })
+            .collect()
+    }
+}

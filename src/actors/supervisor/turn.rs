@@ -1,0 +1,148 @@
+//! The turn: after each message, what the ledger decided is carried out.
+
+use actix::{AsyncContext, Context};
+
+use super::Supervisor;
+use crate::protocol::{Deliver, DeliverBatch, Delivery, Door, Handover, Notice, Outcomes, Parcel};
+use crate::words::{EventKind, SlotId, Ticket};
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Ends the handling of a message: everything that follows from it goes out.
+    pub(super) fn turn(&mut self, context: &mut Context<Self>) {
+        self.tell_effects();
+        // First the outcomes, then the settles: a supervisor that dies in between makes an outcome come twice, never not at
+        // all. (Both leave in one turn, so in fact nothing comes in between; the order is for those who change this.)
+        self.send_outcomes();
+        self.send_settles(context);
+        self.gather_deliveries();
+        self.send_deliveries();
+        self.end_emptied();
+        self.demand();
+        self.ask_strategy(context);
+        self.wake_when_due(context);
+        self.keep_watching(context);
+        self.tell_idle();
+    }
+
+    pub(super) fn job_id(&self, ticket: Ticket) -> Option<crate::words::JobId> {
+        self.jobs.get(ticket.0 as usize).and_then(Option::as_ref).map(|job| job.id())
+    }
+
+    /// Events of retried and returned jobs; then the jobs whose lease has ended are forgotten.
+    fn tell_effects(&mut self) {
+        for (ticket, kind) in std::mem::take(&mut self.effects.tell) {
+            if let Some(job) = self.job_id(ticket) {
+                self.wiring.bus.tell(kind.event(job));
+            }
+        }
+        for ticket in self.effects.ended.drain(..) {
+            if let Some(job) = self.jobs.get_mut(ticket.0 as usize) {
+                *job = None;
+            }
+        }
+        for slot in self.effects.touched.drain(..) {
+            if let Some(found) = self.slots.get_mut(slot.0 as usize)
+                && !found.is_outdated
+            {
+                found.is_outdated = true;
+                self.outdated.push(slot);
+            }
+        }
+    }
+
+    fn send_outcomes(&mut self) {
+        if self.outcomes.is_empty() {
+            return;
+        }
+        let outcomes = std::mem::take(&mut self.outcomes);
+        let mailboxes = self.wiring.mailboxes.clone();
+        let outcomes = Handover::or_else(outcomes, move |outcomes| mailboxes.deposit(outcomes));
+        self.results.outcomes.do_send(Outcomes { outcomes });
+    }
+
+    /// Turns the ledger's deliveries into parcels, by slot.
+    fn gather_deliveries(&mut self) {
+        let wants_jobs = self.wiring.bus.wants_jobs();
+        for handed in std::mem::take(&mut self.effects.deliver) {
+            let Some(Some(job)) = self.jobs.get(handed.ticket.0 as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(handed.slot.0 as usize) else { continue };
+            if wants_jobs {
+                self.wiring.bus.tell(EventKind::Delivered {
+                    job: job.id(),
+                    key: job.key_hash(),
+                    attempt: handed.attempt,
+                    slot: handed.slot,
+                    incarnation: self.ledger.incarnation(handed.slot),
+                    number: handed.number,
+                });
+            }
+            if slot.outgoing.is_empty() {
+                self.sending.push(handed.slot);
+            }
+            slot.outgoing.push(Parcel {
+                job: job.clone(),
+                ticket: handed.ticket,
+                number: handed.number,
+                attempt: handed.attempt,
+            });
+        }
+    }
+
+    fn send_deliveries(&mut self) {
+        while let Some(slot) = self.sending.pop() {
+            self.send_to(slot);
+        }
+    }
+
+    /// Sends a slot's deliveries. If its consumer has just died, they go nowhere; its death notice, which is on its way,
+    /// brings them back.
+    fn send_to(&mut self, slot: SlotId) {
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let parcels = std::mem::take(&mut found.outgoing);
+        match (&found.door, &found.info, &self.desk) {
+            (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels }),
+            (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
+                for parcel in parcels {
+                    actor.do_send(Deliver::new(Delivery::new(parcel, info.clone()), desk.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Consumers of retired slots that hold nothing any more can go.
+    fn end_emptied(&mut self) {
+        for slot in std::mem::take(&mut self.effects.emptied) {
+            if let Some(found) = self.slots.get_mut(slot.0 as usize)
+                && let Some(cell) = &mut found.cell
+            {
+                cell.end(crate::words::Cause::Killed);
+            }
+        }
+    }
+
+    /// Sets the timer for the next retry that the ledger keeps.
+    fn wake_when_due(&mut self, context: &mut Context<Self>) {
+        let Some(due) = self.ledger.next_due() else { return };
+        if let Some((set, timer)) = self.due_timer {
+            if set <= due {
+                return;
+            }
+            context.cancel_future(timer);
+        }
+        let wait = due.since(self.now());
+        let timer = context.run_later(wait, |this, context| {
+            this.due_timer = None;
+            let now = this.now();
+            this.ledger.due(now);
+            this.turn(context);
+        });
+        self.due_timer = Some((due, timer));
+    }
+
+    fn tell_idle(&self) {
+        if self.desired.draining && self.ledger.in_flight() == 0 && self.unanswered.is_empty() {
+            self.wiring.guardian.do_send(Notice::Idle);
+        }
+    }
+}

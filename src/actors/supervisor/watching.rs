@@ -1,0 +1,140 @@
+//! The watch: consumers that hang are found and replaced.
+//!
+//! A look at every slot now and then, only while something is out or starting; an idle group sets no timer. A consumer that
+//! made no progress for the deadline is asked to end. If its thread is free, its cell ends it at once and the death notice
+//! does the rest. If it has not ended after the grace, its thread is blocked: then the whole arbiter is given up. Everyone
+//! who lived there gets a successor on a new one, and what comes from the old thread, if it ever comes back, is stale.
+
+use std::time::Duration;
+
+use actix::{AsyncContext, Context};
+
+use super::Supervisor;
+use crate::actors::homes::HomeId;
+use crate::protocol::Notice;
+use crate::words::{Cause, EventKind, Moment, Role, SlotId, SlotState};
+
+/// A deadline is looked at this often while it runs, so a hang is found within a sixteenth after its deadline.
+const LOOKS: u32 = 16;
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Makes sure that a look is due while there is something to look at.
+    pub(super) fn keep_watching(&mut self, context: &mut Context<Self>) {
+        if self.watching {
+            return;
+        }
+        let Some(pause) = self.pause_between_looks() else { return };
+        self.watching = true;
+        context.run_later(pause, |this, context| {
+            this.watching = false;
+            this.look(context);
+            this.turn(context);
+        });
+    }
+
+    fn pause_between_looks(&self) -> Option<Duration> {
+        let config = &self.wiring.config;
+        let mut pause: Option<Duration> = None;
+        let mut at_most = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
+        if self.ending_slots > 0 {
+            at_most(Duration::from_millis(config.kill_grace_ms) / 4);
+        }
+        if self.starting_slots > 0 {
+            at_most(Duration::from_millis(config.restart.start_deadline_ms) / LOOKS);
+        }
+        if self.ledger.in_flight() > 0
+            && let Some(deadline) = config.deadline()
+        {
+            at_most(deadline / LOOKS);
+        }
+        pause.map(|pause| pause.clamp(Duration::from_millis(1), Duration::from_millis(500)))
+    }
+
+    fn look(&mut self, context: &mut Context<Self>) {
+        let now = self.now();
+        self.clear_desk();
+        let mut blocked = Vec::new();
+        let (mut starting, mut ending) = (0, 0);
+        for index in 0..self.slots.len() {
+            let slot = SlotId(u32::try_from(index).unwrap_or(u32::MAX));
+            if let Some(home) = self.look_at(slot, now)
+                && !blocked.contains(&home)
+            {
+                blocked.push(home);
+            }
+            if let Some(found) = self.slots.get(index) {
+                starting += usize::from(found.state == SlotState::Starting);
+                ending += usize::from(found.ending.is_some());
+            }
+        }
+        (self.starting_slots, self.ending_slots) = (starting, ending);
+        for home in blocked {
+            self.give_up_home(home, context);
+        }
+        self.look_at_strategy(now);
+    }
+
+    /// Looks at one slot; names its home if the thread there does not come back.
+    fn look_at(&mut self, slot: SlotId, now: Moment) -> Option<HomeId> {
+        let config = &self.wiring.config;
+        let grace = Duration::from_millis(config.kill_grace_ms);
+        let holds = self.ledger.seat(slot).is_some_and(|seat| seat.load > 0);
+        let found = self.slots.get_mut(slot.0 as usize)?;
+        if let Some(since) = found.ending {
+            let home = found.home.as_ref().map(|(id, _)| *id)?;
+            return (now.since(since) >= grace && !self.homes.is_here()).then_some(home);
+        }
+        let info = found.info.as_ref()?;
+        let cause = if found.state == SlotState::Starting {
+            let limit = config.restart.start_deadline_ms;
+            let took_too_long = now.since(found.since) >= Duration::from_millis(limit);
+            took_too_long.then(|| Cause::StartFailed(format!("not up after {limit} ms").into()))
+        } else {
+            let still = found.watch.look(now, info.board.progress(), holds);
+            let is_hung = config.deadline().is_some_and(|deadline| still >= deadline);
+            is_hung.then_some(Cause::DeadlinePassed(config.deadline_ms))
+        };
+        if let Some(cause) = cause
+            && let Some(cell) = &mut found.cell
+        {
+            cell.end(cause);
+            found.ending = Some(now);
+        }
+        None
+    }
+
+    /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away.
+    fn give_up_home(&mut self, home: HomeId, context: &mut Context<Self>) {
+        let inhabitants: Vec<SlotId> = (0_u32..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.home.as_ref().is_some_and(|(id, _)| *id == home))
+            .map(|(index, _)| SlotId(index))
+            .collect();
+        self.homes.abandon(home);
+        let mut culprit = None;
+        for &slot in &inhabitants {
+            let Some(found) = self.slots.get_mut(slot.0 as usize) else { continue };
+            found.home = None;
+            let blocks = found.cell.as_ref().is_some_and(|cell| cell.is_polling());
+            let cause = if blocks { Cause::ThreadBlocked } else { Cause::NeighbourBlockedThread };
+            if blocks {
+                culprit = Some(slot);
+            }
+            let incarnation = self.ledger.incarnation(slot);
+            self.consumer_down(slot, incarnation, cause, context);
+        }
+        let slot = culprit.or(inhabitants.first().copied()).unwrap_or_default();
+        self.wiring.bus.tell(EventKind::ArbiterAbandoned { slot, moved: inhabitants.len().saturating_sub(1) });
+    }
+
+    /// A strategy that does not answer within the deadline is replaced.
+    fn look_at_strategy(&mut self, now: Moment) {
+        if let (Some(asked), Some(deadline)) = (self.asked, self.wiring.config.deadline())
+            && now.since(asked) >= deadline
+        {
+            self.asked = Some(now);
+            let cause = Cause::DeadlinePassed(self.wiring.config.deadline_ms);
+            self.wiring.guardian.do_send(Notice::Unresponsive(Role::Strategy, cause));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What every life of the supervisor is given: it stays the same as long as the group exists.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+
+use crate::actors::consumer::ConsumerMaker;
+use crate::actors::results::Mailboxes;
+use crate::actors::{Clock, EventBus};
+use crate::protocol::{Notice, Tell};
+use crate::rules::backoff::Backoff;
+use crate::words::{Capabilities, GroupConfig};
+
+/// The parts of a group that outlive its supervisor.
+pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
+    pub(crate) config: GroupConfig,
+    /// The seed of all random choices.
+    pub(crate) seed: u64,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) maker: Box<dyn ConsumerMaker<J, O>>,
+    pub(crate) clock: Clock,
+    pub(crate) bus: EventBus,
+    /// Where outcomes end up, whatever happens to the result queue.
+    pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
+    /// The wait of a job after a failure that its consumer reported.
+    pub(crate) retry_backoff: Backoff,
+    /// The guardian, for notices.
+    pub(crate) guardian: Recipient<Notice>,
+    /// The guardian, for what the queue tells.
+    pub(crate) tell: Recipient<Tell>,
+}
