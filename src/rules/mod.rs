@@ -6,4 +6,5 @@ pub mod job_ids;
 pub mod restart;
 pub mod store;
 pub mod strategies;
+pub mod watch;
 pub mod window;
