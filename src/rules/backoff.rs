@@ -84,9 +84,12 @@ fn from_ms(wait_ms: f64) -> Duration {
     Duration::from_nanos((wait_ms * 1_000_000.0) as u64)
 }
 
-/// `f64::max` answers with the other number for a NaN.
 fn zero_to_one(value: f64) -> f64 {
-    value.max(0.0).min(1.0)
+    if value.is_nan() {
+        0.0
+    } else {
+        value.clamp(0.0, 1.0)
+    }
 }
 
 #[cfg(test)]
