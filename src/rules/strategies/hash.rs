@@ -18,8 +18,9 @@ use crate::words::{Roster, SlotId};
 /// id, which spreads such jobs evenly. Weights and loads are not looked at.
 ///
 /// More points make more even shares and a larger ring, of 16 bytes a point. With 160 of them the shares differ by about
-/// 8 % (one standard deviation, `1 / sqrt(points)`), a change of membership in a group of ten takes some 30 us, and a
-/// group of 100,000 has a ring of 256 MB: take 16 points or less for such a group.
+/// 8 % (one standard deviation, `1 / sqrt(points)`). A change of membership hashes and merges the whole ring: measured, with
+/// 160 points, some 50 us in a group of 10 and 6 ms in one of 1,000; and a group of 100,000 has a ring of 256 MB. Take 16
+/// points or less for such groups.
 ///
 /// Reference: Karger et al., "Consistent Hashing and Random Trees", STOC 1997.
 #[derive(Debug, Clone)]
