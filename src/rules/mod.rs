@@ -7,4 +7,5 @@ pub mod ledger;
 pub mod restart;
 pub mod store;
 pub mod strategies;
+pub mod watch;
 pub mod window;

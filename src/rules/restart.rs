@@ -1,1 +1,250 @@
-//! todo
+//! The restart budget of a slot, and the rule that combines it with the backoff.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use crate::words::{Moment, RestartConfig};
+
+/// How many restarts are allowed within a sliding window of time.
+///
+/// The rule is that of OTP's `supervisor` (`add_restart`): all restarts not older than `period` are counted, this one
+/// included, and this one is allowed if they are at most `intensity`. With an intensity of 2 and a period of 10 s:
+///
+/// | a death at | counted | allowed |
+/// |---|---|---|
+/// | 0 s | 0 | yes |
+/// | 6 s | 0, 6 | yes |
+/// | 10 s | 0, 6, 10 | no: the one at 0 s is exactly 10 s old and still counts |
+/// | 16.1 s | 10, 16.1 | yes |
+///
+/// A restart that was refused counts as well, as in the table: whoever goes on asking stays past the budget.
+///
+/// It keeps at most `intensity` moments: older ones can change no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RestartBudget {
+    intensity: u32,
+    period: Duration,
+    /// The latest moments at which the budget was asked, oldest first; at most `intensity` of them.
+    spent: VecDeque<Moment>,
+}
+
+impl RestartBudget {
+    /// A fresh budget of `intensity` restarts within `period`. With an intensity of 0 no restart is ever allowed.
+    pub fn new(intensity: u32, period: Duration) -> Self {
+        Self {
+            intensity,
+            period,
+            spent: VecDeque::new(),
+        }
+    }
+
+    /// Asks for one restart at `now`; `false` if that is past the budget. Moments must not go back.
+    pub fn spend(&mut self, now: Moment) -> bool {
+        while self.spent.front().is_some_and(|at| now.since(*at) > self.period) {
+            self.spent.pop_front();
+        }
+        let allowed = self.spent.len() < self.intensity as usize;
+        if !allowed {
+            // Only the latest `intensity` moments can count against a later restart.
+            self.spent.pop_front();
+        }
+        if self.intensity > 0 {
+            self.spent.push_back(now);
+        }
+        allowed
+    }
+
+    /// Makes the budget fresh again.
+    pub fn reset(&mut self) {
+        self.spent.clear();
+    }
+}
+
+/// What happens after a consumer died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RestartDecision {
+    /// The slot gets its next consumer after this wait.
+    Restart {
+        /// The wait.
+        after: Duration,
+    },
+    /// The budget is spent; the policy of the group decides.
+    PastBudget,
+}
+
+/// Decides what happens when the consumer of one slot died: a budget of restarts and a wait that grows.
+///
+/// The wait grows with every death, and starts again from the first after a period without one.
+///
+/// | the death | the budget | the wait |
+/// |---|---|---|
+/// | the first, or the first after more than `period` without one | spends one | the first |
+/// | another within `period` of the one before | spends one | the next longer one |
+/// | one too many within `period` | is spent: [`RestartDecision::PastBudget`] | – |
+/// | the first after [`renew`](Self::renew) | spends one of a fresh budget | the first |
+#[derive(Debug, Clone)]
+pub struct RestartRule {
+    budget: RestartBudget,
+    backoff: Backoff,
+    period: Duration,
+    last_death: Option<Moment>,
+    /// Deaths since the last quiet period, the present one not counted.
+    in_a_row: u32,
+}
+
+impl RestartRule {
+    /// Makes the rule for one slot. The policy past the budget, the cool-down and the start deadline of the configuration
+    /// are the caller's to see to.
+    pub fn new(config: &RestartConfig) -> Self {
+        let period = Duration::from_millis(config.period_ms);
+        Self {
+            budget: RestartBudget::new(config.intensity, period),
+            backoff: Backoff::new(&config.backoff),
+            period,
+            last_death: None,
+            in_a_row: 0,
+        }
+    }
+
+    /// A consumer died, or failed to start, at `now`. `unit` is a random number from 0 to 1 for the spread of the wait.
+    /// Moments must not go back.
+    pub fn died(&mut self, now: Moment, unit: f64) -> RestartDecision {
+        let was_quiet = self.last_death.is_some_and(|last| now.since(last) > self.period);
+        if was_quiet {
+            self.in_a_row = 0;
+        }
+        let nth = self.in_a_row;
+        self.in_a_row = nth.saturating_add(1);
+        self.last_death = Some(now);
+        if self.budget.spend(now) {
+            let after = self.backoff.wait(nth, unit);
+            RestartDecision::Restart { after }
+        } else {
+            RestartDecision::PastBudget
+        }
+    }
+
+    /// Gives a fresh budget and starts the waits from the first again, after the slot has rested for its cool-down.
+    pub fn renew(&mut self) {
+        self.budget.reset();
+        self.last_death = None;
+        self.in_a_row = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::words::BackoffConfig;
+
+    fn rule(intensity: u32, period_ms: u64) -> RestartRule {
+        RestartRule::new(&RestartConfig {
+            intensity,
+            period_ms,
+            backoff: BackoffConfig {
+                min_ms: 10,
+                max_ms: 1_000,
+                factor: 2.0,
+                jitter: 0.0,
+            },
+            ..RestartConfig::default()
+        })
+    }
+
+    fn after(ms: u64) -> RestartDecision {
+        RestartDecision::Restart {
+            after: Duration::from_millis(ms),
+        }
+    }
+
+    #[test]
+    fn the_budget_answers_as_its_table_says() {
+        let mut budget = RestartBudget::new(2, Duration::from_secs(10));
+        assert!(budget.spend(Moment::from_millis(0)));
+        assert!(budget.spend(Moment::from_millis(6_000)));
+        assert!(!budget.spend(Moment::from_millis(10_000)));
+        assert!(budget.spend(Moment::from_millis(16_100)));
+    }
+
+    #[test]
+    fn a_restart_exactly_one_period_old_still_counts_and_an_older_one_does_not() {
+        let mut budget = RestartBudget::new(1, Duration::from_nanos(10));
+        assert!(budget.spend(Moment::from_nanos(5)));
+        assert!(!budget.clone().spend(Moment::from_nanos(15)));
+        assert!(budget.spend(Moment::from_nanos(16)));
+    }
+
+    #[test]
+    fn an_intensity_of_zero_allows_no_restart_ever() {
+        let mut budget = RestartBudget::new(0, Duration::ZERO);
+        assert!(!budget.spend(Moment::START));
+        assert!(!budget.spend(Moment::from_nanos(u64::MAX)));
+        assert_eq!(budget, RestartBudget::new(0, Duration::ZERO));
+        assert_eq!(
+            rule(0, 1_000).died(Moment::START, 0.0),
+            RestartDecision::PastBudget
+        );
+    }
+
+    #[test]
+    fn a_budget_that_was_reset_is_as_good_as_new() {
+        let mut budget = RestartBudget::new(1, Duration::from_secs(1));
+        assert!(budget.spend(Moment::START));
+        assert!(!budget.spend(Moment::START));
+        budget.reset();
+        assert_eq!(budget, RestartBudget::new(1, Duration::from_secs(1)));
+        assert!(budget.spend(Moment::START));
+    }
+
+    #[test]
+    fn the_memory_of_a_budget_is_bounded_by_its_intensity() {
+        let mut budget = RestartBudget::new(3, Duration::from_secs(1));
+        for _ in 0..1_000 {
+            budget.spend(Moment::START);
+        }
+        assert_eq!(budget.spent.len(), 3);
+    }
+
+    #[test]
+    fn the_wait_grows_with_each_death_and_starts_again_after_a_quiet_period() {
+        let mut rule = rule(100, 1_000);
+        assert_eq!(rule.died(Moment::from_millis(0), 0.0), after(10));
+        assert_eq!(rule.died(Moment::from_millis(900), 0.0), after(20));
+        // Exactly one period later is not yet quiet.
+        assert_eq!(rule.died(Moment::from_millis(1_900), 0.0), after(40));
+        assert_eq!(rule.died(Moment::from_millis(2_901), 0.0), after(10));
+    }
+
+    #[test]
+    fn a_renewed_rule_has_a_fresh_budget_and_the_first_wait() {
+        let mut rule = rule(2, 1_000);
+        assert_eq!(rule.died(Moment::START, 0.0), after(10));
+        assert_eq!(rule.died(Moment::START, 0.0), after(20));
+        assert_eq!(rule.died(Moment::START, 0.0), RestartDecision::PastBudget);
+        rule.renew();
+        assert_eq!(rule.died(Moment::START, 0.0), after(10));
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_answers_as_a_naive_model_does(
+            intensity in 0_u32..6,
+            period in 0_u64..20,
+            steps in prop::collection::vec(0_u64..12, 1..60),
+        ) {
+            let mut budget = RestartBudget::new(intensity, Duration::from_nanos(period));
+            let mut all = Vec::new();
+            let mut now = 0;
+            for step in steps {
+                now += step;
+                all.push(now);
+                let counted = all.iter().filter(|at| **at + period >= now).count();
+                prop_assert_eq!(budget.spend(Moment::from_nanos(now)), counted <= intensity as usize);
+                prop_assert!(budget.spent.len() <= intensity as usize);
+            }
+        }
+    }
+}

@@ -2,8 +2,52 @@
 //!
 //! A [`Chooser`] runs inside the stock strategy actor. Whoever needs more (a clock, a remote service, state that others
 //! change) writes an actor of their own against the strategy protocol.
+//!
+//! # Which one do I pick?
+//!
+//! | strategy | pick it when | looks at | all consumers full | one choice among n costs |
+//! |---|---|---|---|---|
+//! | [`RoundRobin`] | jobs cost about the same: exact shares, cheapest | room | hold | constant, a few ns |
+//! | [`Weighted`] | consumers differ: exact shares by weight, evenly mixed | room, weight | hold | n |
+//! | [`ConsistentHash`] | jobs of a key should meet the same consumer (caches), also when consumers come and go | key | waits for the key's consumer | log n |
+//! | [`LeastLoaded`] | jobs differ in cost and the group is small | room, load, weight | hold | n, less while some are idle |
+//! | [`TwoChoices`] | jobs differ in cost and the group is large | room, load, weight | hold | constant |
+//! | [`Sticky`] | as `ConsistentHash`, but a key stays where it first went, and new keys go where there is room | key; for a new key as `LeastLoaded` | a known key waits for its consumer, others hold | constant for a known key, else n |
+//! | [`strategy_fn`] | none of these: a closure decides | what it likes | as it likes | as it likes |
+//!
+//! All of them are deterministic: the same seed and the same questions give the same answers. None of them ever names a
+//! slot that is not in the roster. Order by key does not depend on the strategy; the ledger keeps it.
 
-use crate::words::{JobId, KeyHash, Priority, Roster, SlotId};
+mod closure;
+mod hash;
+mod least_loaded;
+mod recent;
+mod round_robin;
+mod sticky;
+mod two_choices;
+mod weighted;
+
+pub use closure::{StrategyFn, strategy_fn};
+pub use hash::ConsistentHash;
+pub use least_loaded::LeastLoaded;
+pub use round_robin::RoundRobin;
+pub use sticky::Sticky;
+pub use two_choices::TwoChoices;
+pub use weighted::Weighted;
+
+use crate::words::{JobId, KeyHash, Priority, Roster, SlotId, StrategyName};
+
+/// The built-in strategy of this name. `seed` is for those that draw at random; the others do not look at it.
+pub fn by_name(name: StrategyName, seed: u64) -> Box<dyn Chooser> {
+    match name {
+        StrategyName::RoundRobin => Box::new(RoundRobin::default()),
+        StrategyName::Weighted => Box::new(Weighted::default()),
+        StrategyName::ConsistentHash => Box::new(ConsistentHash::default()),
+        StrategyName::LeastLoaded => Box::new(LeastLoaded::default()),
+        StrategyName::TwoChoices => Box::new(TwoChoices::new(seed)),
+        StrategyName::Sticky => Box::new(Sticky::default()),
+    }
+}
 
 /// What a strategy knows about a job. It never sees the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,5 +102,140 @@ impl Chooser for Box<dyn Chooser> {
 
     fn choose(&mut self, job: &AssignJob, roster: &Roster) -> Choice {
         (**self).choose(job, roster)
+    }
+}
+
+/// The choice of the seat at `index`, if there is one.
+fn choice(roster: &Roster, index: Option<usize>) -> Choice {
+    index
+        .and_then(|index| roster.seat(index))
+        .map_or(Choice::Hold, |seat| Choice::Slot(seat.slot))
+}
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::testing::{job, roster_of, seat};
+    use super::*;
+
+    const ALL: [StrategyName; 6] = [
+        StrategyName::RoundRobin,
+        StrategyName::Weighted,
+        StrategyName::ConsistentHash,
+        StrategyName::LeastLoaded,
+        StrategyName::TwoChoices,
+        StrategyName::Sticky,
+    ];
+
+    #[test]
+    fn every_strategy_holds_a_job_while_no_consumer_is_alive() {
+        for name in ALL {
+            let mut chooser = by_name(name, 1);
+            let empty = Roster::default();
+            assert_eq!(chooser.choose(&job(1, None), &empty), Choice::Hold, "{name:?}");
+            chooser.roster_changed(&empty);
+            assert_eq!(chooser.choose(&job(2, Some(2)), &empty), Choice::Hold, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn every_strategy_gives_a_job_without_key_to_the_only_consumer() {
+        for name in ALL {
+            let mut chooser = by_name(name, 1);
+            let roster = roster_of(vec![seat(3, 1, 0, 5)], 1);
+            assert_eq!(
+                chooser.choose(&job(1, None), &roster),
+                Choice::Slot(SlotId(3)),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_strategy_that_is_not_bound_by_a_key_holds_while_all_are_full_and_goes_on_after() {
+        for name in ALL
+            .into_iter()
+            .filter(|name| *name != StrategyName::ConsistentHash)
+        {
+            let mut chooser = by_name(name, 1);
+            let full = roster_of(vec![seat(0, 1, 9, 0), seat(1, 1, 9, 0)], 1);
+            for nth in 0..10 {
+                assert_eq!(chooser.choose(&job(nth, None), &full), Choice::Hold, "{name:?}");
+            }
+            let open = roster_of(vec![seat(0, 1, 9, 0), seat(1, 1, 8, 1)], 1);
+            assert_eq!(
+                chooser.choose(&job(11, None), &open),
+                Choice::Slot(SlotId(1)),
+                "{name:?}"
+            );
+        }
+    }
+
+    /// A life of a group: each step is a roster of (slot, weight, load, room), whether its version is new, and the jobs.
+    type Step = (Vec<(u32, u32, u32, u32)>, bool, bool, Vec<(u64, Option<u64>)>);
+
+    fn life() -> impl Strategy<Value = Vec<Step>> {
+        let seats = prop::collection::vec((0_u32..12, 0_u32..4, 0_u32..5, 0_u32..3), 0..8);
+        let jobs = prop::collection::vec((0_u64..1_000, prop::option::of(0_u64..6)), 0..12);
+        prop::collection::vec((seats, any::<bool>(), any::<bool>(), jobs), 1..12)
+    }
+
+    proptest! {
+        /// Also where the rules of the seam are broken: a change that nobody told, or that did not raise the version.
+        #[test]
+        fn no_strategy_ever_names_a_slot_outside_the_roster(life in life(), seed in any::<u64>()) {
+            for name in ALL {
+                let mut chooser = by_name(name, seed);
+                let mut version = 0;
+                for (seats, is_new, is_told, jobs) in &life {
+                    version += u64::from(*is_new);
+                    let mut seats: Vec<_> = seats
+                        .iter()
+                        .map(|(slot, weight, load, room)| seat(*slot, *weight, *load, *room))
+                        .collect();
+                    seats.sort_by_key(|seat| seat.slot);
+                    seats.dedup_by_key(|seat| seat.slot);
+                    let mut roster = roster_of(seats, version);
+                    if *is_told {
+                        chooser.roster_changed(&roster);
+                    }
+                    for (id, key) in jobs {
+                        let chosen = chooser.choose(&job(*id, *key), &roster);
+                        if let Choice::Slot(slot) = chosen {
+                            let index = roster.position(slot);
+                            prop_assert!(index.is_some(), "{name:?} named {slot}");
+                            roster.place(index.unwrap());
+                        }
+                    }
+                }
+            }
+        }
+
+        /// What is not bound to a key goes only where there is room, and is held only if there is none.
+        #[test]
+        fn a_strategy_without_keys_uses_room_and_only_room(
+            seats in prop::collection::vec((1_u32..4, 0_u32..5, 0_u32..3), 1..80),
+            seed in any::<u64>(),
+        ) {
+            for name in ALL.into_iter().filter(|name| *name != StrategyName::ConsistentHash) {
+                let mut chooser = by_name(name, seed);
+                let seats = (0..).zip(&seats).map(|(slot, (weight, load, room))| seat(slot, *weight, *load, *room));
+                let mut roster = roster_of(seats.collect(), 1);
+                let rooms: u32 = roster.seats().iter().map(|seat| seat.room).sum();
+                for nth in 0..rooms {
+                    let Choice::Slot(slot) = chooser.choose(&job(u64::from(nth), None), &roster) else {
+                        return Err(TestCaseError::fail(format!("{name:?} held a job with room left")));
+                    };
+                    let index = roster.position(slot).unwrap();
+                    prop_assert!(roster.seat(index).unwrap().room > 0, "{name:?} chose a full seat");
+                    roster.place(index);
+                }
+                prop_assert_eq!(chooser.choose(&job(99, None), &roster), Choice::Hold);
+            }
+        }
     }
 }
