@@ -4,10 +4,14 @@ pub(crate) mod cell;
 mod clock;
 pub(crate) mod consumer;
 mod events;
+pub(crate) mod guardian;
 pub(crate) mod homes;
+pub(crate) mod intake;
 pub(crate) mod results;
+mod strategy;
 pub(crate) mod supervisor;
 
 pub use clock::Clock;
 pub use consumer::BatchSize;
+pub use strategy::ChooserStrategy;
 pub use events::{EventBus, Events};

@@ -50,8 +50,15 @@ struct Mailbox<J, O> {
 
 impl<J, O> Mailboxes<J, O> {
     pub(crate) fn new() -> Self {
-        let inner = Inner { calls: HashMap::new(), groups: BTreeMap::new(), next: 1, closed: false };
-        Self { inner: Mutex::new(inner) }
+        let inner = Inner {
+            calls: HashMap::new(),
+            groups: BTreeMap::new(),
+            next: 1,
+            closed: false,
+        };
+        Self {
+            inner: Mutex::new(inner),
+        }
     }
 
     /// A new call: the job's outcome comes through the channel.
@@ -154,7 +161,9 @@ impl<J, O> Mailboxes<J, O> {
     pub(crate) fn poll_read(&self, reply_to: ReplyTo, wake: &mut Wake<'_>) -> Poll<Option<Outcome<J, O>>> {
         let mut inner = self.lock();
         let closed = inner.closed;
-        let Some(mailbox) = inner.groups.get_mut(&reply_to) else { return Poll::Ready(None) };
+        let Some(mailbox) = inner.groups.get_mut(&reply_to) else {
+            return Poll::Ready(None);
+        };
         if let Some(outcome) = mailbox.unread.pop_front() {
             mailbox.room.add_permits(1);
             return Poll::Ready(Some(outcome));
@@ -168,7 +177,10 @@ impl<J, O> Mailboxes<J, O> {
 
     /// Outcomes of a mailbox that are still to come.
     pub(crate) fn pending(&self, reply_to: ReplyTo) -> usize {
-        self.lock().groups.get(&reply_to).map_or(0, |mailbox| mailbox.pending.len())
+        self.lock()
+            .groups
+            .get(&reply_to)
+            .map_or(0, |mailbox| mailbox.pending.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<J, O>> {
@@ -206,9 +218,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Fates<J>> for ResultQu
     type Result = ();
 
     fn handle(&mut self, mut fates: Fates<J>, _: &mut Context<Self>) {
-        let outcomes = fates.dead.take().unwrap_or_default().into_iter().filter_map(|letter| {
+        let outcomes = std::mem::take(&mut fates.dead).into_iter().filter_map(|letter| {
             let reply_to = letter.job.reply_to()?;
-            Some((reply_to, Outcome { id: letter.id(), result: Err(Arc::new(letter)) }))
+            Some((
+                reply_to,
+                Outcome {
+                    id: letter.id(),
+                    result: Err(Arc::new(letter)),
+                },
+            ))
         });
         self.mailboxes.deposit(outcomes.collect());
     }

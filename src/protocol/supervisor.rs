@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix::{Addr, Message, Recipient};
 
 use super::{Assign, Attach, Command, Deliver, DeliverBatch, Demand, Outcomes, Push, QueueActor, Settle};
-use crate::words::{Cause, GroupState, Incarnation, Role, SlotHealth, SlotId, Weight};
+use crate::words::{Cause, Incarnation, Role, SlotHealth, SlotId, Weight};
 
 /// How deliveries reach a consumer.
 #[derive(Debug)]
@@ -150,7 +150,8 @@ pub(crate) struct RoleDown {
 }
 
 /// What the group's handle asks of the guardian.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
 pub(crate) enum Order {
     /// Be this many consumers.
     Scale(usize),
@@ -160,8 +161,12 @@ pub(crate) enum Order {
     Pause,
     /// Do jobs again.
     Resume,
+    /// Take no more jobs and finish what is there: everything, or only what is leased.
+    Drain {
+        everything: bool,
+    },
     /// End one of the group's own actors, to see it come back.
     EndRole(Role),
     /// End.
-    Stop(GroupState),
+    Stop,
 }

@@ -81,6 +81,7 @@ pub enum RestartDecision {
 /// |---|---|---|
 /// | the first, or the first after more than `period` without one | spends one | the first |
 /// | another within `period` of the one before | spends one | the next longer one |
+/// | one whose consumer had done a job ([`worked`](Self::worked)) | spends one | the first |
 /// | one too many within `period` | is spent: [`RestartDecision::PastBudget`] | – |
 /// | the first after [`renew`](Self::renew) | spends one of a fresh budget | the first |
 #[derive(Debug, Clone)]
@@ -123,6 +124,13 @@ impl RestartRule {
         } else {
             RestartDecision::PastBudget
         }
+    }
+
+    /// The consumer did a job before it died: the wait starts again from the first. So a consumer that dies now and then
+    /// at full speed is replaced at once, and only one that dies without ever doing anything waits longer and longer. The
+    /// budget is not given back.
+    pub fn worked(&mut self) {
+        self.in_a_row = 0;
     }
 
     /// Gives a fresh budget and starts the waits from the first again, after the slot has rested for its cool-down.

@@ -245,11 +245,11 @@ pub struct RestartConfig {
 impl Default for RestartConfig {
     fn default() -> Self {
         Self {
-            intensity: 100,
+            intensity: 25,
             period_ms: 10_000,
             backoff: BackoffConfig {
                 min_ms: 0,
-                max_ms: 1_000,
+                max_ms: 500,
                 factor: 2.0,
                 jitter: 0.2,
             },

@@ -94,7 +94,11 @@ impl Roster {
         if self.seats.is_empty() {
             return None;
         }
-        let from = from % self.seats.len();
+        let from = if from < self.seats.len() {
+            from
+        } else {
+            from % self.seats.len()
+        };
         self.first_open(from, self.seats.len())
             .or_else(|| self.first_open(0, from))
     }

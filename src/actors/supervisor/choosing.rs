@@ -36,7 +36,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             return;
         }
         let roster = self.current_roster();
-        let assign = Assign { jobs: self.questions(), roster };
+        let assign = Assign {
+            jobs: self.questions(),
+            roster,
+        };
         self.asked = Some(self.now());
         let life = self.strategy_life;
         let answer = self.strategy.send(assign).into_actor(self);
@@ -65,7 +68,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// The roster as it is now. Only what changed since the last question is brought up to date.
     fn current_roster(&mut self) -> Roster {
-        let known = self.roster.take().filter(|roster| roster.version() == self.ledger.version());
+        let known = self
+            .roster
+            .take()
+            .filter(|roster| roster.version() == self.ledger.version());
         let mut roster = known.unwrap_or_else(|| Roster::new(self.ledger.seats(), self.ledger.version()));
         for slot in self.outdated.drain(..) {
             if let Some(found) = self.slots.get_mut(slot.0 as usize) {
@@ -94,10 +100,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         // A strategy can place a job in the roster that the ledger parks or holds; noting every slot that it named as
         // touched brings those seats up to date again.
         self.roster = Some(assigned.roster);
-        self.effects.touched.extend(assigned.choices.iter().filter_map(|choice| match choice {
-            crate::rules::strategies::Choice::Slot(slot) => Some(*slot),
-            crate::rules::strategies::Choice::Hold => None,
-        }));
+        self.effects
+            .touched
+            .extend(assigned.choices.iter().filter_map(|choice| match choice {
+                crate::rules::strategies::Choice::Slot(slot) => Some(*slot),
+                crate::rules::strategies::Choice::Hold => None,
+            }));
         for slot in bad {
             self.bad_choices += 1;
             self.wiring.bus.tell(EventKind::BadChoice { slot });

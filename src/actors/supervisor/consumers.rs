@@ -16,7 +16,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for 
     type Result = ();
 
     fn handle(&mut self, up: ConsumerUp<J, O>, context: &mut Context<Self>) {
-        let ConsumerUp { slot, incarnation, door } = up;
+        let ConsumerUp {
+            slot,
+            incarnation,
+            door,
+        } = up;
         let now = self.now();
         if self.ledger.up(slot, incarnation, &mut self.effects)
             && let Some(found) = self.slots.get_mut(slot.0 as usize)
@@ -47,11 +51,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     pub(super) fn start_consumer(&mut self, slot: SlotId, context: &mut Context<Self>) {
         let now = self.now();
         let Some(desk) = self.desk.clone() else { return };
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+            return;
+        };
         let incarnation = self.ledger.next_incarnation(slot);
-        let info = Arc::new(ConsumerInfo { slot, incarnation, epoch: self.epoch, board: SlotBoard::default() });
+        let info = Arc::new(ConsumerInfo {
+            slot,
+            incarnation,
+            epoch: self.epoch,
+            board: SlotBoard::default(),
+        });
         let (cell, seed) = CellHandle::new();
-        let (_, home) = found.home.get_or_insert_with(|| self.homes.move_in());
+        let home = found.home.get_or_insert_with(|| self.homes.move_in()).1.clone();
         found.forget_consumer();
         found.info = Some(Arc::clone(&info));
         found.cell = Some(cell);
@@ -67,7 +78,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         };
         let wiring = Arc::clone(&self.wiring);
         if !home.run(move || wiring.maker.make(berth)) {
-            context.notify(ConsumerDown { slot, incarnation, cause: Cause::ArbiterEnded });
+            context.notify(ConsumerDown {
+                slot,
+                incarnation,
+                cause: Cause::ArbiterEnded,
+            });
         }
     }
 
@@ -79,7 +94,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         cause: Cause,
         context: &mut Context<Self>,
     ) {
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+            return;
+        };
         if found.info.is_none() || found.state == SlotState::Gone {
             return;
         }
@@ -108,12 +125,20 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             cause,
             |ticket, number| {
                 costs_an_attempt
-                    && jobs.get(ticket.0 as usize).and_then(Option::as_ref).is_some_and(|job| job.has_begun(number))
+                    && jobs
+                        .get(ticket.0 as usize)
+                        .and_then(Option::as_ref)
+                        .is_some_and(|job| job.has_begun(number))
             },
             &mut self.effects,
         );
         let held = held.unwrap_or(0);
-        self.wiring.bus.tell(EventKind::ConsumerDown { slot, incarnation, cause: cause.clone(), held });
+        self.wiring.bus.tell(EventKind::ConsumerDown {
+            slot,
+            incarnation,
+            cause: cause.clone(),
+            held,
+        });
     }
 
     /// A slot that was taken away has lost its last consumer.
@@ -130,8 +155,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn restart(&mut self, slot: SlotId, cause: &Cause, context: &mut Context<Self>) {
         let now = self.now();
         let unit = self.random.f64();
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+            return;
+        };
         found.restarts += 1;
+        if std::mem::take(&mut found.worked) {
+            found.rule.worked();
+        }
         match found.rule.died(now, unit) {
             RestartDecision::Restart { after } if after.is_zero() => self.start_consumer(slot, context),
             RestartDecision::Restart { after } => {
@@ -189,7 +219,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 /// Whether a consumer that ended for this cause may have ended because of the deliveries that it had begun.
 fn blames_the_job(cause: &Cause) -> bool {
     match cause {
-        Cause::Panicked(_) | Cause::Stopped | Cause::DeadlinePassed(_) | Cause::ThreadBlocked | Cause::Failed(_) => true,
+        Cause::Panicked(_)
+        | Cause::Stopped
+        | Cause::DeadlinePassed(_)
+        | Cause::ThreadBlocked
+        | Cause::Failed(_) => true,
         Cause::Killed
         | Cause::NeighbourBlockedThread
         | Cause::ArbiterEnded

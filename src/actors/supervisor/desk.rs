@@ -33,24 +33,48 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn settlement(&mut self, now: Moment, settlement: Settlement<O>) {
-        let Settlement { consumer, deliveries, busy } = settlement;
+        let Settlement {
+            consumer,
+            deliveries,
+            busy,
+        } = settlement;
         let count = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
         let wants_jobs = self.wiring.bus.wants_jobs();
         for SettledDelivery { ticket, number, work } in deliveries {
             let settled = match work {
                 Work::Done(output) => {
-                    let attempt = if wants_jobs { self.ledger.attempt(ticket, number).unwrap_or(0) } else { 0 };
-                    let done = self.ledger.settled(now, ticket, number, Report::Done, &mut self.effects);
+                    let attempt = if wants_jobs {
+                        self.ledger.attempt(ticket, number).unwrap_or(0)
+                    } else {
+                        0
+                    };
+                    let done = self
+                        .ledger
+                        .settled(now, ticket, number, Report::Done, &mut self.effects);
                     if done.is_ok() {
                         let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
                         if let Some(job) = job {
                             if wants_jobs {
-                                let ConsumerInfo { slot, incarnation, .. } = *consumer;
+                                let ConsumerInfo {
+                                    slot, incarnation, ..
+                                } = *consumer;
                                 let job = job.id();
-                                self.wiring.bus.tell(EventKind::Acked { job, attempt, slot, incarnation, number });
+                                self.wiring.bus.tell(EventKind::Acked {
+                                    job,
+                                    attempt,
+                                    slot,
+                                    incarnation,
+                                    number,
+                                });
                             }
                             if let Some(reply_to) = job.reply_to() {
-                                self.outcomes.push((reply_to, Outcome { id: job.id(), result: Ok(output) }));
+                                self.outcomes.push((
+                                    reply_to,
+                                    Outcome {
+                                        id: job.id(),
+                                        result: Ok(output),
+                                    },
+                                ));
                             }
                         }
                     }
@@ -58,21 +82,35 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 }
                 Work::Failed(failure) => self.ledger.attempt(ticket, number).and_then(|attempt| {
                     let report = self.failed(failure, attempt);
-                    self.ledger.settled(now, ticket, number, report, &mut self.effects)
+                    self.ledger
+                        .settled(now, ticket, number, report, &mut self.effects)
                 }),
                 Work::Abandoned => self.ledger.attempt(ticket, number).and_then(|attempt| {
-                    let report = Report::Failed { cause: Cause::Abandoned, after: self.backoff(attempt) };
-                    self.ledger.settled(now, ticket, number, report, &mut self.effects)
+                    let report = Report::Failed {
+                        cause: Cause::Abandoned,
+                        after: self.backoff(attempt),
+                    };
+                    self.ledger
+                        .settled(now, ticket, number, report, &mut self.effects)
                 }),
             };
             if settled == Err(Stale) {
                 self.stale_settles += 1;
-                let ConsumerInfo { slot, incarnation, .. } = *consumer;
-                self.wiring.bus.tell(EventKind::StaleSettle { slot, incarnation, number });
+                let ConsumerInfo {
+                    slot, incarnation, ..
+                } = *consumer;
+                self.wiring.bus.tell(EventKind::StaleSettle {
+                    slot,
+                    incarnation,
+                    number,
+                });
             }
         }
         if consumer.incarnation == self.ledger.incarnation(consumer.slot) && consumer.epoch == self.epoch {
             self.ledger.served(consumer.slot, count, busy, &mut self.effects);
+            if let Some(found) = self.slots.get_mut(consumer.slot.0 as usize) {
+                found.worked = true;
+            }
         }
     }
 
@@ -80,13 +118,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let cause = || Cause::Failed(failure.text().into());
         match failure.advice() {
             Advice::Reject => Report::Rejected(failure.text().into()),
-            Advice::Retry(Some(after)) => Report::Failed { cause: cause(), after },
-            Advice::Retry(None) => Report::Failed { cause: cause(), after: self.backoff(attempt) },
+            Advice::Retry(Some(after)) => Report::Failed {
+                cause: cause(),
+                after,
+            },
+            Advice::Retry(None) => Report::Failed {
+                cause: cause(),
+                after: self.backoff(attempt),
+            },
         }
     }
 
     /// How long a job waits after its attempt failed.
     fn backoff(&mut self, attempt: u32) -> Duration {
-        self.wiring.retry_backoff.wait(attempt.saturating_sub(1), self.random.f64())
+        self.wiring
+            .retry_backoff
+            .wait(attempt.saturating_sub(1), self.random.f64())
     }
 }

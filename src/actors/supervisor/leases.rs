@@ -21,7 +21,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         }
         for leased in batch.jobs {
             let key = leased.job.key_hash();
-            let Some(ticket) = self.ledger.leased(leased.lease, leased.attempt, key, &mut self.effects) else { continue };
+            let Some(ticket) = self
+                .ledger
+                .leased(leased.lease, leased.attempt, key, &mut self.effects)
+            else {
+                continue;
+            };
             let index = ticket.0 as usize;
             if index >= self.jobs.len() {
                 self.jobs.resize_with(index + 1, || None);
@@ -87,7 +92,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     ) {
         match answer {
             Ok(Ok(Attached { returned })) => {
-                self.wiring.bus.tell(EventKind::Attached { epoch: self.epoch, returned });
+                self.wiring.bus.tell(EventKind::Attached {
+                    epoch: self.epoch,
+                    returned,
+                });
                 self.attached = true;
                 self.ledger.credit_lost();
                 self.turn(context);
@@ -107,7 +115,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if self.attached
             && let Some(credit) = self.ledger.demand()
         {
-            self.queue.demand.do_send(Demand { epoch: self.epoch, credit });
+            self.queue.demand.do_send(Demand {
+                epoch: self.epoch,
+                credit,
+            });
         }
     }
 
@@ -118,7 +129,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         let room = self.effects.settle.len();
         let items = std::mem::replace(&mut self.effects.settle, Vec::with_capacity(room));
-        let settle = Settle { epoch: self.epoch, items: Arc::new(items) };
+        let settle = Settle {
+            epoch: self.epoch,
+            items: Arc::new(items),
+        };
         let number = self.next_settle;
         self.next_settle += 1;
         self.unanswered.push_back((number, settle.clone()));

@@ -113,6 +113,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             keep_retries: !(wiring.capabilities.delay && wiring.capabilities.attempts),
             hold: config.hold,
             window: config.window.clone(),
+            first_version: epoch.0 << 32,
         };
         Self {
             random: fastrand::Rng::with_seed(wiring.seed ^ epoch.0),
@@ -154,6 +155,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.wiring.clock.now()
     }
 }
+
+// Nothing in here must stay in place in memory; outputs of users are only moved.
+impl<J: Send + Sync + 'static, O: Send + 'static> Unpin for Supervisor<J, O> {}
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Supervisor<J, O> {
     type Context = Context<Self>;

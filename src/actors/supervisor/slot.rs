@@ -24,6 +24,8 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) home: Option<(HomeId, Home)>,
     pub(super) rule: RestartRule,
     pub(super) watch: Watch,
+    /// Whether the present consumer has settled anything yet.
+    pub(super) worked: bool,
     /// Deliveries of the present turn.
     pub(super) outgoing: Vec<Parcel<J>>,
     /// Since when the consumer is asked to end; if it does not, its thread is blocked.
@@ -32,6 +34,13 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) last_cause: Option<Cause>,
     /// Whether the seat of this slot in the roster is noted as out of date.
     pub(super) is_outdated: bool,
+}
+
+/// A supervisor that dies drops its slots, and with them everything that their consumers could still say.
+impl<J: Send + Sync + 'static, O: Send + 'static> Drop for SlotActor<J, O> {
+    fn drop(&mut self) {
+        self.forget_consumer();
+    }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
@@ -45,6 +54,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             home: None,
             rule: RestartRule::new(config),
             watch: Watch::default(),
+            worked: false,
             outgoing: Vec::new(),
             ending: None,
             restarts: 0,

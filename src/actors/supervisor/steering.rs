@@ -71,7 +71,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     fn retire(&mut self, slot: SlotId) {
         let now = self.now();
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+            return;
+        };
         let is_live = found.state == SlotState::Live;
         self.ledger.retire(slot, &mut self.effects);
         if is_live {
@@ -80,7 +82,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         } else {
             if let Some(info) = &found.info {
                 let incarnation = info.incarnation;
-                self.wiring.bus.tell(EventKind::ConsumerDown { slot, incarnation, cause: Cause::Killed, held: 0 });
+                self.wiring.bus.tell(EventKind::ConsumerDown {
+                    slot,
+                    incarnation,
+                    cause: Cause::Killed,
+                    held: 0,
+                });
             }
             self.slot_gone(slot);
         }

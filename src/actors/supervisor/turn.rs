@@ -25,7 +25,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     pub(super) fn job_id(&self, ticket: Ticket) -> Option<crate::words::JobId> {
-        self.jobs.get(ticket.0 as usize).and_then(Option::as_ref).map(|job| job.id())
+        self.jobs
+            .get(ticket.0 as usize)
+            .and_then(Option::as_ref)
+            .map(|job| job.id())
     }
 
     /// Events of retried and returned jobs; then the jobs whose lease has ended are forgotten.
@@ -64,8 +67,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn gather_deliveries(&mut self) {
         let wants_jobs = self.wiring.bus.wants_jobs();
         for handed in std::mem::take(&mut self.effects.deliver) {
-            let Some(Some(job)) = self.jobs.get(handed.ticket.0 as usize) else { continue };
-            let Some(slot) = self.slots.get_mut(handed.slot.0 as usize) else { continue };
+            let Some(Some(job)) = self.jobs.get(handed.ticket.0 as usize) else {
+                continue;
+            };
+            let Some(slot) = self.slots.get_mut(handed.slot.0 as usize) else {
+                continue;
+            };
             if wants_jobs {
                 self.wiring.bus.tell(EventKind::Delivered {
                     job: job.id(),
@@ -97,7 +104,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Sends a slot's deliveries. If its consumer has just died, they go nowhere; its death notice, which is on its way,
     /// brings them back.
     fn send_to(&mut self, slot: SlotId) {
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else { return };
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+            return;
+        };
         let parcels = std::mem::take(&mut found.outgoing);
         match (&found.door, &found.info, &self.desk) {
             (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels }),
@@ -140,7 +149,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.due_timer = Some((due, timer));
     }
 
-    fn tell_idle(&self) {
+    pub(super) fn tell_idle(&self) {
         if self.desired.draining && self.ledger.in_flight() == 0 && self.unanswered.is_empty() {
             self.wiring.guardian.do_send(Notice::Idle);
         }

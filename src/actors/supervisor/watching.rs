@@ -23,7 +23,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if self.watching {
             return;
         }
-        let Some(pause) = self.pause_between_looks() else { return };
+        let Some(pause) = self.pause_between_looks() else {
+            return;
+        };
         self.watching = true;
         context.run_later(pause, |this, context| {
             this.watching = false;
@@ -113,10 +115,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.homes.abandon(home);
         let mut culprit = None;
         for &slot in &inhabitants {
-            let Some(found) = self.slots.get_mut(slot.0 as usize) else { continue };
+            let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+                continue;
+            };
             found.home = None;
             let blocks = found.cell.as_ref().is_some_and(|cell| cell.is_polling());
-            let cause = if blocks { Cause::ThreadBlocked } else { Cause::NeighbourBlockedThread };
+            let cause = if blocks {
+                Cause::ThreadBlocked
+            } else {
+                Cause::NeighbourBlockedThread
+            };
             if blocks {
                 culprit = Some(slot);
             }
@@ -124,7 +132,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.consumer_down(slot, incarnation, cause, context);
         }
         let slot = culprit.or(inhabitants.first().copied()).unwrap_or_default();
-        self.wiring.bus.tell(EventKind::ArbiterAbandoned { slot, moved: inhabitants.len().saturating_sub(1) });
+        self.wiring.bus.tell(EventKind::ArbiterAbandoned {
+            slot,
+            moved: inhabitants.len().saturating_sub(1),
+        });
     }
 
     /// A strategy that does not answer within the deadline is replaced.
@@ -134,7 +145,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         {
             self.asked = Some(now);
             let cause = Cause::DeadlinePassed(self.wiring.config.deadline_ms);
-            self.wiring.guardian.do_send(Notice::Unresponsive(Role::Strategy, cause));
+            self.wiring
+                .guardian
+                .do_send(Notice::Unresponsive(Role::Strategy, cause));
         }
     }
 }

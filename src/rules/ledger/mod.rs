@@ -59,6 +59,9 @@ pub struct LedgerPolicy {
     pub hold: usize,
     /// The prefetch window of each slot.
     pub window: WindowConfig,
+    /// The first roster version. A strategy outlives supervisors and must never see a version twice, so each life of the
+    /// supervisor begins beyond those of its predecessors.
+    pub first_version: u64,
 }
 
 /// Who holds which delivery. See the module's picture.
@@ -105,6 +108,7 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger with no slots and no entries.
     pub fn new(policy: LedgerPolicy) -> Self {
+        let policy_version = policy.first_version;
         Self {
             policy,
             entries: Entries::default(),
@@ -121,7 +125,7 @@ impl Ledger {
             idle: 0,
             credit: 0,
             next_number: 1,
-            version: 0,
+            version: policy_version,
             paused: false,
             closed: false,
         }

@@ -1,0 +1,369 @@
+//! The intake: the group's door for producers.
+//!
+//! Producers put jobs into a shared buffer; one pump pushes whatever has gathered to the queue, one message for all, so
+//! single sends form batches by themselves, and a queue that writes to a disk gets its group commit for nothing. The intake
+//! outlives the queue actor: jobs on their way to a queue that died come back and are pushed to the next one.
+//!
+//! ```text
+//! producers ──put──▶ buffer ──Push, one at a time──▶ QUEUE
+//!     ▲                                                │
+//!     └──────── refused jobs, if the producer waits ◀──┘
+//! ```
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+
+use super::Clock;
+use super::queue::QueueRoom;
+use crate::protocol::{Handover, Push, Pushed, QueueDoor};
+use crate::rules::job_ids::JobIds;
+use crate::rules::store::{Refusal, Refused};
+use crate::words::{Capabilities, Envelope, Job, JobId, Overflow, ReplyTo};
+
+/// Jobs that may be between producers and a queue that grants no room of its own.
+const TRANSIT: usize = 65_536;
+
+/// Jobs in one push at most.
+const PUSHED_AT_ONCE: usize = 4_096;
+
+/// Why jobs were not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// There is no room and the policy is to reject.
+    Full,
+    /// The group takes no more jobs.
+    Closed,
+}
+
+/// The shared door. See the module.
+pub(crate) struct Intake<J> {
+    buffer: Mutex<Buffer<J>>,
+    /// Wakes the pump.
+    filled: Notify,
+    /// Wakes whoever waits for the intake to be empty.
+    emptied: Notify,
+    /// Permits for jobs: the queue's own, or those of the transit.
+    room: Arc<Semaphore>,
+    /// How many jobs one batch of permits may ask for.
+    capacity: usize,
+    overflow: Overflow,
+    /// Whether permits come back when a job has been pushed (else when it leaves the queue).
+    is_transit: bool,
+    /// Whether a job counts as accepted once it is in the buffer.
+    volatile: bool,
+    /// Has no permits; closed together with the intake, to wake whoever waits for room.
+    open: Semaphore,
+    clock: Clock,
+}
+
+struct Buffer<J> {
+    ids: JobIds,
+    jobs: Vec<Arc<Envelope<J>>>,
+    waiters: Vec<Waiter<J>>,
+    closed: bool,
+    /// Whether the pump has jobs in its hands.
+    pushing: bool,
+    /// Jobs that the queue refused for good while it closed; handed back with the unfinished ones.
+    stranded: Vec<Arc<Envelope<J>>>,
+}
+
+/// A producer that waits for the queue's own word on some of the jobs.
+struct Waiter<J> {
+    jobs: std::ops::Range<usize>,
+    answer: oneshot::Sender<Vec<Refused<J>>>,
+}
+
+/// Jobs that were put into the buffer.
+pub(crate) struct Sent<J> {
+    pub(crate) ids: Vec<JobId>,
+    /// The queue's own word, where the sender has to wait for it.
+    pub(crate) word: Option<oneshot::Receiver<Vec<Refused<J>>>>,
+}
+
+impl<J: Send + Sync + 'static> Intake<J> {
+    pub(crate) fn new(capabilities: Capabilities, room: Option<QueueRoom>, clock: Clock, ids: JobIds) -> Self {
+        let is_transit = room.is_none();
+        let room = room.unwrap_or_else(|| QueueRoom {
+            semaphore: Arc::new(Semaphore::new(TRANSIT)),
+            capacity: TRANSIT,
+            overflow: Overflow::Wait,
+        });
+        let buffer = Buffer {
+            ids,
+            jobs: Vec::new(),
+            waiters: Vec::new(),
+            closed: false,
+            pushing: false,
+            stranded: Vec::new(),
+        };
+        Self {
+            buffer: Mutex::new(buffer),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            room: room.semaphore,
+            capacity: room.capacity.min(TRANSIT),
+            overflow: room.overflow,
+            is_transit,
+            volatile: capabilities.volatile,
+            open: Semaphore::new(0),
+            clock,
+        }
+    }
+
+    /// Room for up to `wanted` jobs, at least one: waits for it, or fails, as the policy says. Whoever gets room must
+    /// [`put`](Self::put) exactly as many jobs. Cancel safe. Fair: who came first gets room first.
+    pub(crate) async fn admit(&self, wanted: usize) -> Result<usize, NotAdmitted> {
+        let wanted = wanted.min(self.capacity).max(1);
+        if let Ok(permits) = self.room.try_acquire_many(to_u32(wanted)) {
+            permits.forget();
+            return if self.open.is_closed() { Err(self.give_room_back(wanted)) } else { Ok(wanted) };
+        }
+        if self.overflow == Overflow::Reject {
+            let some = self.room.available_permits().min(wanted);
+            return match self.room.try_acquire_many(to_u32(some)) {
+                Ok(permits) if some > 0 => {
+                    permits.forget();
+                    Ok(some)
+                }
+                _ => Err(NotAdmitted::Full),
+            };
+        }
+        let mut room = pin!(self.room.acquire_many(to_u32(wanted)));
+        let mut closed = pin!(self.open.acquire());
+        poll_fn(|context| {
+            if closed.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(NotAdmitted::Closed));
+            }
+            room.as_mut().poll(context).map(|permits| match permits {
+                Ok(permits) => {
+                    permits.forget();
+                    Ok(wanted)
+                }
+                Err(_) => Err(NotAdmitted::Closed),
+            })
+        })
+        .await
+    }
+
+    fn give_room_back(&self, jobs: usize) -> NotAdmitted {
+        self.room.add_permits(jobs);
+        NotAdmitted::Closed
+    }
+
+    /// Puts admitted jobs into the buffer. `note` sees their names before anything can happen to them. Gives the jobs back
+    /// if the intake is closed.
+    pub(crate) fn put(
+        &self,
+        jobs: Vec<Job<J>>,
+        reply_to: Option<ReplyTo>,
+        note: impl FnOnce(&[JobId]),
+    ) -> Result<Sent<J>, Vec<Job<J>>> {
+        let now = self.clock.now();
+        let unix_ms = self.clock.unix_millis(now);
+        let asks = !self.volatile || jobs.iter().any(|job| job.dedup.is_some());
+        let mut buffer = self.lock();
+        if buffer.closed {
+            drop(buffer);
+            self.give_room_back(jobs.len());
+            return Err(jobs);
+        }
+        let ids: Vec<JobId> = jobs.iter().map(|_| buffer.ids.next(unix_ms)).collect();
+        // Under the lock, so that no outcome can come before it is expected.
+        note(&ids);
+        let was_empty = buffer.jobs.is_empty();
+        let from = buffer.jobs.len();
+        let sealed = ids.iter().zip(jobs).map(|(id, job)| Arc::new(Envelope::seal(*id, job, reply_to, now)));
+        buffer.jobs.extend(sealed);
+        let word = asks.then(|| {
+            let (answer, word) = oneshot::channel();
+            let jobs = from..buffer.jobs.len();
+            buffer.waiters.push(Waiter { jobs, answer });
+            word
+        });
+        drop(buffer);
+        if was_empty {
+            self.filled.notify_one();
+        }
+        Ok(Sent { ids, word })
+    }
+
+    /// Takes no more jobs. What is in the buffer is still pushed.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.open.close();
+        self.filled.notify_one();
+        self.emptied.notify_waiters();
+    }
+
+    /// Waits until everything that was put has reached the queue.
+    pub(crate) async fn flushed(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            let mut emptied = pin!(emptied);
+            // First the wait is registered, then the look: an end between the two is not missed.
+            emptied.as_mut().enable();
+            let buffer = self.lock();
+            if buffer.jobs.is_empty() && !buffer.pushing {
+                return;
+            }
+            drop(buffer);
+            emptied.await;
+        }
+    }
+
+    /// Everything that never reached the queue, oldest first. For the end of the group.
+    pub(crate) fn take_rest(&self) -> Vec<Arc<Envelope<J>>> {
+        let mut buffer = self.lock();
+        let mut rest = std::mem::take(&mut buffer.stranded);
+        rest.append(&mut buffer.jobs);
+        buffer.waiters.clear();
+        rest
+    }
+
+    /// Pushes what gathers, for ever.
+    pub(crate) async fn pump(self: Arc<Self>, mut doors: watch::Receiver<Option<QueueDoor<J>>>) {
+        loop {
+            let Some((jobs, waiters)) = self.next_batch() else {
+                self.filled.notified().await;
+                continue;
+            };
+            let batch = InHand { intake: &self, jobs: Some(jobs) };
+            if !self.push(batch, waiters, &mut doors).await {
+                return;
+            }
+            self.lock().pushing = false;
+            self.emptied.notify_waiters();
+        }
+    }
+
+    fn next_batch(&self) -> Option<(Vec<Arc<Envelope<J>>>, Vec<Waiter<J>>)> {
+        let mut buffer = self.lock();
+        if buffer.jobs.is_empty() {
+            return None;
+        }
+        buffer.pushing = true;
+        if buffer.jobs.len() <= PUSHED_AT_ONCE {
+            return Some((std::mem::take(&mut buffer.jobs), std::mem::take(&mut buffer.waiters)));
+        }
+        // A cut through the jobs of one waiter would need two answers for it, so the cut is made before it; a waiter's jobs
+        // are few, because room is granted in small lots.
+        let cut = buffer.waiters.iter().map(|waiter| waiter.jobs.clone()).find(|jobs| jobs.end > PUSHED_AT_ONCE);
+        let cut = cut.filter(|jobs| jobs.start <= PUSHED_AT_ONCE).map_or(PUSHED_AT_ONCE, |jobs| {
+            if jobs.start == 0 { jobs.end } else { jobs.start }
+        });
+        let later = buffer.jobs.split_off(cut);
+        let now = std::mem::replace(&mut buffer.jobs, later);
+        let until = buffer.waiters.iter().take_while(|waiter| waiter.jobs.end <= cut).count();
+        let mut later = buffer.waiters.split_off(until);
+        for waiter in &mut later {
+            waiter.jobs = waiter.jobs.start - cut..waiter.jobs.end - cut;
+        }
+        Some((now, std::mem::replace(&mut buffer.waiters, later)))
+    }
+
+    /// Pushes one batch until some life of the queue has taken it. False if there will be no further life.
+    async fn push(
+        &self,
+        mut batch: InHand<'_, J>,
+        waiters: Vec<Waiter<J>>,
+        doors: &mut watch::Receiver<Option<QueueDoor<J>>>,
+    ) -> bool {
+        loop {
+            let ids = if waiters.is_empty() { Vec::new() } else { batch.ids() };
+            let Some(door) = next_door(doors).await else { return false };
+            let Some(jobs) = batch.jobs.take() else { return true };
+            let count = jobs.len();
+            let (jobs, back) = Handover::new(jobs);
+            let answer = door.push.send(Push { jobs }).await;
+            if answer.is_ok() && self.is_transit {
+                self.room.add_permits(count);
+            }
+            match answer {
+                Ok(Pushed { refused }) => {
+                    self.answer(waiters, &ids, refused);
+                    return true;
+                }
+                // The queue died. Jobs that it did not take come back and go to its next life; those that it took it has
+                // kept, for a queue keeps what it took over all its lives.
+                Err(_) => match back.await {
+                    Ok(jobs) => batch.jobs = Some(jobs),
+                    Err(_) => {
+                        self.answer(waiters, &ids, Vec::new());
+                        return true;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Gives each waiting producer the jobs of its own that were refused. Jobs for which nobody waits are put aside.
+    fn answer(&self, waiters: Vec<Waiter<J>>, ids: &[JobId], mut refused: Vec<Refused<J>>) {
+        for waiter in waiters {
+            let own = if refused.is_empty() {
+                Vec::new()
+            } else {
+                let mine = ids.get(waiter.jobs.clone()).unwrap_or_default();
+                let (own, others) = refused.into_iter().partition(|refused| mine.contains(&refused.job.id()));
+                refused = others;
+                own
+            };
+            // An error means that the producer has gone.
+            let _ = waiter.answer.send(own);
+        }
+        let mut buffer = self.lock();
+        for Refused { job, refusal } in refused {
+            if refusal == Refusal::Full && !buffer.closed {
+                // A queue that granted room and has none after all; the job tries again.
+                buffer.jobs.push(job);
+            } else {
+                buffer.stranded.push(job);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buffer<J>> {
+        // Nothing under this lock runs code of the user, so it cannot be poisoned half way.
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A batch in the hands of the pump. If the pump is dropped with it, the jobs go back into the buffer.
+struct InHand<'a, J: Send + Sync + 'static> {
+    intake: &'a Intake<J>,
+    jobs: Option<Vec<Arc<Envelope<J>>>>,
+}
+
+impl<J: Send + Sync + 'static> InHand<'_, J> {
+    fn ids(&self) -> Vec<JobId> {
+        self.jobs.iter().flatten().map(|job| job.id()).collect()
+    }
+}
+
+impl<J: Send + Sync + 'static> Drop for InHand<'_, J> {
+    fn drop(&mut self) {
+        if let Some(jobs) = self.jobs.take() {
+            self.intake.lock().stranded.extend(jobs);
+        }
+    }
+}
+
+/// The present life of the queue, or the next one if there is none. `None` if there will be no further life.
+async fn next_door<J: Send + Sync + 'static>(
+    doors: &mut watch::Receiver<Option<QueueDoor<J>>>,
+) -> Option<QueueDoor<J>> {
+    loop {
+        let door = doors.borrow_and_update().clone();
+        match door {
+            Some(door) if door.push.connected() => return Some(door),
+            _ => doors.changed().await.ok()?,
+        }
+    }
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
