@@ -31,7 +31,7 @@ use crate::protocol::{
     RoleDown, StrategyUp, Tell,
 };
 use crate::rules::restart::RestartBudget;
-use crate::words::{Cause, Envelope, Epoch, EventKind, GroupState, Role, SlotId, Weight};
+use crate::words::{Cause, Envelope, Epoch, EventKind, GroupState, Moment, Role, SlotId, Weight};
 
 /// Makes one life of the queue actor in a cell.
 pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueDoor<J>>>;
@@ -350,11 +350,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             (hooks.down)(Cause::StartFailed("the queue or the strategy did not start".into()));
             return false;
         };
-        let epoch = Epoch(life);
+        // Beyond every epoch of every group that used this queue before: fencing tokens grow over restarts of the program.
+        let epoch = Epoch(wiring.clock.unix_millis(Moment::START).saturating_mul(1_000).saturating_add(life));
         let (exists, consumers) = mpsc::channel(1);
         let (wiring, desired) = (Arc::clone(wiring), self.desired.clone());
         let address = spawn_in_cell(seed, hooks, false, move |_| {
-            Supervisor::new(wiring, epoch, exists, queue, strategy, results, desired)
+            Supervisor::new(wiring, epoch, life, exists, queue, strategy, results, desired)
         });
         self.consumers = Some(consumers);
         self.supervisor = address.clone();

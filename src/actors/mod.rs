@@ -7,11 +7,12 @@ mod events;
 pub(crate) mod guardian;
 pub(crate) mod homes;
 pub(crate) mod intake;
+pub mod queue;
 pub(crate) mod results;
 mod strategy;
 pub(crate) mod supervisor;
 
 pub use clock::Clock;
 pub use consumer::BatchSize;
-pub use strategy::ChooserStrategy;
 pub use events::{EventBus, Events};
+pub use strategy::ChooserStrategy;

@@ -100,6 +100,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     pub(crate) fn new(
         wiring: Arc<Wiring<J, O>>,
         epoch: Epoch,
+        life: u64,
         exists: mpsc::Sender<Infallible>,
         queue: QueueDoor<J>,
         strategy: Recipient<Assign>,
@@ -113,7 +114,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             keep_retries: !(wiring.capabilities.delay && wiring.capabilities.attempts),
             hold: config.hold,
             window: config.window.clone(),
-            first_version: epoch.0 << 32,
+            first_version: life << 32,
         };
         Self {
             random: fastrand::Rng::with_seed(wiring.seed ^ epoch.0),

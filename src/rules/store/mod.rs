@@ -3,6 +3,20 @@
 //! A [`Store`] runs inside the stock queue actor. Whoever needs more (a broker, a file) writes an actor of their own
 //! against the queue protocol.
 
+mod dead;
+mod dedup;
+mod lanes;
+mod leases;
+mod memory;
+mod record;
+mod shelf;
+mod thrift;
+
+#[cfg(test)]
+mod tests;
+
+pub use memory::MemoryStore;
+
 use std::sync::Arc;
 
 use crate::words::{

@@ -1,0 +1,139 @@
+//! Where queue actors come from: the group makes a new one whenever the last one died.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::actor::StoreQueue;
+use super::core::QueueCore;
+use super::room::QueueRoom;
+use crate::actors::Clock;
+use crate::protocol::QueueActor;
+use crate::rules::store::{MemoryStore, Store};
+use crate::words::{Capabilities, ConfigError, GroupConfig, QueueConfig};
+
+/// Makes queue actors for a group: one at its start, and one after each death of the last.
+///
+/// The source must outlive what it makes: an actor made later finds the jobs of the one before.
+pub trait QueueSource<J: Send + Sync + 'static>: Send + 'static {
+    /// The actor.
+    type Actor: QueueActor<J>;
+
+    /// Makes an actor that reads this clock.
+    fn create(&self, clock: Clock) -> Self::Actor;
+
+    /// What the queue does natively.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The permits that senders take before they send; `None` for a queue that takes every job or refuses by itself.
+    fn room(&self) -> Option<QueueRoom>;
+}
+
+/// A queue over a store. Clones share the store.
+pub struct StoreSource<J, S> {
+    core: Arc<QueueCore<J, S>>,
+}
+
+/// The built-in queue: in memory, ordered by priority and age, with delays, retries and dead letters.
+///
+/// ```
+/// use consumer_group::actors::queue::MemoryQueue;
+///
+/// let queue: MemoryQueue<String> = MemoryQueue::bounded(10_000);
+/// ```
+pub type MemoryQueue<J> = StoreSource<J, MemoryStore<J>>;
+
+/// The queue over a store of your own.
+pub fn queue_of<J: Send + Sync + 'static, S: Store<J>>(store: S) -> StoreSource<J, S> {
+    let core = Arc::new(QueueCore::new(store));
+    StoreSource { core }
+}
+
+impl<J: Send + Sync + 'static> StoreSource<J, MemoryStore<J>> {
+    /// A memory queue as configured.
+    ///
+    /// # Errors
+    /// The first value of the configuration that cannot be.
+    pub fn new(config: QueueConfig) -> Result<Self, ConfigError> {
+        let group = GroupConfig {
+            queue: config,
+            ..GroupConfig::default()
+        };
+        group.check()?;
+        Ok(queue_of(MemoryStore::new(&group.queue)))
+    }
+
+    /// A memory queue for this many jobs, at least 1; a sender that finds it full waits.
+    pub fn bounded(capacity: usize) -> Self {
+        queue_of(MemoryStore::new(&QueueConfig {
+            capacity,
+            ..QueueConfig::default()
+        }))
+    }
+}
+
+impl<J, S> Clone for StoreSource<J, S> {
+    fn clone(&self) -> Self {
+        let core = Arc::clone(&self.core);
+        Self { core }
+    }
+}
+
+impl<J, S> fmt::Debug for StoreSource<J, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreSource").finish_non_exhaustive()
+    }
+}
+
+impl<J: Send + Sync + 'static, S: Store<J>> QueueSource<J> for StoreSource<J, S> {
+    type Actor = StoreQueue<J, S>;
+
+    fn create(&self, clock: Clock) -> Self::Actor {
+        StoreQueue::new(Arc::clone(&self.core), clock)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.core.capabilities()
+    }
+
+    fn room(&self) -> Option<QueueRoom> {
+        self.core.room()
+    }
+}
+
+/// A queue actor of your own, made by a closure. It says itself, in its answers, for what it has no room.
+#[derive(Debug, Clone)]
+pub struct ActorQueue<F> {
+    capabilities: Capabilities,
+    factory: F,
+}
+
+impl<F> ActorQueue<F> {
+    /// `factory` is called for each life of the queue. What must outlive an actor belongs to the closure.
+    pub fn new(capabilities: Capabilities, factory: F) -> Self {
+        Self {
+            capabilities,
+            factory,
+        }
+    }
+}
+
+impl<J, A, F> QueueSource<J> for ActorQueue<F>
+where
+    J: Send + Sync + 'static,
+    A: QueueActor<J>,
+    F: Fn() -> A + Send + 'static,
+{
+    type Actor = A;
+
+    fn create(&self, _clock: Clock) -> A {
+        (self.factory)()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn room(&self) -> Option<QueueRoom> {
+        None
+    }
+}

@@ -1,0 +1,222 @@
+//! The leased jobs: a slab whose places are used again and whose names are not.
+
+use super::record::Record;
+use super::thrift::KEPT;
+use crate::words::LeaseId;
+
+/// A place for one leased job.
+struct Place<J> {
+    /// How often the place was used. It is one half of the lease's name, so an old name never fits a new lease.
+    generation: u32,
+    /// The job, while the lease lasts.
+    record: Option<Record<J>>,
+}
+
+/// The leased jobs.
+///
+/// A lease is named by its place (the lower 32 bits) and the generation of that place (the upper ones). A place whose
+/// generations are used up is never used again.
+pub(super) struct Leases<J> {
+    places: Vec<Place<J>>,
+    /// Places without a job, except those that are used up. The last one to become free is used first: it is in the cache.
+    free: Vec<u32>,
+    /// Leases that last.
+    len: usize,
+    /// The number of the first place. It rises when places that were used up are given back.
+    first: u32,
+    /// The generation with which a new place begins: no place that was given back has used it.
+    generation: u32,
+}
+
+impl<J> Leases<J> {
+    pub(super) fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            first: 0,
+            generation: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many more leases there can be.
+    pub(super) fn room(&self) -> usize {
+        let numbers = (u32::MAX - self.first) as usize;
+        numbers.saturating_sub(self.places.len()) + self.free.len()
+    }
+
+    /// Begins a lease. There must be [`room`](Self::room).
+    pub(super) fn begin(&mut self, record: Record<J>) -> LeaseId {
+        self.len += 1;
+        if let Some(number) = self.free.pop()
+            && let Some(place) = self.places.get_mut(number as usize)
+        {
+            place.record = Some(record);
+            return name(self.first + number, place.generation);
+        }
+        let number = self.places.len() as u32;
+        self.places.push(Place {
+            generation: self.generation,
+            record: Some(record),
+        });
+        name(self.first + number, self.generation)
+    }
+
+    /// The job of a lease, if the lease lasts and `attempt` is its current one.
+    pub(super) fn find(&mut self, lease: LeaseId, attempt: u32) -> Option<&mut Record<J>> {
+        let number = self.number(lease)?;
+        let place = self.places.get_mut(number as usize)?;
+        let record = place.record.as_mut()?;
+        (place.generation == generation(lease) && record.attempt() == attempt).then_some(record)
+    }
+
+    /// Ends a lease, if it lasts and `attempt` is its current one.
+    pub(super) fn end(&mut self, lease: LeaseId, attempt: u32) -> Option<Record<J>> {
+        let number = self.number(lease)?;
+        let place = self.places.get_mut(number as usize)?;
+        let fits = place.generation == generation(lease)
+            && place
+                .record
+                .as_ref()
+                .is_some_and(|record| record.attempt() == attempt);
+        if !fits {
+            return None;
+        }
+        let record = place.record.take()?;
+        self.len -= 1;
+        self.vacated(number);
+        if self.len == 0 {
+            self.give_back();
+        }
+        Some(record)
+    }
+
+    /// Ends all leases. The jobs come in no order.
+    pub(super) fn end_all(&mut self, into: &mut Vec<Record<J>>) {
+        for number in 0..self.places.len() {
+            if let Some(record) = self.places.get_mut(number).and_then(|place| place.record.take()) {
+                into.push(record);
+                self.vacated(number as u32);
+            }
+        }
+        self.len = 0;
+        self.give_back();
+    }
+
+    fn number(&self, lease: LeaseId) -> Option<u32> {
+        (lease.0 as u32).checked_sub(self.first)
+    }
+
+    /// The place is free for the next generation, if it has one.
+    fn vacated(&mut self, number: u32) {
+        if let Some(place) = self.places.get_mut(number as usize)
+            && let Some(next) = place.generation.checked_add(1)
+        {
+            place.generation = next;
+            self.free.push(number);
+        }
+    }
+
+    /// Gives memory back. Called when no lease lasts: then every place has its next generation, which was never used, and
+    /// new places can begin with the greatest of them. If a place is used up, new places get new numbers instead.
+    fn give_back(&mut self) {
+        if self.places.len() <= KEPT {
+            return;
+        }
+        let greatest = self
+            .places
+            .iter()
+            .map(|place| place.generation)
+            .max()
+            .unwrap_or(0);
+        if greatest < u32::MAX {
+            self.generation = greatest;
+        } else {
+            let Some(first) = self.first.checked_add(self.places.len() as u32) else {
+                return;
+            };
+            self.first = first;
+            self.generation = 0;
+        }
+        self.places = Vec::new();
+        self.free = Vec::new();
+    }
+}
+
+fn name(number: u32, generation: u32) -> LeaseId {
+    LeaseId(u64::from(number) | u64::from(generation) << 32)
+}
+
+fn generation(lease: LeaseId) -> u32 {
+    (lease.0 >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::words::{Envelope, Job, JobId, Moment};
+
+    fn record(number: u64) -> Record<u64> {
+        let id = JobId::from_uuid(Uuid::from_u128(u128::from(number)));
+        Record::new(
+            Arc::new(Envelope::seal(id, Job::new(number), None, Moment::START)),
+            number,
+        )
+    }
+
+    #[test]
+    fn no_name_is_used_twice_even_after_memory_was_given_back() {
+        let mut leases = Leases::new();
+        let mut names = BTreeSet::new();
+        for _ in 0..3 {
+            let held: Vec<_> = (0..KEPT as u64 + 10)
+                .map(|number| leases.begin(record(number)))
+                .collect();
+            for lease in held {
+                assert!(names.insert(lease), "{lease} was used before");
+                assert!(leases.end(lease, 1).is_some());
+                assert!(leases.end(lease, 1).is_none());
+            }
+            assert_eq!(leases.places.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn a_place_whose_generations_are_used_up_is_not_used_again() {
+        let mut leases = Leases::new();
+        leases.generation = u32::MAX;
+        let last = leases.begin(record(1));
+        assert!(leases.end(last, 1).is_some());
+        leases.generation = 0;
+        let next = leases.begin(record(2));
+        assert_ne!(last, next);
+        assert_ne!(last.0 as u32, next.0 as u32);
+        assert!(leases.end(last, 1).is_none());
+    }
+
+    #[test]
+    fn used_up_places_are_given_back_and_their_numbers_are_not() {
+        let mut leases = Leases::new();
+        leases.generation = u32::MAX;
+        let held: Vec<_> = (0..KEPT as u64 + 1)
+            .map(|number| leases.begin(record(number)))
+            .collect();
+        for lease in &held {
+            assert!(leases.end(*lease, 1).is_some());
+        }
+        assert_eq!(leases.places.capacity(), 0);
+        let next = leases.begin(record(1));
+        assert!(!held.contains(&next));
+        assert!(leases.end(held[0], 1).is_none());
+        assert!(leases.end(next, 1).is_some());
+    }
+}

@@ -1,0 +1,324 @@
+//! The store of the built-in queue: everything in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dead::DeadLetters;
+use super::dedup::Dedup;
+use super::lanes::Lanes;
+use super::leases::Leases;
+use super::record::{History, Record};
+use super::shelf::{Expiries, Expiring, Shelf};
+use super::{Bound, DeadSelection, Leased, News, Refusal, Refused, Settled, Store};
+use crate::words::{
+    Capabilities, DeadLetter, DeadReason, Envelope, EventKind, JobId, LeaseId, Moment, Overflow, QueueConfig,
+    QueueCounts, Rejection, Retry, Verdict,
+};
+
+/// Keeps jobs in memory, in the order of their priority and then of their acceptance.
+///
+/// A job that is given back keeps its number and with it its old place; so does a job whose delay has passed. A job
+/// stands in exactly one of these: the lanes (ready), the shelf (delayed), the leases, the dead letters.
+///
+/// With [`Overflow::DropOldest`] the job that goes is the oldest *ready* one of the least urgent priority. Leased and
+/// delayed jobs stay, and nothing goes for a job that is less urgent than itself: if there is no such job, the new one
+/// goes.
+///
+/// A job that was leased, or that came back from the dead letters, does not expire any more.
+pub struct MemoryStore<J> {
+    bound: Bound,
+    /// The longest history of a job.
+    history: usize,
+    /// The number of the next job.
+    next_seq: u64,
+    lanes: Lanes<J>,
+    shelf: Shelf<J>,
+    leases: Leases<J>,
+    expiries: Expiries,
+    dead: DeadLetters<J>,
+    dedup: Dedup,
+}
+
+impl<J> MemoryStore<J> {
+    /// An empty store. A capacity of 0 is taken for 1, a history of less than 2 for 2.
+    pub fn new(config: &QueueConfig) -> Self {
+        Self {
+            bound: Bound {
+                capacity: config.capacity.max(1),
+                overflow: config.overflow,
+            },
+            history: config.history.max(2),
+            next_seq: 0,
+            lanes: Lanes::new(),
+            shelf: Shelf::new(),
+            leases: Leases::new(),
+            expiries: Expiries::default(),
+            dead: DeadLetters::new(config.dead_letters),
+            dedup: Dedup::new(Duration::from_millis(config.dedup_window_ms), config.dedup_keys),
+        }
+    }
+
+    fn unfinished(&self) -> usize {
+        self.lanes.len() + self.shelf.len() + self.leases.len()
+    }
+
+    fn number(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    /// Takes one job in, or hands it back.
+    fn admit(&mut self, now: Moment, job: Arc<Envelope<J>>, news: &mut News<J>) -> Result<(), Refused<J>> {
+        if let Some(of) = job.dedup().and_then(|key| self.dedup.find(key)) {
+            news.events.push(EventKind::Duplicate { job: job.id(), of });
+            let refusal = Refusal::Duplicate { of };
+            return Err(Refused { job, refusal });
+        }
+        let dead = if job.expires_at().is_some_and(|at| at <= now) {
+            Some(DeadReason::Expired)
+        } else if self.unfinished() < self.bound.capacity {
+            None
+        } else {
+            match self.make_room(now, &job, news) {
+                Ok(true) => None,
+                Ok(false) => Some(DeadReason::DroppedByOverflow),
+                Err(refusal) => return Err(Refused { job, refusal }),
+            }
+        };
+        if let Some(key) = job.dedup() {
+            self.dedup.note(now, key, job.id());
+        }
+        let record = Record::new(job, self.number());
+        match dead {
+            None => self.place(now, record),
+            Some(reason) => self.bury(now, record, reason, news),
+        }
+        Ok(())
+    }
+
+    /// Makes room for `job` as the policy says. False: the job itself has to go.
+    fn make_room(&mut self, now: Moment, job: &Envelope<J>, news: &mut News<J>) -> Result<bool, Refusal> {
+        match self.bound.overflow {
+            Overflow::Wait | Overflow::Reject => Err(Refusal::Full),
+            Overflow::DropNewest => Ok(false),
+            Overflow::DropOldest => {
+                let Some(mut oldest) = self.lanes.pop_least(job.priority()) else {
+                    return Ok(false);
+                };
+                self.expiries.strike(&mut oldest);
+                self.bury(now, oldest, DeadReason::DroppedByOverflow, news);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Gives a new job its place.
+    fn place(&mut self, now: Moment, mut record: Record<J>) {
+        self.expiries.note(&mut record);
+        match record.job.not_before() {
+            Some(due) if due > now => self.shelf.put(due, record),
+            _ if record.expires => self.lanes.insert(record),
+            _ => self.lanes.push_back(record),
+        }
+    }
+
+    /// Makes a dead letter of a job that stands nowhere else any more.
+    fn bury(&mut self, now: Moment, record: Record<J>, reason: DeadReason, news: &mut News<J>) {
+        let letter = DeadLetter {
+            job: record.job,
+            reason,
+            history: record
+                .history
+                .map(|history| history.into_records())
+                .unwrap_or_default(),
+            at: now,
+        };
+        self.dead.add(letter, news);
+    }
+
+    fn expire(&mut self, now: Moment, expiring: &Expiring, news: &mut News<J>) {
+        let seq = expiring.seq;
+        let on_shelf = expiring.not_before.and_then(|due| self.shelf.remove(due, seq));
+        let found = on_shelf.or_else(|| self.lanes.remove(expiring.priority, seq));
+        if let Some(record) = found {
+            self.bury(now, record, DeadReason::Expired, news);
+        }
+    }
+
+    fn retry(&mut self, now: Moment, mut record: Record<J>, retry: &Retry) {
+        record.end_attempt(retry.counts, retry.record.as_ref(), self.history);
+        if retry.after.is_zero() {
+            self.lanes.insert(record);
+        } else {
+            self.shelf.put(now.after(retry.after), record);
+        }
+    }
+
+    fn reject(&mut self, now: Moment, mut record: Record<J>, rejection: &Rejection, news: &mut News<J>) {
+        record.end_attempt(true, rejection.record.as_ref(), self.history);
+        self.bury(now, record, rejection.reason.clone(), news);
+    }
+
+    /// Ends the lease and, if it lasted, does `then` with its job.
+    fn end(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Self, Record<J>)) -> Settled {
+        match self.leases.end(lease, attempt) {
+            Some(record) => {
+                then(self, record);
+                Settled::Applied
+            }
+            None => Settled::Stale,
+        }
+    }
+
+    /// Does `then` with the job of a lease that goes on.
+    fn keep(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Record<J>)) -> Settled {
+        match self.leases.find(lease, attempt) {
+            Some(record) => {
+                then(record);
+                Settled::Applied
+            }
+            None => Settled::Stale,
+        }
+    }
+
+    /// Places for which the lanes have memory, used or not.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.lanes.reserved()
+    }
+}
+
+impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::MEMORY
+    }
+
+    fn bound(&self) -> Option<Bound> {
+        Some(self.bound)
+    }
+
+    fn push(&mut self, now: Moment, jobs: Vec<Arc<Envelope<J>>>, news: &mut News<J>) -> Vec<Refused<J>> {
+        self.wake(now, news);
+        let mut refused = Vec::new();
+        for job in jobs {
+            if let Err(back) = self.admit(now, job, news) {
+                refused.push(back);
+            }
+        }
+        refused
+    }
+
+    fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>) {
+        self.wake(now, news);
+        let most = most.min(self.leases.room());
+        leased.reserve(most.min(self.lanes.len()));
+        let Self {
+            lanes,
+            leases,
+            expiries,
+            ..
+        } = self;
+        lanes.pop(most, |mut record| {
+            expiries.strike(&mut record);
+            let attempt = record.attempt();
+            let job = Arc::clone(&record.job);
+            let lease = leases.begin(record);
+            leased.push(Leased { lease, attempt, job });
+        });
+    }
+
+    fn settle(
+        &mut self,
+        now: Moment,
+        lease: LeaseId,
+        attempt: u32,
+        verdict: &Verdict,
+        news: &mut News<J>,
+    ) -> Settled {
+        let history = self.history;
+        match verdict {
+            Verdict::Ack => self.end(lease, attempt, |_, _| ()),
+            Verdict::Retry(retry) => {
+                self.end(lease, attempt, |store, record| store.retry(now, record, retry))
+            }
+            Verdict::Reject(rejection) => self.end(lease, attempt, |store, record| {
+                store.reject(now, record, rejection, news);
+            }),
+            Verdict::Renew(renewal) => self.keep(lease, attempt, |record| {
+                record.end_attempt(renewal.counts, renewal.record.as_ref(), history);
+            }),
+            Verdict::Extend => self.keep(lease, attempt, |_| ()),
+        }
+    }
+
+    fn take_back(&mut self, _now: Moment) -> usize {
+        let mut back = Vec::new();
+        self.leases.end_all(&mut back);
+        let returned = back.len();
+        for record in back {
+            self.lanes.insert(record);
+        }
+        returned
+    }
+
+    fn next_due(&self) -> Option<Moment> {
+        match (self.shelf.next(), self.expiries.next()) {
+            (Some(due), Some(expiry)) => Some(due.min(expiry)),
+            (due, expiry) => due.or(expiry),
+        }
+    }
+
+    /// Expiry comes before delay: what is past its time is never leased, even if its delay has passed as well.
+    fn wake(&mut self, now: Moment, news: &mut News<J>) {
+        while let Some(expiring) = self.expiries.pop_due(now) {
+            self.expire(now, &expiring, news);
+        }
+        while let Some(record) = self.shelf.pop_due(now) {
+            self.lanes.insert(record);
+        }
+        self.dedup.forget(now);
+    }
+
+    fn counts(&self) -> QueueCounts {
+        QueueCounts {
+            ready: self.lanes.len(),
+            delayed: self.shelf.len(),
+            leased: self.leases.len(),
+            dead: self.dead.len(),
+        }
+    }
+
+    fn dead_letters(&self, most: usize) -> Vec<DeadLetter<J>> {
+        self.dead.list(most)
+    }
+
+    fn requeue(&mut self, now: Moment, which: &DeadSelection, news: &mut News<J>) -> Vec<JobId> {
+        self.wake(now, news);
+        let room = self.bound.capacity.saturating_sub(self.unfinished());
+        let mut back = Vec::new();
+        for letter in self.dead.take(which, room) {
+            let job = letter.id();
+            back.push(job);
+            news.events.push(EventKind::Requeued { job });
+            let mut record = Record::new(letter.job, self.number());
+            record.history = History::of(letter.history);
+            self.lanes.push_back(record);
+        }
+        back
+    }
+
+    fn purge(&mut self, which: &DeadSelection) -> usize {
+        self.dead.take(which, usize::MAX).len()
+    }
+
+    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<J>>> {
+        let mut records = Vec::with_capacity(self.unfinished());
+        self.lanes.take_all(&mut records);
+        self.shelf.take_all(&mut records);
+        self.leases.end_all(&mut records);
+        self.expiries = Expiries::default();
+        records.sort_unstable_by_key(|record| record.seq);
+        records.into_iter().map(|record| record.job).collect()
+    }
+}
