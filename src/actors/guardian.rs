@@ -27,8 +27,8 @@ use super::results::{Mailboxes, ResultQueue};
 use super::supervisor::{Supervisor, Wiring};
 use super::{Clock, EventBus};
 use crate::protocol::{
-    AskHealth, Assign, Command, Desired, Notice, Order, QueueCommand, QueueDoor, QueueReply, QueueUp, ResultsUp,
-    RoleDown, StrategyUp, Tell,
+    AskHealth, Assign, Command, Desired, Notice, Order, QueueCommand, QueueDoor, QueueReply, QueueUp,
+    ResultsUp, RoleDown, StrategyUp, Tell,
 };
 use crate::rules::restart::RestartBudget;
 use crate::words::{Cause, Envelope, Epoch, EventKind, GroupState, Moment, Role, SlotId, Weight};
@@ -187,14 +187,23 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<RoleDown> for Guardian
 
     fn handle(&mut self, RoleDown { role, life, cause }: RoleDown, context: &mut Context<Self>) {
         let now = self.clock().map(|clock| clock.now()).unwrap_or_default();
-        let Some(found) = self.roles.get_mut(&role).filter(|found| found.life == life) else { return };
+        let Some(found) = self.roles.get_mut(&role).filter(|found| found.life == life) else {
+            return;
+        };
         let allowed = found.budget.spend(now);
-        self.tell(EventKind::RoleDown { role, life, cause: cause.clone() });
+        self.tell(EventKind::RoleDown {
+            role,
+            life,
+            cause: cause.clone(),
+        });
         if self.ending {
             return;
         }
         if !allowed {
-            self.give_up(format!("the {role} spent its restart budget; its last life {cause}"), context);
+            self.give_up(
+                format!("the {role} spent its restart budget; its last life {cause}"),
+                context,
+            );
             return;
         }
         if role == Role::Supervisor {
@@ -270,8 +279,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let state = self.status.borrow().state;
         if state != GroupState::Draining && self.desired.paused != paused {
             self.desired.paused = paused;
-            self.set_state(if paused { GroupState::Paused } else { GroupState::Running });
-            self.tell(if paused { EventKind::Paused } else { EventKind::Resumed });
+            self.set_state(if paused {
+                GroupState::Paused
+            } else {
+                GroupState::Running
+            });
+            self.tell(if paused {
+                EventKind::Paused
+            } else {
+                EventKind::Resumed
+            });
         }
     }
 
@@ -306,7 +323,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             }
             None => {
                 let budget = RestartBudget::new(restart.intensity, Duration::from_millis(restart.period_ms));
-                self.roles.insert(role, RoleCell { life: 1, cell, budget });
+                self.roles.insert(
+                    role,
+                    RoleCell {
+                        life: 1,
+                        cell,
+                        budget,
+                    },
+                );
                 1
             }
         }
@@ -316,7 +340,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let mailboxes = Arc::clone(&self.mailboxes);
         let address = spawn_in_cell(seed, hooks, true, move |_| ResultQueue::new(mailboxes));
         let Some(address) = address else { return false };
-        let results = ResultsUp { outcomes: address.clone().recipient(), fates: address.recipient() };
+        let results = ResultsUp {
+            outcomes: address.clone().recipient(),
+            fates: address.recipient(),
+        };
         if let Some(supervisor) = &self.supervisor {
             supervisor.do_send(results.clone());
         }
@@ -325,7 +352,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     fn start_queue(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
-        let Some(door) = (self.make_queue)(seed, hooks) else { return false };
+        let Some(door) = (self.make_queue)(seed, hooks) else {
+            return false;
+        };
         if let Some(supervisor) = &self.supervisor {
             supervisor.do_send(QueueUp(door.clone()));
         }
@@ -334,7 +363,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     fn start_strategy(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
-        let Some(strategy) = (self.make_strategy)(seed, hooks) else { return false };
+        let Some(strategy) = (self.make_strategy)(seed, hooks) else {
+            return false;
+        };
         if let Some(supervisor) = &self.supervisor {
             supervisor.do_send(StrategyUp(strategy.clone()));
         }
@@ -342,16 +373,32 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         true
     }
 
-    fn start_supervisor(&mut self, wiring: &Arc<Wiring<J, O>>, life: u64, seed: CellSeed, hooks: CellHooks) -> bool {
+    fn start_supervisor(
+        &mut self,
+        wiring: &Arc<Wiring<J, O>>,
+        life: u64,
+        seed: CellSeed,
+        hooks: CellHooks,
+    ) -> bool {
         let door = self.doors.borrow().clone();
-        let (Some(queue), Some(strategy), Some(results)) = (door, self.strategy.clone(), self.results.clone()) else {
+        let (Some(queue), Some(strategy), Some(results)) =
+            (door, self.strategy.clone(), self.results.clone())
+        else {
             // A role without which no supervisor can work did not start; its death notice is on its way, and restarts it
             // or gives the group up. The supervisor's own notice follows here.
-            (hooks.down)(Cause::StartFailed("the queue or the strategy did not start".into()));
+            (hooks.down)(Cause::StartFailed(
+                "the queue or the strategy did not start".into(),
+            ));
             return false;
         };
         // Beyond every epoch of every group that used this queue before: fencing tokens grow over restarts of the program.
-        let epoch = Epoch(wiring.clock.unix_millis(Moment::START).saturating_mul(1_000).saturating_add(life));
+        let epoch = Epoch(
+            wiring
+                .clock
+                .unix_millis(Moment::START)
+                .saturating_mul(1_000)
+                .saturating_add(life),
+        );
         let (exists, consumers) = mpsc::channel(1);
         let (wiring, desired) = (Arc::clone(wiring), self.desired.clone());
         let address = spawn_in_cell(seed, hooks, false, move |_| {
@@ -381,7 +428,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
 
     fn consumers_gone(&mut self) -> impl Future<Output = ()> + 'static {
         let consumers = self.consumers.take();
-        let grace = self.wiring.as_ref().map_or(0, |wiring| wiring.config.kill_grace_ms);
+        let grace = self
+            .wiring
+            .as_ref()
+            .map_or(0, |wiring| wiring.config.kill_grace_ms);
         async move {
             if let Some(mut consumers) = consumers {
                 // Nothing is ever sent; the channel closes when the last sender, in the last cell, is dropped. A time-out
@@ -418,8 +468,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             self.status.send_modify(|status| status.drained = true);
             return;
         }
-        let Some(door) = self.doors.borrow().clone() else { return };
-        let counts = door.command.send(Command::new(QueueCommand::Counts)).into_actor(self);
+        let Some(door) = self.doors.borrow().clone() else {
+            return;
+        };
+        let counts = door
+            .command
+            .send(Command::new(QueueCommand::Counts))
+            .into_actor(self);
         context.spawn(counts.map(|reply, this, _| {
             if let Ok(QueueReply::Counts(counts)) = reply
                 && counts.unfinished() == 0
@@ -430,7 +485,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     fn give_up(&mut self, reason: String, context: &mut Context<Self>) {
-        self.tell(EventKind::GroupFailed { reason: reason.clone() });
+        self.tell(EventKind::GroupFailed {
+            reason: reason.clone(),
+        });
         self.end(GroupState::Failed, Some(reason), context);
     }
 
@@ -443,12 +500,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         self.end_role(Role::Supervisor, Cause::Killed);
         self.supervisor = None;
         let gone = self.consumers_gone();
-        context.spawn(gone.into_actor(self).map(move |(), this, context| this.collect(state, reason, context)));
+        context.spawn(
+            gone.into_actor(self)
+                .map(move |(), this, context| this.collect(state, reason, context)),
+        );
     }
 
     /// Gathers what was not finished. A durable queue keeps its jobs; a volatile one would lose them.
     fn collect(&mut self, state: GroupState, reason: Option<String>, context: &mut Context<Self>) {
-        let is_volatile = self.wiring.as_ref().is_some_and(|wiring| wiring.capabilities.volatile);
+        let is_volatile = self
+            .wiring
+            .as_ref()
+            .is_some_and(|wiring| wiring.capabilities.volatile);
         let door = self.doors.borrow().clone().filter(|_| is_volatile);
         let intake = Arc::clone(&self.intake);
         let unfinished = async move {
@@ -457,7 +520,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 // What is on its way to the queue arrives before the question, unless the queue is gone.
                 let limit = Duration::from_secs(1);
                 let _ = tokio::time::timeout(limit, intake.flushed()).await;
-                let reply = door.command.send(Command::new(QueueCommand::TakeUnfinished)).await;
+                let reply = door
+                    .command
+                    .send(Command::new(QueueCommand::TakeUnfinished))
+                    .await;
                 if let Ok(QueueReply::Unfinished(jobs)) = reply {
                     unfinished = jobs;
                 }

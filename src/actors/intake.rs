@@ -77,15 +77,16 @@ struct Waiter<J> {
     answer: oneshot::Sender<Vec<Refused<J>>>,
 }
 
-/// Jobs that were put into the buffer.
-pub(crate) struct Sent<J> {
-    pub(crate) ids: Vec<JobId>,
-    /// The queue's own word, where the sender has to wait for it.
-    pub(crate) word: Option<oneshot::Receiver<Vec<Refused<J>>>>,
-}
+/// The queue's own word on jobs: those that it refused.
+pub(crate) type Word<J> = oneshot::Receiver<Vec<Refused<J>>>;
 
 impl<J: Send + Sync + 'static> Intake<J> {
-    pub(crate) fn new(capabilities: Capabilities, room: Option<QueueRoom>, clock: Clock, ids: JobIds) -> Self {
+    pub(crate) fn new(
+        capabilities: Capabilities,
+        room: Option<QueueRoom>,
+        clock: Clock,
+        ids: JobIds,
+    ) -> Self {
         let is_transit = room.is_none();
         let room = room.unwrap_or_else(|| QueueRoom {
             semaphore: Arc::new(Semaphore::new(TRANSIT)),
@@ -120,7 +121,11 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let wanted = wanted.min(self.capacity).max(1);
         if let Ok(permits) = self.room.try_acquire_many(to_u32(wanted)) {
             permits.forget();
-            return if self.open.is_closed() { Err(self.give_room_back(wanted)) } else { Ok(wanted) };
+            return if self.open.is_closed() {
+                Err(self.give_room_back(wanted))
+            } else {
+                Ok(wanted)
+            };
         }
         if self.overflow == Overflow::Reject {
             let some = self.room.available_permits().min(wanted);
@@ -154,14 +159,37 @@ impl<J: Send + Sync + 'static> Intake<J> {
         NotAdmitted::Closed
     }
 
-    /// Puts admitted jobs into the buffer. `note` sees their names before anything can happen to them. Gives the jobs back
-    /// if the intake is closed.
+    /// Puts one admitted job into the buffer. `note` sees its name before any outcome can come. Gives the job back if the
+    /// intake is closed.
+    pub(crate) fn put_one(
+        &self,
+        job: Job<J>,
+        reply_to: Option<ReplyTo>,
+        note: impl FnOnce(JobId),
+    ) -> Result<(JobId, Option<Word<J>>), Job<J>> {
+        let now = self.clock.now();
+        let asks = !self.volatile || job.dedup.is_some();
+        let mut buffer = self.lock();
+        if buffer.closed {
+            drop(buffer);
+            self.give_room_back(1);
+            return Err(job);
+        }
+        let id = buffer.ids.next(self.clock.unix_millis(now));
+        // Under the lock, so that no outcome can come before it is expected.
+        note(id);
+        let from = buffer.jobs.len();
+        buffer.jobs.push(Arc::new(Envelope::seal(id, job, reply_to, now)));
+        Ok((id, self.finish_put(buffer, from, asks)))
+    }
+
+    /// Puts admitted jobs into the buffer, as [`put_one`](Self::put_one).
     pub(crate) fn put(
         &self,
         jobs: Vec<Job<J>>,
         reply_to: Option<ReplyTo>,
         note: impl FnOnce(&[JobId]),
-    ) -> Result<Sent<J>, Vec<Job<J>>> {
+    ) -> Result<(Vec<JobId>, Option<Word<J>>), Vec<Job<J>>> {
         let now = self.clock.now();
         let unix_ms = self.clock.unix_millis(now);
         let asks = !self.volatile || jobs.iter().any(|job| job.dedup.is_some());
@@ -172,12 +200,18 @@ impl<J: Send + Sync + 'static> Intake<J> {
             return Err(jobs);
         }
         let ids: Vec<JobId> = jobs.iter().map(|_| buffer.ids.next(unix_ms)).collect();
-        // Under the lock, so that no outcome can come before it is expected.
         note(&ids);
-        let was_empty = buffer.jobs.is_empty();
         let from = buffer.jobs.len();
-        let sealed = ids.iter().zip(jobs).map(|(id, job)| Arc::new(Envelope::seal(*id, job, reply_to, now)));
+        let sealed = ids
+            .iter()
+            .zip(jobs)
+            .map(|(id, job)| Arc::new(Envelope::seal(*id, job, reply_to, now)));
         buffer.jobs.extend(sealed);
+        Ok((ids, self.finish_put(buffer, from, asks)))
+    }
+
+    /// Notes who waits for the queue's word on the jobs from `from` on, and wakes the pump if it may sleep.
+    fn finish_put(&self, mut buffer: MutexGuard<'_, Buffer<J>>, from: usize, asks: bool) -> Option<Word<J>> {
         let word = asks.then(|| {
             let (answer, word) = oneshot::channel();
             let jobs = from..buffer.jobs.len();
@@ -185,10 +219,15 @@ impl<J: Send + Sync + 'static> Intake<J> {
             word
         });
         drop(buffer);
-        if was_empty {
+        if from == 0 {
             self.filled.notify_one();
         }
-        Ok(Sent { ids, word })
+        word
+    }
+
+    /// Whether jobs are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_closed()
     }
 
     /// Takes no more jobs. What is in the buffer is still pushed.
@@ -231,7 +270,10 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 self.filled.notified().await;
                 continue;
             };
-            let batch = InHand { intake: &self, jobs: Some(jobs) };
+            let batch = InHand {
+                intake: &self,
+                jobs: Some(jobs),
+            };
             if !self.push(batch, waiters, &mut doors).await {
                 return;
             }
@@ -247,17 +289,30 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
         buffer.pushing = true;
         if buffer.jobs.len() <= PUSHED_AT_ONCE {
-            return Some((std::mem::take(&mut buffer.jobs), std::mem::take(&mut buffer.waiters)));
+            return Some((
+                std::mem::take(&mut buffer.jobs),
+                std::mem::take(&mut buffer.waiters),
+            ));
         }
         // A cut through the jobs of one waiter would need two answers for it, so the cut is made before it; a waiter's jobs
         // are few, because room is granted in small lots.
-        let cut = buffer.waiters.iter().map(|waiter| waiter.jobs.clone()).find(|jobs| jobs.end > PUSHED_AT_ONCE);
-        let cut = cut.filter(|jobs| jobs.start <= PUSHED_AT_ONCE).map_or(PUSHED_AT_ONCE, |jobs| {
-            if jobs.start == 0 { jobs.end } else { jobs.start }
-        });
+        let cut = buffer
+            .waiters
+            .iter()
+            .map(|waiter| waiter.jobs.clone())
+            .find(|jobs| jobs.end > PUSHED_AT_ONCE);
+        let cut = cut
+            .filter(|jobs| jobs.start <= PUSHED_AT_ONCE)
+            .map_or(PUSHED_AT_ONCE, |jobs| {
+                if jobs.start == 0 { jobs.end } else { jobs.start }
+            });
         let later = buffer.jobs.split_off(cut);
         let now = std::mem::replace(&mut buffer.jobs, later);
-        let until = buffer.waiters.iter().take_while(|waiter| waiter.jobs.end <= cut).count();
+        let until = buffer
+            .waiters
+            .iter()
+            .take_while(|waiter| waiter.jobs.end <= cut)
+            .count();
         let mut later = buffer.waiters.split_off(until);
         for waiter in &mut later {
             waiter.jobs = waiter.jobs.start - cut..waiter.jobs.end - cut;
@@ -273,9 +328,17 @@ impl<J: Send + Sync + 'static> Intake<J> {
         doors: &mut watch::Receiver<Option<QueueDoor<J>>>,
     ) -> bool {
         loop {
-            let ids = if waiters.is_empty() { Vec::new() } else { batch.ids() };
-            let Some(door) = next_door(doors).await else { return false };
-            let Some(jobs) = batch.jobs.take() else { return true };
+            let ids = if waiters.is_empty() {
+                Vec::new()
+            } else {
+                batch.ids()
+            };
+            let Some(door) = next_door(doors).await else {
+                return false;
+            };
+            let Some(jobs) = batch.jobs.take() else {
+                return true;
+            };
             let count = jobs.len();
             let (jobs, back) = Handover::new(jobs);
             let answer = door.push.send(Push { jobs }).await;
@@ -307,7 +370,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 Vec::new()
             } else {
                 let mine = ids.get(waiter.jobs.clone()).unwrap_or_default();
-                let (own, others) = refused.into_iter().partition(|refused| mine.contains(&refused.job.id()));
+                let (own, others) = refused
+                    .into_iter()
+                    .partition(|refused| mine.contains(&refused.job.id()));
                 refused = others;
                 own
             };

@@ -162,9 +162,7 @@ pub(crate) enum Order {
     /// Do jobs again.
     Resume,
     /// Take no more jobs and finish what is there: everything, or only what is leased.
-    Drain {
-        everything: bool,
-    },
+    Drain { everything: bool },
     /// End one of the group's own actors, to see it come back.
     EndRole(Role),
     /// End.

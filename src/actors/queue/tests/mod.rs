@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use super::{MemoryQueue, QueueSource, StoreQueue};
 use crate::actors::Clock;
-use crate::words::SettleItem;
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, Pushed, QueueCommand,
     QueueReply, Settle, Tell,
 };
 use crate::rules::store::{DeadSelection, Leased, MemoryStore, Refusal, Store};
+use crate::words::SettleItem;
 use crate::words::{
     DeadLetter, DeadReason, Envelope, Epoch, EventKind, Job, JobId, Moment, Overflow, QueueConfig,
     QueueCounts, Rejection, Retry, Verdict,

@@ -1,0 +1,343 @@
+//! The builder: says what a group is made of, and starts it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use actix::{Actor, Recipient};
+
+use super::errors::StartError;
+use super::handle::Group;
+use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
+use crate::actors::consumer::{ActorMaker, BatchMaker, BatchSize, ConsumerMaker, ShellMaker};
+use crate::actors::guardian::{Guardian, GuardianParts, QueueMaker, StrategyMaker};
+use crate::actors::intake::Intake;
+use crate::actors::queue::{MemoryQueue, QueueRoom, QueueSource};
+use crate::actors::results::Mailboxes;
+use crate::actors::supervisor::Wiring;
+use crate::actors::{ChooserStrategy, Clock, EventBus};
+use crate::protocol::{
+    Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, Desired, QueueDoor, StrategyActor,
+};
+use crate::rules::backoff::Backoff;
+use crate::rules::job_ids::JobIds;
+use crate::rules::strategies::{self, Chooser};
+use crate::words::{Capabilities, Failure, GroupConfig, Placement, RetryConfig, SlotId, Weight};
+
+/// Says what a group is made of. See [`Group::builder`].
+#[must_use = "a builder does nothing until it is started"]
+pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
+    config: GroupConfig,
+    maker: Option<Box<dyn ConsumerMaker<J, O>>>,
+    strategy: Option<StrategyMaker>,
+    queue: Option<Box<dyn FnOnce(Clock) -> QueueParts<J>>>,
+    /// The least window that the consumers need, for batches.
+    least_window: u32,
+}
+
+/// A queue source without its type.
+struct QueueParts<J: Send + Sync + 'static> {
+    make: QueueMaker<J>,
+    capabilities: Capabilities,
+    room: Option<QueueRoom>,
+}
+
+/// A consumer made of a closure.
+struct ConsumerClosure<J, O, F> {
+    work: F,
+    types: PhantomData<fn(J) -> O>,
+}
+
+impl<J, O, F> Consumer for ConsumerClosure<J, O, F>
+where
+    J: Send + Sync + 'static,
+    O: Send + 'static,
+    F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> + 'static,
+{
+    type Job = J;
+    type Output = O;
+
+    async fn consume(&mut self, delivery: &Delivery<J>) -> Result<O, Failure> {
+        (self.work)(delivery).await
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
+    /// Says what a group is made of; everything but the consumers has a default.
+    ///
+    /// ```
+    /// # use consumer_group::{Group, Delivery};
+    /// # actix::System::new().block_on(async {
+    /// let group = Group::builder()
+    ///     .consume_with(4, async |delivery: &Delivery<u64>| Ok(delivery.job() * 2))
+    ///     .start()?;
+    /// assert_eq!(group.producer().call(21).await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn builder() -> GroupBuilder<J, O> {
+        GroupBuilder {
+            config: GroupConfig::default(),
+            maker: None,
+            strategy: None,
+            queue: None,
+            least_window: 1,
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
+    /// Takes a whole configuration, from a file for example. What the builder is told after this wins.
+    pub fn config(mut self, config: GroupConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes the configuration in place.
+    pub fn configure(mut self, change: impl FnOnce(&mut GroupConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// `count` consumers of a type with an async method. `factory` runs on the consumer's thread, once for each life.
+    pub fn consumers<C>(mut self, count: usize, factory: impl Fn() -> C + Send + Sync + 'static) -> Self
+    where
+        C: Consumer<Job = J, Output = O>,
+    {
+        self.config.consumers = count;
+        self.with_maker(ShellMaker(factory))
+    }
+
+    /// The consumers, as many as the configuration says.
+    pub fn consumer<C>(self, factory: impl Fn() -> C + Send + Sync + 'static) -> Self
+    where
+        C: Consumer<Job = J, Output = O>,
+    {
+        self.with_maker(ShellMaker(factory))
+    }
+
+    /// `count` consumers made of an async closure: `async |delivery: &Delivery<Job>| Ok(output)`.
+    ///
+    /// The closure is cloned for each consumer, so what it holds is shared only if its clones share it.
+    pub fn consume_with<F>(self, count: usize, work: F) -> Self
+    where
+        F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> + Clone + Send + Sync + 'static,
+    {
+        self.consumers(count, move || ConsumerClosure {
+            work: work.clone(),
+            types: PhantomData,
+        })
+    }
+
+    /// `count` consumers that are actix actors of your own and handle [`Deliver`](crate::Deliver).
+    pub fn actor_consumers<A>(
+        mut self,
+        count: usize,
+        factory: impl Fn(&ConsumerInfo) -> A + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: ConsumerActor<J, O>,
+    {
+        self.config.consumers = count;
+        self.with_maker(ActorMaker(factory, PhantomData))
+    }
+
+    /// `count` consumers that take many deliveries at once. The prefetch window is made at least as large as a batch.
+    pub fn batch_consumers<C>(
+        mut self,
+        count: usize,
+        size: BatchSize,
+        factory: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: BatchConsumer<Job = J, Output = O>,
+    {
+        self.config.consumers = count;
+        self.least_window = u32::try_from(size.most).unwrap_or(u32::MAX);
+        self.with_maker(BatchMaker(factory, size))
+    }
+
+    fn with_maker(mut self, maker: impl ConsumerMaker<J, O> + 'static) -> Self {
+        self.maker = Some(Box::new(maker));
+        self
+    }
+
+    /// A pure strategy of your own, in the stock actor. `factory` runs once for each life of the strategy actor.
+    pub fn strategy<C>(self, factory: impl Fn() -> C + 'static) -> Self
+    where
+        C: Chooser + Unpin,
+    {
+        self.strategy_actor(move || ChooserStrategy::new(factory()))
+    }
+
+    /// A strategy that is an actor of your own. `factory` runs once for each of its lives.
+    pub fn strategy_actor<A: StrategyActor>(mut self, factory: impl Fn() -> A + 'static) -> Self {
+        self.strategy = Some(Box::new(move |seed, hooks| {
+            spawn_in_cell(seed, hooks, false, |_| factory()).map(actix::Addr::recipient::<Assign>)
+        }));
+        self
+    }
+
+    /// The queue: a [`MemoryQueue`], a store of your own, or an actor of your own.
+    pub fn queue(mut self, source: impl QueueSource<J>) -> Self {
+        self.queue = Some(Box::new(move |clock| queue_parts(source, clock)));
+        self
+    }
+
+    /// Where consumers live.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.config.placement = placement;
+        self
+    }
+
+    /// Keeps jobs of one key in order and never with two consumers at once.
+    pub fn order_by_key(mut self) -> Self {
+        self.config.order_by_key = true;
+        self
+    }
+
+    /// What happens to a job that failed.
+    pub fn retry(mut self, retry: RetryConfig) -> Self {
+        self.config.retry = retry;
+        self
+    }
+
+    /// Starts the group on the arbiter of this thread.
+    ///
+    /// # Errors
+    /// [`StartError`]: a value of the configuration cannot be, there are no consumers, or there is no actix system here.
+    pub fn start(self) -> Result<Group<J, O>, StartError> {
+        let Self {
+            mut config,
+            maker,
+            strategy,
+            queue,
+            least_window,
+        } = self;
+        let maker = maker.ok_or(StartError::NoConsumers)?;
+        config.check()?;
+        config.window.min = config.window.min.max(least_window);
+        config.window.max = config.window.max.max(config.window.min);
+        if actix_rt::System::try_current().is_none() {
+            return Err(StartError::NoSystem);
+        }
+        warn_of_abort();
+        let clock = Clock::start();
+        let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
+        let queue = match queue {
+            Some(queue) => queue(clock),
+            None => queue_parts(MemoryQueue::new(config.queue.clone())?, clock),
+        };
+        let strategy = strategy.unwrap_or_else(|| built_in(&config, seed));
+        Ok(assemble(config, seed, clock, maker, strategy, queue))
+    }
+}
+
+fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
+    config: GroupConfig,
+    seed: u64,
+    clock: Clock,
+    maker: Box<dyn ConsumerMaker<J, O>>,
+    make_strategy: StrategyMaker,
+    queue: QueueParts<J>,
+) -> Group<J, O> {
+    let QueueParts {
+        make: make_queue,
+        capabilities,
+        room,
+    } = queue;
+    let bus = EventBus::new(clock);
+    let mailboxes = Arc::new(Mailboxes::new());
+    // Names must differ from those of every other group and process, so their seed never comes from the configuration.
+    let intake = Arc::new(Intake::new(
+        capabilities,
+        room,
+        clock,
+        JobIds::new(fastrand::u64(..)),
+    ));
+    let desired = Desired {
+        consumers: config.consumers,
+        weights: weights(&config),
+        paused: false,
+        closed: false,
+        draining: false,
+    };
+    let results = config.results;
+    let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
+    let wiring_maker = Box::new(move |guardian, tell| Wiring {
+        retry_backoff: Backoff::new(&config.retry.backoff),
+        config,
+        seed,
+        capabilities,
+        maker,
+        clock,
+        bus: told,
+        mailboxes: boxes,
+        guardian,
+        tell,
+    });
+    let parts = GuardianParts {
+        wiring_maker,
+        make_queue,
+        make_strategy,
+        intake,
+        mailboxes,
+        desired,
+    };
+    let (guardian, shared) = Guardian::new(parts, bus, clock);
+    Group::new(shared, guardian.start(), results, capabilities.volatile)
+}
+
+fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {
+    (0_u32..)
+        .map(SlotId)
+        .zip(config.weights.iter().copied().map(Weight))
+        .collect()
+}
+
+fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>, clock: Clock) -> QueueParts<J> {
+    let (capabilities, room) = (source.capabilities(), source.room());
+    let make = move |seed: CellSeed, hooks: CellHooks| {
+        spawn_in_cell(seed, hooks, false, |_| source.create(clock)).map(QueueDoor::new)
+    };
+    QueueParts {
+        make: Box::new(make),
+        capabilities,
+        room,
+    }
+}
+
+/// The built-in strategy that the configuration names.
+fn built_in(config: &GroupConfig, random: u64) -> StrategyMaker {
+    let name = config.strategy;
+    Box::new(move |seed, hooks| {
+        let address = spawn_in_cell(seed, hooks, false, |_| {
+            ChooserStrategy::new(strategies::by_name(name, random))
+        });
+        address.map(actix::Addr::recipient) as Option<Recipient<Assign>>
+    })
+}
+
+/// With `panic = "abort"` there is nothing to supervise: the first panic ends the process.
+fn warn_of_abort() {
+    if cfg!(panic = "abort") {
+        tracing::warn!(
+            "this program is built with panic = \"abort\": a panic in a consumer ends the whole process"
+        );
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> fmt::Debug for GroupBuilder<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J, O, F> fmt::Debug for ConsumerClosure<J, O, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerClosure").finish_non_exhaustive()
+    }
+}

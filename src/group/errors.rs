@@ -1,0 +1,198 @@
+//! What can go wrong for users of a group. Each error that concerns a job hands the job back.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::words::{ConfigError, DeadLetter, Envelope, JobId};
+
+/// Why a job was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unsent {
+    /// The queue is full and its policy is to reject.
+    Full,
+    /// A job with the same deduplication key was accepted within the window.
+    Duplicate {
+        /// The job that was accepted.
+        of: JobId,
+    },
+    /// The group is draining or has ended.
+    Closed,
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the queue is full"),
+            Self::Duplicate { of } => write!(
+                f,
+                "a job with the same deduplication key was accepted before: {of}"
+            ),
+            Self::Closed => f.write_str("the group takes no more jobs"),
+        }
+    }
+}
+
+/// A job that was not accepted. It comes back in `job`.
+pub struct SendError<J> {
+    /// The job.
+    pub job: J,
+    /// Why.
+    pub reason: Unsent,
+}
+
+/// A batch of which not every job was accepted.
+pub struct BatchSendError<J> {
+    /// The jobs that were accepted, in the order in which they were sent.
+    pub accepted: Vec<JobId>,
+    /// The jobs that were not, each with the reason, in the order in which they were sent.
+    pub refused: Vec<SendError<J>>,
+}
+
+/// Why a call has no output.
+pub enum CallError<J> {
+    /// The job was not accepted.
+    Unsent(SendError<J>),
+    /// The job was given up; the dead letter says why and holds the job and its history.
+    Failed(Arc<DeadLetter<J>>),
+    /// The group ended before the job did. The job, if it was still there.
+    Stopped(Option<Arc<Envelope<J>>>),
+}
+
+/// The group has ended and cannot answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the group has ended")]
+pub struct GroupGone;
+
+/// Why a group did not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A value of the configuration cannot be.
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    /// There is no actix system on this thread.
+    #[error("a group starts inside an actix system; use #[actix::main], or System::new().block_on(…)")]
+    NoSystem,
+    /// The builder was not told what the consumers are.
+    #[error(
+        "the group has no consumers; tell the builder with consumers(…), consume_with(…) or actor_consumers(…)"
+    )]
+    NoConsumers,
+}
+
+/// A job of an ended group that was neither done nor given up.
+///
+/// The supervisor may have lost the news of a job that was in fact done; such a job is in here too.
+#[derive(Clone)]
+pub struct Undelivered<J> {
+    job: Arc<Envelope<J>>,
+}
+
+impl<J> Undelivered<J> {
+    pub(crate) fn new(job: Arc<Envelope<J>>) -> Self {
+        Self { job }
+    }
+
+    /// The name of the job.
+    pub fn id(&self) -> JobId {
+        self.job.id()
+    }
+
+    /// What the producer sent.
+    pub fn job(&self) -> &J {
+        self.job.payload()
+    }
+
+    /// Takes the job out; `None` while somebody else (a consumer that blocks its thread, a dead letter) still holds it.
+    pub fn into_job(self) -> Option<J> {
+        Arc::into_inner(self.job).map(Envelope::into_payload)
+    }
+}
+
+/// The job a failed call hands back.
+impl<J> CallError<J> {
+    /// The payload, where the error holds it.
+    pub fn job(&self) -> Option<&J> {
+        match self {
+            Self::Unsent(error) => Some(&error.job),
+            Self::Failed(letter) => Some(letter.job.payload()),
+            Self::Stopped(job) => job.as_ref().map(|job| job.payload()),
+        }
+    }
+}
+
+// Payloads never appear in logs, so the errors implement `Debug` by hand, without the job, and for every payload.
+
+impl<J> fmt::Debug for SendError<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError")
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J> fmt::Display for SendError<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the job was not accepted: {}", self.reason)
+    }
+}
+
+impl<J> std::error::Error for SendError<J> {}
+
+impl<J> fmt::Debug for BatchSendError<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchSendError")
+            .field("accepted", &self.accepted.len())
+            .field("refused", &self.refused)
+            .finish()
+    }
+}
+
+impl<J> fmt::Display for BatchSendError<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (accepted, refused) = (self.accepted.len(), self.refused.len());
+        write!(f, "{refused} of {} jobs were not accepted", accepted + refused)?;
+        match self.refused.first() {
+            Some(first) => write!(f, ": {}", first.reason),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<J> std::error::Error for BatchSendError<J> {}
+
+impl<J> fmt::Debug for CallError<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent(error) => f.debug_tuple("Unsent").field(error).finish(),
+            Self::Failed(letter) => f.debug_tuple("Failed").field(letter).finish(),
+            Self::Stopped(job) => f.debug_tuple("Stopped").field(job).finish(),
+        }
+    }
+}
+
+impl<J> fmt::Display for CallError<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent(_) => f.write_str("the job was not accepted"),
+            Self::Failed(letter) => write!(f, "the job was given up: {letter}"),
+            Self::Stopped(_) => f.write_str("the group ended before the job was done"),
+        }
+    }
+}
+
+impl<J: 'static> std::error::Error for CallError<J> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unsent(error) => Some(error),
+            Self::Failed(_) | Self::Stopped(_) => None,
+        }
+    }
+}
+
+impl<J> fmt::Debug for Undelivered<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Undelivered").field(&self.job).finish()
+    }
+}

@@ -1,0 +1,222 @@
+//! The group's handle: producers, steering, health, drain and stop.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use actix::Addr;
+
+use super::dead_letters::{self, DeadLetters};
+use super::errors::{GroupGone, Undelivered};
+use super::producer::Producer;
+use super::results::{ProducerGroup, Results};
+use crate::actors::Events;
+use crate::actors::guardian::{Guardian, Shared, Status};
+use crate::protocol::{AskHealth, Order};
+use crate::words::{GroupState, Health, Role, SlotId, Weight};
+
+/// A running group. Clones are handles to the same group; when the last one is dropped, the group stops.
+///
+/// Producers, results, events and dead letters do not keep it alive.
+pub struct Group<J: Send + Sync + 'static, O: Send + 'static> {
+    inner: Arc<Inner<J, O>>,
+}
+
+struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
+    shared: Shared<J, O>,
+    guardian: Addr<Guardian<J, O>>,
+    /// Outcomes that a producer group may have outstanding or unread.
+    results: usize,
+    is_volatile: bool,
+}
+
+/// How a drain or a stop ended.
+#[derive(Debug)]
+pub struct Drained<J> {
+    /// Jobs that were neither done nor given up, oldest first. Empty when everything was finished in time. Jobs in a
+    /// durable queue are not in here: they stay in their queue.
+    pub unfinished: Vec<Undelivered<J>>,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
+    pub(super) fn new(
+        shared: Shared<J, O>,
+        guardian: Addr<Guardian<J, O>>,
+        results: usize,
+        is_volatile: bool,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                shared,
+                guardian,
+                results,
+                is_volatile,
+            }),
+        }
+    }
+
+    /// A producer for this group.
+    pub fn producer(&self) -> Producer<J, O> {
+        let Shared {
+            intake, mailboxes, ..
+        } = &self.inner.shared;
+        Producer::new(Arc::clone(intake), Arc::clone(mailboxes))
+    }
+
+    /// A producer group with one result queue for all its members.
+    pub fn producer_group(&self) -> (ProducerGroup<J, O>, Results<J, O>) {
+        ProducerGroup::open(self.producer(), &self.inner.shared.mailboxes, self.inner.results)
+    }
+
+    /// The dead letters.
+    pub fn dead_letters(&self) -> DeadLetters<J> {
+        DeadLetters::new(self.inner.shared.doors.clone())
+    }
+
+    /// What happens from now on in the life of the group: consumers and roles up and down, retries, dead letters.
+    pub fn events(&self) -> Events {
+        self.inner.shared.bus.subscribe(false)
+    }
+
+    /// Everything that happens from now on, single deliveries and acks as well. Costs the group some speed.
+    pub fn all_events(&self) -> Events {
+        self.inner.shared.bus.subscribe(true)
+    }
+
+    /// Makes the group have this many consumers. New ones start at once; surplus ones, the last first, finish what they
+    /// hold and go. Returns before that is done; [`health`](Self::health) and the events tell.
+    pub fn scale(&self, consumers: usize) {
+        self.order(Order::Scale(consumers));
+    }
+
+    /// Gives a slot this share of the work, at least 1, for strategies that weigh.
+    pub fn set_weight(&self, slot: SlotId, weight: u32) {
+        self.order(Order::Weigh(slot, Weight(weight.max(1))));
+    }
+
+    /// Hands out no more deliveries. Consumers finish what they hold; jobs are still accepted.
+    pub fn pause(&self) {
+        self.order(Order::Pause);
+    }
+
+    /// Hands out deliveries again.
+    pub fn resume(&self) {
+        self.order(Order::Resume);
+    }
+
+    /// Ends one of the group's own actors, as a fault would. The guardian starts it again and no job is lost: try it.
+    pub fn end_role(&self, role: Role) {
+        self.order(Order::EndRole(role));
+    }
+
+    /// How the group is right now.
+    ///
+    /// # Errors
+    /// [`GroupGone`] if the group has ended.
+    pub async fn health(&self) -> Result<Health, GroupGone> {
+        let mut status = self.inner.shared.status.clone();
+        loop {
+            let Status {
+                state,
+                epoch,
+                supervisor,
+                ..
+            } = status.borrow_and_update().clone();
+            if let Some(supervisor) = supervisor
+                && let Ok(Some(health)) = supervisor.send(AskHealth).await
+            {
+                return Ok(Health {
+                    at: self.inner.shared.clock.now(),
+                    state,
+                    epoch,
+                    slots: health.slots,
+                    queue: dead_letters::count(&self.inner.shared.doors).await.ok(),
+                    in_flight: health.in_flight,
+                    bad_choices: health.bad_choices,
+                    stale_settles: health.stale_settles,
+                });
+            }
+            if matches!(state, GroupState::Stopped | GroupState::Failed) {
+                return Err(GroupGone);
+            }
+            // The supervisor is being restarted; the next one answers.
+            status.changed().await.map_err(|_| GroupGone)?;
+        }
+    }
+
+    /// What the group does, as its guardian sees it; never waits.
+    pub fn state(&self) -> GroupState {
+        self.inner.shared.status.borrow().state
+    }
+
+    /// Takes no more jobs, finishes what is there and stops.
+    ///
+    /// With a queue in memory "what is there" is every accepted job, waiting ones too; with a durable queue it is what the
+    /// group has leased, the rest stays in the queue. A paused group is resumed for it. What is not finished when
+    /// `deadline` is over is named in the answer, with the jobs.
+    pub async fn drain(&self, deadline: Duration) -> Drained<J> {
+        self.order(Order::Drain {
+            everything: self.inner.is_volatile,
+        });
+        let mut status = self.inner.shared.status.clone();
+        let done = status.wait_for(|status| status.drained || has_ended(status.state));
+        // A time-out and a guardian that has gone both mean that nothing more will be finished.
+        let _ = tokio::time::timeout(deadline, done).await;
+        self.stop().await
+    }
+
+    /// Stops now: consumers end at their next `await`, and everything unfinished is handed back.
+    pub async fn stop(&self) -> Drained<J> {
+        self.order(Order::Stop);
+        self.stopped().await;
+        let leftovers = &self.inner.shared.leftovers;
+        let unfinished = std::mem::take(&mut *leftovers.lock().unwrap_or_else(PoisonError::into_inner));
+        let unfinished = unfinished.into_iter().map(Undelivered::new).collect();
+        self.inner.shared.bus.tell(crate::words::EventKind::Drained {
+            unfinished: count(&unfinished),
+        });
+        Drained { unfinished }
+    }
+
+    /// Waits until the group has ended. Tells why if it failed.
+    pub async fn stopped(&self) -> Option<String> {
+        let mut status = self.inner.shared.status.clone();
+        let ended = status.wait_for(|status| has_ended(status.state)).await;
+        ended.map_or(None, |status| status.reason.clone())
+    }
+
+    fn order(&self, order: Order) {
+        // To a guardian that has ended this goes nowhere: an ended group has nothing to be ordered.
+        self.inner.guardian.do_send(order);
+    }
+}
+
+fn has_ended(state: GroupState) -> bool {
+    matches!(state, GroupState::Stopped | GroupState::Failed)
+}
+
+fn count<J>(unfinished: &Vec<Undelivered<J>>) -> usize {
+    unfinished.len()
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Inner<J, O> {
+    fn drop(&mut self) {
+        self.guardian.do_send(Order::Stop);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Clone for Group<J, O> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> fmt::Debug for Group<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,17 @@
+//! Floor 5, **assembly**: puts the actors together and hands out what users hold: the group, producers, results.
+//!
+//! Nothing here handles a message.
+
+mod builder;
+mod dead_letters;
+mod errors;
+mod handle;
+mod producer;
+mod results;
+
+pub use builder::GroupBuilder;
+pub use dead_letters::DeadLetters;
+pub use errors::{BatchSendError, CallError, GroupGone, SendError, StartError, Undelivered, Unsent};
+pub use handle::{Drained, Group};
+pub use producer::Producer;
+pub use results::{ProducerGroup, Results};

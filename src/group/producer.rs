@@ -1,0 +1,235 @@
+//! Producers: how jobs get into a group.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::errors::{BatchSendError, CallError, SendError, Unsent};
+use crate::actors::intake::{Intake, NotAdmitted, Word};
+use crate::actors::results::{Mailboxes, NoOutcome};
+use crate::rules::store::{Refusal, Refused};
+use crate::words::{Envelope, Job, JobId, Outcome, ReplyTo};
+
+/// Puts jobs on the group's queue. Clones are cheap, and a producer can be used from any thread.
+///
+/// | you want | use |
+/// |---|---|
+/// | fire and forget, at least once | [`send`](Self::send) |
+/// | many at once | [`send_batch`](Self::send_batch) |
+/// | the result of one job | [`call`](Self::call) |
+/// | the results of many jobs | a [`ProducerGroup`](super::ProducerGroup) |
+pub struct Producer<J: Send + Sync + 'static, O: Send + 'static> {
+    intake: Arc<Intake<J>>,
+    mailboxes: Arc<Mailboxes<J, O>>,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
+    pub(crate) fn new(intake: Arc<Intake<J>>, mailboxes: Arc<Mailboxes<J, O>>) -> Self {
+        Self { intake, mailboxes }
+    }
+
+    /// Sends one job. Returns when it is accepted; from then on it ends acked or as a dead letter.
+    ///
+    /// With a queue in memory that is when the queue has room for it, without waiting for an answer; with a durable queue
+    /// it is when the queue has said so. While the queue is full, its overflow policy decides: wait here, or fail.
+    ///
+    /// **Order**: jobs that one task sends one after the other are queued in that order. **Cancel safe**: a send that is
+    /// dropped before it returned has sent nothing, or the whole job.
+    ///
+    /// # Errors
+    /// [`SendError`] hands the job back: the queue is full, the job is a duplicate, or the group takes no more jobs.
+    pub async fn send(&self, job: impl Into<Job<J>>) -> Result<JobId, SendError<J>> {
+        self.send_one(job.into(), None, |_| {}).await
+    }
+
+    /// Sends many jobs; faster than one by one. They are queued in their order.
+    ///
+    /// # Errors
+    /// [`BatchSendError`] names the jobs that were accepted and hands back those that were not.
+    pub async fn send_batch<I>(&self, jobs: I) -> Result<Vec<JobId>, BatchSendError<J>>
+    where
+        I: IntoIterator,
+        I::Item: Into<Job<J>>,
+    {
+        self.send_expecting(jobs.into_iter().map(Into::into).collect(), None, |_| {})
+            .await
+    }
+
+    /// Sends one job and waits for what its consumer returns.
+    ///
+    /// **Cancel**: a call that is dropped leaves the job in the group; only its result is dropped.
+    ///
+    /// # Errors
+    /// [`CallError`]: the job was not accepted, was given up (with its history), or the group ended. Each hands the job
+    /// back.
+    pub async fn call(&self, job: impl Into<Job<J>>) -> Result<O, CallError<J>> {
+        let mut expected = None;
+        let reply_to = self.mailboxes.calls();
+        let sent = self.send_one(job.into(), Some(reply_to), |id| {
+            let answer = self.mailboxes.expect_call(id);
+            expected = Some(Expected {
+                mailboxes: &self.mailboxes,
+                id,
+                answer,
+            });
+        });
+        sent.await.map_err(CallError::Unsent)?;
+        let Some(mut expected) = expected else {
+            return Err(CallError::Stopped(None));
+        };
+        match (&mut expected.answer).await {
+            Ok(Ok(Outcome {
+                result: Ok(output), ..
+            })) => Ok(output),
+            Ok(Ok(Outcome {
+                result: Err(letter), ..
+            })) => Err(CallError::Failed(letter)),
+            Ok(Err(NoOutcome::Returned(job))) => Err(CallError::Stopped(Some(job))),
+            Err(_) => Err(CallError::Stopped(None)),
+        }
+    }
+
+    /// Whether the group still takes jobs.
+    pub fn is_open(&self) -> bool {
+        self.intake.is_open()
+    }
+
+    /// Sends one job; `note` sees its name before any outcome can come.
+    pub(super) async fn send_one(
+        &self,
+        job: Job<J>,
+        reply_to: Option<ReplyTo>,
+        note: impl FnOnce(JobId),
+    ) -> Result<JobId, SendError<J>> {
+        if let Err(reason) = self.intake.admit(1).await {
+            return Err(SendError {
+                job: job.into_payload(),
+                reason: reason.into(),
+            });
+        }
+        let (id, word) = self
+            .intake
+            .put_one(job, reply_to, note)
+            .map_err(|job| SendError {
+                job: job.into_payload(),
+                reason: Unsent::Closed,
+            })?;
+        let mut refused = Vec::new();
+        hear(word, &mut refused).await;
+        refused.pop().map_or(Ok(id), |(_, error)| Err(error))
+    }
+
+    /// Sends jobs in lots for which there is room; `note` sees the names of each lot before any outcome can come.
+    pub(super) async fn send_expecting(
+        &self,
+        jobs: Vec<Job<J>>,
+        reply_to: Option<ReplyTo>,
+        mut note: impl FnMut(&[JobId]),
+    ) -> Result<Vec<JobId>, BatchSendError<J>> {
+        let mut accepted = Vec::with_capacity(jobs.len());
+        let mut refused = Vec::new();
+        let mut rest = jobs;
+        while !rest.is_empty() {
+            let lot = match self.intake.admit(rest.len()).await {
+                Ok(room) if room >= rest.len() => std::mem::take(&mut rest),
+                Ok(room) => {
+                    let later = rest.split_off(room);
+                    std::mem::replace(&mut rest, later)
+                }
+                Err(reason) => {
+                    refuse(rest, reason.into(), &mut refused);
+                    break;
+                }
+            };
+            match self.intake.put(lot, reply_to, &mut note) {
+                Ok((mut ids, word)) => {
+                    let mut turned_away = Vec::new();
+                    hear(word, &mut turned_away).await;
+                    for (id, error) in turned_away {
+                        ids.retain(|accepted| *accepted != id);
+                        refused.push(error);
+                    }
+                    accepted.append(&mut ids);
+                }
+                Err(jobs) => refuse(jobs, Unsent::Closed, &mut refused),
+            }
+        }
+        if refused.is_empty() {
+            Ok(accepted)
+        } else {
+            Err(BatchSendError { accepted, refused })
+        }
+    }
+}
+
+/// Waits for the queue's own word, where there is one to wait for.
+async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<J>)>) {
+    let Some(word) = word else { return };
+    // Without a word the group has ended; the jobs are among its unfinished ones.
+    for Refused { job, refusal } in word.await.unwrap_or_default() {
+        let id = job.id();
+        // Nobody else holds a job that was never accepted.
+        if let Some(job) = Arc::into_inner(job) {
+            turned_away.push((
+                id,
+                SendError {
+                    job: Envelope::into_payload(job),
+                    reason: refusal.into(),
+                },
+            ));
+        }
+    }
+}
+
+fn refuse<J>(jobs: Vec<Job<J>>, reason: Unsent, refused: &mut Vec<SendError<J>>) {
+    refused.extend(jobs.into_iter().map(|job| SendError {
+        job: job.into_payload(),
+        reason,
+    }));
+}
+
+/// A call that waits. If it is dropped, nobody waits any more.
+struct Expected<'a, J, O> {
+    mailboxes: &'a Mailboxes<J, O>,
+    id: JobId,
+    answer: tokio::sync::oneshot::Receiver<crate::actors::results::Answer<J, O>>,
+}
+
+impl<J, O> Drop for Expected<'_, J, O> {
+    fn drop(&mut self) {
+        self.mailboxes.forget_call(self.id);
+    }
+}
+
+impl From<NotAdmitted> for Unsent {
+    fn from(reason: NotAdmitted) -> Self {
+        match reason {
+            NotAdmitted::Full => Self::Full,
+            NotAdmitted::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<Refusal> for Unsent {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::Full,
+            Refusal::Duplicate { of } => Self::Duplicate { of },
+            Refusal::Closed => Self::Closed,
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Clone for Producer<J, O> {
+    fn clone(&self) -> Self {
+        Self {
+            intake: Arc::clone(&self.intake),
+            mailboxes: Arc::clone(&self.mailboxes),
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> fmt::Debug for Producer<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").finish_non_exhaustive()
+    }
+}
