@@ -34,12 +34,29 @@ impl<J> Lane<J> {
             _ => self.sorted.pop_first().map(|(_, record)| record),
         }
     }
+
+    /// Takes up to `wanted` jobs and lowers it by as many.
+    fn pop_many(&mut self, wanted: &mut usize, mut take: impl FnMut(Record<J>)) {
+        while !self.sorted.is_empty()
+            && *wanted > 0
+            && let Some(record) = self.pop()
+        {
+            *wanted -= 1;
+            take(record);
+        }
+        let fresh = (*wanted).min(self.fresh.len());
+        *wanted -= fresh;
+        self.fresh.drain(..fresh).for_each(take);
+        give_back(&mut self.fresh);
+    }
 }
 
 /// All ready jobs.
 pub(super) struct Lanes<J> {
-    /// The lanes, the most urgent first. An empty lane stays: there are at most 256.
-    lanes: BTreeMap<Reverse<Priority>, Lane<J>>,
+    /// The lane of priority 0, the least urgent one and that of most jobs. It stands alone so that it need not be looked up.
+    plain: Lane<J>,
+    /// The other lanes, the most urgent first. An empty lane stays: there are at most 255.
+    urgent: BTreeMap<Reverse<Priority>, Lane<J>>,
     /// Jobs in all lanes together.
     len: usize,
 }
@@ -47,7 +64,8 @@ pub(super) struct Lanes<J> {
 impl<J> Lanes<J> {
     pub(super) fn new() -> Self {
         Self {
-            lanes: BTreeMap::new(),
+            plain: Lane::default(),
+            urgent: BTreeMap::new(),
             len: 0,
         }
     }
@@ -57,6 +75,7 @@ impl<J> Lanes<J> {
     }
 
     /// Adds a job that is younger than every other one of its priority and never leaves from the middle.
+    #[inline]
     pub(super) fn push_back(&mut self, record: Record<J>) {
         self.len += 1;
         self.lane(&record).fresh.push_back(record);
@@ -68,13 +87,21 @@ impl<J> Lanes<J> {
         self.lane(&record).sorted.insert(record.seq, record);
     }
 
+    #[inline]
     fn lane(&mut self, record: &Record<J>) -> &mut Lane<J> {
-        self.lanes.entry(Reverse(record.job.priority())).or_default()
+        match record.job.priority() {
+            Priority(0) => &mut self.plain,
+            priority => self.urgent.entry(Reverse(priority)).or_default(),
+        }
     }
 
     /// Takes out a job that was added by [`insert`](Self::insert).
     pub(super) fn remove(&mut self, priority: Priority, seq: u64) -> Option<Record<J>> {
-        let record = self.lanes.get_mut(&Reverse(priority))?.sorted.remove(&seq)?;
+        let lane = match priority {
+            Priority(0) => &mut self.plain,
+            priority => self.urgent.get_mut(&Reverse(priority))?,
+        };
+        let record = lane.sorted.remove(&seq)?;
         self.len -= 1;
         Some(record)
     }
@@ -82,15 +109,9 @@ impl<J> Lanes<J> {
     /// Takes up to `most` jobs, the most urgent first, then the oldest first.
     pub(super) fn pop(&mut self, most: usize, mut take: impl FnMut(Record<J>)) {
         let mut wanted = most.min(self.len);
-        for lane in self.lanes.values_mut() {
-            while wanted > 0
-                && let Some(record) = lane.pop()
-            {
-                wanted -= 1;
-                self.len -= 1;
-                take(record);
-            }
-            give_back(&mut lane.fresh);
+        self.len -= wanted;
+        for lane in self.urgent.values_mut().chain([&mut self.plain]) {
+            lane.pop_many(&mut wanted, &mut take);
             if wanted == 0 {
                 return;
             }
@@ -99,11 +120,9 @@ impl<J> Lanes<J> {
 
     /// Takes the oldest job of the least urgent lane that has one, if it is not more urgent than `priority`.
     pub(super) fn pop_least(&mut self, priority: Priority) -> Option<Record<J>> {
-        let record = self
-            .lanes
-            .range_mut(Reverse(priority)..)
-            .rev()
-            .find_map(|(_, lane)| lane.pop())?;
+        let mut urgent = self.urgent.range_mut(Reverse(priority)..).rev();
+        let plain = self.plain.pop();
+        let record = plain.or_else(|| urgent.find_map(|(_, lane)| lane.pop()))?;
         self.len -= 1;
         Some(record)
     }
@@ -111,7 +130,9 @@ impl<J> Lanes<J> {
     /// Takes all jobs, in no order.
     pub(super) fn take_all(&mut self, into: &mut Vec<Record<J>>) {
         self.len = 0;
-        for lane in std::mem::take(&mut self.lanes).into_values() {
+        let urgent = std::mem::take(&mut self.urgent);
+        let plain = std::mem::take(&mut self.plain);
+        for lane in urgent.into_values().chain([plain]) {
             into.extend(lane.fresh);
             into.extend(lane.sorted.into_values());
         }
@@ -120,6 +141,7 @@ impl<J> Lanes<J> {
     /// Places for which there is memory, used or not.
     #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
-        self.lanes.values().map(|lane| lane.fresh.capacity()).sum()
+        let lanes = self.urgent.values().chain([&self.plain]);
+        lanes.map(|lane| lane.fresh.capacity()).sum()
     }
 }

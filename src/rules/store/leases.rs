@@ -12,6 +12,20 @@ struct Place<J> {
     record: Option<Record<J>>,
 }
 
+impl<J> Place<J> {
+    /// The lease ended: goes on to the next generation. False if there is none.
+    #[inline]
+    fn vacated(&mut self) -> bool {
+        match self.generation.checked_add(1) {
+            Some(next) => {
+                self.generation = next;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 /// The leased jobs.
 ///
 /// A lease is named by its place (the lower 32 bits) and the generation of that place (the upper ones). A place whose
@@ -50,6 +64,7 @@ impl<J> Leases<J> {
     }
 
     /// Begins a lease. There must be [`room`](Self::room).
+    #[inline]
     pub(super) fn begin(&mut self, record: Record<J>) -> LeaseId {
         self.len += 1;
         if let Some(number) = self.free.pop()
@@ -70,55 +85,68 @@ impl<J> Leases<J> {
     pub(super) fn find(&mut self, lease: LeaseId, attempt: u32) -> Option<&mut Record<J>> {
         let number = self.number(lease)?;
         let place = self.places.get_mut(number as usize)?;
-        let record = place.record.as_mut()?;
-        (place.generation == generation(lease) && record.attempt() == attempt).then_some(record)
+        if place.generation != generation(lease) {
+            return None;
+        }
+        place.record.as_mut().filter(|record| record.attempt() == attempt)
     }
 
     /// Ends a lease, if it lasts and `attempt` is its current one.
     pub(super) fn end(&mut self, lease: LeaseId, attempt: u32) -> Option<Record<J>> {
         let number = self.number(lease)?;
         let place = self.places.get_mut(number as usize)?;
-        let fits = place.generation == generation(lease)
-            && place
-                .record
-                .as_ref()
-                .is_some_and(|record| record.attempt() == attempt);
-        if !fits {
+        if place.generation != generation(lease) {
             return None;
         }
-        let record = place.record.take()?;
+        let record = place.record.take_if(|record| record.attempt() == attempt)?;
+        if place.vacated() {
+            self.free.push(number);
+        }
         self.len -= 1;
-        self.vacated(number);
         if self.len == 0 {
             self.give_back();
         }
         Some(record)
     }
 
+    /// Ends a lease as [`end`](Self::end) does and drops its job where it is. Every job goes this way, so it is not moved
+    /// about first; it goes last, so that a payload whose drop panics leaves everything in order.
+    #[inline]
+    pub(super) fn finish(&mut self, lease: LeaseId, attempt: u32) -> Option<()> {
+        let number = self.number(lease)?;
+        let place = self.places.get_mut(number as usize)?;
+        let current = place.record.as_ref()?.attempt() == attempt;
+        if !current || place.generation != generation(lease) {
+            return None;
+        }
+        if place.vacated() {
+            self.free.push(number);
+        }
+        self.len -= 1;
+        place.record = None;
+        if self.len == 0 {
+            self.give_back();
+        }
+        Some(())
+    }
+
     /// Ends all leases. The jobs come in no order.
     pub(super) fn end_all(&mut self, into: &mut Vec<Record<J>>) {
-        for number in 0..self.places.len() {
-            if let Some(record) = self.places.get_mut(number).and_then(|place| place.record.take()) {
+        for (number, place) in (0..).zip(&mut self.places) {
+            if let Some(record) = place.record.take() {
                 into.push(record);
-                self.vacated(number as u32);
+                if place.vacated() {
+                    self.free.push(number);
+                }
             }
         }
         self.len = 0;
         self.give_back();
     }
 
+    #[inline]
     fn number(&self, lease: LeaseId) -> Option<u32> {
         (lease.0 as u32).checked_sub(self.first)
-    }
-
-    /// The place is free for the next generation, if it has one.
-    fn vacated(&mut self, number: u32) {
-        if let Some(place) = self.places.get_mut(number as usize)
-            && let Some(next) = place.generation.checked_add(1)
-        {
-            place.generation = next;
-            self.free.push(number);
-        }
     }
 
     /// Gives memory back. Called when no lease lasts: then every place has its next generation, which was never used, and

@@ -238,7 +238,10 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     ) -> Settled {
         let history = self.history;
         match verdict {
-            Verdict::Ack => self.end(lease, attempt, |_, _| ()),
+            Verdict::Ack => match self.leases.finish(lease, attempt) {
+                Some(()) => Settled::Applied,
+                None => Settled::Stale,
+            },
             Verdict::Retry(retry) => {
                 self.end(lease, attempt, |store, record| store.retry(now, record, retry))
             }

@@ -78,12 +78,18 @@ impl Expiries {
     }
 
     /// Strikes the job: it no longer expires.
+    #[inline]
     pub(super) fn strike<J>(&mut self, record: &mut Record<J>) {
         if record.expires {
-            record.expires = false;
-            if let Some(at) = record.job.expires_at() {
-                self.list.remove(&(at, record.seq));
-            }
+            self.strike_expiring(record);
+        }
+    }
+
+    #[cold]
+    fn strike_expiring<J>(&mut self, record: &mut Record<J>) {
+        record.expires = false;
+        if let Some(at) = record.job.expires_at() {
+            self.list.remove(&(at, record.seq));
         }
     }
 
