@@ -15,7 +15,6 @@ use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::protocol::{
     BatchConsumer, Consumer, ConsumerActor, ConsumerDown, ConsumerInfo, ConsumerUp, Door, SettleDesk,
 };
-use crate::words::Cause;
 
 /// The place that the supervisor has prepared for a consumer; it travels to the consumer's home.
 pub(crate) struct Berth<J: Send + Sync + 'static, O: Send + 'static> {
