@@ -1,13 +1,13 @@
 //! Which known name a wrong one may have meant.
 
 /// The known name that is most like the given one, if any is like it at all: at most one change for each three letters,
-/// and always two.
+/// two for a short name, and never more than half of the name.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (name.chars().count() / 3).max(2);
     known
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
+        .filter(|(distance, candidate)| *distance <= allowed && *distance * 2 <= candidate.chars().count())
         .min()
         .map(|(_, candidate)| candidate)
 }
