@@ -727,6 +727,11 @@ mod nonsense {
         judged(&format!("a = {}", "[".repeat(200_000)));
         judged(&format!("a = {}", "{a=".repeat(200_000)));
         judged(&format!("a = {}1{}", "[".repeat(70), "]".repeat(70)));
+        // The deepest text that the parser lets through: each inline table adds a line full of dots.
+        let line = format!("{}a = {{\n", "a.".repeat(16));
+        for tables in [40, 70, 79, 80, 200] {
+            judged(&format!("{}a = 1{}", line.repeat(tables), "}".repeat(tables)));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::words::{ConfigError, GroupConfig, PAIRS};
 
 /// The most dots that one line may have. Each dot may open a table in a table, and tables in tables are released one
 /// inside the other: without a limit a text of a few hundred kilobytes could exhaust the stack.
-const MOST_DOTS: usize = 256;
+const MOST_DOTS: usize = 16;
 
 /// Reads and checks a whole text.
 pub(super) fn read(text: &str) -> Result<GroupConfig, ConfigError> {

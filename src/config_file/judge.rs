@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::shape::{Shape, join};
-use crate::words::{ConfigError, FACTOR_RANGE, JITTER_RANGE, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
+use crate::words::{ConfigError, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
 
 /// A refusal, and where in the text its cause stands.
 #[derive(Debug)]
@@ -167,13 +167,13 @@ fn bounds(path: &str, least: u64, most: u64) -> (u64, u64) {
     own.map_or((least, most), |own| (own.least.max(least), own.most.min(most)))
 }
 
+/// The bounds of a number that may have a fraction, where it has some.
+fn ratio(path: &str) -> Option<&'static Ratio> {
+    RATIOS.iter().find(|ratio| ratio.key == path)
+}
+
 fn number_fits(path: &str, number: f64) -> bool {
-    number.is_finite()
-        && match path.rsplit('.').next() {
-            Some("factor") => number >= 1.0,
-            Some("jitter") => (0.0..=1.0).contains(&number),
-            _ => true,
-        }
+    ratio(path).is_none_or(|ratio| ratio.fits(number))
 }
 
 /// What a key wants, in words.
@@ -193,11 +193,7 @@ fn wanted(path: &str, shape: &Shape) -> String {
             };
             format!("{}{hint}", whole_range(least, most))
         }
-        Shape::Number => match path.rsplit('.').next() {
-            Some("factor") => FACTOR_RANGE.to_owned(),
-            Some("jitter") => JITTER_RANGE.to_owned(),
-            _ => "a number".to_owned(),
-        },
+        Shape::Number => ratio(path).map_or("a number", |ratio| ratio.range).to_owned(),
         Shape::Truth => "true or false".to_owned(),
         Shape::List(of) => format!("a list, each entry {}", wanted(&format!("{path}[0]"), of)),
         Shape::Choice(names) => choices(path, names),

@@ -335,7 +335,7 @@ impl<'s> de::VariantAccess<'static> for Variant<'s> {
 #[cfg(test)]
 mod tests {
     use super::Shape;
-    use crate::words::{GroupConfig, WEIGHT, WHOLES};
+    use crate::words::{GroupConfig, RATIOS, WEIGHT, WHOLES};
 
     fn hides_something(shape: &Shape) -> bool {
         match shape {
@@ -372,8 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn every_whole_number_of_the_type_has_bounds_and_no_bounds_lack_a_number() {
+    fn every_number_of_the_type_has_bounds_and_no_bounds_lack_a_number() {
         let shape = Shape::of::<GroupConfig>();
+        let numbers: Vec<String> = shape
+            .paths()
+            .into_iter()
+            .filter(|path| shape.at(path.split('.')) == Some(&Shape::Number))
+            .collect();
+        assert_eq!(numbers, RATIOS.iter().map(|ratio| ratio.key).collect::<Vec<_>>());
         let mut wholes: Vec<String> = shape
             .paths()
             .into_iter()

@@ -506,8 +506,13 @@ impl GroupConfig {
                 );
             }
         }
-        check_backoff("retry.backoff", &self.retry.backoff)?;
-        check_backoff("restart.backoff", &self.restart.backoff)
+        for ratio in RATIOS {
+            let value = (ratio.read)(self);
+            if !ratio.fits(value) {
+                return wrong(ratio.key, format!("is {value}"), format!("use {}", ratio.range));
+            }
+        }
+        Ok(())
     }
 
     /// The deadline of a delivery, if one is set.
@@ -532,22 +537,51 @@ pub(crate) fn whole_range(least: u64, most: u64) -> String {
     format!("a whole number from {least} to {most}")
 }
 
-/// How the range of `factor` is told to the user.
-pub(crate) const FACTOR_RANGE: &str = "a number that is 1 or more";
-/// How the range of `jitter` is told to the user.
-pub(crate) const JITTER_RANGE: &str = "a number from 0 to 1";
-
-fn check_backoff(key: &str, backoff: &BackoffConfig) -> Result<(), ConfigError> {
-    if !(backoff.factor.is_finite() && backoff.factor >= 1.0) {
-        let problem = format!("is {}", backoff.factor);
-        return wrong(&format!("{key}.factor"), problem, format!("use {FACTOR_RANGE}"));
-    }
-    if !(0.0..=1.0).contains(&backoff.jitter) {
-        let problem = format!("is {}", backoff.jitter);
-        return wrong(&format!("{key}.jitter"), problem, format!("use {JITTER_RANGE}"));
-    }
-    Ok(())
+/// A number of the configuration that may have a fraction, and its bounds.
+pub(crate) struct Ratio {
+    /// The key, with the tables around it.
+    pub(crate) key: &'static str,
+    least: f64,
+    most: f64,
+    /// How the range is told to the user.
+    pub(crate) range: &'static str,
+    read: fn(&GroupConfig) -> f64,
 }
+
+impl Ratio {
+    /// Whether a value is within the bounds. What is not a number, or has no end, never is.
+    pub(crate) fn fits(&self, value: f64) -> bool {
+        (self.least..=self.most).contains(&value)
+    }
+}
+
+const fn factor(key: &'static str, read: fn(&GroupConfig) -> f64) -> Ratio {
+    Ratio {
+        key,
+        least: 1.0,
+        most: f64::MAX,
+        range: "a number that is 1 or more",
+        read,
+    }
+}
+
+const fn jitter(key: &'static str, read: fn(&GroupConfig) -> f64) -> Ratio {
+    Ratio {
+        key,
+        least: 0.0,
+        most: 1.0,
+        range: "a number from 0 to 1",
+        read,
+    }
+}
+
+/// The bounds of every number that may have a fraction.
+pub(crate) const RATIOS: &[Ratio] = &[
+    factor("retry.backoff.factor", |c| c.retry.backoff.factor),
+    jitter("retry.backoff.jitter", |c| c.retry.backoff.jitter),
+    factor("restart.backoff.factor", |c| c.restart.backoff.factor),
+    jitter("restart.backoff.jitter", |c| c.restart.backoff.jitter),
+];
 
 fn wrong(key: &str, problem: String, right: impl Into<String>) -> Result<(), ConfigError> {
     Err(ConfigError {

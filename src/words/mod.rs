@@ -20,7 +20,7 @@ pub use config::{
     RetryConfig, StrategyName, WindowConfig,
 };
 #[cfg(feature = "config-file")]
-pub(crate) use config::{FACTOR_RANGE, JITTER_RANGE, PAIRS, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
+pub(crate) use config::{PAIRS, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport};
 pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
