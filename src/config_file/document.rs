@@ -9,7 +9,9 @@ use super::shape::Shape;
 use crate::words::{ConfigError, GroupConfig, PAIRS};
 
 /// The most dots that one line may have. Each dot may open a table in a table, and tables in tables are released one
-/// inside the other: without a limit a text of a few hundred kilobytes could exhaust the stack.
+/// inside the other. The parser limits inline tables to 80, one in the other, but not the dots in each: together they
+/// could exhaust the stack with a text of a few kilobytes. 16 times 80 tables fit a thread of Rust's default size (2 MiB),
+/// also without optimization.
 const MOST_DOTS: usize = 16;
 
 /// Reads and checks a whole text.
