@@ -16,5 +16,16 @@ pub use group::{
     BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, GroupGone, Producer, ProducerGroup,
     Results, SendError, StartError, Undelivered, Unsent,
 };
+
+#[cfg(feature = "config-file")]
+mod config_file;
+
+#[cfg(feature = "config-file")]
+pub use config_file::ConfigFileError;
 pub use protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, Delivery};
 pub use words::*;
+
+/// The code of the README is compiled and run with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct ReadmeDoctests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Everything about a group that is a number or a name. The parts that are code (consumers, custom strategies, custom
 /// queues) go to the builder.
@@ -207,6 +207,7 @@ pub struct RetryConfig {
     /// How often a job is tried before it becomes a dead letter; at least 1.
     pub attempts: u32,
     /// How long a job waits after a failure that its consumer reported. A job whose consumer died waits for nothing.
+    #[serde(deserialize_with = "retry_backoff")]
     pub backoff: BackoffConfig,
 }
 
@@ -214,12 +215,7 @@ impl Default for RetryConfig {
     fn default() -> Self {
         Self {
             attempts: 5,
-            backoff: BackoffConfig {
-                min_ms: 100,
-                max_ms: 30_000,
-                factor: 2.0,
-                jitter: 0.2,
-            },
+            backoff: RETRY_BACKOFF,
         }
     }
 }
@@ -233,6 +229,7 @@ pub struct RestartConfig {
     /// The sliding window, in ms; at least 1.
     pub period_ms: u64,
     /// How long a slot waits before its next consumer.
+    #[serde(deserialize_with = "restart_backoff")]
     pub backoff: BackoffConfig,
     /// What happens when the budget is spent.
     pub past_budget: PastBudget,
@@ -247,12 +244,7 @@ impl Default for RestartConfig {
         Self {
             intensity: 25,
             period_ms: 10_000,
-            backoff: BackoffConfig {
-                min_ms: 0,
-                max_ms: 500,
-                factor: 2.0,
-                jitter: 0.2,
-            },
+            backoff: RESTART_BACKOFF,
             past_budget: PastBudget::Quarantine,
             cool_down_ms: 5_000,
             start_deadline_ms: 10_000,
@@ -277,30 +269,70 @@ pub enum PastBudget {
 }
 
 /// A wait that grows: the nth wait is `min · factor^n`, spread by the jitter, never below `min` and never above `max`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct BackoffConfig {
     /// The first wait, in ms. 0 means that the first wait is none at all and the second is one millisecond.
     pub min_ms: u64,
     /// The longest wait, in ms. The jitter never exceeds it.
     pub max_ms: u64,
     /// By how much each wait exceeds the one before; at least 1.
-    #[serde(default = "two")]
     pub factor: f64,
     /// The part of a wait, from 0 to 1, by which it is shortened or lengthened at random.
-    #[serde(default)]
     pub jitter: f64,
 }
 
-fn two() -> f64 {
-    2.0
+/// The default of `retry.backoff`.
+const RETRY_BACKOFF: BackoffConfig = BackoffConfig {
+    min_ms: 100,
+    max_ms: 30_000,
+    factor: 2.0,
+    jitter: 0.2,
+};
+
+/// The default of `restart.backoff`.
+const RESTART_BACKOFF: BackoffConfig = BackoffConfig {
+    min_ms: 0,
+    max_ms: 500,
+    factor: 2.0,
+    jitter: 0.2,
+};
+
+/// A backoff of which a file states only a part. What it leaves out depends on where the backoff stands, so the type
+/// itself has no default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartialBackoff {
+    min_ms: Option<u64>,
+    max_ms: Option<u64>,
+    factor: Option<f64>,
+    jitter: Option<f64>,
+}
+
+impl PartialBackoff {
+    fn over(self, default: BackoffConfig) -> BackoffConfig {
+        BackoffConfig {
+            min_ms: self.min_ms.unwrap_or(default.min_ms),
+            max_ms: self.max_ms.unwrap_or(default.max_ms),
+            factor: self.factor.unwrap_or(default.factor),
+            jitter: self.jitter.unwrap_or(default.jitter),
+        }
+    }
+}
+
+fn retry_backoff<'de, D: Deserializer<'de>>(from: D) -> Result<BackoffConfig, D::Error> {
+    Ok(PartialBackoff::deserialize(from)?.over(RETRY_BACKOFF))
+}
+
+fn restart_backoff<'de, D: Deserializer<'de>>(from: D) -> Result<BackoffConfig, D::Error> {
+    Ok(PartialBackoff::deserialize(from)?.over(RESTART_BACKOFF))
 }
 
 /// A value of the configuration that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}`{key}` {problem}; {right}", place(.line))]
+#[error("{}{} {problem}; {right}", place(.line), subject(.key))]
 pub struct ConfigError {
-    /// The key, with the tables around it: `queue.capacity`.
+    /// The key, with the tables around it: `queue.capacity`, `weights[2]`; or the name of the environment variable. Empty
+    /// where the text is not TOML at all.
     pub key: String,
     /// The line in the file, counted from one, where there is a file and the key stands in it.
     pub line: Option<usize>,
@@ -314,32 +346,148 @@ fn place(line: &Option<usize>) -> String {
     line.map(|line| format!("line {line}: ")).unwrap_or_default()
 }
 
-/// The largest group that a configuration may ask for.
-const MOST_CONSUMERS: usize = 1_000_000;
+fn subject(key: &str) -> String {
+    if key.is_empty() {
+        "the text".to_owned()
+    } else {
+        format!("`{key}`")
+    }
+}
+
+/// The longest time, in ms, that a configuration may name: ten years. It keeps every sum of times far from an overflow.
+const LONGEST_MS: u64 = 315_360_000_000;
+
+/// The most things of one kind that a configuration may ask to be kept.
+const MOST_KEPT: u64 = 1_000_000_000_000;
+
+/// A whole number of the configuration and its bounds. Both [`GroupConfig::check`] and the reader of files use these, so
+/// that they never differ.
+pub(crate) struct Whole {
+    /// The key, with the tables around it.
+    pub(crate) key: &'static str,
+    /// The least value that makes sense.
+    pub(crate) least: u64,
+    /// The largest value that makes sense.
+    pub(crate) most: u64,
+    read: fn(&GroupConfig) -> Option<u64>,
+}
+
+const fn whole(key: &'static str, least: u64, most: u64, read: fn(&GroupConfig) -> Option<u64>) -> Whole {
+    Whole {
+        key,
+        least,
+        most,
+        read,
+    }
+}
+
+/// The bounds of a weight. They stand apart from [`WHOLES`] because weights come as a list.
+pub(crate) const WEIGHT: Whole = whole("weights[]", 1, u32::MAX as u64, |_| None);
+
+/// What to do instead of giving a consumer no weight.
+pub(crate) const WEIGHT_HINT: &str = "; to take a consumer out, scale the group down";
+
+/// The bounds of every whole number, in the order of the fields.
+pub(crate) const WHOLES: &[Whole] = &[
+    whole("consumers", 0, 1_000_000, |c| Some(c.consumers as u64)),
+    whole("placement.arbiters", 1, 4_096, |c| match c.placement {
+        Placement::Arbiters(arbiters) => Some(arbiters as u64),
+        Placement::Local | Placement::Processors | Placement::Dedicated => None,
+    }),
+    whole("queue.capacity", 1, MOST_KEPT, |c| Some(c.queue.capacity as u64)),
+    whole("queue.dead_letters", 0, MOST_KEPT, |c| {
+        Some(c.queue.dead_letters as u64)
+    }),
+    whole("queue.dedup_window_ms", 0, LONGEST_MS, |c| {
+        Some(c.queue.dedup_window_ms)
+    }),
+    whole("queue.dedup_keys", 0, MOST_KEPT, |c| {
+        Some(c.queue.dedup_keys as u64)
+    }),
+    whole("queue.history", 2, 1_000_000, |c| Some(c.queue.history as u64)),
+    whole("window.min", 1, u32::MAX as u64, |c| Some(c.window.min.into())),
+    whole("window.max", 1, u32::MAX as u64, |c| Some(c.window.max.into())),
+    whole("window.target_us", 1, 3_600_000_000, |c| Some(c.window.target_us)),
+    whole("retry.attempts", 1, u32::MAX as u64, |c| {
+        Some(c.retry.attempts.into())
+    }),
+    whole("retry.backoff.min_ms", 0, LONGEST_MS, |c| {
+        Some(c.retry.backoff.min_ms)
+    }),
+    whole("retry.backoff.max_ms", 0, LONGEST_MS, |c| {
+        Some(c.retry.backoff.max_ms)
+    }),
+    whole("restart.intensity", 0, u32::MAX as u64, |c| {
+        Some(c.restart.intensity.into())
+    }),
+    whole("restart.period_ms", 1, LONGEST_MS, |c| Some(c.restart.period_ms)),
+    whole("restart.backoff.min_ms", 0, LONGEST_MS, |c| {
+        Some(c.restart.backoff.min_ms)
+    }),
+    whole("restart.backoff.max_ms", 0, LONGEST_MS, |c| {
+        Some(c.restart.backoff.max_ms)
+    }),
+    whole("restart.cool_down_ms", 1, LONGEST_MS, |c| {
+        Some(c.restart.cool_down_ms)
+    }),
+    whole("restart.start_deadline_ms", 1, LONGEST_MS, |c| {
+        Some(c.restart.start_deadline_ms)
+    }),
+    whole("deadline_ms", 0, LONGEST_MS, |c| Some(c.deadline_ms)),
+    whole("kill_grace_ms", 0, LONGEST_MS, |c| Some(c.kill_grace_ms)),
+    whole("hold", 1, MOST_KEPT, |c| Some(c.hold as u64)),
+    whole("results", 1, MOST_KEPT, |c| Some(c.results as u64)),
+];
+
+/// Two whole numbers of which the first is never above the second.
+pub(crate) struct Pair {
+    /// The key of the smaller one.
+    pub(crate) low: &'static str,
+    /// The key of the larger one.
+    pub(crate) high: &'static str,
+    /// Both values.
+    pub(crate) read: fn(&GroupConfig) -> (u64, u64),
+}
+
+/// The pairs that depend on each other.
+pub(crate) const PAIRS: &[Pair] = &[
+    Pair {
+        low: "window.min",
+        high: "window.max",
+        read: |c| (c.window.min.into(), c.window.max.into()),
+    },
+    Pair {
+        low: "retry.backoff.min_ms",
+        high: "retry.backoff.max_ms",
+        read: |c| (c.retry.backoff.min_ms, c.retry.backoff.max_ms),
+    },
+    Pair {
+        low: "restart.backoff.min_ms",
+        high: "restart.backoff.max_ms",
+        read: |c| (c.restart.backoff.min_ms, c.restart.backoff.max_ms),
+    },
+];
 
 impl GroupConfig {
     /// Says what is wrong with this configuration, if anything is: the first value that cannot be.
     ///
+    /// The bounds of every value are listed in `docs/configuration.md`.
+    ///
     /// # Errors
     /// A [`ConfigError`] that names the key, what is wrong and what would be right.
     pub fn check(&self) -> Result<(), ConfigError> {
-        at_most("consumers", self.consumers, MOST_CONSUMERS)?;
-        if self.placement == Placement::Arbiters(0) {
-            return wrong("placement", "names 0 arbiters", "use 1 or more, or \"local\"");
+        for whole in WHOLES {
+            check_whole(whole.key, (whole.read)(self), whole, "")?;
         }
         for (index, weight) in self.weights.iter().enumerate() {
             if *weight == 0 {
-                return wrong(
-                    &format!("weights[{index}]"),
-                    "is 0",
-                    "a weight is 1 or more; scale down to take a consumer out",
-                );
+                check_whole(&format!("weights[{index}]"), Some(0), &WEIGHT, WEIGHT_HINT)?;
             }
         }
         if self.weights.len() > self.consumers {
             return wrong(
                 "weights",
-                &format!(
+                format!(
                     "has {} entries for {} consumers",
                     self.weights.len(),
                     self.consumers
@@ -347,47 +495,24 @@ impl GroupConfig {
                 "give at most one weight for each consumer",
             );
         }
-        at_least("hold", self.hold, 1)?;
-        at_least("results", self.results, 1)?;
-        self.check_queue()?;
-        self.check_window()?;
-        self.check_waits()
-    }
-
-    fn check_queue(&self) -> Result<(), ConfigError> {
-        at_least("queue.capacity", self.queue.capacity, 1)?;
-        at_most("queue.capacity", self.queue.capacity, usize::MAX >> 4)?;
-        at_least("queue.history", self.queue.history, 2)
-    }
-
-    fn check_window(&self) -> Result<(), ConfigError> {
-        at_least("window.min", self.window.min as usize, 1)?;
-        at_least("window.max", self.window.max as usize, 1)?;
-        at_least("window.target_us", self.window.target_us as usize, 1)?;
-        if self.window.min > self.window.max {
-            return wrong(
-                "window.min",
-                &format!(
-                    "is {}, above window.max, which is {}",
-                    self.window.min, self.window.max
-                ),
-                "use a min that is at most max",
-            );
+        for pair in PAIRS {
+            let (low, high) = (pair.read)(self);
+            if low > high {
+                let problem = format!("is {low}, above `{}`, which is {high}", pair.high);
+                return wrong(
+                    pair.low,
+                    problem,
+                    format!("use at most the value of `{}`", pair.high),
+                );
+            }
+        }
+        for ratio in RATIOS {
+            let value = (ratio.read)(self);
+            if !ratio.fits(value) {
+                return wrong(ratio.key, format!("is {value}"), format!("use {}", ratio.range));
+            }
         }
         Ok(())
-    }
-
-    fn check_waits(&self) -> Result<(), ConfigError> {
-        at_least("retry.attempts", self.retry.attempts as usize, 1)?;
-        at_least("restart.period_ms", self.restart.period_ms as usize, 1)?;
-        at_least("restart.cool_down_ms", self.restart.cool_down_ms as usize, 1)?;
-        at_least(
-            "restart.start_deadline_ms",
-            self.restart.start_deadline_ms as usize,
-            1,
-        )?;
-        check_backoff("retry.backoff", &self.retry.backoff)?;
-        check_backoff("restart.backoff", &self.restart.backoff)
     }
 
     /// The deadline of a delivery, if one is set.
@@ -396,54 +521,73 @@ impl GroupConfig {
     }
 }
 
-fn check_backoff(key: &str, backoff: &BackoffConfig) -> Result<(), ConfigError> {
-    if backoff.min_ms > backoff.max_ms {
-        let problem = format!(
-            "is {}, above {key}.max_ms, which is {}",
-            backoff.min_ms, backoff.max_ms
-        );
-        return wrong(
-            &format!("{key}.min_ms"),
-            &problem,
-            "use a min_ms that is at most max_ms",
-        );
+fn check_whole(key: &str, value: Option<u64>, bounds: &Whole, hint: &str) -> Result<(), ConfigError> {
+    match value {
+        Some(value) if value < bounds.least || value > bounds.most => wrong(
+            key,
+            format!("is {value}"),
+            format!("use {}{hint}", whole_range(bounds.least, bounds.most)),
+        ),
+        Some(_) | None => Ok(()),
     }
-    if !(backoff.factor.is_finite() && backoff.factor >= 1.0) {
-        return wrong(
-            &format!("{key}.factor"),
-            &format!("is {}", backoff.factor),
-            "use a number that is 1 or more",
-        );
-    }
-    if !(0.0..=1.0).contains(&backoff.jitter) {
-        return wrong(
-            &format!("{key}.jitter"),
-            &format!("is {}", backoff.jitter),
-            "use a number from 0 to 1",
-        );
-    }
-    Ok(())
 }
 
-fn at_least(key: &str, value: usize, least: usize) -> Result<(), ConfigError> {
-    if value < least {
-        return wrong(key, &format!("is {value}"), &format!("use {least} or more"));
-    }
-    Ok(())
+/// How a range of whole numbers is told to the user.
+pub(crate) fn whole_range(least: u64, most: u64) -> String {
+    format!("a whole number from {least} to {most}")
 }
 
-fn at_most(key: &str, value: usize, most: usize) -> Result<(), ConfigError> {
-    if value > most {
-        return wrong(key, &format!("is {value}"), &format!("use {most} or less"));
-    }
-    Ok(())
+/// A number of the configuration that may have a fraction, and its bounds.
+pub(crate) struct Ratio {
+    /// The key, with the tables around it.
+    pub(crate) key: &'static str,
+    least: f64,
+    most: f64,
+    /// How the range is told to the user.
+    pub(crate) range: &'static str,
+    read: fn(&GroupConfig) -> f64,
 }
 
-fn wrong(key: &str, problem: &str, right: &str) -> Result<(), ConfigError> {
+impl Ratio {
+    /// Whether a value is within the bounds. What is not a number, or has no end, never is.
+    pub(crate) fn fits(&self, value: f64) -> bool {
+        (self.least..=self.most).contains(&value)
+    }
+}
+
+const fn factor(key: &'static str, read: fn(&GroupConfig) -> f64) -> Ratio {
+    Ratio {
+        key,
+        least: 1.0,
+        most: f64::MAX,
+        range: "a number that is 1 or more",
+        read,
+    }
+}
+
+const fn jitter(key: &'static str, read: fn(&GroupConfig) -> f64) -> Ratio {
+    Ratio {
+        key,
+        least: 0.0,
+        most: 1.0,
+        range: "a number from 0 to 1",
+        read,
+    }
+}
+
+/// The bounds of every number that may have a fraction.
+pub(crate) const RATIOS: &[Ratio] = &[
+    factor("retry.backoff.factor", |c| c.retry.backoff.factor),
+    jitter("retry.backoff.jitter", |c| c.retry.backoff.jitter),
+    factor("restart.backoff.factor", |c| c.restart.backoff.factor),
+    jitter("restart.backoff.jitter", |c| c.restart.backoff.jitter),
+];
+
+fn wrong(key: &str, problem: String, right: impl Into<String>) -> Result<(), ConfigError> {
     Err(ConfigError {
         key: key.to_owned(),
         line: None,
-        problem: problem.to_owned(),
-        right: right.to_owned(),
+        problem,
+        right: right.into(),
     })
 }

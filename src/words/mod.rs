@@ -19,6 +19,8 @@ pub use config::{
     BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig, RestartConfig,
     RetryConfig, StrategyName, WindowConfig,
 };
+#[cfg(feature = "config-file")]
+pub(crate) use config::{PAIRS, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport};
 pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
