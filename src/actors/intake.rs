@@ -10,6 +10,7 @@
 //!     └──────── refused jobs, if the producer waits ◀──┘
 //! ```
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,26 @@ const TRANSIT: usize = 65_536;
 
 /// Jobs in one push at most.
 const PUSHED_AT_ONCE: usize = 4_096;
+
+/// A producer that finds this many jobs in the buffer lets others run once before it goes on, so that on a shared arbiter
+/// jobs are worked on while they are still in the processor's cache.
+const CROWDED: usize = 1_024;
+
+impl<J> Buffer<J> {
+    /// How many jobs the next push takes. A cut through the jobs of one waiter would need two answers for it, so the cut is
+    /// made after it; what is overrun is bounded, because room is granted in lots.
+    fn cut(&self) -> usize {
+        let most = self.jobs.len().min(PUSHED_AT_ONCE);
+        let cut_through = self
+            .waiters
+            .iter()
+            .map(|waiter| &waiter.jobs)
+            .find(|jobs| jobs.end > most);
+        cut_through
+            .filter(|jobs| jobs.start < most)
+            .map_or(most, |jobs| jobs.end)
+    }
+}
 
 /// Why jobs were not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +83,8 @@ pub(crate) struct Intake<J> {
 
 struct Buffer<J> {
     ids: JobIds,
-    jobs: Vec<Arc<Envelope<J>>>,
-    waiters: Vec<Waiter<J>>,
+    jobs: VecDeque<Arc<Envelope<J>>>,
+    waiters: VecDeque<Waiter<J>>,
     closed: bool,
     /// Whether the pump has jobs in its hands.
     pushing: bool,
@@ -95,8 +116,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
         });
         let buffer = Buffer {
             ids,
-            jobs: Vec::new(),
-            waiters: Vec::new(),
+            jobs: VecDeque::new(),
+            waiters: VecDeque::new(),
             closed: false,
             pushing: false,
             stranded: Vec::new(),
@@ -179,7 +200,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
         // Under the lock, so that no outcome can come before it is expected.
         note(id);
         let from = buffer.jobs.len();
-        buffer.jobs.push(Arc::new(Envelope::seal(id, job, reply_to, now)));
+        buffer
+            .jobs
+            .push_back(Arc::new(Envelope::seal(id, job, reply_to, now)));
         Ok((id, self.finish_put(buffer, from, asks)))
     }
 
@@ -215,7 +238,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let word = asks.then(|| {
             let (answer, word) = oneshot::channel();
             let jobs = from..buffer.jobs.len();
-            buffer.waiters.push(Waiter { jobs, answer });
+            buffer.waiters.push_back(Waiter { jobs, answer });
             word
         });
         drop(buffer);
@@ -223,6 +246,14 @@ impl<J: Send + Sync + 'static> Intake<J> {
             self.filled.notify_one();
         }
         word
+    }
+
+    /// Lets others run once if the buffer is crowded.
+    pub(crate) async fn give_way(&self) {
+        let is_crowded = self.lock().jobs.len() >= CROWDED;
+        if is_crowded {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Whether jobs are taken.
@@ -258,7 +289,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
     pub(crate) fn take_rest(&self) -> Vec<Arc<Envelope<J>>> {
         let mut buffer = self.lock();
         let mut rest = std::mem::take(&mut buffer.stranded);
-        rest.append(&mut buffer.jobs);
+        rest.extend(buffer.jobs.drain(..));
         buffer.waiters.clear();
         rest
     }
@@ -288,36 +319,18 @@ impl<J: Send + Sync + 'static> Intake<J> {
             return None;
         }
         buffer.pushing = true;
-        if buffer.jobs.len() <= PUSHED_AT_ONCE {
-            return Some((
-                std::mem::take(&mut buffer.jobs),
-                std::mem::take(&mut buffer.waiters),
-            ));
-        }
-        // A cut through the jobs of one waiter would need two answers for it, so the cut is made before it; a waiter's jobs
-        // are few, because room is granted in small lots.
-        let cut = buffer
-            .waiters
-            .iter()
-            .map(|waiter| waiter.jobs.clone())
-            .find(|jobs| jobs.end > PUSHED_AT_ONCE);
-        let cut = cut
-            .filter(|jobs| jobs.start <= PUSHED_AT_ONCE)
-            .map_or(PUSHED_AT_ONCE, |jobs| {
-                if jobs.start == 0 { jobs.end } else { jobs.start }
-            });
-        let later = buffer.jobs.split_off(cut);
-        let now = std::mem::replace(&mut buffer.jobs, later);
-        let until = buffer
+        let cut = buffer.cut();
+        let jobs = buffer.jobs.drain(..cut).collect();
+        let asked = buffer
             .waiters
             .iter()
             .take_while(|waiter| waiter.jobs.end <= cut)
             .count();
-        let mut later = buffer.waiters.split_off(until);
-        for waiter in &mut later {
+        let waiters = buffer.waiters.drain(..asked).collect();
+        for waiter in &mut buffer.waiters {
             waiter.jobs = waiter.jobs.start - cut..waiter.jobs.end - cut;
         }
-        Some((now, std::mem::replace(&mut buffer.waiters, later)))
+        Some((jobs, waiters))
     }
 
     /// Pushes one batch until some life of the queue has taken it. False if there will be no further life.
@@ -383,7 +396,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         for Refused { job, refusal } in refused {
             if refusal == Refusal::Full && !buffer.closed {
                 // A queue that granted room and has none after all; the job tries again.
-                buffer.jobs.push(job);
+                buffer.jobs.push_back(job);
             } else {
                 buffer.stranded.push(job);
             }

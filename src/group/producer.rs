@@ -115,6 +115,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
             })?;
         let mut refused = Vec::new();
         hear(word, &mut refused).await;
+        self.intake.give_way().await;
         refused.pop().map_or(Ok(id), |(_, error)| Err(error))
     }
 
@@ -149,6 +150,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                         refused.push(error);
                     }
                     accepted.append(&mut ids);
+                    self.intake.give_way().await;
                 }
                 Err(jobs) => refuse(jobs, Unsent::Closed, &mut refused),
             }

@@ -9,11 +9,9 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::inbox::Inbox;
 use super::shell::ShellBerth;
@@ -86,7 +84,11 @@ async fn work_through<C: Consumer>(
                 outbox.flush_at(now);
             }
             if pace.should_yield(now) {
+                outbox.flush_at(now);
                 tokio::task::yield_now().await;
+                // The time that others had is not the time that deliveries took.
+                outbox.restart_clock();
+                pace.resume();
             }
         }
     }
@@ -106,17 +108,16 @@ async fn consume_one<C: Consumer>(
         incarnation = delivery.incarnation().0,
         key = delivery.key().map(tracing::field::display),
     );
-    let mut work = pin!(consumer.consume(delivery).instrument(span));
+    let mut work = pin!(consumer.consume(delivery));
     let mut waits = false;
-    poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Pending => {
-            if !waits {
-                waits = true;
-                outbox.flush();
-            }
-            Poll::Pending
+    poll_fn(|context| {
+        let _inside = span.enter();
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() && !waits {
+            waits = true;
+            outbox.flush();
         }
-        ready => ready,
+        polled
     })
     .await
 }

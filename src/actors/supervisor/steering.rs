@@ -20,8 +20,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Superviso
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervisor<J, O> {
     type Result = MessageResult<AskHealth>;
 
-    fn handle(&mut self, _: AskHealth, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: AskHealth, context: &mut Context<Self>) -> Self::Result {
         self.clear_desk();
+        // Every message ends with a turn: what the ledger decided must be carried out before tickets are used again.
+        self.turn(context);
         MessageResult(Some(SupervisorHealth {
             slots: self.slot_healths(),
             in_flight: self.ledger.in_flight(),
