@@ -120,6 +120,10 @@ impl Gate {
         self.0.acquire().await.unwrap().forget();
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.available_permits() > 0
+    }
+
     /// Lets this many through.
     pub(crate) fn let_through(&self, count: usize) {
         self.0.add_permits(count);

@@ -6,7 +6,7 @@ use consumer_group::{
     Cause, DeadReason, Delivery, EventKind, Failure, Group, Incarnation, Job, Placement, Role, SlotId,
 };
 
-use crate::common::{Gate, Log, calm, paused, probe, told, window, within};
+use crate::common::{Block, Gate, Log, calm, paused, probe, told, window, within};
 
 const POISON: u64 = 13;
 
@@ -148,7 +148,54 @@ fn a_dead_letter_that_is_sent_back_has_all_its_attempts_again_and_keeps_its_hist
     });
 }
 
-/// Delivery numbers begin anew with each supervisor; what had begun under an earlier one says nothing about the present.
+/// The first consumer blocks its thread, is given up on, and looks at the job once more while its successor has it.
+#[test]
+fn a_consumer_that_comes_back_does_not_wipe_out_that_its_successor_had_begun() {
+    crate::common::system(async {
+        let (block, gate, (note, mut noted)) = (Block::new(), Gate::shut(), probe());
+        let (blocked, passed) = (block.clone(), gate.clone());
+        let group: Group<u64, ()> = Group::builder()
+            .placement(Placement::Dedicated)
+            .configure(calm)
+            .configure(|config| {
+                config.deadline_ms = 100;
+                config.kill_grace_ms = 40;
+                config.retry.attempts = 2;
+            })
+            .consume_with(2, async move |delivery: &Delivery<u64>| {
+                let attempt = delivery.attempt();
+                note.send(attempt).unwrap();
+                if attempt == 1 {
+                    blocked.wait();
+                    delivery.job();
+                    note.send(0).unwrap();
+                    return Ok(());
+                }
+                while !passed.is_open() {
+                    delivery.extend();
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                panic!("the second attempt dies")
+            })
+            .start()
+            .unwrap();
+        let producer = group.producer();
+        let steer = async {
+            assert_eq!(noted.next("the first attempt").await, 1);
+            assert_eq!(noted.next("the second attempt").await, 2);
+            block.release();
+            assert_eq!(noted.next("the first one looks again").await, 0);
+            gate.open();
+        };
+        let (ended, ()) = tokio::join!(within("the job ends", producer.call(1)), steer);
+        let consumer_group::CallError::Failed(letter) = ended.unwrap_err() else {
+            panic!("the job has failed twice")
+        };
+        assert_eq!(letter.reason, DeadReason::Poison { attempts: 2 });
+    });
+}
+
+/// Each supervisor numbers its deliveries by itself; what had begun under an earlier one says nothing about the present.
 #[test]
 fn a_delivery_that_began_under_an_earlier_supervisor_is_no_proof_against_its_job() {
     paused(async {
@@ -169,13 +216,13 @@ fn a_delivery_that_began_under_an_earlier_supervisor_is_no_proof_against_its_job
             })
             .start()
             .unwrap();
-        // Under the first supervisor: "first" is delivery 1 and done, "bystander" is delivery 2 and has begun.
+        // Under the first supervisor: "first" is its first delivery and done, "bystander" its second and has begun.
         let producer = group.producer();
         producer.call("first").await.unwrap();
         producer.send("bystander").await.unwrap();
         assert_eq!(noted.next("the first").await, ("first", 1));
         assert_eq!(noted.next("the bystander begins").await, ("bystander", 1));
-        // Under the second: "poison" is delivery 1 and kills, "bystander" is delivery 2 again and has not begun.
+        // Under the second: "poison" is its first delivery and kills, "bystander" its second and has not begun.
         group.pause();
         producer.send(Job::new("poison").priority(9)).await.unwrap();
         let mut events = group.events();
