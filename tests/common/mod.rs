@@ -45,7 +45,10 @@ pub(crate) fn paused(test: impl Future<Output = ()>) {
     };
     System::with_tokio_rt(runtime).block_on(async {
         let ended = tokio::time::timeout(VIRTUAL_LIMIT, test).await;
-        assert!(ended.is_ok(), "the test hangs: a year passed and nothing happened");
+        assert!(
+            ended.is_ok(),
+            "the test hangs: a year passed and nothing happened"
+        );
     });
 }
 

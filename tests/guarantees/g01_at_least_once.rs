@@ -159,7 +159,8 @@ fn the_news_of_a_dead_letter_survives_the_death_of_the_result_queue() {
             }
             group.end_role(Role::Results);
             for nth in 0..20 {
-                let what = format!("dead letter {nth} is told although the result queue died after {turns} turns");
+                let what =
+                    format!("dead letter {nth} is told although the result queue died after {turns} turns");
                 let outcome = within(&what, outcomes.next()).await.unwrap();
                 assert!(outcome.result.is_err());
             }

@@ -57,7 +57,10 @@ fn everything_that_a_dead_consumer_held_goes_on_at_once_and_in_its_order() {
             .configure(calm)
             .configure(|config| window(config, 8))
             .consume_with(1, async move |delivery: &Delivery<u64>| {
-                assert!(*delivery.job() != 0 || delivery.attempt() > 1, "the first one dies");
+                assert!(
+                    *delivery.job() != 0 || delivery.attempt() > 1,
+                    "the first one dies"
+                );
                 note.send((*delivery.job(), delivery.attempt())).unwrap();
                 Ok(())
             })
@@ -121,7 +124,10 @@ fn an_actor_that_stops_itself_is_replaced_before_any_time_passes() {
             .start()
             .unwrap();
         let before = Instant::now();
-        assert_eq!(within("the job is done", group.producer().call(1)).await.unwrap(), 2);
+        assert_eq!(
+            within("the job is done", group.producer().call(1)).await.unwrap(),
+            2
+        );
         assert_eq!(before.elapsed().as_nanos(), 0, "it waited for a timer");
     });
 }
@@ -152,7 +158,11 @@ fn a_dead_supervisor_is_replaced_and_leases_again_before_any_time_passes() {
             noted.next("the other begins again").await,
         ];
         again.sort_unstable();
-        assert_eq!(again, [(1, 1), (2, 1)], "attempts that a supervisor ends do not count");
+        assert_eq!(
+            again,
+            [(1, 1), (2, 1)],
+            "attempts that a supervisor ends do not count"
+        );
         assert_eq!(before.elapsed().as_nanos(), 0, "they waited for a timer");
         let returned = told(&mut events).into_iter().find_map(|kind| match kind {
             EventKind::Attached { returned, .. } => Some(returned),

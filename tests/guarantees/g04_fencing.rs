@@ -41,14 +41,22 @@ fn the_settle_of_a_consumer_that_comes_back_after_it_was_given_up_on_is_refused(
             .unwrap();
         let mut events = group.events();
         let done = within("another does the job", group.producer().call(1)).await;
-        assert!(done.unwrap() > 1, "the caller got the word of a consumer that was given up on");
+        assert!(
+            done.unwrap() > 1,
+            "the caller got the word of a consumer that was given up on"
+        );
         let first_done = noted.next("the second attempt").await;
         block.release();
         let late = noted.next("the first one comes back").await;
         assert_eq!(late.0, 1);
         assert!(late.4, "it can see that it was given up on");
         assert!(!first_done.4);
-        assert!(late.1 < first_done.1, "{:?} is not before {:?}", late.1, first_done.1);
+        assert!(
+            late.1 < first_done.1,
+            "{:?} is not before {:?}",
+            late.1,
+            first_done.1
+        );
         let stale = event(&mut events, "its settle is refused", |kind| match kind {
             EventKind::StaleSettle {
                 slot,

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use consumer_group::{
-    Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, Role, StrategyName,
-};
+use consumer_group::{Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, Role, StrategyName};
 
 use crate::common::{calm, event, paused, system, within};
 
@@ -51,10 +49,10 @@ impl Witness {
         // At least once: the latest step may come again. The next one may come only when the latest was done.
         let again = line.latest == Some(step.seq);
         if !(again || (step.seq == next && (line.done || next == 0))) {
-            self.wrong
-                .lock()
-                .unwrap()
-                .push(format!("{step:?} after {:?} (done: {}), {delivery:?}", line.latest, line.done));
+            self.wrong.lock().unwrap().push(format!(
+                "{step:?} after {:?} (done: {}), {delivery:?}",
+                line.latest, line.done
+            ));
         }
         if line.running {
             self.wrong
@@ -130,12 +128,24 @@ async fn keys_stay_in_order(placement: Placement, strategy: StrategyName) {
     let count = jobs.len();
     producers.send_batch(jobs).await.unwrap();
     let disturb = [
-        "scale 7", "supervisor", "scale 2", "queue", "scale 1", "strategy", "scale 5", "supervisor", "scale 3",
-        "weigh", "results",
+        "scale 7",
+        "supervisor",
+        "scale 2",
+        "queue",
+        "scale 1",
+        "strategy",
+        "scale 5",
+        "supervisor",
+        "scale 3",
+        "weigh",
+        "results",
     ];
     let mut disturb = disturb.iter().cycle();
     for nth in 0..count {
-        let what = format!("step {nth} of {count} ends; wrong so far: {:?}", witness.wrong.lock().unwrap());
+        let what = format!(
+            "step {nth} of {count} ends; wrong so far: {:?}",
+            witness.wrong.lock().unwrap()
+        );
         within(&what, results.next()).await.unwrap();
         if nth % 17 != 16 {
             continue;
@@ -223,7 +233,11 @@ fn a_key_waits_while_its_job_waits_for_a_retry_and_other_keys_do_not() {
             within("a1 and a2 end", results.next()).await.unwrap();
         }
         assert_eq!(before.elapsed(), Duration::from_secs(10));
-        let of_a: Vec<_> = seen.all().into_iter().filter(|(job, _)| job.starts_with('a')).collect();
+        let of_a: Vec<_> = seen
+            .all()
+            .into_iter()
+            .filter(|(job, _)| job.starts_with('a'))
+            .collect();
         assert_eq!(of_a, [("a1", 1), ("a1", 2), ("a2", 1)]);
     });
 }
