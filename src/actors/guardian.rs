@@ -27,8 +27,8 @@ use super::results::{Mailboxes, ResultQueue};
 use super::supervisor::{Supervisor, Wiring};
 use super::{Clock, EventBus};
 use crate::protocol::{
-    AskHealth, Assign, Command, Desired, Notice, Order, QueueCommand, QueueDoor, QueueReply, QueueUp,
-    ResultsUp, RoleDown, StrategyUp, Tell,
+    AskHealth, Assign, Command, Desired, Fates, Handover, Notice, Order, QueueCommand, QueueDoor, QueueReply,
+    QueueUp, ResultsUp, RoleDown, SealedFates, StrategyUp, Tell,
 };
 use crate::rules::restart::RestartBudget;
 use crate::words::{Cause, Envelope, Epoch, EventKind, GroupState, Moment, Role, SlotId, Weight};
@@ -40,7 +40,8 @@ pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueD
 pub(crate) type StrategyMaker = Box<dyn Fn(CellSeed, CellHooks) -> Option<Recipient<Assign>>>;
 
 /// Makes the wiring once the guardian's address is known.
-pub(crate) type WiringMaker<J, O> = Box<dyn FnOnce(Recipient<Notice>, Recipient<Tell>) -> Wiring<J, O>>;
+pub(crate) type WiringMaker<J, O> =
+    Box<dyn FnOnce(Recipient<Notice>, Recipient<Tell>, Recipient<Fates<J>>) -> Wiring<J, O>>;
 
 /// What the group's handles can see without asking.
 pub(crate) struct Shared<J: Send + Sync + 'static, O: Send + 'static> {
@@ -161,7 +162,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
     fn started(&mut self, context: &mut Context<Self>) {
         if let Some(make) = self.wiring_maker.take() {
             let address = context.address();
-            self.wiring = Some(Arc::new(make(address.clone().recipient(), address.recipient())));
+            let (notices, tell, fates) = (
+                address.clone().recipient(),
+                address.clone().recipient(),
+                address.recipient(),
+            );
+            self.wiring = Some(Arc::new(make(notices, tell, fates)));
         }
         let pump = Arc::clone(&self.intake).pump(self.doors.subscribe());
         context.spawn(pump.into_actor(self));
@@ -178,6 +184,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Tell> for Guardian<J, 
     fn handle(&mut self, tell: Tell, _: &mut Context<Self>) {
         for kind in tell.events {
             self.tell(kind);
+        }
+    }
+}
+
+/// The queue's word on dead letters goes through here, since a result queue that dies would take it along.
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Fates<J>> for Guardian<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, fates: Fates<J>, _: &mut Context<Self>) {
+        let mailboxes = Arc::clone(&self.mailboxes);
+        let dead = Handover::or_else(fates.dead, move |dead| mailboxes.bury(dead));
+        if let Some(results) = &self.results {
+            results.fates.do_send(SealedFates { dead });
         }
     }
 }

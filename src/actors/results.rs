@@ -9,8 +9,8 @@ use std::task::{Context as Wake, Poll, Waker};
 use actix::{Actor, Context, Handler};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::protocol::{Fates, Outcomes};
-use crate::words::{Envelope, JobId, Outcome, ReplyTo};
+use crate::protocol::{Outcomes, SealedFates};
+use crate::words::{DeadLetter, Envelope, JobId, Outcome, ReplyTo};
 
 /// Why no outcome will come.
 #[derive(Debug)]
@@ -137,6 +137,17 @@ impl<J, O> Mailboxes<J, O> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Tells whoever waits for one of these jobs that it was given up.
+    pub(crate) fn bury(&self, dead: Vec<DeadLetter<J>>) {
+        let outcomes = dead.into_iter().filter_map(|letter| {
+            let reply_to = letter.job.reply_to()?;
+            let id = letter.id();
+            let result = Err(Arc::new(letter));
+            Some((reply_to, Outcome { id, result }))
+        });
+        self.deposit(outcomes.collect());
+    }
+
     /// The group ended: these jobs will never have an outcome. Callers get theirs back; the others learn that the stream
     /// has ended.
     pub(crate) fn end(&self, unfinished: &[Arc<Envelope<J>>]) {
@@ -214,20 +225,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Outcomes<J, O>> for Re
     }
 }
 
-impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Fates<J>> for ResultQueue<J, O> {
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SealedFates<J>> for ResultQueue<J, O> {
     type Result = ();
 
-    fn handle(&mut self, mut fates: Fates<J>, _: &mut Context<Self>) {
-        let outcomes = std::mem::take(&mut fates.dead).into_iter().filter_map(|letter| {
-            let reply_to = letter.job.reply_to()?;
-            Some((
-                reply_to,
-                Outcome {
-                    id: letter.id(),
-                    result: Err(Arc::new(letter)),
-                },
-            ))
-        });
-        self.mailboxes.deposit(outcomes.collect());
+    fn handle(&mut self, mut fates: SealedFates<J>, _: &mut Context<Self>) {
+        if let Some(dead) = fates.dead.take() {
+            self.mailboxes.bury(dead);
+        }
     }
 }

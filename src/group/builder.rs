@@ -265,7 +265,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     };
     let results = config.results;
     let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
-    let wiring_maker = Box::new(move |guardian, tell| Wiring {
+    let wiring_maker = Box::new(move |guardian, tell, fates| Wiring {
         retry_backoff: Backoff::new(&config.retry.backoff),
         config,
         seed,
@@ -276,6 +276,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         mailboxes: boxes,
         guardian,
         tell,
+        fates,
     });
     let parts = GuardianParts {
         wiring_maker,

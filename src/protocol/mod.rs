@@ -22,6 +22,7 @@ pub use queue::{
     QueueReply, Settle, SettleReply, Tell,
 };
 pub use results::Outcomes;
+pub(crate) use results::SealedFates;
 pub use strategy::{Assign, Assigned, StrategyActor};
 pub(crate) use supervisor::{
     AskHealth, ConsumerDown, ConsumerUp, Desired, Door, Notice, Order, QueueDoor, QueueUp, ResultsUp,

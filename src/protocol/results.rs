@@ -1,14 +1,22 @@
 //! What is said to the result queue.
 //!
 //! ```text
-//! supervisor ──Outcomes──▶ RESULT QUEUE    jobs that were done
-//! queue      ──Fates─────▶ RESULT QUEUE    jobs that became dead letters
+//! supervisor ──Outcomes──▶ RESULT QUEUE                    jobs that were done
+//! queue ──Fates──▶ guardian ──SealedFates──▶ RESULT QUEUE  jobs that became dead letters
 //! ```
 
 use actix::Message;
 
 use super::Handover;
-use crate::words::{Outcome, ReplyTo};
+use crate::words::{DeadLetter, Outcome, ReplyTo};
+
+/// The fates that a queue sent, on from the guardian, which cannot die, to the result queue, which can: in a handover, so
+/// that they reach the mailboxes of the producers all the same.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SealedFates<J: Send + Sync + 'static> {
+    pub(crate) dead: Handover<Vec<DeadLetter<J>>>,
+}
 
 /// Outcomes for the producers that wait for them.
 ///

@@ -83,7 +83,7 @@ pub(crate) struct StrategyUp(pub(crate) Recipient<Assign>);
 #[rtype(result = "()")]
 pub(crate) struct ResultsUp<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) outcomes: Recipient<Outcomes<J, O>>,
-    pub(crate) fates: Recipient<super::Fates<J>>,
+    pub(crate) fates: Recipient<super::SealedFates<J>>,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Clone for ResultsUp<J, O> {

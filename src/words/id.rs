@@ -66,7 +66,8 @@ number!(
     "lease "
 );
 number!(
-    /// The running number of a delivery within an epoch. Two deliveries of one epoch never share it.
+    /// The running number of a delivery within an epoch. Two deliveries of one epoch never share it, and later epochs of one
+    /// group begin beyond those of the earlier ones.
     DeliveryNumber(u64),
     "delivery "
 );

@@ -186,8 +186,11 @@ impl<J> Envelope<J> {
     /// Notes that the delivery `number` has begun: its consumer has looked at the payload.
     pub fn mark_begun(&self, number: DeliveryNumber) {
         // Relaxed is enough: the mark is read for a delivery only after its consumer is gone (the death notice orders it)
-        // or to tell a hung delivery, where an old value only makes the next look decide.
-        self.begun.store(number.0, Ordering::Relaxed);
+        // or to tell a hung delivery, where an old value only makes the next look decide. Numbers only grow: a consumer that
+        // was given up on and looks once more does not take back what its successor has noted.
+        if self.begun.load(Ordering::Relaxed) < number.0 {
+            self.begun.store(number.0, Ordering::Relaxed);
+        }
     }
 
     /// Whether the delivery `number` has begun.

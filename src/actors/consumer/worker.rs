@@ -169,6 +169,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     }
 }
 
+/// A consumer that panics takes nothing with it that it did before: what was settled goes to the desk while the panic
+/// unwinds, ahead of the death notice, so the supervisor counts it as done and not as held.
+impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Outbox<J, O> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 /// When to look at the clock: seldom for handlers of nanoseconds, after every delivery for handlers that take long.
 struct Pace {
     blind: u32,

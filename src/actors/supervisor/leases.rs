@@ -55,13 +55,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueUp<J>> for Superv
     }
 }
 
-/// The result queue was restarted; the queue must learn its new address too.
+/// The result queue was restarted.
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ResultsUp<J, O>> for Supervisor<J, O> {
     type Result = ();
 
-    fn handle(&mut self, results: ResultsUp<J, O>, context: &mut Context<Self>) {
+    fn handle(&mut self, results: ResultsUp<J, O>, _: &mut Context<Self>) {
         self.results = results;
-        self.attach(context);
     }
 }
 
@@ -75,7 +74,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             epoch: self.epoch,
             batches: context.address().recipient(),
             tell: self.wiring.tell.clone(),
-            fates: self.results.fates.clone(),
+            fates: self.wiring.fates.clone(),
         };
         let answer = self.queue.attach.send(attach).into_actor(self);
         context.spawn(answer.map(move |answer, this, context| {

@@ -115,6 +115,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             hold: config.hold,
             window: config.window.clone(),
             first_version: life << 32,
+            first_number: life << 40,
         };
         Self {
             random: fastrand::Rng::with_seed(wiring.seed ^ epoch.0),

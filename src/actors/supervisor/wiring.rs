@@ -7,7 +7,7 @@ use actix::Recipient;
 use crate::actors::consumer::ConsumerMaker;
 use crate::actors::results::Mailboxes;
 use crate::actors::{Clock, EventBus};
-use crate::protocol::{Notice, Tell};
+use crate::protocol::{Fates, Notice, Tell};
 use crate::rules::backoff::Backoff;
 use crate::words::{Capabilities, GroupConfig};
 
@@ -28,4 +28,6 @@ pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) guardian: Recipient<Notice>,
     /// The guardian, for what the queue tells.
     pub(crate) tell: Recipient<Tell>,
+    /// The guardian, for the jobs that the queue gave up.
+    pub(crate) fates: Recipient<Fates<J>>,
 }

@@ -62,6 +62,9 @@ pub struct LedgerPolicy {
     /// The first roster version. A strategy outlives supervisors and must never see a version twice, so each life of the
     /// supervisor begins beyond those of its predecessors.
     pub first_version: u64,
+    /// The first delivery number, at least 1. A job remembers the number of the delivery that it was begun in, so each life
+    /// of the supervisor begins beyond those of its predecessors here as well.
+    pub first_number: u64,
 }
 
 /// Who holds which delivery. See the module's picture.
@@ -108,7 +111,7 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger with no slots and no entries.
     pub fn new(policy: LedgerPolicy) -> Self {
-        let policy_version = policy.first_version;
+        let (version, next_number) = (policy.first_version, policy.first_number.max(1));
         Self {
             policy,
             entries: Entries::default(),
@@ -124,8 +127,8 @@ impl Ledger {
             room: 0,
             idle: 0,
             credit: 0,
-            next_number: 1,
-            version: policy_version,
+            next_number,
+            version,
             paused: false,
             closed: false,
         }
