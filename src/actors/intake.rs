@@ -233,6 +233,25 @@ impl<J: Send + Sync + 'static> Intake<J> {
         Ok((ids, self.finish_put(buffer, from, asks)))
     }
 
+    /// Puts an admitted job back that was in the queue before. False if the intake is closed; the job is then among the
+    /// unfinished ones.
+    pub(crate) fn put_back(&self, job: Arc<Envelope<J>>) -> bool {
+        let mut buffer = self.lock();
+        if buffer.closed {
+            buffer.stranded.push(job);
+            return false;
+        }
+        let from = buffer.jobs.len();
+        buffer.jobs.push_back(job);
+        self.finish_put(buffer, from, false);
+        true
+    }
+
+    /// Room that was granted and is not needed.
+    pub(crate) fn give_back(&self, jobs: usize) {
+        self.room.add_permits(jobs);
+    }
+
     /// Notes who waits for the queue's word on the jobs from `from` on, and wakes the pump if it may sleep.
     fn finish_put(&self, mut buffer: MutexGuard<'_, Buffer<J>>, from: usize, asks: bool) -> Option<Word<J>> {
         let word = asks.then(|| {

@@ -9,6 +9,7 @@ pub(crate) mod homes;
 pub(crate) mod intake;
 pub mod queue;
 pub(crate) mod results;
+pub(crate) mod shelf;
 mod strategy;
 pub(crate) mod supervisor;
 

@@ -15,6 +15,7 @@ use crate::actors::guardian::{Guardian, GuardianParts, QueueMaker, StrategyMaker
 use crate::actors::intake::Intake;
 use crate::actors::queue::{MemoryQueue, QueueRoom, QueueSource};
 use crate::actors::results::Mailboxes;
+use crate::actors::shelf::Shelf;
 use crate::actors::supervisor::Wiring;
 use crate::actors::{ChooserStrategy, Clock, EventBus};
 use crate::protocol::{
@@ -264,6 +265,8 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         draining: false,
     };
     let results = config.results;
+    let shelf = (!capabilities.dead_letter).then(|| Arc::new(Shelf::new(config.queue.dead_letters)));
+    let own_shelf = shelf.clone();
     let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
     let wiring_maker = Box::new(move |guardian, tell, fates| Wiring {
         retry_backoff: Backoff::new(&config.retry.backoff),
@@ -274,6 +277,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         clock,
         bus: told,
         mailboxes: boxes,
+        shelf: own_shelf,
         guardian,
         tell,
         fates,
@@ -287,7 +291,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         desired,
     };
     let (guardian, shared) = Guardian::new(parts, bus, clock);
-    Group::new(shared, guardian.start(), results, capabilities.volatile)
+    Group::new(shared, guardian.start(), shelf, results, capabilities.volatile)
 }
 
 fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {

@@ -1,8 +1,11 @@
 //! Dead letters: jobs that will not be tried again, listed, sent back or forgotten.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::errors::GroupGone;
+use crate::actors::intake::{Intake, NotAdmitted};
+use crate::actors::shelf::Shelf;
 use crate::protocol::{Command, QueueCommand, QueueDoor, QueueReply};
 use crate::rules::store::DeadSelection;
 use crate::words::{DeadLetter, JobId, QueueCounts};
@@ -11,11 +14,18 @@ use tokio::sync::watch;
 /// The dead letters of a group. Clones see the same ones.
 pub struct DeadLetters<J: Send + Sync + 'static> {
     doors: watch::Receiver<Option<QueueDoor<J>>>,
+    /// Where they are if the queue keeps none itself.
+    shelf: Option<Arc<Shelf<J>>>,
+    intake: Arc<Intake<J>>,
 }
 
 impl<J: Send + Sync + 'static> DeadLetters<J> {
-    pub(super) fn new(doors: watch::Receiver<Option<QueueDoor<J>>>) -> Self {
-        Self { doors }
+    pub(super) fn new(
+        doors: watch::Receiver<Option<QueueDoor<J>>>,
+        shelf: Option<Arc<Shelf<J>>>,
+        intake: Arc<Intake<J>>,
+    ) -> Self {
+        Self { doors, shelf, intake }
     }
 
     /// The dead letters, oldest first, at most `most`.
@@ -23,6 +33,9 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// # Errors
     /// [`GroupGone`] if the group has ended.
     pub async fn list(&self, most: usize) -> Result<Vec<DeadLetter<J>>, GroupGone> {
+        if let Some(shelf) = &self.shelf {
+            return Ok(shelf.list(most));
+        }
         match self.ask(QueueCommand::DeadLetters { most }).await? {
             QueueReply::DeadLetters(letters) => Ok(letters),
             _ => Ok(Vec::new()),
@@ -64,13 +77,51 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     }
 
     async fn send_back(&self, which: DeadSelection) -> Result<Vec<JobId>, GroupGone> {
+        if let Some(shelf) = &self.shelf {
+            return self.send_back_from(shelf, &which).await;
+        }
         match self.ask(QueueCommand::Requeue(which)).await? {
             QueueReply::Requeued(jobs) => Ok(jobs),
             _ => Ok(Vec::new()),
         }
     }
 
+    /// First the room is taken, then the letter leaves the shelf: at no moment it is nowhere.
+    async fn send_back_from(&self, shelf: &Shelf<J>, which: &DeadSelection) -> Result<Vec<JobId>, GroupGone> {
+        let meant = shelf
+            .list(usize::MAX)
+            .into_iter()
+            .map(|letter| letter.id())
+            .filter(|job| match which {
+                DeadSelection::All => true,
+                DeadSelection::Jobs(jobs) => jobs.contains(job),
+            });
+        let mut sent = Vec::new();
+        for job in meant {
+            match self.intake.admit(1).await {
+                Ok(_) => {}
+                Err(NotAdmitted::Full) => break,
+                Err(NotAdmitted::Closed) => return Err(GroupGone),
+            }
+            let letter = shelf.take(&DeadSelection::Jobs(vec![job])).pop();
+            // Somebody else may have taken the letter meanwhile; then the room goes back.
+            match letter {
+                Some(letter) => {
+                    if !self.intake.put_back(letter.job) {
+                        return Err(GroupGone);
+                    }
+                    sent.push(job);
+                }
+                None => self.intake.give_back(1),
+            }
+        }
+        Ok(sent)
+    }
+
     async fn forget(&self, which: DeadSelection) -> Result<usize, GroupGone> {
+        if let Some(shelf) = &self.shelf {
+            return Ok(shelf.take(&which).len());
+        }
         match self.ask(QueueCommand::Purge(which)).await? {
             QueueReply::Purged(count) => Ok(count),
             _ => Ok(0),
@@ -114,6 +165,8 @@ impl<J: Send + Sync + 'static> Clone for DeadLetters<J> {
     fn clone(&self) -> Self {
         Self {
             doors: self.doors.clone(),
+            shelf: self.shelf.clone(),
+            intake: Arc::clone(&self.intake),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
 use crate::actors::Events;
 use crate::actors::guardian::{Guardian, Shared, Status};
+use crate::actors::shelf::Shelf;
 use crate::protocol::{AskHealth, Order};
 use crate::words::{GroupState, Health, Role, SlotId, Weight};
 
@@ -25,6 +26,8 @@ pub struct Group<J: Send + Sync + 'static, O: Send + 'static> {
 struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
     shared: Shared<J, O>,
     guardian: Addr<Guardian<J, O>>,
+    /// The group's own dead letters, if the queue has none.
+    shelf: Option<Arc<Shelf<J>>>,
     /// Outcomes that a producer group may have outstanding or unread.
     results: usize,
     is_volatile: bool,
@@ -42,6 +45,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     pub(super) fn new(
         shared: Shared<J, O>,
         guardian: Addr<Guardian<J, O>>,
+        shelf: Option<Arc<Shelf<J>>>,
         results: usize,
         is_volatile: bool,
     ) -> Self {
@@ -49,6 +53,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
             inner: Arc::new(Inner {
                 shared,
                 guardian,
+                shelf,
                 results,
                 is_volatile,
             }),
@@ -70,7 +75,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
 
     /// The dead letters.
     pub fn dead_letters(&self) -> DeadLetters<J> {
-        DeadLetters::new(self.inner.shared.doors.clone())
+        {
+            let Shared { doors, intake, .. } = &self.inner.shared;
+            DeadLetters::new(doors.clone(), self.inner.shelf.clone(), Arc::clone(intake))
+        }
     }
 
     /// What happens from now on in the life of the group: consumers and roles up and down, retries, dead letters.
@@ -125,12 +133,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
             if let Some(supervisor) = supervisor
                 && let Ok(Some(health)) = supervisor.send(AskHealth).await
             {
+                let mut queue = dead_letters::count(&self.inner.shared.doors).await.ok();
+                if let (Some(counts), Some(shelf)) = (&mut queue, &self.inner.shelf) {
+                    counts.dead = shelf.len();
+                }
                 return Ok(Health {
                     at: self.inner.shared.clock.now(),
                     state,
                     epoch,
                     slots: health.slots,
-                    queue: dead_letters::count(&self.inner.shared.doors).await.ok(),
+                    queue,
                     in_flight: health.in_flight,
                     bad_choices: health.bad_choices,
                     stale_settles: health.stale_settles,

@@ -67,6 +67,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         found.info = Some(Arc::clone(&info));
         found.cell = Some(cell);
         found.enter(SlotState::Starting, now);
+        self.starting_slots += 1;
         let berth = Berth {
             info,
             desk,

@@ -7,7 +7,7 @@ use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Mailbo
 
 use super::Supervisor;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
-use crate::words::EventKind;
+use crate::words::{DeadReason, EventKind};
 
 /// How long to wait before a queue that is out of order is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -19,7 +19,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         if batch.epoch != self.epoch {
             return;
         }
+        let now = self.now();
+        // What a queue without delays cannot do for producers is done here.
+        let knows_no_time = !self.wiring.capabilities.delay;
         for leased in batch.jobs {
+            if self.wiring.shelf.is_some() {
+                self.histories.begin(leased.lease, &leased.job);
+            }
+            if knows_no_time && leased.job.expires_at().is_some_and(|until| until <= now) {
+                let (lease, attempt) = (leased.lease, leased.attempt);
+                self.ledger
+                    .turned_away(lease, attempt, DeadReason::Expired, &mut self.effects);
+                continue;
+            }
             let key = leased.job.key_hash();
             let Some(ticket) = self
                 .ledger
@@ -30,6 +42,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             let index = ticket.0 as usize;
             if index >= self.jobs.len() {
                 self.jobs.resize_with(index + 1, || None);
+            }
+            if knows_no_time && let Some(until) = leased.job.not_before().filter(|until| *until > now) {
+                self.ledger.shelve(ticket, until);
             }
             if let Some(job) = self.jobs.get_mut(index) {
                 *job = Some(leased.job);

@@ -9,11 +9,13 @@
 //! | `turn.rs` | carries out what the ledger decided |
 //! | `desk.rs` | takes in what consumers settled |
 //! | `leases.rs` | talks to the queue |
+//! | `burying.rs` | keeps dead letters for a queue that has none |
 //! | `choosing.rs` | talks to the strategy |
 //! | `consumers.rs` | starts consumers, sees them end, starts others |
 //! | `watching.rs` | finds consumers that hang |
 //! | `steering.rs` | becomes what the group shall be |
 
+mod burying;
 mod choosing;
 mod consumers;
 mod desk;
@@ -27,6 +29,7 @@ mod wiring;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Recipient, SpawnHandle};
 use tokio::sync::mpsc;
@@ -37,6 +40,7 @@ use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::words::{Envelope, Epoch, Moment, Outcome, ReplyTo, Roster, SlotId};
 
+use burying::Histories;
 use slot::SlotActor;
 pub(crate) use wiring::Wiring;
 
@@ -67,6 +71,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Settles that the queue has not answered, in order; sent again to a restarted queue. Bounded by the leases.
     unanswered: VecDeque<(u64, Settle)>,
     next_settle: u64,
+    /// Only for a queue without dead letters; else empty.
+    histories: Histories<J>,
     strategy: Recipient<Assign>,
     /// Counts the lives of the strategy, as `queue_life` does.
     strategy_life: u64,
@@ -85,8 +91,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Memory that is used again for each question to the strategy.
     offers: Vec<Offer>,
     questions: Vec<AssignJob>,
-    /// Whether a look at the consumers is due by itself.
-    watching: bool,
+    /// The timer for the next look at the consumers, and the pause for which it was set.
+    next_look: Option<(Duration, SpawnHandle)>,
     /// When the next kept retry wakes this actor, and the timer for it.
     due_timer: Option<(Moment, SpawnHandle)>,
     /// Slots whose consumer is starting, or asked to end, as of the last look; they decide how often to look.
@@ -107,11 +113,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         results: ResultsUp<J, O>,
         desired: Desired,
     ) -> Self {
-        let config = &wiring.config;
+        let (config, capabilities) = (&wiring.config, wiring.capabilities);
+        let histories = Histories::new(config.queue.history);
         let policy = LedgerPolicy {
             attempts: config.retry.attempts,
             order_by_key: config.order_by_key,
-            keep_retries: !(wiring.capabilities.delay && wiring.capabilities.attempts),
+            keep_retries: !(capabilities.delay && capabilities.attempts && capabilities.dead_letter),
             hold: config.hold,
             window: config.window.clone(),
             first_version: life << 32,
@@ -133,6 +140,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             attached: false,
             unanswered: VecDeque::new(),
             next_settle: 0,
+            histories,
             strategy,
             strategy_life: 0,
             asked: None,
@@ -144,7 +152,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             desired,
             offers: Vec::new(),
             questions: Vec::new(),
-            watching: false,
+            next_look: None,
             due_timer: None,
             starting_slots: 0,
             ending_slots: 0,

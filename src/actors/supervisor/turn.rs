@@ -13,6 +13,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         // First the outcomes, then the settles: a supervisor that dies in between makes an outcome come twice, never not at
         // all. (Both leave in one turn, so in fact nothing comes in between; the order is for those who change this.)
         self.send_outcomes();
+        self.bury();
         self.send_settles(context);
         self.gather_deliveries();
         self.send_deliveries();

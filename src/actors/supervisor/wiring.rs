@@ -6,6 +6,7 @@ use actix::Recipient;
 
 use crate::actors::consumer::ConsumerMaker;
 use crate::actors::results::Mailboxes;
+use crate::actors::shelf::Shelf;
 use crate::actors::{Clock, EventBus};
 use crate::protocol::{Fates, Notice, Tell};
 use crate::rules::backoff::Backoff;
@@ -22,6 +23,8 @@ pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) bus: EventBus,
     /// Where outcomes end up, whatever happens to the result queue.
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
+    /// The group's own dead letters, if the queue has none.
+    pub(crate) shelf: Option<Arc<Shelf<J>>>,
     /// The wait of a job after a failure that its consumer reported.
     pub(crate) retry_backoff: Backoff,
     /// The guardian, for notices.

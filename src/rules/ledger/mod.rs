@@ -40,7 +40,7 @@ pub use step::Input;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use entries::Entries;
+use entries::{Entries, State};
 use slots::Slot;
 
 use crate::words::{DeadReason, KeyHash, LeaseId, Moment, Rejection, SlotId, Ticket, Verdict, WindowConfig};
@@ -143,15 +143,14 @@ impl Ledger {
         key: Option<KeyHash>,
         effects: &mut Effects,
     ) -> Option<Ticket> {
-        self.credit = self.credit.saturating_sub(1);
         if attempt > self.policy.attempts {
             let reason = DeadReason::Poison {
                 attempts: attempt.saturating_sub(1),
             };
-            let rejection = Box::new(Rejection { reason, record: None });
-            effects.settle(lease, attempt, Verdict::Reject(rejection));
+            self.turned_away(lease, attempt, reason, effects);
             return None;
         }
+        self.credit = self.credit.saturating_sub(1);
         let key = key.filter(|_| self.policy.order_by_key);
         let ticket = self.entries.add(lease, attempt, key);
         match key {
@@ -160,6 +159,23 @@ impl Ledger {
         }
         self.news = true;
         Some(ticket)
+    }
+
+    /// The queue leased a job that shall not be tried at all: it is rejected at once.
+    pub fn turned_away(&mut self, lease: LeaseId, attempt: u32, reason: DeadReason, effects: &mut Effects) {
+        self.credit = self.credit.saturating_sub(1);
+        let rejection = Rejection { reason, record: None };
+        effects.settle(lease, attempt, Verdict::Reject(Box::new(rejection)));
+    }
+
+    /// A job that was just leased is not due before `until`, and its queue knows no delays: it keeps its lease until then.
+    /// Does nothing for a job that stands behind another one of its key, which waits anyway.
+    pub fn shelve(&mut self, ticket: Ticket, until: Moment) {
+        if self.waiting.back() == Some(&ticket) {
+            self.waiting.pop_back();
+            self.entries.set_state(ticket, State::Shelved(until));
+            self.shelved.insert((until, ticket));
+        }
     }
 
     /// Nothing is handed out and nothing demanded while `paused`. What consumers hold, they finish.
