@@ -31,7 +31,7 @@ use crate::protocol::{
     QueueUp, ResultsUp, RoleDown, SealedFates, StrategyUp, Tell,
 };
 use crate::rules::restart::RestartBudget;
-use crate::words::{Cause, Envelope, Epoch, EventKind, GroupState, Moment, Role, SlotId, Weight};
+use crate::words::{Cause, Envelope, Epoch, EventKind, GroupState, Role, SlotId, Weight};
 
 /// Makes one life of the queue actor in a cell.
 pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueDoor<J>>>;
@@ -414,7 +414,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let epoch = Epoch(
             wiring
                 .clock
-                .unix_millis(Moment::START)
+                .unix_millis(wiring.clock.now())
                 .saturating_mul(1_000)
                 .saturating_add(life),
         );

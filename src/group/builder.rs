@@ -32,7 +32,7 @@ pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
     config: GroupConfig,
     maker: Option<Box<dyn ConsumerMaker<J, O>>>,
     strategy: Option<StrategyMaker>,
-    queue: Option<Box<dyn FnOnce(Clock) -> QueueParts<J>>>,
+    queue: Option<Box<dyn FnOnce() -> QueueParts<J>>>,
     /// The least window that the consumers need, for batches.
     least_window: u32,
 }
@@ -40,6 +40,7 @@ pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
 /// A queue source without its type.
 struct QueueParts<J: Send + Sync + 'static> {
     make: QueueMaker<J>,
+    clock: Clock,
     capabilities: Capabilities,
     room: Option<QueueRoom>,
 }
@@ -182,7 +183,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
 
     /// The queue: a [`MemoryQueue`], a store of your own, or an actor of your own.
     pub fn queue(mut self, source: impl QueueSource<J>) -> Self {
-        self.queue = Some(Box::new(move |clock| queue_parts(source, clock)));
+        self.queue = Some(Box::new(move || queue_parts(source)));
         self
     }
 
@@ -224,27 +225,26 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
             return Err(StartError::NoSystem);
         }
         warn_of_abort();
-        let clock = Clock::start();
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let queue = match queue {
-            Some(queue) => queue(clock),
-            None => queue_parts(MemoryQueue::new(config.queue.clone())?, clock),
+            Some(queue) => queue(),
+            None => queue_parts(MemoryQueue::new(config.queue.clone())?),
         };
         let strategy = strategy.unwrap_or_else(|| built_in(&config, seed));
-        Ok(assemble(config, seed, clock, maker, strategy, queue))
+        Ok(assemble(config, seed, maker, strategy, queue))
     }
 }
 
 fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     config: GroupConfig,
     seed: u64,
-    clock: Clock,
     maker: Box<dyn ConsumerMaker<J, O>>,
     make_strategy: StrategyMaker,
     queue: QueueParts<J>,
 ) -> Group<J, O> {
     let QueueParts {
         make: make_queue,
+        clock,
         capabilities,
         room,
     } = queue;
@@ -301,13 +301,15 @@ fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {
         .collect()
 }
 
-fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>, clock: Clock) -> QueueParts<J> {
+fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>) -> QueueParts<J> {
     let (capabilities, room) = (source.capabilities(), source.room());
+    let clock = source.clock().unwrap_or_else(Clock::start);
     let make = move |seed: CellSeed, hooks: CellHooks| {
         spawn_in_cell(seed, hooks, false, |_| source.create(clock)).map(QueueDoor::new)
     };
     QueueParts {
         make: Box::new(make),
+        clock,
         capabilities,
         room,
     }

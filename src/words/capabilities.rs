@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// |---|---|---|
 /// | `delay` | a retry with a delay goes back to the queue | the supervisor keeps the lease until the retry is due |
 /// | `dead_letter` | a rejected job goes to the queue's dead letters | the group keeps it on a shelf of its own and acks it at the queue |
-/// | `extend` | the supervisor tells the queue about work that takes long | nothing is told; the queue must not time leases out |
+/// | `extend` | the supervisor tells the queue every 5 s which leases it still holds | nothing is told; the queue must not time leases out |
 /// | `attempts` | the attempt number of a lease is believed | the supervisor counts the attempts that it sees |
 /// | `fencing` | the queue refuses stale settles itself | the supervisor's ledger alone refuses them |
 /// | `volatile` | accepted means "in the memory of this process": a send returns once it has room | a send returns after the queue's own word |

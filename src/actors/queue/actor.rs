@@ -55,11 +55,11 @@ struct Link<J: Send + Sync + 'static> {
 struct Flush;
 
 impl<J: Send + Sync + 'static, S: Store<J>> StoreQueue<J, S> {
-    /// An actor over this core. The clock must be the one of every other actor over it.
+    /// An actor over this core. If there was one before, the clock of the first one goes on.
     pub fn new(core: Arc<QueueCore<J, S>>, clock: Clock) -> Self {
         Self {
+            clock: core.clock_or(clock),
             core,
-            clock,
             link: None,
             credit: 0,
             unflushed: 0,

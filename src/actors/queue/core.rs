@@ -1,9 +1,10 @@
 //! What outlives the queue actor.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::room::{Account, QueueRoom};
+use crate::actors::Clock;
 use crate::protocol::{AttachError, Attached, QueueCommand, QueueReply, SettleReply};
 use crate::rules::store::{DeadSelection, Leased, News, Refusal, Refused, Settled, Store};
 use crate::words::SettleItem;
@@ -15,6 +16,8 @@ pub struct QueueCore<J, S> {
     state: Mutex<State<J, S>>,
     room: Option<QueueRoom>,
     capabilities: Capabilities,
+    /// The clock of the first actor over this core. The store keeps moments, so every later actor reads the same one.
+    clock: OnceLock<Clock>,
 }
 
 /// The state of a queue. One lock for all of it: an operation is seen whole or not at all.
@@ -47,6 +50,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
         Self {
             room: account.room(),
             capabilities: store.capabilities(),
+            clock: OnceLock::new(),
             state: Mutex::new(State {
                 store,
                 account,
@@ -55,6 +59,16 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
                 news: News::default(),
             }),
         }
+    }
+
+    /// The clock by which the store's moments count, if it has begun.
+    pub fn clock(&self) -> Option<Clock> {
+        self.clock.get().copied()
+    }
+
+    /// The clock by which the store's moments count; it begins with `first` if it has not begun.
+    pub(super) fn clock_or(&self, first: Clock) -> Clock {
+        *self.clock.get_or_init(|| first)
     }
 
     /// What the store does natively.

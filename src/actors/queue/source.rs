@@ -21,6 +21,12 @@ pub trait QueueSource<J: Send + Sync + 'static>: Send + 'static {
     /// Makes an actor that reads this clock.
     fn create(&self, clock: Clock) -> Self::Actor;
 
+    /// The clock by which the queue's moments count already; a group over this queue goes on with it. `None`, the default,
+    /// for a queue that has kept no moments yet.
+    fn clock(&self) -> Option<Clock> {
+        None
+    }
+
     /// What the queue does natively.
     fn capabilities(&self) -> Capabilities;
 
@@ -89,6 +95,10 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueSource<J> for StoreSource<J, S>
 
     fn create(&self, clock: Clock) -> Self::Actor {
         StoreQueue::new(Arc::clone(&self.core), clock)
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        self.core.clock()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -12,10 +12,13 @@ use actix::{AsyncContext, Context};
 use super::Supervisor;
 use crate::actors::homes::HomeId;
 use crate::protocol::Notice;
-use crate::words::{Cause, EventKind, Moment, Role, SlotId, SlotState};
+use crate::words::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
 
 /// A deadline is looked at this often while it runs, so a hang is found within a sixteenth after its deadline.
 const LOOKS: u32 = 16;
+
+/// How often a queue that can extend leases hears of those that are held.
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes sure that a look is due while there is something to look at.
@@ -49,6 +52,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             at_most(Duration::from_millis(config.restart.start_deadline_ms) / LOOKS);
         }
         if self.ledger.in_flight() > 0
+            && self.wiring.capabilities.extend
+            && !self.wiring.capabilities.volatile
+        {
+            at_most(EXTEND_EVERY);
+        }
+        if self.ledger.in_flight() > 0
             && let Some(deadline) = config.deadline()
         {
             at_most(deadline / LOOKS);
@@ -78,6 +87,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.give_up_home(home, context);
         }
         self.look_at_strategy(now);
+        self.extend_leases(now);
     }
 
     /// Looks at one slot; names its home if the thread there does not come back.
@@ -140,6 +150,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             slot,
             moved: inhabitants.len().saturating_sub(1),
         });
+    }
+
+    /// A queue outside of this process may take leases back that it has not heard of for long.
+    fn extend_leases(&mut self, now: Moment) {
+        let Capabilities { extend, volatile, .. } = self.wiring.capabilities;
+        if !extend || volatile || now.since(self.extended) < EXTEND_EVERY {
+            return;
+        }
+        self.extended = now;
+        let extended = self.ledger.tickets().map(|(_, lease, attempt)| SettleItem {
+            lease,
+            attempt,
+            verdict: Verdict::Extend,
+        });
+        self.effects.settle.extend(extended);
     }
 
     /// A strategy that does not answer within the deadline is replaced.
