@@ -168,6 +168,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     }
 }
 
+/// A consumer that panics or is ended takes only the delivery in hand with it: those that it settled before go to the desk,
+/// ahead of the death notice. Otherwise they would be done again, and would be blamed for the death as well.
+impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Outbox<J, O> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 /// When to look at the clock: seldom for handlers of nanoseconds, after every delivery for handlers that take long.
 struct Pace {
     blind: u32,
