@@ -95,7 +95,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (1_000, 1_000, 0, 0)
     );
     assert_eq!(sum, expected);
-    assert_eq!(diary.ended_roles, [Role::Supervisor, Role::Queue, Role::Strategy]);
+    assert_eq!(
+        diary.restarted_roles,
+        [Role::Supervisor, Role::Queue, Role::Strategy]
+    );
     Ok(())
 }
 
@@ -104,7 +107,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 struct Diary {
     /// How many consumers each slot has had.
     lives: BTreeMap<SlotId, u64>,
-    ended_roles: Vec<Role>,
+    /// The group's own actors that came back after their end.
+    restarted_roles: Vec<Role>,
 }
 
 async fn keep_diary(mut events: Events) -> Diary {
@@ -122,11 +126,11 @@ async fn keep_diary(mut events: Events) -> Diary {
             } => format!("{slot}: {cause} (held {held})"),
             EventKind::Retried { record, .. } => format!("a job is tried again after {record}"),
             EventKind::Attached { returned, .. } => format!("the queue took {returned} leases back"),
-            EventKind::RoleUp { role, life } => format!("the {role} is up, life {life}"),
-            EventKind::RoleDown { role, cause, .. } => {
-                diary.ended_roles.push(role);
-                format!("the {role} was {cause}")
+            EventKind::RoleUp { role, life } => {
+                diary.restarted_roles.extend((life > 1).then_some(role));
+                format!("the {role} is up, life {life}")
             }
+            EventKind::RoleDown { role, cause, .. } => format!("the {role}: {cause}"),
             _ => continue,
         };
         lines += 1;

@@ -52,6 +52,7 @@ async fn fast_lane() -> Result<(), Box<dyn Error>> {
             })
         })
         .start()?;
+    all_up(&group, 4).await?;
     let urgent = shares(&group, vec![Job::new("alarm").priority(9); 20]).await?;
     let usual = shares(&group, vec![Job::new("report"); 300]).await?;
     println!("closure: urgent jobs went to {urgent:?}");
@@ -131,8 +132,8 @@ async fn near_regions() -> Result<(), Box<dyn Error>> {
 }
 
 /// An actor: of two consumers drawn at random the one that got fewer jobs so far.
-#[derive(Default)]
 struct FairDraw {
+    random: fastrand::Rng,
     given: BTreeMap<SlotId, u64>,
 }
 
@@ -146,10 +147,9 @@ impl Handler<Assign> for FairDraw {
     /// One message for a whole batch of jobs. `answer` asks for each and keeps the roster's loads right; a
     /// `ResponseActFuture` would do as well, for a strategy that has to wait for something.
     fn handle(&mut self, assign: Assign, _: &mut Context<Self>) -> Assigned {
-        assign.answer(|job, roster| {
-            // The last bytes of a job's id are random.
-            let dice = job.id.as_uuid().as_u128() as usize;
-            let drawn = [dice, dice >> 16].map(|dice| roster.seat(dice % roster.len().max(1)));
+        assign.answer(|_job, roster| {
+            let mut draw = || roster.seat(self.random.usize(..roster.len().max(1)));
+            let drawn = [draw(), draw()];
             let given = |seat: &&Seat| self.given.get(&seat.slot).copied().unwrap_or(0);
             let Some(chosen) = drawn.into_iter().flatten().min_by_key(given) else {
                 return Choice::Hold;
@@ -163,7 +163,10 @@ impl Handler<Assign> for FairDraw {
 async fn fair_draw() -> Result<(), Box<dyn Error>> {
     let group = Group::builder()
         .consume_with(4, async |delivery: &Delivery<&str>| Ok(delivery.slot()))
-        .strategy_actor(FairDraw::default)
+        .strategy_actor(|| FairDraw {
+            random: fastrand::Rng::new(),
+            given: BTreeMap::new(),
+        })
         .start()?;
     all_up(&group, 4).await?;
     let got = shares(&group, vec![Job::new("picture"); 1_000]).await?;
