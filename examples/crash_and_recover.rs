@@ -13,7 +13,7 @@ use std::error::Error;
 use std::future::pending;
 use std::time::Duration;
 
-use consumer_group::{Delivery, Event, EventKind, Events, Failure, Group, Role, SlotId};
+use consumer_group::{Delivery, Event, EventKind, Events, Failure, Group, Role, SendError, SlotId};
 use tokio::time::{sleep, timeout};
 
 const JOBS: u64 = 1_000;
@@ -54,7 +54,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (producers, mut results) = group.producer_group();
     let sending = [1..=JOBS / 2, JOBS / 2 + 1..=JOBS].map(|numbers| {
         let producer = producers.clone();
-        actix::spawn(async move { producer.send_batch(numbers).await })
+        actix::spawn(async move {
+            let mut accepted = BTreeSet::new();
+            for number in numbers {
+                accepted.insert(producer.send(number).await?);
+            }
+            Ok::<_, SendError<u64>>(accepted)
+        })
     });
 
     let (mut done, mut sum) = (BTreeSet::new(), 0);
@@ -77,8 +83,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         accepted.extend(sent.await??);
     }
     let unfinished = group.drain(Duration::from_secs(10)).await.unfinished;
-    // The events end when the last handle to the group is gone.
-    drop(group);
     let diary = diary.await?;
 
     let lost = accepted.difference(&done).count();
@@ -121,16 +125,20 @@ async fn keep_diary(mut events: Events) -> Diary {
                 *lives += 1;
                 format!("{slot}: consumer number {lives} is up")
             }
-            EventKind::ConsumerDown {
-                slot, cause, held, ..
-            } => format!("{slot}: {cause} (held {held})"),
-            EventKind::Retried { record, .. } => format!("a job is tried again after {record}"),
-            EventKind::Attached { returned, .. } => format!("the queue took {returned} leases back"),
-            EventKind::RoleUp { role, life } => {
-                diary.restarted_roles.extend((life > 1).then_some(role));
-                format!("the {role} is up, life {life}")
+            EventKind::ConsumerDown { slot, cause, .. } => format!("{slot}: {cause}"),
+            EventKind::Retried { record, .. } => {
+                format!("its job goes to the next one for attempt {}", record.attempt + 1)
+            }
+            EventKind::Attached { returned, .. } if returned > 0 => {
+                format!("the queue takes {returned} jobs back, all consumers start anew")
             }
             EventKind::RoleDown { role, cause, .. } => format!("the {role}: {cause}"),
+            EventKind::RoleUp { role, life } if life > 1 => {
+                diary.restarted_roles.push(role);
+                format!("the {role} is up again")
+            }
+            // From here on the group is ended by us.
+            EventKind::Draining => break,
             _ => continue,
         };
         lines += 1;
