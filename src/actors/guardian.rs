@@ -181,9 +181,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Tell> for Guardian<J, O> {
     type Result = ();
 
-    fn handle(&mut self, tell: Tell, _: &mut Context<Self>) {
+    fn handle(&mut self, tell: Tell, context: &mut Context<Self>) {
         for kind in tell.events {
             self.tell(kind);
+        }
+        // A job that expired in the queue may have been the last one; no supervisor is told of it.
+        if self.desired.draining && self.drains_everything {
+            self.check_drained(context);
         }
     }
 }
@@ -238,7 +242,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J
 
     fn handle(&mut self, notice: Notice, context: &mut Context<Self>) {
         match notice {
-            Notice::Idle => self.check_drained(context),
+            Notice::Idle if self.drains_everything => self.check_drained(context),
+            // The supervisor holds nothing, and what the queue holds stays there.
+            Notice::Idle => self.status.send_modify(|status| status.drained = true),
             Notice::Unresponsive(role, cause) => self.end_role(role, cause),
             Notice::GiveUp(reason) => self.give_up(reason, context),
         }
@@ -481,12 +487,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         }));
     }
 
-    /// The supervisor holds nothing. If the queue holds nothing either, or that does not matter, the drain is done.
+    /// If the queue holds nothing, neither waiting nor leased, the drain is done.
     fn check_drained(&mut self, context: &mut Context<Self>) {
-        if !self.drains_everything {
-            self.status.send_modify(|status| status.drained = true);
-            return;
-        }
         let Some(door) = self.doors.borrow().clone() else {
             return;
         };
