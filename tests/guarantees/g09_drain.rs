@@ -65,7 +65,10 @@ fn a_drain_waits_for_retries_and_delayed_jobs() {
         let drained = group.drain(LONG).await;
         assert!(drained.unfinished.is_empty(), "{drained:?}");
         let took = before.elapsed();
-        assert!(took >= Duration::from_secs(65) && took < Duration::from_secs(66), "{took:?}");
+        assert!(
+            took >= Duration::from_secs(65) && took < Duration::from_secs(66),
+            "{took:?}"
+        );
     });
 }
 
@@ -86,7 +89,10 @@ fn a_drain_does_not_wait_for_a_job_that_expired_meanwhile() {
         let drained = group.drain(LONG).await;
         assert!(drained.unfinished.is_empty(), "{drained:?}");
         let took = before.elapsed();
-        assert!(took < Duration::from_secs(6), "nothing was left after 5 s, and it took {took:?}");
+        assert!(
+            took < Duration::from_secs(6),
+            "nothing was left after 5 s, and it took {took:?}"
+        );
     });
 }
 
@@ -153,7 +159,10 @@ fn a_draining_group_takes_no_more_jobs_and_hands_them_back() {
             .start()
             .unwrap();
         let producer = group.producer();
-        producer.send_batch(["1".to_owned(), "2".to_owned()]).await.unwrap();
+        producer
+            .send_batch(["1".to_owned(), "2".to_owned()])
+            .await
+            .unwrap();
         // The queue is full: this one waits for room when the drain begins.
         let mut waits = Box::pin(producer.send("waits".to_owned()));
         assert!(is_pending(&mut waits));
