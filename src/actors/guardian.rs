@@ -95,6 +95,8 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
     desired: Desired,
     /// Whether the end has begun; then nothing is restarted.
     ending: bool,
+    /// How many more lives the queue may have after the end has begun.
+    last_queues: u32,
     /// Whether the drain waits for the whole queue, or only for what is leased.
     drains_everything: bool,
 }
@@ -147,6 +149,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             consumers: None,
             desired: parts.desired,
             ending: false,
+            last_queues: 3,
             drains_everything: false,
         };
         (guardian, shared)
@@ -181,9 +184,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Tell> for Guardian<J, O> {
     type Result = ();
 
-    fn handle(&mut self, tell: Tell, _: &mut Context<Self>) {
+    fn handle(&mut self, tell: Tell, context: &mut Context<Self>) {
         for kind in tell.events {
             self.tell(kind);
+        }
+        // A job that expired in the queue may have been the last one; no supervisor is told of it.
+        if self.desired.draining && self.drains_everything {
+            self.check_drained(context);
         }
     }
 }
@@ -215,14 +222,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<RoleDown> for Guardian
             life,
             cause: cause.clone(),
         });
-        if self.ending {
-            return;
-        }
-        if !allowed {
+        if !allowed && !self.ending {
             self.give_up(
                 format!("the {role} spent its restart budget; its last life {cause}"),
                 context,
             );
+        }
+        if self.ending {
+            // Nothing is restarted any more but the queue: somebody must hand out the jobs that it kept.
+            if role == Role::Queue && self.last_queues > 0 {
+                self.last_queues -= 1;
+                self.start(role, context);
+            }
             return;
         }
         if role == Role::Supervisor {
@@ -238,7 +249,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J
 
     fn handle(&mut self, notice: Notice, context: &mut Context<Self>) {
         match notice {
-            Notice::Idle => self.check_drained(context),
+            Notice::Idle if self.drains_everything => self.check_drained(context),
+            // The supervisor holds nothing, and what the queue holds stays there.
+            Notice::Idle => self.status.send_modify(|status| status.drained = true),
             Notice::Unresponsive(role, cause) => self.end_role(role, cause),
             Notice::GiveUp(reason) => self.give_up(reason, context),
         }
@@ -481,12 +494,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         }));
     }
 
-    /// The supervisor holds nothing. If the queue holds nothing either, or that does not matter, the drain is done.
+    /// If the queue holds nothing, neither waiting nor leased, the drain is done.
     fn check_drained(&mut self, context: &mut Context<Self>) {
-        if !self.drains_everything {
-            self.status.send_modify(|status| status.drained = true);
-            return;
-        }
         let Some(door) = self.doors.borrow().clone() else {
             return;
         };
@@ -531,21 +540,26 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             .wiring
             .as_ref()
             .is_some_and(|wiring| wiring.capabilities.volatile);
-        let door = self.doors.borrow().clone().filter(|_| is_volatile);
-        let intake = Arc::clone(&self.intake);
+        let (intake, doors) = (Arc::clone(&self.intake), self.doors.subscribe());
+        let results = self.results.clone();
         let unfinished = async move {
             let mut unfinished = Vec::new();
-            if let Some(door) = door {
-                // What is on its way to the queue arrives before the question, unless the queue is gone.
-                let limit = Duration::from_secs(1);
-                let _ = tokio::time::timeout(limit, intake.flushed()).await;
-                let reply = door
-                    .command
-                    .send(Command::new(QueueCommand::TakeUnfinished))
-                    .await;
-                if let Ok(QueueReply::Unfinished(jobs)) = reply {
-                    unfinished = jobs;
-                }
+            if is_volatile {
+                let last_word = async {
+                    // What is on its way to the queue arrives before the question.
+                    intake.flushed().await;
+                    take_unfinished(doors).await
+                };
+                // Only a queue that does not answer, or dies of every question, lets this pass.
+                unfinished = tokio::time::timeout(LAST_WORD, last_word)
+                    .await
+                    .unwrap_or_default();
+            }
+            if let Some(results) = results {
+                // Outcomes that are on their way arrive before the producers are told that no more will come. Without an
+                // answer the result queue has died, and what it had not read has arrived by itself.
+                let dead = Handover::or_else(Vec::new(), |_| {});
+                let _ = results.fates.send(SealedFates { dead }).await;
             }
             unfinished.extend(intake.take_rest());
             unfinished
@@ -562,5 +576,29 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             });
             context.stop();
         }));
+    }
+}
+
+/// How long the queue may take at the end of the group to hand out its jobs.
+const LAST_WORD: Duration = Duration::from_secs(10);
+
+/// Asks the queue for all jobs that it holds: its present life, or the next one if it dies over the question.
+async fn take_unfinished<J: Send + Sync + 'static>(
+    mut doors: watch::Receiver<Option<QueueDoor<J>>>,
+) -> Vec<Arc<Envelope<J>>> {
+    loop {
+        let door = doors.borrow_and_update().clone();
+        if let Some(door) = door {
+            let question = Command::new(QueueCommand::TakeUnfinished);
+            match door.command.send(question).await {
+                Ok(QueueReply::Unfinished(jobs)) => return jobs,
+                // A queue that cannot hand jobs out keeps them.
+                Ok(_) => return Vec::new(),
+                Err(_) => {}
+            }
+        }
+        if doors.changed().await.is_err() {
+            return Vec::new();
+        }
     }
 }

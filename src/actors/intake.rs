@@ -139,6 +139,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
     /// Room for up to `wanted` jobs, at least one: waits for it, or fails, as the policy says. Whoever gets room must
     /// [`put`](Self::put) exactly as many jobs. Cancel safe. Fair: who came first gets room first.
     pub(crate) async fn admit(&self, wanted: usize) -> Result<usize, NotAdmitted> {
+        if self.open.is_closed() {
+            return Err(NotAdmitted::Closed);
+        }
         let wanted = wanted.min(self.capacity).max(1);
         if let Ok(permits) = self.room.try_acquire_many(to_u32(wanted)) {
             permits.forget();
