@@ -1,6 +1,9 @@
 //! What the examples brought to light.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test may fail as the test itself"
+)]
 
 use std::collections::BTreeMap;
 use std::future::pending;
