@@ -25,7 +25,7 @@ const MOST_LINES: usize = 60;
 #[allow(clippy::panic, reason = "consumers that panic are what this example is about")]
 async fn square(delivery: &Delivery<u64>) -> Result<u64, Failure> {
     let number = *delivery.job();
-    if delivery.attempt() == 1 && number % 83 == 0 {
+    if delivery.attempt() == 1 && number.is_multiple_of(83) {
         panic!("I cannot stand {number}");
     }
     if delivery.attempt() == 1 && number == 300 {

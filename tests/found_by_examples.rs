@@ -17,8 +17,8 @@ use consumer_group::protocol::{
 };
 use consumer_group::rules::store::Leased;
 use consumer_group::{
-    ActorQueue, CallError, Capabilities, Cause, DeadReason, Delivery, Envelope, EventKind, Failure, Group,
-    Job, LeaseId, Placement, QueueCounts, Verdict,
+    ActorQueue, BatchConsumer, BatchSize, CallError, Capabilities, Cause, DeadReason, Deliver, Delivery,
+    Envelope, EventKind, Failure, Group, Job, LeaseId, Placement, QueueCounts, Verdict,
 };
 use tokio::time::{Instant, timeout};
 
@@ -142,6 +142,47 @@ fn on_the_least_queue(rejected: &Arc<Mutex<usize>>) -> Group<u32, u32> {
         })
         .start()
         .unwrap()
+}
+
+/// Panics while 0 is in the batch.
+struct AllButZero;
+
+impl BatchConsumer for AllButZero {
+    type Job = u32;
+    type Output = u32;
+
+    async fn consume(&mut self, batch: &mut Vec<Deliver<u32, u32>>) -> Result<(), Failure> {
+        let mut sum = 100;
+        for delivery in batch.iter() {
+            sum += 100 / *delivery.job();
+        }
+        for delivery in batch.drain(..) {
+            delivery.ack(sum);
+        }
+        Ok(())
+    }
+}
+
+#[actix::test]
+#[ignore = "all begun deliveries of a consumer that died are blamed, and come back together until all are poison"]
+async fn a_poison_job_in_a_batch_makes_no_poison_of_the_others() {
+    let size = BatchSize {
+        most: 10,
+        wait: Duration::from_millis(20),
+    };
+    let group = Group::builder()
+        .configure(|config| config.quiet_panics = true)
+        .batch_consumers(2, size, || AllButZero)
+        .start()
+        .unwrap();
+    let (producers, mut results) = group.producer_group();
+    producers.send_batch([1, 2, 3, 0, 4]).await.unwrap();
+    let mut dead = Vec::new();
+    for _ in 0..5 {
+        let outcome = timeout(LONG, results.next()).await.unwrap().unwrap();
+        dead.extend(outcome.result.err().map(|letter| *letter.job.payload()));
+    }
+    assert_eq!(dead, [0]);
 }
 
 /// Panics for 0 and does everything else at once, so that what it settled is still in the shell when it panics.

@@ -88,7 +88,7 @@ async fn plain_list() -> Result<(), Box<dyn Error>> {
             PlainQueue::new(Arc::clone(&shared))
         }))
         .consume_with(3, async |delivery: &Delivery<u32>| {
-            if delivery.job() % 10 == 0 && delivery.attempt() == 1 {
+            if delivery.job().is_multiple_of(10) && delivery.attempt() == 1 {
                 return Err(Failure::retry_after(LATER, "not now"));
             }
             Ok(delivery.attempt())
