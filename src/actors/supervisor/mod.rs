@@ -27,6 +27,7 @@ mod wiring;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Recipient, SpawnHandle};
 use tokio::sync::mpsc;
@@ -85,8 +86,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Memory that is used again for each question to the strategy.
     offers: Vec<Offer>,
     questions: Vec<AssignJob>,
-    /// Whether a look at the consumers is due by itself.
-    watching: bool,
+    /// The next look at the consumers, if one is due by itself: after which pause, and the timer for it.
+    watching: Option<(Duration, SpawnHandle)>,
     /// When the next kept retry wakes this actor, and the timer for it.
     due_timer: Option<(Moment, SpawnHandle)>,
     /// Slots whose consumer is starting, or asked to end, as of the last look; they decide how often to look.
@@ -144,7 +145,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             desired,
             offers: Vec::new(),
             questions: Vec::new(),
-            watching: false,
+            watching: None,
             due_timer: None,
             starting_slots: 0,
             ending_slots: 0,

@@ -20,18 +20,22 @@ const LOOKS: u32 = 16;
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes sure that a look is due while there is something to look at.
     pub(super) fn keep_watching(&mut self, context: &mut Context<Self>) {
-        if self.watching {
-            return;
-        }
         let Some(pause) = self.pause_between_looks() else {
             return;
         };
-        self.watching = true;
-        context.run_later(pause, |this, context| {
-            this.watching = false;
+        if let Some((set, timer)) = self.watching {
+            if set <= pause {
+                return;
+            }
+            // What there was to look at had more time than what there is now.
+            context.cancel_future(timer);
+        }
+        let timer = context.run_later(pause, |this, context| {
+            this.watching = None;
             this.look(context);
             this.turn(context);
         });
+        self.watching = Some((pause, timer));
     }
 
     fn pause_between_looks(&self) -> Option<Duration> {
