@@ -94,7 +94,11 @@ fn a_batch_as_large_as_the_queue_goes_through_the_room_that_there_is() {
             .unwrap();
         let before = tokio::time::Instant::now();
         producer.send_batch(named(&["1", "2", "3"])).await.unwrap();
-        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+        assert!(
+            before.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            before.elapsed()
+        );
     });
 }
 
@@ -156,10 +160,31 @@ fn a_producer_group_that_does_not_read_holds_itself_up_and_nobody_else() {
         assert!(is_pending(&mut third), "two outcomes are unread");
         let call = within("others go on", group.producer().call(9)).await;
         assert_eq!(call.unwrap(), 9);
-        assert_eq!(within("an outcome", results.next()).await.unwrap().result.unwrap(), 1);
+        assert_eq!(
+            within("an outcome", results.next())
+                .await
+                .unwrap()
+                .result
+                .unwrap(),
+            1
+        );
         within("there is room for one more", third).await.unwrap();
-        assert_eq!(within("an outcome", results.next()).await.unwrap().result.unwrap(), 2);
-        assert_eq!(within("an outcome", results.next()).await.unwrap().result.unwrap(), 3);
+        assert_eq!(
+            within("an outcome", results.next())
+                .await
+                .unwrap()
+                .result
+                .unwrap(),
+            2
+        );
+        assert_eq!(
+            within("an outcome", results.next())
+                .await
+                .unwrap()
+                .result
+                .unwrap(),
+            3
+        );
     });
 }
 
@@ -177,7 +202,13 @@ fn the_oldest_dead_letter_goes_when_there_are_too_many() {
         let (producers, mut results) = group.producer_group();
         let ids = producers.send_batch([1, 2, 3]).await.unwrap();
         for _ in 0..3 {
-            assert!(within("an outcome", results.next()).await.unwrap().result.is_err());
+            assert!(
+                within("an outcome", results.next())
+                    .await
+                    .unwrap()
+                    .result
+                    .is_err()
+            );
         }
         let letters = group.dead_letters().list(9).await.unwrap();
         let kept: Vec<_> = letters.iter().map(|letter| letter.id()).collect();
@@ -294,15 +325,18 @@ fn a_subscriber_that_is_too_slow_is_told_how_many_events_it_missed() {
         let EventKind::Missed { events } = told[0] else {
             panic!("{:?}", told[0])
         };
-        let of_jobs = |kind: &&EventKind| {
-            matches!(kind, EventKind::Delivered { .. } | EventKind::Acked { .. })
-        };
+        let of_jobs =
+            |kind: &&EventKind| matches!(kind, EventKind::Delivered { .. } | EventKind::Acked { .. });
         assert!(events > 0);
         assert!(
             told.iter().filter(of_jobs).count() as u64 + events >= 20_000,
             "missed and heard events are all events"
         );
-        assert!(!told[1..].iter().any(|kind| matches!(kind, EventKind::Missed { .. })));
+        assert!(
+            !told[1..]
+                .iter()
+                .any(|kind| matches!(kind, EventKind::Missed { .. }))
+        );
     });
 }
 

@@ -28,7 +28,10 @@ fn a_consumer_that_awaits_for_ever_is_replaced_right_after_its_deadline() {
             .unwrap();
         let mut events = group.events();
         let before = Instant::now();
-        assert_eq!(within("another attempt", group.producer().call(1)).await.unwrap(), 2);
+        assert_eq!(
+            within("another attempt", group.producer().call(1)).await.unwrap(),
+            2
+        );
         // It is looked at every sixteenth of the deadline.
         let took = before.elapsed().as_millis();
         assert!((1_600..=1_700).contains(&took), "{took} ms");
@@ -62,10 +65,20 @@ fn jobs_behind_one_that_hangs_wait_for_its_deadline_only_once_and_cost_nothing()
         producers.send_batch(0..8).await.unwrap();
         let mut attempts = Vec::new();
         for _ in 0..8 {
-            attempts.push(within("a job ends", results.next()).await.unwrap().result.unwrap());
+            attempts.push(
+                within("a job ends", results.next())
+                    .await
+                    .unwrap()
+                    .result
+                    .unwrap(),
+            );
         }
         assert_eq!(attempts, [2, 1, 1, 1, 1, 1, 1, 1]);
-        assert!(before.elapsed() <= Duration::from_millis(1_700), "{:?}", before.elapsed());
+        assert!(
+            before.elapsed() <= Duration::from_millis(1_700),
+            "{:?}",
+            before.elapsed()
+        );
     });
 }
 
@@ -247,7 +260,9 @@ fn a_job_that_blocks_its_thread_every_time_is_a_dead_letter_and_the_group_works_
         let causes: Vec<_> = letter.history.iter().map(|record| &record.cause).collect();
         assert_eq!(causes, [&Cause::ThreadBlocked, &Cause::ThreadBlocked]);
         for _ in 0..20 {
-            within("others are done", group.producer().call("fine")).await.unwrap();
+            within("others are done", group.producer().call("fine"))
+                .await
+                .unwrap();
         }
         block.release();
     });
@@ -351,9 +366,7 @@ impl Handler<consumer_group::protocol::Assign> for Silent {
             if is_silent {
                 std::future::pending::<()>().await;
             }
-            assign.answer(|_, roster| {
-                consumer_group::rules::strategies::Choice::Slot(roster.seats()[0].slot)
-            })
+            assign.answer(|_, roster| consumer_group::rules::strategies::Choice::Slot(roster.seats()[0].slot))
         })
     }
 }
@@ -374,8 +387,17 @@ fn a_strategy_that_does_not_answer_is_replaced() {
             .start()
             .unwrap();
         let before = Instant::now();
-        assert_eq!(within("the next one answers", group.producer().call(1)).await.unwrap(), 1);
-        assert!(before.elapsed() <= Duration::from_millis(1_800), "{:?}", before.elapsed());
+        assert_eq!(
+            within("the next one answers", group.producer().call(1))
+                .await
+                .unwrap(),
+            1
+        );
+        assert!(
+            before.elapsed() <= Duration::from_millis(1_800),
+            "{:?}",
+            before.elapsed()
+        );
         assert_eq!(group.health().await.unwrap().slots[0].state, SlotState::Live);
     });
 }
