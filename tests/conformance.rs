@@ -124,6 +124,12 @@ impl SmallStore {
     }
 }
 
+impl SmallStore {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+}
+
 impl Store<u64> for SmallStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -147,11 +153,20 @@ impl Store<u64> for SmallStore {
     }
 
     fn lease(&mut self, _: Moment, most: usize, leased: &mut Vec<Leased<u64>>, _: &mut News<u64>) {
+        let most = if self.has(Fault::IgnoresCredit) {
+            usize::MAX
+        } else {
+            most
+        };
         for _ in 0..most {
             let Some((place, small)) = self.ready.pop_first() else {
                 return;
             };
-            let lease = LeaseId(self.next);
+            let lease = LeaseId(if self.has(Fault::NamesLeasesAgain) {
+                place
+            } else {
+                self.next
+            });
             self.next += 1;
             leased.push(Leased {
                 lease,
@@ -173,14 +188,18 @@ impl Store<u64> for SmallStore {
         let Some((place, mut small)) = self.leased.remove(&lease) else {
             return Settled::Stale;
         };
-        if small.attempts + 1 != attempt {
+        if small.attempts + 1 != attempt && !self.has(Fault::BelievesEveryAttempt) {
             self.leased.insert(lease, (place, small));
             return Settled::Stale;
         }
         match verdict {
+            Verdict::Ack if self.has(Fault::KeepsWhatIsAcked) => {
+                self.leased.insert(lease, (place, small));
+            }
             Verdict::Ack | Verdict::Reject(_) => {}
+            Verdict::Retry(_) if self.has(Fault::ForgetsRetries) => {}
             Verdict::Retry(retry) => {
-                small.attempts += u32::from(retry.counts && self.fault != Some(Fault::ForgetsAttempts));
+                small.attempts += u32::from(retry.counts && !self.has(Fault::ForgetsAttempts));
                 self.ready.insert(place, small);
             }
             Verdict::Renew(renewal) => {
@@ -193,9 +212,15 @@ impl Store<u64> for SmallStore {
     }
 
     fn take_back(&mut self, _: Moment) -> usize {
+        if self.has(Fault::TakesNothingBack) {
+            return 0;
+        }
         let back = std::mem::take(&mut self.leased);
         let returned = back.len();
-        self.ready.extend(back.into_values());
+        for (place, small) in back.into_values() {
+            let late = u64::from(self.has(Fault::TakesBackToTheEnd)) << 32;
+            self.ready.insert(place | late, small);
+        }
         returned
     }
 
@@ -227,10 +252,11 @@ impl Store<u64> for SmallStore {
 
     fn take_unfinished(&mut self) -> Vec<Arc<Envelope<u64>>> {
         self.take_back(Moment::START);
-        std::mem::take(&mut self.ready)
-            .into_values()
-            .map(|small| small.job)
-            .collect()
+        let jobs = self.ready.values().map(|small| Arc::clone(&small.job)).collect();
+        if !self.has(Fault::HandsOutTwice) {
+            self.ready.clear();
+        }
+        jobs
     }
 }
 
@@ -419,9 +445,46 @@ mod custom_queues {
     }
 
     #[test]
-    fn a_queue_that_forgets_to_count_attempts_is_caught() {
-        let report = conformance::queue(|| queue_of(SmallStore::new(Some(Fault::ForgetsAttempts)))).run();
-        caught(&report, &["attempts_are_counted", "attempts_outlive_the_actor"]);
+    fn a_store_with_one_fault_is_caught_by_the_name_of_the_promise_that_it_breaks() {
+        let faults: [(Fault, &[&str]); 9] = [
+            (
+                Fault::ForgetsAttempts,
+                &["attempts_are_counted", "attempts_outlive_the_actor"],
+            ),
+            (
+                Fault::ForgetsRetries,
+                &[
+                    "a_retried_job_comes_again_at_its_old_place",
+                    "a_new_life_has_lost_nothing",
+                ],
+            ),
+            (
+                Fault::KeepsWhatIsAcked,
+                &[
+                    "an_acked_job_is_forgotten",
+                    "an_acked_job_stays_forgotten_in_a_new_life",
+                ],
+            ),
+            (Fault::BelievesEveryAttempt, &["stale_settles_are_refused"]),
+            (Fault::NamesLeasesAgain, &["leases_are_never_named_twice"]),
+            (
+                Fault::TakesBackToTheEnd,
+                &["a_later_epoch_takes_leases_back_in_order"],
+            ),
+            (
+                Fault::TakesNothingBack,
+                &[
+                    "a_later_epoch_takes_leases_back_in_order",
+                    "a_new_life_has_lost_nothing",
+                ],
+            ),
+            (Fault::IgnoresCredit, &["credit_is_never_exceeded"]),
+            (Fault::HandsOutTwice, &["unfinished_jobs_are_handed_out_once"]),
+        ];
+        for (fault, names) in faults {
+            let report = conformance::queue(move || queue_of(SmallStore::new(Some(fault)))).run();
+            caught(&report, names);
+        }
     }
 
     /// The jobs of this queue live and die with its actor.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use consumer_group::rules::store::Refusal;
 use consumer_group::testing::{Act, Gate, ManualQueue, Probe, Step, paused};
 use consumer_group::{
-    Capabilities, Cause, EventKind, Group, GroupBuilder, Incarnation, Placement, Role, SlotId, Unsent,
-    Verdict,
+    CallError, Capabilities, Cause, EventKind, Group, GroupBuilder, Incarnation, Placement, Role, SlotId,
+    Unsent, Verdict,
 };
 
 fn group<O: Send + 'static>(builder: GroupBuilder<u64, O>) -> Group<u64, O> {
@@ -219,5 +219,26 @@ fn retries_and_restarts_work_on_a_queue_that_claims_nothing() {
             }
             assert_eq!(producer.call(10).await.unwrap().attempt, 1);
         }
+    });
+}
+
+/// `Capabilities::dead_letter` promises it: "the group keeps it on a shelf of its own and acks it at the queue".
+#[test]
+#[ignore = "the group does not yet keep dead letters for a queue that keeps none"]
+fn a_job_that_is_rejected_ends_for_its_caller_on_a_queue_without_dead_letters() {
+    paused(async {
+        let queue = ManualQueue::new().automatic();
+        let probe = Probe::new().on(1, Act::Reject);
+        let group = group(
+            Group::builder()
+                .queue(queue.clone())
+                .consumers(1, probe.consumers()),
+        );
+        let producer = group.producer();
+        let call = tokio::time::timeout(Duration::from_secs(60), producer.call(1));
+        let error = call.await.expect("the caller is told nothing").unwrap_err();
+        assert!(matches!(error, CallError::Failed(_)), "{error}");
+        assert_eq!(queue.next_settle().await.item.verdict, Verdict::Ack);
+        assert_eq!(group.dead_letters().list(10).await.unwrap().len(), 1);
     });
 }

@@ -28,3 +28,8 @@ pub use gate::Gate;
 pub use manual_queue::{ManualQueue, ManualQueueActor, SeenSettle};
 pub use probe::{Act, Entry, Probe, ProbeConsumer, Seen, Step};
 pub use runtime::paused;
+
+/// The code of the chapter is compiled and run with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+pub struct TestingDoctests;

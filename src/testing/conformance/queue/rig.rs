@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use actix::dev::RecipientRequest;
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -22,6 +23,9 @@ use crate::words::{
     Capabilities, Cause, DeadLetter, DeadReason, Envelope, Epoch, Job, QueueCounts, Rejection, Renewal,
     Retry, SettleItem, Verdict,
 };
+
+/// Where the jobs of a push come back to if nobody takes them.
+pub(super) type WayBack = oneshot::Receiver<Vec<Arc<Envelope<u64>>>>;
 
 /// Hears what the queue says.
 struct Desk {
@@ -263,14 +267,10 @@ impl<S: QueueSource<u64>> Rig<S> {
     }
 
     /// Sends a push without waiting for the answer. Gives what comes back if nobody takes the jobs, and the answer.
-    #[allow(clippy::type_complexity)]
     pub(super) async fn push_and_go(
         &mut self,
         jobs: Vec<Arc<Envelope<u64>>>,
-    ) -> Held<(
-        oneshot::Receiver<Vec<Arc<Envelope<u64>>>>,
-        actix::dev::RecipientRequest<Push<u64>>,
-    )> {
+    ) -> Held<(WayBack, RecipientRequest<Push<u64>>)> {
         self.take_room(jobs.len()).await?;
         let (jobs, back) = Handover::new(jobs);
         Ok((back, self.life.door.push.send(Push { jobs })))
