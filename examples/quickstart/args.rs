@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use clap::builder::RangedU64ValueParser;
 use consumer_group::StrategyName;
 use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
@@ -20,7 +19,7 @@ pub(crate) struct Args {
     pub(crate) dir: PathBuf,
 
     /// How many consumers the group has; 5 unless a configuration says otherwise.
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) consumers: Option<u64>,
 
     /// How jobs find their consumer: round_robin, weighted, consistent_hash, least_loaded, two_choices or sticky.
@@ -29,7 +28,7 @@ pub(crate) struct Args {
 
     /// The weights of the consumers, first to last; the others weigh 1. Uses the strategy "weighted" unless another one is
     /// named.
-    #[arg(long, value_name = "3,1,1", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "3,1,1", value_delimiter = ',', value_parser = weight)]
     pub(crate) weights: Vec<u32>,
 
     /// A configuration of the group in TOML, see docs/configuration.md. Environment variables (CONSUMER_GROUP_…) and then
@@ -38,17 +37,24 @@ pub(crate) struct Args {
     pub(crate) config: Option<PathBuf>,
 
     /// The first attempt of every Nth job panics in its consumer.
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) panic_every: Option<u64>,
 
     /// The first attempt of every Nth job blocks its thread for a minute; the group gives such a consumer up after half a
     /// second.
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) block_every: Option<u64>,
 }
 
-fn at_least_one() -> RangedU64ValueParser {
-    clap::value_parser!(u64).range(1..)
+fn at_least_one(text: &str) -> Result<u64, &'static str> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("use a whole number of 1 or more"),
+    }
+}
+
+fn weight(text: &str) -> Result<u32, String> {
+    Ok(u32::try_from(at_least_one(text)?).map_err(|_| format!("use at most {}", u32::MAX))?)
 }
 
 /// The names are those of the configuration file, and so are the words for a wrong one.

@@ -15,24 +15,30 @@ pub(crate) fn write<'a>(
     out.flush()
 }
 
-/// The line of one file. A name may hold any byte; where one would be mistaken for the end of the line, it is written as
-/// `\n`, `\r` or `\\` and the line begins with a backslash, as GNU `sha256sum` does it.
+/// The line of one file.
 pub(crate) fn line(path: &Path, digest: &[u8; 32]) -> Vec<u8> {
-    let name = path.as_os_str().as_encoded_bytes();
-    let mut line = Vec::with_capacity(name.len() + 68);
-    if name.iter().any(|byte| escaped(*byte).is_some()) {
-        line.push(b'\\');
-    }
-    line.extend_from_slice(hex::encode(digest).as_bytes());
+    let mut line = hex::encode(digest).into_bytes();
     line.extend_from_slice(b"  ");
-    for byte in name {
-        match escaped(*byte) {
-            Some(escape) => line.extend_from_slice(escape),
-            None => line.push(*byte),
-        }
+    let before = line.len();
+    line.extend(name(path));
+    if line.len() - before > path.as_os_str().len() {
+        line.insert(0, b'\\');
     }
     line.push(b'\n');
     line
+}
+
+/// A name as one line of text. A name may hold any byte; one that would be mistaken for the end of the line is written as
+/// `\n` or `\r`, and a backslash as `\\`. The line of such a file begins with a backslash: GNU `sha256sum` does it so.
+pub(crate) fn name(path: &Path) -> Vec<u8> {
+    let mut name = Vec::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match escaped(*byte) {
+            Some(escape) => name.extend_from_slice(escape),
+            None => name.push(*byte),
+        }
+    }
+    name
 }
 
 fn escaped(byte: u8) -> Option<&'static [u8]> {

@@ -91,8 +91,7 @@ async fn run(args: &Args, config: GroupConfig) -> Told<Report> {
         bar.set_position(report.ended());
     }
     report.unlisted = sent.map(|sent| sent.unlisted).unwrap_or_default();
-    report.took = start.elapsed();
-    report.note_health(&group.health().await?);
+    report.close(&group.health().await?, start.elapsed());
     group.stop().await;
     bar.finish_and_clear();
     Ok(report)

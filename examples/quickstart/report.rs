@@ -9,6 +9,7 @@ use std::time::Duration;
 use consumer_group::{DeadLetter, DeadReason, Health, Outcome, SlotId};
 use indicatif::{BinaryBytes, HumanCount};
 
+use crate::checksums;
 use crate::hasher::{FileJob, Hashed};
 
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub(crate) struct Report {
     retries: u64,
     /// Folders whose files are not known.
     pub(crate) unlisted: Vec<(PathBuf, io::Error)>,
-    pub(crate) took: Duration,
+    took: Duration,
 }
 
 /// What one slot did.
@@ -54,16 +55,20 @@ impl Report {
         }
     }
 
-    pub(crate) fn note_health(&mut self, health: &Health) {
+    /// The work is over: adds what the group knows about its slots, and puts everything in order.
+    pub(crate) fn close(&mut self, health: &Health, took: Duration) {
+        self.took = took;
         for slot in &health.slots {
             let share = self.slots.entry(slot.slot).or_default();
             share.weight = slot.weight.0;
             share.restarts = slot.restarts;
         }
+        let dead_path = |letter: &Arc<DeadLetter<FileJob>>| bytes_of(&letter.job.payload().path).to_vec();
         self.hashed
             .sort_by(|one, other| bytes_of(path(one)).cmp(bytes_of(path(other))));
-        self.dead
-            .sort_by(|one, other| bytes_of(&one.job.payload().path).cmp(bytes_of(&other.job.payload().path)));
+        self.dead.sort_by_cached_key(dead_path);
+        self.unlisted
+            .sort_by(|(one, _), (other, _)| bytes_of(one).cmp(bytes_of(other)));
     }
 
     /// Whether every file has its checksum.
@@ -109,14 +114,20 @@ impl Report {
             )?;
         }
         for letter in &self.dead {
-            let name = letter.job.payload().path.display();
-            writeln!(out, "not hashed: {name}: {}", reason(letter))?;
+            tell_trouble(out, "not hashed", &letter.job.payload().path, &reason(letter))?;
         }
         for (folder, error) in &self.unlisted {
-            writeln!(out, "not listed: {}: {error}", folder.display())?;
+            tell_trouble(out, "not listed", folder, &error.to_string())?;
         }
         Ok(())
     }
+}
+
+/// One line, whatever bytes the name has.
+fn tell_trouble(out: &mut impl Write, what: &str, path: &Path, why: &str) -> io::Result<()> {
+    write!(out, "{what}: ")?;
+    out.write_all(&checksums::name(path))?;
+    writeln!(out, ": {why}")
 }
 
 fn path(hashed: &Hashed) -> &Path {
