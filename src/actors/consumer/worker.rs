@@ -168,6 +168,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     }
 }
 
+/// A panic unwinds through here before the cell tells of the death: what was done before it goes to the desk first, so it is
+/// done once and the panic is blamed on the job in hand alone.
+impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Outbox<J, O> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 /// When to look at the clock: seldom for handlers of nanoseconds, after every delivery for handlers that take long.
 struct Pace {
     blind: u32,
