@@ -20,6 +20,9 @@ pub use group::{
 #[cfg(feature = "config-file")]
 mod config_file;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 #[cfg(feature = "config-file")]
 pub use config_file::ConfigFileError;
 pub use protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, Delivery};

@@ -152,16 +152,13 @@ impl<J: Send + Sync + 'static> Intake<J> {
             };
         }
         if self.overflow == Overflow::Reject {
-            let some = self.room.available_permits().min(wanted);
-            return match self.room.try_acquire_many(to_u32(some)) {
-                Ok(permits) if some > 0 => {
-                    permits.forget();
-                    Ok(some)
-                }
-                _ => Err(NotAdmitted::Full),
+            return match self.more_room(wanted) {
+                0 => Err(NotAdmitted::Full),
+                some => Ok(some),
             };
         }
-        let mut room = pin!(self.room.acquire_many(to_u32(wanted)));
+        // One place is enough to go on with: whoever waited for many could wait for a job that is delayed by an hour.
+        let mut room = pin!(self.room.acquire());
         let mut closed = pin!(self.open.acquire());
         poll_fn(|context| {
             if closed.as_mut().poll(context).is_ready() {
@@ -170,12 +167,24 @@ impl<J: Send + Sync + 'static> Intake<J> {
             room.as_mut().poll(context).map(|permits| match permits {
                 Ok(permits) => {
                     permits.forget();
-                    Ok(wanted)
+                    Ok(1 + self.more_room(wanted - 1))
                 }
                 Err(_) => Err(NotAdmitted::Closed),
             })
         })
         .await
+    }
+
+    /// Takes as much of the room that nobody waits for as is there, up to `wanted`.
+    fn more_room(&self, wanted: usize) -> usize {
+        let some = self.room.available_permits().min(wanted);
+        match self.room.try_acquire_many(to_u32(some)) {
+            Ok(permits) => {
+                permits.forget();
+                some
+            }
+            Err(_) => 0,
+        }
     }
 
     fn give_room_back(&self, jobs: usize) -> NotAdmitted {

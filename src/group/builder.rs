@@ -46,9 +46,18 @@ struct QueueParts<J: Send + Sync + 'static> {
 }
 
 /// A consumer made of a closure.
-struct ConsumerClosure<J, O, F> {
+pub(crate) struct ConsumerClosure<J, O, F> {
     work: F,
     types: PhantomData<fn(J) -> O>,
+}
+
+impl<J, O, F> ConsumerClosure<J, O, F> {
+    pub(crate) fn new(work: F) -> Self {
+        Self {
+            work,
+            types: PhantomData,
+        }
+    }
 }
 
 impl<J, O, F> Consumer for ConsumerClosure<J, O, F>
@@ -126,10 +135,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     where
         F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> + Clone + Send + Sync + 'static,
     {
-        self.consumers(count, move || ConsumerClosure {
-            work: work.clone(),
-            types: PhantomData,
-        })
+        self.consumers(count, move || ConsumerClosure::new(work.clone()))
     }
 
     /// `count` consumers that are actix actors of your own and handle [`Deliver`](crate::Deliver).

@@ -9,6 +9,8 @@ mod handle;
 mod producer;
 mod results;
 
+#[cfg(feature = "testing")]
+pub(crate) use builder::ConsumerClosure;
 pub use builder::GroupBuilder;
 pub use dead_letters::DeadLetters;
 pub use errors::{BatchSendError, CallError, GroupGone, SendError, StartError, Undelivered, Unsent};

@@ -34,8 +34,8 @@ impl<J: Send + Sync + 'static> Message for Push<J> {
     type Result = Pushed<J>;
 }
 
-/// A supervisor takes the queue into service. All leases of earlier epochs are taken back, credit of earlier epochs is
-/// void, and batches go to this recipient from now on.
+/// A supervisor takes the queue into service. All leases of earlier epochs are taken back, credit that was given before is
+/// void (also by the same epoch), and batches go to this recipient from now on.
 ///
 /// A queue that was restarted is attached again in the same epoch; then nothing is taken back: the supervisor still holds
 /// its leases and sends again what was not answered.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Context};
 
 use super::Supervisor;
+use super::slot::SlotActor;
 use crate::actors::homes::HomeId;
 use crate::protocol::Notice;
 use crate::words::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
@@ -119,7 +120,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         None
     }
 
-    /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away.
+    /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away. If nobody is,
+    /// a task outside of its actor blocks it, and it must be of one of those whose deadline has passed.
     fn give_up_home(&mut self, home: HomeId, context: &mut Context<Self>) {
         let inhabitants: Vec<SlotId> = (0_u32..)
             .zip(&self.slots)
@@ -127,13 +129,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .map(|(index, _)| SlotId(index))
             .collect();
         self.homes.abandon(home);
+        let polls = |slot: &SlotActor<J, O>| slot.cell.as_ref().is_some_and(|cell| cell.is_polling());
+        let mut present = inhabitants
+            .iter()
+            .filter_map(|slot| self.slots.get(slot.0 as usize));
+        let is_outside = !present.any(polls);
         let mut culprit = None;
         for &slot in &inhabitants {
             let Some(found) = self.slots.get_mut(slot.0 as usize) else {
                 continue;
             };
             found.home = None;
-            let blocks = found.cell.as_ref().is_some_and(|cell| cell.is_polling());
+            let blocks = polls(found) || (is_outside && found.ending.is_some());
             let cause = if blocks {
                 Cause::ThreadBlocked
             } else {

@@ -73,7 +73,7 @@ impl Ledger {
         }
         // What was parked for this slot was chosen after what it held, so it goes behind it.
         self.unpark_all(slot);
-        self.to_front(&front);
+        self.put_in_front(&front);
         Some(held.len())
     }
 }

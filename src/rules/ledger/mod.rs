@@ -226,11 +226,11 @@ impl Ledger {
             self.shelved.pop_first();
             due.push(ticket);
         }
-        self.to_front(&due);
+        self.put_in_front(&due);
     }
 
     /// Puts entries in front of all others, in their order.
-    fn to_front(&mut self, tickets: &[Ticket]) {
+    fn put_in_front(&mut self, tickets: &[Ticket]) {
         self.news |= !tickets.is_empty();
         for ticket in tickets.iter().rev() {
             self.entries.wait(*ticket);

@@ -67,7 +67,7 @@ impl Ledger {
         // Entries that were beyond the reach of this offer may find the room that the held ones left.
         let unseen = self.room > 0 && !self.waiting.is_empty();
         let news = self.news || unseen;
-        self.to_front(&held);
+        self.put_in_front(&held);
         self.news = news;
         self.held_back = held.len();
         self.offered = offered;
@@ -78,7 +78,7 @@ impl Ledger {
     /// The strategy died before it answered: its batch is offered again to the next one.
     pub fn offer_lost(&mut self) {
         let offered = std::mem::take(&mut self.offered);
-        self.to_front(&offered);
+        self.put_in_front(&offered);
     }
 
     /// Hands the entry to the slot, or lets it wait there.

@@ -75,7 +75,7 @@ impl Ledger {
             Report::Done => self.end(ticket, Verdict::Ack, effects),
             Report::Failed { cause, after } => {
                 if let Some(ticket) = self.again(ended(cause), after, effects) {
-                    self.to_front(&[ticket]);
+                    self.put_in_front(&[ticket]);
                 }
             }
             Report::Rejected(text) => {

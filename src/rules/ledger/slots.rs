@@ -242,7 +242,7 @@ impl Ledger {
         if let Some(found) = self.slots.get_mut(slot.0 as usize) {
             let parked: Vec<_> = std::mem::take(&mut found.parked).into();
             self.blocked -= parked.len();
-            self.to_front(&parked);
+            self.put_in_front(&parked);
         }
     }
 

@@ -1,0 +1,35 @@
+//! The testing kit, feature `testing`: for tests of applications and of custom parts.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! consumer-group = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! | you want to | use |
+//! |---|---|
+//! | see which deliveries a group makes, and script what becomes of them | [`Probe`] |
+//! | hold consumers at a point, look, and let them go on | [`Gate`] |
+//! | decide by hand when jobs are leased, and see every verdict | [`ManualQueue`] |
+//! | run a test in which time moves only when everybody waits | [`paused`] |
+//! | know that a custom queue, strategy or consumer keeps its promises | [`conformance`] |
+//!
+//! Nothing here sleeps to see what happens: a test waits for the very thing (`until_begun`, `until_waiting`,
+//! `next_settle`), so it is fast and never flaky.
+//!
+//! The feature switches tokio's `test-util` on, for the paused clock; so name it under `[dev-dependencies]` only.
+
+pub mod conformance;
+mod gate;
+mod manual_queue;
+mod probe;
+mod runtime;
+
+pub use gate::Gate;
+pub use manual_queue::{ManualQueue, ManualQueueActor, SeenSettle};
+pub use probe::{Act, Entry, Probe, ProbeConsumer, Seen, Step};
+pub use runtime::paused;
+
+/// The code of the chapter is compiled and run with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+pub struct TestingDoctests;
