@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// What a queue does natively. What it lacks is done once, in the supervisor, for every queue that lacks it.
 ///
+/// A queue that lacks `delay`, `dead_letter` or `attempts` never sees a retry: the supervisor keeps the lease over all
+/// attempts.
+///
 /// | flag | if the queue has it | if it does not |
 /// |---|---|---|
 /// | `delay` | a retry with a delay goes back to the queue | the supervisor keeps the lease until the retry is due |
 /// | `dead_letter` | a rejected job goes to the queue's dead letters | the group keeps it on a shelf of its own and acks it at the queue |
-/// | `extend` | the supervisor tells the queue every 5 s which leases it still holds | nothing is told; the queue must not time leases out |
+/// | `extend` | the supervisor tells the queue every 5 s which leases it still holds, unless it is `volatile` | nothing is told; the queue must not time leases out |
 /// | `attempts` | the attempt number of a lease is believed | the supervisor counts the attempts that it sees |
 /// | `fencing` | the queue refuses stale settles itself | the supervisor's ledger alone refuses them |
 /// | `volatile` | accepted means "in the memory of this process": a send returns once it has room | a send returns after the queue's own word |

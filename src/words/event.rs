@@ -195,14 +195,14 @@ pub enum EventKind {
         /// Leases that the queue took back.
         returned: usize,
     },
-    /// The number of slots changed.
+    /// The number of consumers that is wanted changed.
     Scaled {
         /// Before.
         from: usize,
         /// After.
         to: usize,
     },
-    /// A weight changed.
+    /// A weight changed, or was set for a slot that may come.
     Weighted {
         /// Whose.
         slot: SlotId,
@@ -215,7 +215,8 @@ pub enum EventKind {
     Resumed,
     /// The group takes no more jobs and finishes what it holds.
     Draining,
-    /// The drain ended.
+    /// A drain or a stop has ended and handed back what was not finished. Told after [`Stopped`](Self::Stopped), once for
+    /// each such call.
     Drained {
         /// Jobs that were not finished.
         unfinished: usize,

@@ -168,7 +168,7 @@ pub struct AttemptRecord {
     pub incarnation: Incarnation,
     /// How it ended.
     pub cause: Cause,
-    /// When it ended.
+    /// When it ended, by the group's clock.
     pub at: super::Moment,
 }
 
@@ -186,14 +186,14 @@ impl fmt::Display for AttemptRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DeadReason {
-    /// A consumer rejected it, with these words.
+    /// A consumer rejected it, with these words, whatever attempt it was.
     Rejected(Arc<str>),
-    /// It failed as often as a job may.
+    /// Its last attempt failed or was abandoned, and no attempt is left.
     AttemptsUsedUp {
         /// How often it was tried.
         attempts: u32,
     },
-    /// It killed its consumers as often as a job may.
+    /// Its last attempt ended its consumer (a panic, a stop, a hang), and no attempt is left.
     Poison {
         /// How often it was tried.
         attempts: u32,
@@ -224,7 +224,7 @@ pub struct DeadLetter<J> {
     pub reason: DeadReason,
     /// Its attempts, oldest first. Bounded: the first attempt and the latest ones are kept.
     pub history: Vec<AttemptRecord>,
-    /// When it was given up.
+    /// When it was given up, by the group's clock.
     pub at: super::Moment,
 }
 

@@ -53,11 +53,12 @@ pub struct SlotHealth {
     pub window: u32,
     /// Jobs that it has acked since the supervisor started.
     pub acked: u64,
-    /// Deliveries that ended there without an ack.
+    /// Deliveries that its consumers settled without an ack since the supervisor started; those that a death ended do not
+    /// count here.
     pub failed: u64,
-    /// How often its consumer was replaced.
+    /// How often its consumer ended and a successor followed, since the supervisor started.
     pub restarts: u64,
-    /// Why the last consumer ended.
+    /// Why the last consumer ended, since the supervisor started.
     pub last_cause: Option<Cause>,
 }
 
@@ -92,12 +93,12 @@ pub struct Health {
     pub epoch: Epoch,
     /// Every slot, in order.
     pub slots: Vec<SlotHealth>,
-    /// What the queue holds; absent if the queue did not answer.
+    /// What the queue holds; absent if the group ended before the queue answered. All zero for a queue that cannot count.
     pub queue: Option<QueueCounts>,
     /// Jobs that the supervisor has leased and not yet settled.
     pub in_flight: usize,
-    /// Answers of the strategy that named no live slot.
+    /// Answers of the strategy that named no live slot, since the supervisor started.
     pub bad_choices: u64,
-    /// Settles refused because they came from an earlier incarnation or attempt.
+    /// Settles refused because they came from an earlier incarnation or attempt, since the supervisor started.
     pub stale_settles: u64,
 }

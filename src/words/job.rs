@@ -45,7 +45,8 @@ impl<J> Job<J> {
         }
     }
 
-    /// Gives the job a key: jobs of one key are handled in order in a group that keeps order.
+    /// Gives the job a key: jobs of one key are handled in order in a group that keeps order. Jobs of one key with different
+    /// priorities or delays are ordered by those first.
     pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.key = Some(key.into());
         self
@@ -57,13 +58,13 @@ impl<J> Job<J> {
         self
     }
 
-    /// The job is not leased before this much time has passed since the queue took it.
+    /// The job is not leased before this much time has passed since the group took it. Timers tell milliseconds.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
         self
     }
 
-    /// A job that still waits after this much time becomes a dead letter instead of being leased.
+    /// A job that still waits this long after the group took it becomes a dead letter instead of being leased.
     ///
     /// A job that has been leased no longer expires; see the group's `deadline_ms` for work that takes too long.
     pub fn expires_after(mut self, age: Duration) -> Self {
@@ -71,7 +72,8 @@ impl<J> Job<J> {
         self
     }
 
-    /// Refuses this job if a job with the same deduplication key was accepted within the queue's window.
+    /// Refuses this job if a job with the same deduplication key was accepted within the queue's window. A send of such a job
+    /// waits for the queue's own word, also with a queue in memory.
     pub fn dedup(mut self, key: impl Into<Key>) -> Self {
         self.dedup = Some(key.into());
         self
