@@ -101,7 +101,9 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; `None` after the group has ended. Cancel safe.
+    /// The next event. `None` after the group has ended and its last handle was dropped: while somebody holds a
+    /// [`Group`](crate::Group) this waits, so a loop that shall end with the group ends itself at
+    /// [`EventKind::Drained`] or [`EventKind::Stopped`]. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             match self.channel.recv().await {
@@ -113,7 +115,7 @@ impl Events {
         }
     }
 
-    /// The next event if one is there already.
+    /// The next event if one is there already; `None` otherwise, whether or not the group has ended.
     pub fn try_next(&mut self) -> Option<Event> {
         loop {
             match self.channel.try_recv() {

@@ -20,7 +20,7 @@ use crate::words::{
     DeliveryNumber, Envelope, Epoch, Failure, FencingToken, Incarnation, JobId, Key, SlotId, Ticket,
 };
 
-/// Who a consumer is, shared by its deliveries.
+/// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
 #[derive(Debug)]
 pub struct ConsumerInfo {
     /// Its place in the group.
@@ -155,7 +155,8 @@ impl<J> Delivery<J> {
         self.consumer.board.has_ended()
     }
 
-    /// A sign of life: the deadline of this delivery starts anew. For work that takes long and is well.
+    /// A sign of life: the deadline of this consumer starts anew, for all deliveries that it holds. For work that takes long
+    /// and is well. It is no message, so it costs next to nothing.
     pub fn extend(&self) {
         self.consumer.board.note_progress();
     }
@@ -213,12 +214,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         }
     }
 
-    /// The job was done; `output` goes to the producer, if it waits.
+    /// The job was done; `output` goes to the producer, if it waits. Never waits and never fails: if the group has given this
+    /// consumer up meanwhile, the word is refused as stale and the output dropped.
     pub fn ack(self, output: O) {
         self.settle(Work::Done(output));
     }
 
-    /// The job was not done; the failure says whether it is tried again.
+    /// The job was not done; the failure says whether it is tried again. Never waits, as [`ack`](Self::ack).
     pub fn fail(self, failure: impl Into<Failure>) {
         self.settle(Work::Failed(failure.into()));
     }
@@ -412,9 +414,12 @@ pub trait Consumer: 'static {
 
 /// Door 3: a consumer that takes many deliveries at once.
 ///
-/// A batch closes when it is full or when its oldest delivery has waited long enough, as set at the builder. Each delivery
-/// is settled on its own. After `Ok`, deliveries left in `batch` count as abandoned; after `Err`, they all fail with that
-/// failure.
+/// A batch closes when it is full, or when the time that was set at the builder has passed since the consumer began to
+/// gather it. Each delivery is settled on its own. After `Ok`, deliveries left in `batch` count as abandoned; after `Err`,
+/// they all fail with that failure.
+///
+/// **Panics** in any method end this consumer; a fresh one takes its place. What it had settled counts; every other delivery
+/// of the batch had begun, so all of them cost an attempt. **Cancellation**: as with a [`Consumer`].
 pub trait BatchConsumer: 'static {
     /// What the producers send.
     type Job: Send + Sync + 'static;
@@ -438,6 +443,11 @@ pub trait BatchConsumer: 'static {
 }
 
 /// Door 2: every actix actor that handles [`Deliver`] is a consumer; there is nothing else to implement.
+///
+/// Deliveries come one in a message, as many as its prefetch window has room for, whether or not earlier ones are settled.
+/// The group cannot measure what such an actor spends on each, so the window does not adapt: set `window.min` and
+/// `window.max`. **Panics** inside the actor end it, and every delivery that it had looked at and not settled costs an
+/// attempt. **Cancellation**: the actor's futures are dropped where they wait when it is ended.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a consumer actor for jobs of type `{J}` with output `{O}`",
     note = "a consumer actor has `type Context = actix::Context<Self>` and implements `Handler<Deliver<{J}, {O}>>`"

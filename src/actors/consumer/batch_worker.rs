@@ -15,7 +15,7 @@ use crate::words::Failure;
 pub struct BatchSize {
     /// When it has this many deliveries; at least 1. The prefetch window of the group is made at least as large.
     pub most: usize,
-    /// When its first delivery has waited this long. Zero: a batch is whatever has arrived.
+    /// When this much time has passed since its first delivery was taken up. Zero: a batch is whatever has arrived.
     pub wait: Duration,
 }
 
