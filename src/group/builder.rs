@@ -130,7 +130,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
 
     /// `count` consumers made of an async closure: `async |delivery: &Delivery<Job>| Ok(output)`.
     ///
-    /// The closure is cloned for each consumer, so what it holds is shared only if its clones share it.
+    /// The closure is cloned for each consumer, so what it holds is shared only if its clones share it. To take the number of
+    /// consumers from a configuration, give the builder that one afterwards, with [`config`](Self::config).
     pub fn consume_with<F>(self, count: usize, work: F) -> Self
     where
         F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> + Clone + Send + Sync + 'static,
@@ -138,7 +139,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         self.consumers(count, move || ConsumerClosure::new(work.clone()))
     }
 
-    /// `count` consumers that are actix actors of your own and handle [`Deliver`](crate::Deliver).
+    /// `count` consumers that are actix actors of your own and handle [`Deliver`](crate::Deliver). `factory` runs on the
+    /// consumer's thread, once for each life, and is told who it will be.
     pub fn actor_consumers<A>(
         mut self,
         count: usize,
@@ -187,7 +189,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         self
     }
 
-    /// The queue: a [`MemoryQueue`], a store of your own, or an actor of your own.
+    /// The queue: a [`MemoryQueue`], a store of your own, or an actor of your own. It has bounds of its own: the `queue` table
+    /// of the configuration is for the built-in one. One queue serves one group at a time.
     pub fn queue(mut self, source: impl QueueSource<J>) -> Self {
         self.queue = Some(Box::new(move || queue_parts(source)));
         self

@@ -45,6 +45,9 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// Sends these dead letters back to the queue, with a fresh count of attempts; their history stays with them. Returns
     /// the jobs that went back: fewer than asked for if the queue is full or some of them are not dead.
     ///
+    /// With a queue that keeps no dead letters itself, this waits for room as a send does. **Cancellation**: each letter is
+    /// back in the queue or still here.
+    ///
     /// # Errors
     /// [`GroupGone`] if the group has ended.
     pub async fn requeue(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<Vec<JobId>, GroupGone> {

@@ -36,8 +36,9 @@ struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
 /// How a drain or a stop ended.
 #[derive(Debug)]
 pub struct Drained<J> {
-    /// Jobs that were neither done nor given up, oldest first. Empty when everything was finished in time. Jobs in a
-    /// durable queue are not in here: they stay in their queue.
+    /// Jobs that were neither done nor given up, oldest first. Empty when everything was finished in time, and for every
+    /// [`stop`](Group::stop) or [`drain`](Group::drain) but the first that returns. Jobs in a queue that is not `volatile`
+    /// are not in here: they stay in their queue.
     pub unfinished: Vec<Undelivered<J>>,
 }
 
@@ -68,12 +69,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         Producer::new(Arc::clone(intake), Arc::clone(mailboxes))
     }
 
-    /// A producer group with one result queue for all its members.
+    /// A producer group with one result queue for all its members. At most `results` outcomes of it (see the configuration)
+    /// are to come or unread at a time.
     pub fn producer_group(&self) -> (ProducerGroup<J, O>, Results<J, O>) {
         ProducerGroup::open(self.producer(), &self.inner.shared.mailboxes, self.inner.results)
     }
 
-    /// The dead letters.
+    /// The dead letters of this group's queue, or of the group itself if its queue keeps none.
     pub fn dead_letters(&self) -> DeadLetters<J> {
         {
             let Shared { doors, intake, .. } = &self.inner.shared;
@@ -92,17 +94,20 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     }
 
     /// Makes the group have this many consumers. New ones start at once; surplus ones, the last first, finish what they
-    /// hold and go. Returns before that is done; [`health`](Self::health) and the events tell.
+    /// hold and go. Returns before that is done; [`health`](Self::health) and the events tell. New consumers get new slots:
+    /// the number of a slot that has gone is never used again.
     pub fn scale(&self, consumers: usize) {
         self.order(Order::Scale(consumers));
     }
 
-    /// Gives a slot this share of the work, at least 1, for strategies that weigh.
+    /// Gives a slot this share of the work for strategies that weigh; 0 is taken for 1. A slot that does not exist yet gets
+    /// it when it comes.
     pub fn set_weight(&self, slot: SlotId, weight: u32) {
         self.order(Order::Weigh(slot, Weight(weight.max(1))));
     }
 
-    /// Hands out no more deliveries. Consumers finish what they hold; jobs are still accepted.
+    /// Hands out no more deliveries. Consumers finish what they hold; jobs are still accepted. Does nothing while the group
+    /// drains.
     pub fn pause(&self) {
         self.order(Order::Pause);
     }
@@ -117,7 +122,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.order(Order::EndRole(role));
     }
 
-    /// How the group is right now.
+    /// How the group is right now. Waits while the supervisor or the queue is being replaced. Cancel safe.
     ///
     /// # Errors
     /// [`GroupGone`] if the group has ended.
@@ -166,6 +171,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     /// With a queue in memory "what is there" is every accepted job, waiting ones too; with a durable queue it is what the
     /// group has leased, the rest stays in the queue. A paused group is resumed for it. What is not finished when
     /// `deadline` is over is named in the answer, with the jobs.
+    ///
+    /// After the deadline the group still has to end, as with [`stop`](Self::stop). **Cancellation**: a drain that is dropped
+    /// goes on in the group, which takes no more jobs and does not end by itself; call `stop` or `drain` again.
     pub async fn drain(&self, deadline: Duration) -> Drained<J> {
         self.order(Order::Drain {
             everything: self.inner.is_volatile,
@@ -178,6 +186,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     }
 
     /// Stops now: consumers end at their next `await`, and everything unfinished is handed back.
+    ///
+    /// Takes as long as the consumers need to end, at most `kill_grace_ms`, and the queue to hand out its jobs, at most 10 s;
+    /// jobs of a queue that does not answer are not named. **Cancellation**: the group ends all the same, and the next call
+    /// gets the unfinished jobs.
     pub async fn stop(&self) -> Drained<J> {
         self.order(Order::Stop);
         self.stopped().await;
@@ -190,7 +202,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         Drained { unfinished }
     }
 
-    /// Waits until the group has ended. Tells why if it failed.
+    /// Waits until the group has ended, for whatever reason. The reason if it failed, `None` if it was stopped. Cancel safe.
     pub async fn stopped(&self) -> Option<String> {
         let mut status = self.inner.shared.status.clone();
         let ended = status.wait_for(|status| has_ended(status.state)).await;

@@ -41,7 +41,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         self.send_one(job.into(), None, |_| {}).await
     }
 
-    /// Sends many jobs; faster than one by one. They are queued in their order.
+    /// Sends many jobs; faster than one by one. They are queued in their order, in lots for which there is room; jobs of
+    /// others may come between two lots.
+    ///
+    /// **Cancellation**: a send that is dropped half way has sent the first jobs and not the others.
     ///
     /// # Errors
     /// [`BatchSendError`] names the jobs that were accepted and hands back those that were not.
@@ -88,7 +91,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         }
     }
 
-    /// Whether the group still takes jobs.
+    /// Whether the group still takes jobs: false from the beginning of a drain or a stop.
     pub fn is_open(&self) -> bool {
         self.intake.is_open()
     }

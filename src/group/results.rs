@@ -34,7 +34,11 @@ struct Open<J, O> {
 
 /// The outcomes of a producer group's jobs, in the order in which the jobs ended.
 ///
-/// Each accepted job has exactly one outcome, correlated by its [`JobId`]. The stream ends when the group has ended.
+/// Each accepted job has exactly one outcome, correlated by its [`JobId`], unless the group ends first: then the stream ends
+/// after what has arrived, and the jobs without an outcome are among the unfinished ones of the group. A dead letter that is
+/// sent back to the queue has had its outcome and brings no second one.
+///
+/// Dropping it ends the producer group: its sends fail as closed, its jobs are done all the same.
 pub struct Results<J: Send + Sync + 'static, O: Send + 'static> {
     mailbox: Arc<Open<J, O>>,
 }
@@ -68,7 +72,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
     /// [`Producer::send`] does.
     ///
     /// # Errors
-    /// [`SendError`] hands the job back.
+    /// [`SendError`] hands the job back: as [`Producer::send`], or closed because the [`Results`] were dropped.
     pub async fn send(&self, job: impl Into<Job<J>>) -> Result<JobId, SendError<J>> {
         let job = job.into();
         let permit = match self.room.acquire().await {
@@ -94,7 +98,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
         sent
     }
 
-    /// Sends many jobs whose outcomes come to the group's [`Results`].
+    /// Sends many jobs whose outcomes come to the group's [`Results`], in their order, in lots for which there is room.
+    ///
+    /// **Cancellation**: a send that is dropped half way has sent the first jobs and not the others.
     ///
     /// # Errors
     /// [`BatchSendError`] names the jobs that were accepted and hands back those that were not.
@@ -163,7 +169,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Results<J, O> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// How many accepted jobs have no outcome yet.
+    /// How many accepted jobs have no outcome yet. Outcomes that wait unread have come.
     pub fn outstanding(&self) -> usize {
         self.mailbox.mailboxes.pending(self.mailbox.reply_to)
     }
