@@ -33,7 +33,7 @@ const TOP: [&str; 8] = [
 ];
 
 /// Names of others that the pages speak of.
-const OF_OTHERS: [&str; 14] = [
+const OF_OTHERS: [&str; 15] = [
     "ask",
     "alive",
     "cargo",
@@ -46,6 +46,7 @@ const OF_OTHERS: [&str; 14] = [
     "stop",
     "Supervisor",
     "text",
+    "unsafe",
     "unwrap",
     "warn",
 ];
@@ -163,12 +164,13 @@ impl World {
         let is_name = code
             .chars()
             .all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '.'));
-        if !is_name || !code.starts_with(char::is_alphabetic) {
+        if !is_name || !code.starts_with(char::is_alphabetic) || self.root.join(code).exists() {
             return None;
         }
         code.split([':', '.'])
             .filter(|word| !word.is_empty() && !OF_OTHERS.contains(word))
-            .find(|word| !self.words.contains(*word))
+            // The choices of the configuration are written in small letters there, and in the code as variants.
+            .find(|word| !self.words.contains(*word) && !self.words.contains(&as_variant(word)))
             .map(|word| format!("nothing in the code is called `{word}` (in `{code}`)"))
     }
 }
@@ -190,6 +192,18 @@ fn constant(line: &str) -> Option<(String, String)> {
     let (_, value) = rest.split_once('=')?;
     let value = value.rsplit_once('(').map_or(value, |(_, value)| value);
     Some((name.to_owned(), digits(value)))
+}
+
+/// `order_by_key` as `OrderByKey`.
+fn as_variant(word: &str) -> String {
+    let capital = |part: &str| {
+        part.chars()
+            .take(1)
+            .map(|c| c.to_ascii_uppercase())
+            .chain(part.chars().skip(1))
+            .collect::<String>()
+    };
+    word.split('_').map(capital).collect()
 }
 
 fn digits(text: &str) -> String {
