@@ -83,15 +83,13 @@ impl Ledger {
 
     /// Hands the entry to the slot, or lets it wait there.
     fn place(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+        let Some(found) = self.slots.get(slot.0 as usize) else {
             return;
         };
-        if found.room() > 0 && found.parked.is_empty() {
+        if found.parked.is_empty() && found.takes(self.is_suspect(ticket)) {
             self.hand(ticket, slot, effects);
         } else {
-            found.parked.push_back(ticket);
-            self.blocked += 1;
-            self.entries.set_state(ticket, State::Parked(slot));
+            self.park(ticket, slot, effects);
         }
     }
 }
