@@ -22,7 +22,9 @@ fn config() -> GroupConfig {
 #[test]
 fn jobs_that_were_done_before_a_panic_are_not_done_again() {
     let calls: Arc<Vec<AtomicU32>> = Arc::new((0..JOBS).map(|_| AtomicU32::new(0)).collect());
-    let (counted, panics) = (Arc::clone(&calls), |job: usize| job % PANIC_EVERY == PANIC_EVERY / 2);
+    let (counted, panics) = (Arc::clone(&calls), |job: usize| {
+        job % PANIC_EVERY == PANIC_EVERY / 2
+    });
     let attempts: Vec<(usize, u32)> = actix::System::new().block_on(async move {
         let group = Group::builder()
             .consume_with(1, async move |delivery: &Delivery<usize>| {
@@ -45,6 +47,10 @@ fn jobs_that_were_done_before_a_panic_are_not_done_again() {
     for (job, attempt) in attempts {
         let expected = if panics(job) { 2 } else { 1 };
         assert_eq!(attempt, expected, "the attempt that did job {job}");
-        assert_eq!(calls[job].load(Ordering::Relaxed), expected, "calls for job {job}");
+        assert_eq!(
+            calls[job].load(Ordering::Relaxed),
+            expected,
+            "calls for job {job}"
+        );
     }
 }
