@@ -67,6 +67,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         found.info = Some(Arc::clone(&info));
         found.cell = Some(cell);
         found.enter(SlotState::Starting, now);
+        self.starting_slots += 1;
         let berth = Berth {
             info,
             desk,
@@ -194,6 +195,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 .is_some_and(|found| matches!(found.state, SlotState::BackingOff | SlotState::Quarantined));
             if waits && this.ledger.incarnation(slot) == incarnation {
                 this.start_consumer(slot, context);
+                this.turn(context);
             }
         });
     }

@@ -65,7 +65,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let weight = self.desired.weights.get(&next).copied().unwrap_or_default();
         let slot = self.ledger.add_slot(weight);
         self.slots.push(SlotActor::new(&self.wiring.config.restart, now));
-        self.starting_slots += 1;
         self.start_consumer(slot, context);
     }
 
