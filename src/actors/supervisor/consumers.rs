@@ -193,6 +193,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 .is_some_and(|found| matches!(found.state, SlotState::BackingOff | SlotState::Quarantined));
             if waits && this.ledger.incarnation(slot) == incarnation {
                 this.start_consumer(slot, context);
+                this.turn(context);
             }
         });
     }

@@ -53,6 +53,8 @@ impl Ledger {
         for (&ticket, choice) in offered.iter().zip(choices) {
             match choice {
                 Choice::Hold => held.push(ticket),
+                // The group was paused while the strategy thought; it is asked again after that.
+                Choice::Slot(_) if self.paused => held.push(ticket),
                 Choice::Slot(slot) if self.phase(slot) == SlotPhase::Live => {
                     self.place(ticket, slot, effects)
                 }
