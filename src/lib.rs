@@ -1,4 +1,75 @@
-//! Consumer groups as actors on actix.
+//! Consumer groups as actors on actix: producers put typed jobs on a queue, a supervisor hands them to equal consumers
+//! by a strategy, and a consumer that dies is replaced while its jobs go to others.
+//!
+//! ```
+//! use consumer_group::{Delivery, Group};
+//!
+//! # actix::System::new().block_on(async {
+//! let group = Group::builder()
+//!     .consume_with(4, async |delivery: &Delivery<u64>| Ok(delivery.job() * 2))
+//!     .start()?;
+//! assert_eq!(group.producer().call(21).await?, 42);
+//! group.stop().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Where is what
+//!
+//! The modules stand on floors, and a file imports only from floors below its own. Read them in this order, from the ground
+//! up; the `mod` lines of this file follow it.
+//!
+//! | floor | module | what you find there |
+//! |---|---|---|
+//! | 1 | [`words`] | plain data: jobs, keys, verdicts, failures, events, health, the configuration |
+//! | 2 | [`rules`] | pure decisions: the dispatch ledger, strategies, the memory store, windows, backoff, restart budgets |
+//! | 3 | [`protocol`] | every message between the actors, and the traits of the roles that you can fill yourself |
+//! | 4 | [`actors`] | the queue, the supervisor, the shells of strategy and consumers, and the cell in which all of them run |
+//! | 5 | `group` | what you hold: [`Group`], [`GroupBuilder`], [`Producer`], [`ProducerGroup`], [`Results`], [`DeadLetters`] |
+//! | 6 | `config_file`, `testing` | edges: a cargo feature each, and nothing imports them |
+//!
+//! The names that most programs need are exported here, at the top.
+//!
+//! | you want to | begin at |
+//! |---|---|
+//! | run jobs | [`Group::builder`] |
+//! | send jobs and get results | [`Producer`], [`Group::producer_group`] |
+//! | write a consumer | [`Consumer`], [`ConsumerActor`], [`BatchConsumer`] |
+//! | choose or write a strategy | [`StrategyName`], [`rules::strategies`], [`Chooser`] |
+//! | bring a queue of your own | [`Store`], [`protocol::QueueActor`] |
+//! | see what happens | [`Group::events`], [`EventKind`], [`Group::health`] |
+//! | set numbers and names | [`GroupConfig`] |
+//!
+//! # Words
+//!
+//! | word | what it means here |
+//! |---|---|
+//! | job | what a producer sends: a payload, and wishes such as a key or a delay ([`Job`]) |
+//! | delivery | one attempt to have a job done ([`Delivery`]) |
+//! | consumer | your code that does jobs; equal to the other consumers of its group |
+//! | slot | a consumer's place in the group; it outlives the consumer ([`SlotId`]) |
+//! | incarnation | one life of the consumer in a slot ([`Incarnation`]); nothing that an earlier one says counts |
+//! | epoch | one life of the supervisor ([`Epoch`]) |
+//! | lease | the queue's promise to the supervisor to keep a job until it is settled ([`LeaseId`]) |
+//! | settle | to say what became of a delivery or a lease: done, again, rejected, still at work ([`Verdict`]) |
+//! | prefetch window | how many deliveries one consumer may hold ([`WindowConfig`]) |
+//! | dead letter | a job that will not be tried again, with its reason and history ([`DeadLetter`]) |
+//! | drain | to take no more jobs, finish what is there, and end ([`Group::drain`]) |
+//! | outcome | how a job ended, as its producer learns it ([`Outcome`]) |
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `config-file` | on | [`GroupConfig`] from a TOML file and from environment variables |
+//! | `testing` | off | probes, gates, a queue worked by hand, conformance suites for parts of your own; for `[dev-dependencies]` |
+//!
+//! # Panics
+//!
+//! A group catches the panics of consumers, strategies and queues. That needs unwinding: in a program that is built with
+//! `panic = "abort"` the first panic ends the process. [`GroupBuilder::start`] warns of it in the log.
+//!
+//! The reasons for all this stand in `docs/architecture.md`, the promises and their limits in `docs/guarantees.md`.
 
 pub mod words;
 
@@ -34,3 +105,8 @@ pub use words::*;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct ReadmeDoctests;
+
+/// So is the code of the page on parts of your own.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/extending.md")]
+pub struct ExtendingDoctests;

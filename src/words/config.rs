@@ -22,13 +22,15 @@ pub struct GroupConfig {
     pub placement: Placement,
     /// The built-in strategy to use, unless the builder is given one.
     pub strategy: StrategyName,
-    /// The weights of the slots, first to last, for strategies that use them; slots beyond the list weigh 1.
+    /// The weights of the slots, first to last, for strategies that use them; slots beyond the list weigh 1. At most one
+    /// weight for each consumer.
     pub weights: Vec<u32>,
     /// Whether jobs of one key are kept in order and never with two consumers at once.
     pub order_by_key: bool,
     /// The seed of every random choice of the group (jitter, two choices). Absent: a new one at each start.
     pub seed: Option<u64>,
-    /// The queue.
+    /// The built-in queue. A queue that the builder is given has bounds of its own; of these values it uses only
+    /// `dead_letters` and `history`, and only if it keeps no dead letters itself.
     pub queue: QueueConfig,
     /// The prefetch window.
     pub window: WindowConfig,
@@ -36,15 +38,15 @@ pub struct GroupConfig {
     pub retry: RetryConfig,
     /// What happens to a consumer that died.
     pub restart: RestartConfig,
-    /// A delivery at which no progress was made for this many ms is a failure and its consumer is replaced; 0 turns this
-    /// off.
+    /// A consumer that holds deliveries and makes no progress for this many ms is replaced, and what it had begun is a
+    /// failure; 0 turns this off. Progress is a delivery that was settled, or a sign of life.
     pub deadline_ms: u64,
     /// How long, in ms, a consumer that was told to end may take before its whole arbiter is taken for blocked.
     pub kill_grace_ms: u64,
     /// Jobs that the supervisor may hold for a reason other than room: their key is busy, their consumer full, their retry
-    /// not due. Past it nothing more is leased.
+    /// not due. Past it nothing more is leased. Jobs that the strategy holds back do not count here; they take up room.
     pub hold: usize,
-    /// Outcomes that may wait, unread, at the result queue for one producer group. Past it that group's sends wait.
+    /// Outcomes of one producer group that may be still to come or unread, together. Past it that group's sends wait.
     pub results: usize,
     /// Whether a panic inside a consumer is left out of the standard error stream. It is told in events and in tracing
     /// either way.
@@ -178,7 +180,11 @@ impl Default for QueueConfig {
 /// The prefetch window: how many deliveries one consumer may hold.
 ///
 /// It follows the measured service time, so that a consumer holds about `target_us` of work: thousands of deliveries for
-/// a handler of nanoseconds, one for a handler of milliseconds.
+/// a handler of nanoseconds, one for a handler of milliseconds. The service time is measured for a [`Consumer`], which does
+/// one delivery after the other; for actors and batches it is not known, and their window begins at 16 within these bounds
+/// (a batch at least) and never grows.
+///
+/// [`Consumer`]: crate::Consumer
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowConfig {
