@@ -116,6 +116,10 @@ impl<J> Delivery<J> {
         self.parcel.job.mark_begun(self.parcel.number);
     }
 
+    pub(crate) fn finish(&self) {
+        self.parcel.job.mark_finished(self.parcel.number);
+    }
+
     /// The name of the job.
     pub fn id(&self) -> JobId {
         self.parcel.job.id()

@@ -196,6 +196,14 @@ impl<J> Envelope<J> {
         }
     }
 
+    /// Takes the mark of the delivery `number` back: its consumer is done with it and has only not told yet. If the consumer
+    /// dies before it tells, the job is done again but not blamed.
+    pub fn mark_finished(&self, number: DeliveryNumber) {
+        if self.begun.load(Ordering::Relaxed) == number.0 {
+            self.begun.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Notes that the delivery `number` was in the hands of code that panicked: of all deliveries that had begun, this is the
     /// one that ended the consumer.
     pub fn mark_culprit(&self, number: DeliveryNumber) {
