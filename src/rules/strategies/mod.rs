@@ -156,11 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn every_strategy_that_is_not_bound_by_a_key_holds_while_all_are_full_and_goes_on_after() {
-        for name in ALL
-            .into_iter()
-            .filter(|name| *name != StrategyName::ConsistentHash)
-        {
+    fn every_strategy_by_load_holds_while_all_are_full_and_goes_on_after() {
+        for name in [
+            StrategyName::LeastLoaded,
+            StrategyName::TwoChoices,
+            StrategyName::Sticky,
+        ] {
             let mut chooser = by_name(name, 1);
             let full = roster_of(vec![seat(0, 1, 9, 0), seat(1, 1, 9, 0)], 1);
             for nth in 0..10 {
