@@ -25,7 +25,7 @@ type Jobs = Group<u32, SlotId>;
 async fn main() -> Result<(), Box<dyn Error>> {
     // A mistake in the file is refused here: with the key, the line, and what would be right.
     let file = GroupConfig::from_file(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/weights.toml"))?;
-    let from_file = file.with_environment(std::env::vars())?;
+    let from_file = file.with_environment(std::env::vars_os())?;
 
     let group = start(from_file.clone())?;
     exact_shares("from the file:", &group, &from_file.weights).await?;

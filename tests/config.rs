@@ -529,7 +529,10 @@ mod environment {
             placement: Placement::Arbiters(2),
             ..Default::default()
         };
-        assert_eq!(config.clone().with_environment([]).unwrap(), config);
+        assert_eq!(
+            config.clone().with_environment([("PATH", "/bin")]).unwrap(),
+            config
+        );
     }
 
     #[test]

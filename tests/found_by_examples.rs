@@ -164,7 +164,6 @@ impl BatchConsumer for AllButZero {
 }
 
 #[actix::test]
-#[ignore = "all begun deliveries of a consumer that died are blamed, and come back together until all are poison"]
 async fn a_poison_job_in_a_batch_makes_no_poison_of_the_others() {
     let size = BatchSize {
         most: 10,
@@ -225,7 +224,6 @@ async fn jobs_that_a_consumer_settled_before_it_panicked_are_not_done_again_and_
 }
 
 #[actix::test]
-#[ignore = "the shelf that capabilities.rs promises is not built yet: the job is lost and the call never ends"]
 async fn a_job_rejected_on_a_queue_without_dead_letters_comes_back_to_its_caller_and_is_listed() {
     let rejected = Arc::default();
     let group = on_the_least_queue(&rejected);
@@ -240,7 +238,6 @@ async fn a_job_rejected_on_a_queue_without_dead_letters_comes_back_to_its_caller
 }
 
 #[actix::test]
-#[ignore = "a producer's delay is not emulated yet for a queue without delays"]
 async fn a_delayed_job_on_a_queue_without_delays_waits_for_its_time() {
     let group = on_the_least_queue(&Arc::default());
     let delay = Duration::from_millis(100);
@@ -251,7 +248,6 @@ async fn a_delayed_job_on_a_queue_without_delays_waits_for_its_time() {
 }
 
 #[actix::test]
-#[ignore = "credit from before the pause goes on leasing, and a leased job does not expire"]
 async fn a_job_that_waits_in_a_paused_group_expires() {
     let group = Group::builder()
         .consume_with(1, async |delivery: &Delivery<u32>| Ok(*delivery.job()))
@@ -275,7 +271,6 @@ async fn a_job_that_waits_in_a_paused_group_expires() {
 }
 
 #[actix::test]
-#[ignore = "a look that is set while a consumer starts is half a second away and is not brought forward"]
 async fn a_hang_right_after_the_start_is_found_within_a_sixteenth_after_its_deadline() {
     let group = Group::builder()
         .placement(Placement::Local)

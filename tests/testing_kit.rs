@@ -123,6 +123,7 @@ fn a_manual_queue_shows_every_verdict_of_a_group() {
         let queue = ManualQueue::with(Capabilities {
             attempts: true,
             delay: true,
+            dead_letter: true,
             ..Capabilities::LEAST
         });
         let probe = Probe::new().at(2, 1, Act::FailAfter(Duration::from_secs(60)));
@@ -224,7 +225,6 @@ fn retries_and_restarts_work_on_a_queue_that_claims_nothing() {
 
 /// `Capabilities::dead_letter` promises it: "the group keeps it on a shelf of its own and acks it at the queue".
 #[test]
-#[ignore = "the group does not yet keep dead letters for a queue that keeps none"]
 fn a_job_that_is_rejected_ends_for_its_caller_on_a_queue_without_dead_letters() {
     paused(async {
         let queue = ManualQueue::new().automatic();

@@ -54,7 +54,7 @@ fn at_least_one(text: &str) -> Result<u64, &'static str> {
 }
 
 fn weight(text: &str) -> Result<u32, String> {
-    Ok(u32::try_from(at_least_one(text)?).map_err(|_| format!("use at most {}", u32::MAX))?)
+    u32::try_from(at_least_one(text)?).map_err(|_| format!("use at most {}", u32::MAX))
 }
 
 /// The names are those of the configuration file, and so are the words for a wrong one.

@@ -19,11 +19,7 @@ pub(crate) fn group_config(args: &Args) -> Told<GroupConfig> {
             ..GroupConfig::default()
         },
     };
-    // `std::env::vars()` would do for most programs; it panics if any variable is not UTF-8.
-    let variables = std::env::vars_os();
-    config = config.with_environment(
-        variables.map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into())),
-    )?;
+    config = config.with_environment(std::env::vars_os())?;
     if let Some(consumers) = args.consumers {
         config.consumers = usize::try_from(consumers)?;
     }

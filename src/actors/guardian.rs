@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use super::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
 use super::intake::Intake;
 use super::results::{Mailboxes, ResultQueue};
-use super::supervisor::{Supervisor, Wiring};
+use super::supervisor::{Life, Supervisor, Wiring};
 use super::{Clock, EventBus};
 use crate::protocol::{
     AskHealth, Assign, Command, Desired, Fates, Handover, Notice, Order, QueueCommand, QueueDoor, QueueReply,
@@ -432,9 +432,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 .saturating_add(life),
         );
         let (exists, consumers) = mpsc::channel(1);
+        let life = Life {
+            epoch,
+            number: life,
+            exists,
+        };
         let (wiring, desired) = (Arc::clone(wiring), self.desired.clone());
         let address = spawn_in_cell(seed, hooks, false, move |_| {
-            Supervisor::new(wiring, epoch, life, exists, queue, strategy, results, desired)
+            Supervisor::new(wiring, life, queue, strategy, results, desired)
         });
         self.consumers = Some(consumers);
         self.supervisor = address.clone();

@@ -98,6 +98,12 @@ struct Waiter<J> {
     answer: oneshot::Sender<Vec<Refused<J>>>,
 }
 
+/// What becomes of jobs that were put: their names, and the queue's word where the sender has to wait for it.
+pub(crate) type Put<J> = (Vec<JobId>, Option<Word<J>>);
+
+/// Jobs for one push, with the producers that wait for the queue's word on them.
+type Lot<J> = (Vec<Arc<Envelope<J>>>, Vec<Waiter<J>>);
+
 /// The queue's own word on jobs: those that it refused.
 pub(crate) type Word<J> = oneshot::Receiver<Vec<Refused<J>>>;
 
@@ -224,7 +230,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         jobs: Vec<Job<J>>,
         reply_to: Option<ReplyTo>,
         note: impl FnOnce(&[JobId]),
-    ) -> Result<(Vec<JobId>, Option<Word<J>>), Vec<Job<J>>> {
+    ) -> Result<Put<J>, Vec<Job<J>>> {
         let now = self.clock.now();
         let unix_ms = self.clock.unix_millis(now);
         let asks = !self.volatile || jobs.iter().any(|job| job.dedup.is_some());
@@ -303,17 +309,19 @@ impl<J: Send + Sync + 'static> Intake<J> {
     /// Waits until everything that was put has reached the queue.
     pub(crate) async fn flushed(&self) {
         loop {
-            let emptied = self.emptied.notified();
-            let mut emptied = pin!(emptied);
+            let mut emptied = pin!(self.emptied.notified());
             // First the wait is registered, then the look: an end between the two is not missed.
             emptied.as_mut().enable();
-            let buffer = self.lock();
-            if buffer.jobs.is_empty() && !buffer.pushing {
+            if self.is_flushed() {
                 return;
             }
-            drop(buffer);
             emptied.await;
         }
+    }
+
+    fn is_flushed(&self) -> bool {
+        let buffer = self.lock();
+        buffer.jobs.is_empty() && !buffer.pushing
     }
 
     /// Everything that never reached the queue, oldest first. For the end of the group.
@@ -344,7 +352,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
     }
 
-    fn next_batch(&self) -> Option<(Vec<Arc<Envelope<J>>>, Vec<Waiter<J>>)> {
+    fn next_batch(&self) -> Option<Lot<J>> {
         let mut buffer = self.lock();
         if buffer.jobs.is_empty() {
             return None;

@@ -18,6 +18,7 @@ mod judge;
 mod document;
 mod environment;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::words::{ConfigError, GroupConfig};
@@ -85,7 +86,7 @@ impl GroupConfig {
     /// underscores where the file has a table. Other variables are ignored.
     ///
     /// A list is written with commas. The variables come as an argument, so that a test needs no real environment; a
-    /// program gives [`std::env::vars()`].
+    /// program gives [`std::env::vars_os()`].
     ///
     /// ```
     /// # use consumer_group::GroupConfig;
@@ -95,7 +96,6 @@ impl GroupConfig {
     ///     ("CONSUMER_GROUP_QUEUE__CAPACITY", "100"),
     ///     ("PATH", "/bin"),
     /// ];
-    /// let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     /// let config = GroupConfig::default().with_environment(variables)?;
     /// assert_eq!((config.weights, config.queue.capacity), (vec![1, 2, 3], 100));
     /// # Ok::<(), consumer_group::ConfigError>(())
@@ -104,10 +104,16 @@ impl GroupConfig {
     /// # Errors
     /// As [`from_toml`](Self::from_toml), with the variable's name as the key and no line. A variable that has the prefix
     /// but names no key is refused too, with the nearest right name.
-    pub fn with_environment(
+    pub fn with_environment<N: Into<OsString>, V: Into<OsString>>(
         self,
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, ConfigError> {
+        // What is no Unicode becomes the replacement character, which no key and no value of the configuration has; so it is
+        // ignored or refused like every other wrong text.
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (text(name.into()), text(value.into())));
         environment::apply(self, variables)
     }
 }

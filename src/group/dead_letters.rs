@@ -42,7 +42,8 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
         }
     }
 
-    /// Sends these dead letters back to the queue, with a fresh count of attempts; their history stays with them. Returns
+    /// Sends these dead letters back to the queue, with a fresh count of attempts; their history stays with them. Whoever
+    /// waited for the outcome of such a job was told that it was given up; the second outcome is not sent to anybody. Returns
     /// the jobs that went back: fewer than asked for if the queue is full or some of them are not dead.
     ///
     /// With a queue that keeps no dead letters itself, this waits for room as a send does. **Cancellation**: each letter is

@@ -195,9 +195,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.stopped().await;
         let leftovers = &self.inner.shared.leftovers;
         let unfinished = std::mem::take(&mut *leftovers.lock().unwrap_or_else(PoisonError::into_inner));
-        let unfinished = unfinished.into_iter().map(Undelivered::new).collect();
+        let unfinished: Vec<_> = unfinished.into_iter().map(Undelivered::new).collect();
         self.inner.shared.bus.tell(crate::words::EventKind::Drained {
-            unfinished: count(&unfinished),
+            unfinished: unfinished.len(),
         });
         Drained { unfinished }
     }
@@ -217,10 +217,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
 
 fn has_ended(state: GroupState) -> bool {
     matches!(state, GroupState::Stopped | GroupState::Failed)
-}
-
-fn count<J>(unfinished: &Vec<Undelivered<J>>) -> usize {
-    unfinished.len()
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Inner<J, O> {

@@ -116,6 +116,10 @@ impl<J> Delivery<J> {
         self.parcel.job.mark_begun(self.parcel.number);
     }
 
+    pub(crate) fn finish(&self) {
+        self.parcel.job.mark_finished(self.parcel.number);
+    }
+
     /// The name of the job.
     pub fn id(&self) -> JobId {
         self.parcel.job.id()
@@ -262,7 +266,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Deliver<J, O> {
         // through here before the cell can mark the end, hence the second condition. A panic outside the cell (a free
         // task, as `ResponseFuture` makes them) ends no life and is told here.
         let panics_inside_cell = std::thread::panicking() && super::inside_cell();
-        if !self.settled && !self.delivery.is_fenced() && !panics_inside_cell {
+        if self.settled {
+            return;
+        }
+        if panics_inside_cell {
+            self.delivery.parcel.job.mark_culprit(self.delivery.parcel.number);
+        } else if !self.delivery.is_fenced() {
             self.speak(Work::Abandoned);
         }
     }

@@ -61,6 +61,8 @@ struct Shared<J: Send + Sync + 'static> {
 
 struct State<J: Send + Sync + 'static> {
     capabilities: Capabilities,
+    /// The clock of the first life. Delays are kept as moments, so every later life reads the same one.
+    clock: Option<Clock>,
     /// Whether jobs are leased as soon as there is credit.
     is_automatic: bool,
     /// The number of the next job; its place among the ready ones.
@@ -119,6 +121,7 @@ impl<J: Send + Sync + 'static> ManualQueue<J> {
     pub fn with(capabilities: Capabilities) -> Self {
         let state = State {
             capabilities,
+            clock: None,
             is_automatic: false,
             next: 0,
             next_lease: 0,
@@ -478,6 +481,7 @@ impl<J: Send + Sync + 'static> QueueSource<J> for ManualQueue<J> {
         let mut state = self.shared.lock();
         state.link = None;
         state.credit = 0;
+        let clock = *state.clock.get_or_insert(clock);
         drop(state);
         ManualQueueActor {
             shared: Arc::clone(&self.shared),
@@ -491,6 +495,10 @@ impl<J: Send + Sync + 'static> QueueSource<J> for ManualQueue<J> {
 
     fn room(&self) -> Option<QueueRoom> {
         None
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        self.shared.lock().clock
     }
 }
 

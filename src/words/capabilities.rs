@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | flag | if the queue has it | if it does not |
 /// |---|---|---|
-/// | `delay` | a retry with a delay goes back to the queue | the supervisor keeps the lease until the retry is due |
+/// | `delay` | a retry with a delay goes back to the queue (if it has `attempts` and `dead_letter` as well) | the supervisor keeps the lease until the retry is due; a producer's delay and expiry are kept in the same way |
 /// | `dead_letter` | a rejected job goes to the queue's dead letters | the group keeps it on a shelf of its own and acks it at the queue |
 /// | `extend` | the supervisor tells the queue every 5 s which leases it still holds, unless it is `volatile` | nothing is told; the queue must not time leases out |
 /// | `attempts` | the attempt number of a lease is believed | the supervisor counts the attempts that it sees |

@@ -100,8 +100,8 @@ pub enum Placement {
 ///
 /// | strategy | which one do I pick? |
 /// |---|---|
-/// | `round_robin` | jobs cost about the same: exact shares, cheapest |
-/// | `weighted` | consumers differ: exact shares by weight, evenly mixed |
+/// | `round_robin` | jobs cost about the same: exact shares, cheapest; one slow consumer slows the others down |
+/// | `weighted` | consumers differ: exact shares by weight, evenly mixed; as `round_robin` otherwise |
 /// | `consistent_hash` | jobs of a key should meet the same consumer (caches), also when consumers come and go |
 /// | `least_loaded` | jobs differ in cost and the group is small |
 /// | `two_choices` | jobs differ in cost and the group is large |

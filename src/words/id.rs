@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The name of a job: a UUID of version 7, so names sort by the time at which the producer made them.
+///
+/// Within one group only the time and a counter differ from name to name; the random part is drawn once for each group. So
+/// do not take bits of a name for random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(Uuid);

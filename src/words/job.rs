@@ -99,6 +99,9 @@ struct Wishes {
     dedup: Option<Key>,
 }
 
+/// The bit of [`Envelope`]'s mark that says "was in the hands of code that panicked". Delivery numbers never reach it.
+const CULPRIT: u64 = 1 << 63;
+
 /// A job inside the group: the payload with its name, shared by queue, supervisor and consumer.
 ///
 /// Envelopes travel as `Arc<Envelope<J>>`, so a redelivery never clones the payload.
@@ -190,14 +193,33 @@ impl<J> Envelope<J> {
         // Relaxed is enough: the mark is read for a delivery only after its consumer is gone (the death notice orders it)
         // or to tell a hung delivery, where an old value only makes the next look decide. Numbers only grow: a consumer that
         // was given up on and looks once more does not take back what its successor has noted.
-        if self.begun.load(Ordering::Relaxed) < number.0 {
+        if self.begun.load(Ordering::Relaxed) & !CULPRIT < number.0 {
             self.begun.store(number.0, Ordering::Relaxed);
         }
     }
 
+    /// Takes the mark of the delivery `number` back: its consumer is done with it and has only not told yet. If the consumer
+    /// dies before it tells, the job is done again but not blamed.
+    pub fn mark_finished(&self, number: DeliveryNumber) {
+        if self.begun.load(Ordering::Relaxed) == number.0 {
+            self.begun.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the delivery `number` was in the hands of code that panicked: of all deliveries that had begun, this is the
+    /// one that ended the consumer.
+    pub fn mark_culprit(&self, number: DeliveryNumber) {
+        self.begun.store(number.0 | CULPRIT, Ordering::Relaxed);
+    }
+
+    /// Whether the delivery `number` was in the hands of code that panicked.
+    pub fn is_culprit(&self, number: DeliveryNumber) -> bool {
+        self.begun.load(Ordering::Relaxed) == number.0 | CULPRIT
+    }
+
     /// Whether the delivery `number` has begun.
     pub fn has_begun(&self, number: DeliveryNumber) -> bool {
-        self.begun.load(Ordering::Relaxed) == number.0
+        self.begun.load(Ordering::Relaxed) & !CULPRIT == number.0
     }
 }
 

@@ -72,6 +72,7 @@ async fn work_through<C: Consumer>(
         };
         current.begin();
         let result = consume_one(consumer, current, outbox).await;
+        current.finish();
         outbox.berth.info.board.note_progress();
         let work = match result {
             Ok(output) => Work::Done(output),

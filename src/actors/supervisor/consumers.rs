@@ -10,7 +10,7 @@ use crate::actors::consumer::Berth;
 use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, SlotBoard};
 use crate::rules::ledger::SlotPhase;
 use crate::rules::restart::RestartDecision;
-use crate::words::{Cause, EventKind, Incarnation, PastBudget, SlotId, SlotState};
+use crate::words::{Cause, EventKind, Incarnation, PastBudget, SlotId, SlotState, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for Supervisor<J, O> {
     type Result = ();
@@ -118,21 +118,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn give_back(&mut self, slot: SlotId, incarnation: Incarnation, cause: &Cause) {
         let now = self.now();
         let costs_an_attempt = blames_the_job(cause);
-        let (ledger, jobs) = (&mut self.ledger, &self.jobs);
-        let held = ledger.down(
-            now,
-            slot,
-            incarnation,
-            cause,
-            |ticket, number| {
-                costs_an_attempt
-                    && jobs
-                        .get(ticket.0 as usize)
-                        .and_then(Option::as_ref)
-                        .is_some_and(|job| job.has_begun(number))
-            },
-            &mut self.effects,
-        );
+        let jobs = &self.jobs;
+        let job = |ticket: Ticket| jobs.get(ticket.0 as usize).and_then(Option::as_ref);
+        // A panic often names its delivery; then the others that had begun are bystanders.
+        let is_named = |(ticket, number)| job(ticket).is_some_and(|job| job.is_culprit(number));
+        let knows_culprit = costs_an_attempt && self.ledger.held_by(slot).into_iter().any(is_named);
+        let is_guilty = |ticket, number| {
+            costs_an_attempt
+                && job(ticket)
+                    .is_some_and(|job| job.has_begun(number) && (!knows_culprit || job.is_culprit(number)))
+        };
+        let held = self
+            .ledger
+            .down(now, slot, incarnation, cause, is_guilty, &mut self.effects);
         let held = held.unwrap_or(0);
         self.wiring.bus.tell(EventKind::ConsumerDown {
             slot,
@@ -195,6 +193,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 .is_some_and(|found| matches!(found.state, SlotState::BackingOff | SlotState::Quarantined));
             if waits && this.ledger.incarnation(slot) == incarnation {
                 this.start_consumer(slot, context);
+                this.turn(context);
             }
         });
     }

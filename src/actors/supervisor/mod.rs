@@ -44,6 +44,16 @@ use burying::Histories;
 use slot::SlotActor;
 pub(crate) use wiring::Wiring;
 
+/// What makes one life of the supervisor different from the others.
+pub(crate) struct Life {
+    /// The fence against everything that earlier lives left behind.
+    pub(crate) epoch: Epoch,
+    /// Counted from one.
+    pub(crate) number: u64,
+    /// Cloned into every consumer's cell; see `Berth::exists`.
+    pub(crate) exists: mpsc::Sender<Infallible>,
+}
+
 /// The supervisor actor.
 pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     wiring: Arc<Wiring<J, O>>,
@@ -107,14 +117,17 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     pub(crate) fn new(
         wiring: Arc<Wiring<J, O>>,
-        epoch: Epoch,
-        life: u64,
-        exists: mpsc::Sender<Infallible>,
+        life: Life,
         queue: QueueDoor<J>,
         strategy: Recipient<Assign>,
         results: ResultsUp<J, O>,
         desired: Desired,
     ) -> Self {
+        let Life {
+            epoch,
+            number,
+            exists,
+        } = life;
         let (config, capabilities) = (&wiring.config, wiring.capabilities);
         let histories = Histories::new(config.queue.history);
         let policy = LedgerPolicy {
@@ -123,8 +136,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             keep_retries: !(capabilities.delay && capabilities.attempts && capabilities.dead_letter),
             hold: config.hold,
             window: config.window.clone(),
-            first_version: life << 32,
-            first_number: life << 40,
+            first_version: number << 32,
+            first_number: number << 40,
         };
         Self {
             random: fastrand::Rng::with_seed(wiring.seed ^ epoch.0),

@@ -39,6 +39,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.ledger.set_closed(self.desired.closed);
         if self.ledger.is_paused() != self.desired.paused {
             self.ledger.set_paused(self.desired.paused, &mut self.effects);
+            // Attaching anew makes the queue forget its credit: jobs that come while the group is paused stay in the queue,
+            // where they can expire and be overtaken by more urgent ones.
+            self.attach(context);
         }
         self.scale(context);
         for (slot, weight) in self.desired.weights.clone() {

@@ -43,6 +43,7 @@ impl Ledger {
         let mut held = Vec::new();
         self.change(slot, effects, |found, entries| {
             held = found.chain.take(entries);
+            found.alone = None;
             found.phase = if retiring {
                 SlotPhase::Gone
             } else {
@@ -51,13 +52,17 @@ impl Ledger {
             found.window.died();
         });
         self.membership_changed();
+        let guilty: Vec<bool> = held
+            .iter()
+            .map(|ticket| guilty(*ticket, self.number(*ticket)))
+            .collect();
+        let is_unclear = guilty.iter().filter(|guilty| **guilty).count() > 1;
         let mut front = Vec::with_capacity(held.len());
-        for &ticket in &held {
-            let number = self
-                .entries
-                .get(ticket)
-                .map_or(DeliveryNumber(0), |entry| entry.number);
-            if guilty(ticket, number) {
+        for (&ticket, is_guilty) in held.iter().zip(guilty) {
+            if is_guilty {
+                if let Some(entry) = self.entries.get_mut(ticket) {
+                    entry.suspect |= is_unclear;
+                }
                 let ended = Ended {
                     ticket,
                     slot,
@@ -72,8 +77,14 @@ impl Ledger {
             }
         }
         // What was parked for this slot was chosen after what it held, so it goes behind it.
-        self.unpark_all(slot);
+        self.unpark_all(slot, effects);
         self.put_in_front(&front);
         Some(held.len())
+    }
+
+    fn number(&self, ticket: Ticket) -> DeliveryNumber {
+        self.entries
+            .get(ticket)
+            .map_or(DeliveryNumber(0), |entry| entry.number)
     }
 }

@@ -37,6 +37,9 @@ pub(super) struct Entry {
     /// Neighbours in the chain of the slot that holds it, in the order of delivery.
     pub(super) before: u32,
     pub(super) after: u32,
+    /// Whether a consumer died with this and other deliveries begun, so that nobody knows which one it was. A suspect is
+    /// delivered alone: if its consumer dies again, it was this one; if not, it is cleared.
+    pub(super) suspect: bool,
     pub(super) state: State,
 }
 
@@ -60,6 +63,7 @@ impl Entries {
             attempt,
             before: NONE,
             after: NONE,
+            suspect: false,
             state: State::Waiting,
         };
         if let Some(index) = self.free.pop()

@@ -53,6 +53,8 @@ impl Ledger {
         for (&ticket, choice) in offered.iter().zip(choices) {
             match choice {
                 Choice::Hold => held.push(ticket),
+                // The group was paused while the strategy thought; it is asked again after that.
+                Choice::Slot(_) if self.paused => held.push(ticket),
                 Choice::Slot(slot) if self.phase(slot) == SlotPhase::Live => {
                     self.place(ticket, slot, effects)
                 }
@@ -83,15 +85,13 @@ impl Ledger {
 
     /// Hands the entry to the slot, or lets it wait there.
     fn place(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+        let Some(found) = self.slots.get(slot.0 as usize) else {
             return;
         };
-        if found.room() > 0 && found.parked.is_empty() {
+        if found.parked.is_empty() && found.takes(self.is_suspect(ticket)) {
             self.hand(ticket, slot, effects);
         } else {
-            found.parked.push_back(ticket);
-            self.blocked += 1;
-            self.entries.set_state(ticket, State::Parked(slot));
+            self.park(ticket, slot, effects);
         }
     }
 }

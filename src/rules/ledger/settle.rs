@@ -102,6 +102,13 @@ impl Ledger {
     fn release(&mut self, ticket: Ticket, slot: SlotId, acked: bool, effects: &mut Effects) {
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
+            if found.alone == Some(ticket) {
+                found.alone = None;
+            }
+            // Whatever became of it, its consumer lived.
+            if let Some(entry) = entries.get_mut(ticket) {
+                entry.suspect = false;
+            }
             if acked {
                 found.counters.acked += 1;
             } else {

@@ -42,16 +42,28 @@ pub(super) struct Slot {
     pub(super) chain: Chain,
     /// Entries that the strategy sent here while the window was full.
     pub(super) parked: VecDeque<Ticket>,
+    /// The suspect that its consumer holds alone; nothing else is handed out here meanwhile.
+    pub(super) alone: Option<Ticket>,
     pub(super) counters: Counters,
 }
 
 impl Slot {
-    /// What its consumer could still take.
+    /// What can be sent to its consumer now. None while something waits for it already: that goes first.
     pub(super) fn room(&self) -> u32 {
+        if self.parked.is_empty() { self.free() } else { 0 }
+    }
+
+    /// What is free in its window.
+    fn free(&self) -> u32 {
         match self.phase {
-            SlotPhase::Live => self.window.size().saturating_sub(self.chain.len()),
-            SlotPhase::Empty | SlotPhase::Retiring | SlotPhase::Gone => 0,
+            SlotPhase::Live if self.alone.is_none() => self.window.size().saturating_sub(self.chain.len()),
+            SlotPhase::Live | SlotPhase::Empty | SlotPhase::Retiring | SlotPhase::Gone => 0,
         }
+    }
+
+    /// Whether this entry can be sent to its consumer now.
+    pub(super) fn takes(&self, is_suspect: bool) -> bool {
+        self.free() > 0 && !(is_suspect && self.chain.len() > 0)
     }
 
     /// Whether its consumer has nothing to do.
@@ -71,6 +83,7 @@ impl Ledger {
             window: Window::new(&self.policy.window),
             chain: Chain::default(),
             parked: VecDeque::new(),
+            alone: None,
             counters: Counters::default(),
         });
         id
@@ -127,7 +140,7 @@ impl Ledger {
             SlotPhase::Live => self.change(slot, effects, |found, _| found.phase = SlotPhase::Retiring),
         }
         self.membership_changed();
-        self.unpark_all(slot);
+        self.unpark_all(slot, effects);
         self.note_emptied(slot, effects);
     }
 
@@ -207,7 +220,7 @@ impl Ledger {
         }
     }
 
-    /// Hands an entry to a slot that has room.
+    /// Hands an entry to a slot that takes it.
     pub(super) fn hand(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
         let number = DeliveryNumber(self.next_number);
         let Some(entry) = self.entries.get_mut(ticket) else {
@@ -216,34 +229,54 @@ impl Ledger {
         self.next_number += 1;
         entry.state = State::Out(slot);
         entry.number = number;
+        let attempt = entry.attempt;
+        let alone = entry.suspect.then_some(ticket);
         effects.deliver.push(Handed {
             ticket,
             slot,
             number,
-            attempt: entry.attempt,
+            attempt,
         });
-        self.change(slot, effects, |found, entries| found.chain.push(entries, ticket));
+        self.change(slot, effects, |found, entries| {
+            found.chain.push(entries, ticket);
+            found.alone = alone;
+        });
     }
 
-    /// Hands out what waits for this slot, as far as there is room.
+    /// Lets an entry wait for this slot.
+    pub(super) fn park(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+        self.blocked += 1;
+        self.entries.set_state(ticket, State::Parked(slot));
+        self.change(slot, effects, |found, _| found.parked.push_back(ticket));
+    }
+
+    /// Hands out what waits for this slot, as far as it is taken.
     pub(super) fn fill(&mut self, slot: SlotId, effects: &mut Effects) {
         while !self.paused
-            && let Some(found) = self.slots.get_mut(slot.0 as usize)
-            && found.room() > 0
-            && let Some(ticket) = found.parked.pop_front()
+            && let Some(found) = self.slots.get(slot.0 as usize)
+            && let Some(&ticket) = found.parked.front()
+            && found.takes(self.is_suspect(ticket))
         {
             self.blocked -= 1;
+            self.change(slot, effects, |found, _| {
+                found.parked.pop_front();
+            });
             self.hand(ticket, slot, effects);
         }
     }
 
     /// What waited for this slot can go anywhere.
-    pub(super) fn unpark_all(&mut self, slot: SlotId) {
-        if let Some(found) = self.slots.get_mut(slot.0 as usize) {
-            let parked: Vec<_> = std::mem::take(&mut found.parked).into();
-            self.blocked -= parked.len();
-            self.put_in_front(&parked);
-        }
+    pub(super) fn unpark_all(&mut self, slot: SlotId, effects: &mut Effects) {
+        let mut parked = Vec::new();
+        self.change(slot, effects, |found, _| {
+            parked = std::mem::take(&mut found.parked).into()
+        });
+        self.blocked -= parked.len();
+        self.put_in_front(&parked);
+    }
+
+    pub(super) fn is_suspect(&self, ticket: Ticket) -> bool {
+        self.entries.get(ticket).is_some_and(|entry| entry.suspect)
     }
 
     pub(super) fn note_emptied(&self, slot: SlotId, effects: &mut Effects) {

@@ -19,9 +19,9 @@ use crate::words::{Roster, Seat, SlotId};
 /// | 6 | 9 -1 -1 | a | 2 -1 -1 |
 /// | 7 | 7 0 0 | a | 0 0 0 |
 ///
-/// Over the sum of the weights each gets exactly its weight, and the row starts again. A consumer without room is passed
-/// over, as nginx passes over a server that is down: neither its counter nor its weight counts until it has room again. A
-/// change of weight counts from the next job on. When consumers come or go, the others keep their place in the row: their
+/// Over the sum of the weights each gets exactly its weight, whatever its speed, and the row starts again. A consumer that
+/// is full does not lose its turn, the job waits for it; so one consumer that is slower than its weight slows the whole group
+/// down. A consumer that died is left out until its successor is there. A change of weight counts from the next job on. When consumers come or go, the others keep their place in the row: their
 /// counters are scaled to the new sum of the weights (a step that nginx has no need of, since it starts anew). A new one
 /// starts at zero.
 ///
@@ -88,9 +88,6 @@ impl Chooser for Weighted {
         let mut total = 0;
         let mut best: Option<(usize, i64)> = None;
         for (index, (seat, counter)) in roster.seats().iter().zip(&mut self.counters).enumerate() {
-            if seat.room == 0 {
-                continue;
-            }
             total += weight(seat);
             counter.current += weight(seat);
             if best.is_none_or(|(_, greatest)| counter.current > greatest) {
@@ -152,14 +149,9 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_without_room_is_passed_over_and_has_not_lost_its_place_after() {
-        let mut turn = Weighted::default();
-        let all = roster(&[2, 1, 1], 1);
-        assert_eq!(letters(&mut turn, &all, 1), "a");
+    fn a_full_consumer_keeps_its_turn() {
         let a_is_full = roster_of(vec![seat(0, 2, 9, 0), seat(1, 1, 0, 9), seat(2, 1, 0, 9)], 1);
-        assert_eq!(letters(&mut turn, &a_is_full, 4), "bcbc");
-        // The row goes on as if the four had not been: a(b c a) after the first a.
-        assert_eq!(letters(&mut turn, &all, 3), "bca");
+        assert_eq!(letters(&mut Weighted::default(), &a_is_full, 8), "abcaabca");
     }
 
     #[test]

@@ -1,0 +1,684 @@
+//! The dispatch ledger, driven by random inputs against a model that only knows the rules.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use consumer_group::rules::ledger::{Effects, Input, Ledger, LedgerPolicy, Report, SlotPhase};
+use consumer_group::rules::strategies::Choice;
+use consumer_group::{
+    Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket, Verdict,
+    Weight, WindowConfig,
+};
+use proptest::prelude::*;
+
+/// What the noise does; numbers are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Noise {
+    /// The queue hands out up to this many jobs, within the credit, of these keys (0: no key).
+    Lease(Vec<u8>),
+    /// More jobs than there is credit for, as a batch that was on its way when the credit was lost.
+    LeaseBeyondCredit(u8),
+    Demand,
+    Offer,
+    /// Choices by slot number; some name slots that do not exist, some hold, some are missing.
+    Answer(Vec<Option<u8>>),
+    OfferLost,
+    Settle(u8, End),
+    /// A settle of a delivery that is over, or never was.
+    Stale(u8, End),
+    Served(u8, u8, u64),
+    AddSlot(u8),
+    Start(u8),
+    Up(u8),
+    StaleUp(u8),
+    /// A consumer dies; which of its deliveries had begun is drawn from the bits.
+    Down(u8, u64, bool),
+    StaleDown(u8),
+    Retire(u8),
+    Weigh(u8, u8),
+    Wait(u8),
+    CreditLost,
+    Pause(bool),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Done,
+    RetryNow,
+    RetryLater(u8),
+    Reject,
+}
+
+impl End {
+    fn report(self) -> Report {
+        let failed = |after| Report::Failed {
+            cause: Cause::Failed("no".into()),
+            after,
+        };
+        match self {
+            Self::Done => Report::Done,
+            Self::RetryNow => failed(Duration::ZERO),
+            Self::RetryLater(ms) => failed(Duration::from_millis(u64::from(ms) + 1)),
+            Self::Reject => Report::Rejected("never".into()),
+        }
+    }
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        4 => Just(End::Done),
+        1 => Just(End::RetryNow),
+        1 => any::<u8>().prop_map(End::RetryLater),
+        1 => Just(End::Reject),
+    ]
+}
+
+fn noise() -> impl Strategy<Value = Noise> {
+    prop_oneof![
+        6 => prop::collection::vec(0_u8..5, 1..8).prop_map(Noise::Lease),
+        1 => (0_u8..5).prop_map(Noise::LeaseBeyondCredit),
+        6 => Just(Noise::Demand),
+        6 => Just(Noise::Offer),
+        6 => prop::collection::vec(prop::option::weighted(0.9, 0_u8..7), 0..12).prop_map(Noise::Answer),
+        1 => Just(Noise::OfferLost),
+        10 => (any::<u8>(), end()).prop_map(|(which, end)| Noise::Settle(which, end)),
+        2 => (any::<u8>(), end()).prop_map(|(which, end)| Noise::Stale(which, end)),
+        2 => (any::<u8>(), 1_u8..9, 1_u64..3_000_000).prop_map(|(slot, count, ns)| Noise::Served(slot, count, ns)),
+        2 => (1_u8..4).prop_map(Noise::AddSlot),
+        3 => any::<u8>().prop_map(Noise::Start),
+        4 => any::<u8>().prop_map(Noise::Up),
+        1 => any::<u8>().prop_map(Noise::StaleUp),
+        2 => (any::<u8>(), any::<u64>(), any::<bool>()).prop_map(|(slot, bits, innocent)| Noise::Down(slot, bits, innocent)),
+        1 => any::<u8>().prop_map(Noise::StaleDown),
+        1 => any::<u8>().prop_map(Noise::Retire),
+        1 => (any::<u8>(), 1_u8..9).prop_map(|(slot, weight)| Noise::Weigh(slot, weight)),
+        3 => any::<u8>().prop_map(Noise::Wait),
+        1 => Just(Noise::CreditLost),
+        1 => any::<bool>().prop_map(Noise::Pause),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = LedgerPolicy> {
+    (
+        1_u32..4,
+        any::<bool>(),
+        any::<bool>(),
+        0_usize..12,
+        1_u32..3,
+        0_u32..6,
+    )
+        .prop_map(
+            |(attempts, order_by_key, keep_retries, hold, min, more)| LedgerPolicy {
+                attempts,
+                order_by_key,
+                keep_retries,
+                hold,
+                window: WindowConfig {
+                    min,
+                    max: min + more,
+                    target_us: 1_000,
+                },
+                first_version: 5,
+                first_number: 1,
+            },
+        )
+}
+
+/// A delivery that is out, as the consumers' side knows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Out {
+    ticket: Ticket,
+    slot: SlotId,
+    number: DeliveryNumber,
+    lease: LeaseId,
+}
+
+/// What the world around the ledger knows.
+struct World {
+    policy: LedgerPolicy,
+    ledger: Ledger,
+    effects: Effects,
+    now: Moment,
+    next_lease: u64,
+    /// Each lease that lasts: its key and the attempt that the queue knows.
+    leases: BTreeMap<LeaseId, (Option<KeyHash>, u32)>,
+    /// The order in which leases of a key came.
+    lines: BTreeMap<KeyHash, Vec<LeaseId>>,
+    tickets: BTreeMap<Ticket, LeaseId>,
+    out: Vec<Out>,
+    over: Vec<Out>,
+    last_number: u64,
+    slots: Vec<SlotId>,
+    credit: usize,
+    ended: BTreeSet<LeaseId>,
+    /// Everything that followed, for the comparison of two runs.
+    trace: Vec<String>,
+}
+
+impl World {
+    fn new(policy: LedgerPolicy) -> Self {
+        Self {
+            ledger: Ledger::new(policy.clone()),
+            policy,
+            effects: Effects::default(),
+            now: Moment::START,
+            next_lease: 1,
+            leases: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            out: Vec::new(),
+            over: Vec::new(),
+            last_number: 0,
+            slots: Vec::new(),
+            credit: 0,
+            ended: BTreeSet::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    fn slot(&self, which: u8) -> Option<SlotId> {
+        (!self.slots.is_empty()).then(|| self.slots[usize::from(which) % self.slots.len()])
+    }
+
+    fn step(&mut self, input: Input) {
+        self.ledger.step(self.now, input, &mut self.effects);
+        self.follow();
+    }
+
+    /// Carries out what follows and checks it against the rules.
+    fn follow(&mut self) {
+        let effects = std::mem::take(&mut self.effects);
+        self.trace.push(format!("{effects:?}"));
+        let mut ending: BTreeSet<Ticket> = effects.ended.iter().copied().collect();
+        for item in &effects.settle {
+            let (_, attempt) = self
+                .leases
+                .get_mut(&item.lease)
+                .expect("a lease that lasts is settled");
+            assert_eq!(
+                item.attempt, *attempt,
+                "a verdict on another attempt than the present one"
+            );
+            match &item.verdict {
+                Verdict::Ack | Verdict::Retry(_) => {}
+                Verdict::Reject(rejection) => {
+                    if let DeadReason::Poison { attempts } | DeadReason::AttemptsUsedUp { attempts } =
+                        rejection.reason
+                    {
+                        assert_eq!(
+                            attempts, self.policy.attempts,
+                            "given up before or after the limit"
+                        );
+                    }
+                }
+                Verdict::Renew(renewal) => {
+                    assert!(renewal.counts);
+                    *attempt += 1;
+                    assert!(*attempt <= self.policy.attempts, "an attempt past the limit");
+                    continue;
+                }
+                Verdict::Extend => panic!("the ledger extends nothing"),
+            }
+            if let Verdict::Retry(_) = item.verdict {
+                assert!(*attempt < self.policy.attempts, "a retry past the limit");
+                let keyed = self.leases[&item.lease].0.is_some() && self.policy.order_by_key;
+                assert!(
+                    !self.policy.keep_retries && !keyed,
+                    "this retry had to keep its lease"
+                );
+            }
+            assert!(self.ended.insert(item.lease), "a lease ends twice");
+            self.leases.remove(&item.lease);
+            for line in self.lines.values_mut() {
+                line.retain(|lease| *lease != item.lease);
+            }
+            let ticket = self
+                .tickets
+                .iter()
+                .find(|(_, lease)| **lease == item.lease)
+                .map(|(ticket, _)| *ticket);
+            if let Some(ticket) = ticket {
+                assert!(ending.remove(&ticket), "the end of {ticket} is not told");
+                self.tickets.remove(&ticket);
+            }
+        }
+        assert!(
+            ending.is_empty(),
+            "told to have ended without a verdict: {ending:?}"
+        );
+        for handed in effects.deliver {
+            assert!(handed.number.0 > self.last_number, "delivery numbers grow");
+            self.last_number = handed.number.0;
+            let lease = self.tickets[&handed.ticket];
+            assert_eq!(handed.attempt, self.leases[&lease].1);
+            assert!(handed.attempt <= self.policy.attempts);
+            assert_eq!(self.ledger.phase(handed.slot), SlotPhase::Live);
+            assert!(!self.ledger.is_paused(), "handed out while paused");
+            if let Some(key) = self.leases[&lease].0.filter(|_| self.policy.order_by_key) {
+                assert_eq!(
+                    self.lines[&key].first(),
+                    Some(&lease),
+                    "a job overtakes one of its key"
+                );
+            }
+            self.out.push(Out {
+                ticket: handed.ticket,
+                slot: handed.slot,
+                number: handed.number,
+                lease,
+            });
+            let holds = self.out.iter().filter(|out| out.slot == handed.slot).count();
+            assert!(
+                holds <= self.ledger.window(handed.slot) as usize,
+                "{} holds {holds} of {}",
+                handed.slot,
+                self.ledger.window(handed.slot)
+            );
+        }
+        self.check();
+    }
+
+    /// What must always be true.
+    fn check(&self) {
+        let ledger = &self.ledger;
+        let known: BTreeMap<Ticket, (LeaseId, u32)> = ledger
+            .tickets()
+            .map(|(ticket, lease, attempt)| (ticket, (lease, attempt)))
+            .collect();
+        assert_eq!(known.len(), ledger.in_flight());
+        assert_eq!(
+            known.len(),
+            self.leases.len(),
+            "a lease was lost, or lasts for ever"
+        );
+        for (ticket, (lease, attempt)) in &known {
+            assert_eq!(self.tickets.get(ticket), Some(lease));
+            assert_eq!(self.leases[lease].1, *attempt);
+        }
+        let mut keys = BTreeSet::new();
+        for out in &self.out {
+            assert!(
+                ledger.attempt(out.ticket, out.number).is_ok(),
+                "{out:?} is not out"
+            );
+            if let Some(key) = self.leases[&out.lease].0.filter(|_| self.policy.order_by_key) {
+                assert!(keys.insert(key), "two of one key are out");
+            }
+        }
+        for slot in &self.slots {
+            let held = ledger.held_by(*slot);
+            let here: Vec<_> = self.out.iter().filter(|out| out.slot == *slot).collect();
+            assert_eq!(held.len(), here.len());
+            assert!(here.iter().all(|out| held.contains(&(out.ticket, out.number))));
+            let seat = ledger.seat(*slot).unwrap();
+            assert_eq!(seat.load as usize, here.len());
+            let room = ledger.window(*slot).saturating_sub(seat.load);
+            assert_eq!(
+                seat.room,
+                if ledger.phase(*slot) == SlotPhase::Live {
+                    room
+                } else {
+                    0
+                }
+            );
+        }
+    }
+
+    fn settle(&mut self, out: Out, end: End) {
+        self.out.retain(|other| *other != out);
+        self.over.push(out);
+        self.step(Input::Settled {
+            ticket: out.ticket,
+            number: out.number,
+            report: end.report(),
+        });
+    }
+
+    fn lease(&mut self, key: u8) {
+        let lease = LeaseId(self.next_lease);
+        self.next_lease += 1;
+        let key = (key > 0).then_some(KeyHash(u64::from(key)));
+        self.leases.insert(lease, (key, 1));
+        if let Some(key) = key {
+            self.lines.entry(key).or_default().push(lease);
+        }
+        self.credit = self.credit.saturating_sub(1);
+        let ticket = self.ledger.leased(lease, 1, key, &mut self.effects);
+        self.tickets
+            .insert(ticket.expect("the first attempt is left"), lease);
+        self.follow();
+    }
+
+    fn demand(&mut self) {
+        let room: u32 = self.ledger.seats().iter().map(|seat| seat.room).sum();
+        if let Some(credit) = self.ledger.demand() {
+            assert!(credit > 0);
+            self.credit += credit;
+            assert!(
+                self.credit <= room as usize,
+                "credit of {} for a room of {room}",
+                self.credit
+            );
+            assert!(!self.ledger.is_paused(), "a paused group demands");
+        }
+        self.follow();
+    }
+
+    fn down(&mut self, slot: SlotId, incarnation: Incarnation, bits: u64, innocent: bool) {
+        let held = self.ledger.held_by(slot);
+        let guilty = (0..)
+            .zip(&held)
+            .filter(|(index, _)| !innocent && bits >> (index % 64) & 1 == 1);
+        let guilty = guilty.map(|(_, (ticket, _))| *ticket).collect();
+        let counts = self.ledger.incarnation(slot) == incarnation
+            && matches!(self.ledger.phase(slot), SlotPhase::Live | SlotPhase::Retiring);
+        if counts {
+            let (over, out) = self.out.iter().partition(|out| out.slot == slot);
+            self.out = out;
+            self.over.extend::<Vec<Out>>(over);
+        }
+        let before = self.ledger.clone();
+        self.step(Input::Down(slot, incarnation, Cause::Killed, guilty));
+        if !counts {
+            assert_eq!(self.ledger, before, "the death of another life changed something");
+        }
+    }
+
+    fn make(&mut self, noise: Noise) {
+        match noise {
+            Noise::Lease(keys) => {
+                for key in keys.into_iter().take(self.credit) {
+                    self.lease(key);
+                }
+            }
+            Noise::LeaseBeyondCredit(key) => self.lease(key),
+            Noise::Demand => self.demand(),
+            Noise::Offer => self.step(Input::Offer),
+            Noise::Answer(choices) => {
+                let choice = |slot: Option<u8>| {
+                    slot.map_or(Choice::Hold, |slot| Choice::Slot(SlotId(u32::from(slot))))
+                };
+                self.step(Input::Assigned(choices.into_iter().map(choice).collect()));
+            }
+            Noise::OfferLost => self.step(Input::OfferLost),
+            Noise::Settle(which, end) => {
+                if !self.out.is_empty() {
+                    let out = self.out[usize::from(which) % self.out.len()];
+                    self.settle(out, end);
+                }
+            }
+            Noise::Stale(which, end) => {
+                let never = Out {
+                    ticket: Ticket(u32::from(which)),
+                    slot: SlotId(0),
+                    number: DeliveryNumber(self.last_number + 1),
+                    lease: LeaseId(0),
+                };
+                let over = self
+                    .over
+                    .get(usize::from(which) % self.over.len().max(1))
+                    .copied();
+                let before = self.ledger.clone();
+                for out in over.into_iter().chain([never]) {
+                    self.step(Input::Settled {
+                        ticket: out.ticket,
+                        number: out.number,
+                        report: end.report(),
+                    });
+                }
+                assert_eq!(self.ledger, before, "a stale settle changed something");
+            }
+            Noise::Served(which, deliveries, ns) => {
+                if let Some(slot) = self.slot(which) {
+                    self.step(Input::Served {
+                        slot,
+                        deliveries: u32::from(deliveries),
+                        busy: Duration::from_nanos(ns),
+                    });
+                }
+            }
+            Noise::AddSlot(weight) => {
+                if self.slots.len() < 6 {
+                    self.slots.push(self.ledger.add_slot(Weight(u32::from(weight))));
+                }
+            }
+            // As the supervisor does: the next incarnation is made when the one before has ended.
+            Noise::Start(which) => {
+                if let Some(slot) = self
+                    .slot(which)
+                    .filter(|slot| self.ledger.phase(*slot) == SlotPhase::Empty)
+                {
+                    self.step(Input::NextIncarnation(slot));
+                }
+            }
+            Noise::Up(which) => {
+                if let Some(slot) = self
+                    .slot(which)
+                    .filter(|slot| self.ledger.incarnation(*slot).0 > 0)
+                {
+                    self.step(Input::Up(slot, self.ledger.incarnation(slot)));
+                }
+            }
+            Noise::StaleUp(which) => {
+                if let Some(slot) = self
+                    .slot(which)
+                    .filter(|slot| self.ledger.incarnation(*slot).0 > 0)
+                {
+                    let earlier = Incarnation(self.ledger.incarnation(slot).0 - 1);
+                    let before = self.ledger.clone();
+                    self.step(Input::Up(slot, earlier));
+                    assert_eq!(self.ledger, before, "an earlier life came up");
+                }
+            }
+            Noise::Down(which, bits, innocent) => {
+                if let Some(slot) = self.slot(which) {
+                    self.down(slot, self.ledger.incarnation(slot), bits, innocent);
+                }
+            }
+            Noise::StaleDown(which) => {
+                if let Some(slot) = self.slot(which) {
+                    let other = Incarnation(self.ledger.incarnation(slot).0 + 1);
+                    self.down(slot, other, u64::MAX, false);
+                }
+            }
+            Noise::Retire(which) => {
+                if let Some(slot) = self.slot(which) {
+                    self.step(Input::Retire(slot));
+                }
+            }
+            Noise::Weigh(which, weight) => {
+                if let Some(slot) = self.slot(which) {
+                    self.ledger.set_weight(slot, Weight(u32::from(weight)));
+                    self.follow();
+                }
+            }
+            Noise::Wait(ms) => {
+                self.now = self.now.after(Duration::from_millis(u64::from(ms)));
+                self.step(Input::Due);
+            }
+            Noise::CreditLost => {
+                self.credit = 0;
+                self.step(Input::CreditLost);
+            }
+            Noise::Pause(paused) => self.step(Input::Pause(paused)),
+        }
+    }
+
+    /// After the noise: everyone is up, the strategy names whoever has room, and all work is done. Everything must end.
+    fn run_dry(&mut self) {
+        self.step(Input::Pause(false));
+        let live = |world: &Self| {
+            world
+                .slots
+                .iter()
+                .any(|slot| world.ledger.phase(*slot) == SlotPhase::Live)
+        };
+        for slot in self.slots.clone() {
+            if self.ledger.phase(slot) == SlotPhase::Empty {
+                self.step(Input::NextIncarnation(slot));
+                self.step(Input::Up(slot, self.ledger.incarnation(slot)));
+            }
+        }
+        if !live(self) {
+            let slot = self.ledger.add_slot(Weight(1));
+            self.slots.push(slot);
+            self.step(Input::NextIncarnation(slot));
+            self.step(Input::Up(slot, self.ledger.incarnation(slot)));
+        }
+        for _ in 0..10_000 {
+            if self.ledger.in_flight() == 0 {
+                return;
+            }
+            // One answer to an open offer, then whatever is out is done.
+            if !self.ledger.is_offering() {
+                self.step(Input::Offer);
+            }
+            let rooms = self.ledger.seats();
+            let mut choices: Vec<Choice> = rooms
+                .iter()
+                .flat_map(|seat| (0..seat.room).map(|_| Choice::Slot(seat.slot)))
+                .collect();
+            choices.truncate(64);
+            self.step(Input::Assigned(choices));
+            while let Some(out) = self.out.first().copied() {
+                self.settle(out, End::Done);
+            }
+            if let Some(due) = self.ledger.next_due().filter(|due| *due > self.now) {
+                self.now = due;
+            }
+            self.step(Input::Due);
+        }
+        panic!(
+            "{} entries never end: {:#?}",
+            self.ledger.in_flight(),
+            self.ledger
+        );
+    }
+
+    /// With everything ended, the demand must come back by itself: a group with room never stands still.
+    fn takes_jobs_again(&mut self) {
+        self.step(Input::CreditLost);
+        self.credit = 0;
+        self.demand();
+        assert!(
+            self.credit > 0 || self.policy.hold == 0,
+            "an empty group demands nothing: {:#?}",
+            self.ledger
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_rules_hold_and_in_the_end_everything_has_ended(
+        policy in policy(),
+        noise in prop::collection::vec(noise(), 1..160),
+    ) {
+        let mut world = World::new(policy);
+        for step in noise {
+            world.make(step);
+        }
+        world.run_dry();
+        prop_assert_eq!(world.ended.len() as u64, world.next_lease - 1, "each lease ended exactly once");
+        world.takes_jobs_again();
+    }
+
+    #[test]
+    fn the_same_inputs_have_the_same_effects(
+        policy in policy(),
+        noise in prop::collection::vec(noise(), 1..80),
+    ) {
+        let run = || {
+            let mut world = World::new(policy.clone());
+            for step in noise.clone() {
+                world.make(step);
+            }
+            (world.trace, world.ledger)
+        };
+        let (first, second) = (run(), run());
+        prop_assert_eq!(first.0, second.0);
+        prop_assert!(first.1 == second.1);
+    }
+}
+
+fn up(ledger: &mut Ledger, effects: &mut Effects) -> SlotId {
+    let slot = ledger.add_slot(Weight(1));
+    let incarnation = ledger.next_incarnation(slot);
+    assert!(ledger.up(slot, incarnation, effects));
+    slot
+}
+
+fn plain(attempts: u32, order_by_key: bool) -> LedgerPolicy {
+    LedgerPolicy {
+        attempts,
+        order_by_key,
+        keep_retries: false,
+        hold: 100,
+        window: WindowConfig {
+            min: 4,
+            max: 4,
+            target_us: 1_000,
+        },
+        first_version: 0,
+        first_number: 1,
+    }
+}
+
+#[test]
+fn a_job_that_comes_with_no_attempt_left_is_rejected_at_once() {
+    let (mut ledger, mut effects) = (Ledger::new(plain(3, false)), Effects::default());
+    assert_eq!(ledger.leased(LeaseId(1), 4, None, &mut effects), None);
+    let [item] = &effects.settle[..] else {
+        panic!("{effects:?}")
+    };
+    let Verdict::Reject(rejection) = &item.verdict else {
+        panic!("{item:?}")
+    };
+    assert_eq!(rejection.reason, DeadReason::Poison { attempts: 3 });
+    assert_eq!(ledger.in_flight(), 0);
+}
+
+#[test]
+fn what_a_dead_consumer_held_goes_in_front_of_everything_leased_after_it() {
+    let (mut ledger, mut effects) = (Ledger::new(plain(3, false)), Effects::default());
+    let slot = up(&mut ledger, &mut effects);
+    let tickets: Vec<_> = (1..=8)
+        .map(|lease| ledger.leased(LeaseId(lease), 1, None, &mut effects).unwrap())
+        .collect();
+    let mut offers = Vec::new();
+    ledger.offer(&mut offers);
+    assert_eq!(offers.len(), 4, "as many as there is room for");
+    ledger.assigned(&[Choice::Slot(slot); 4], &mut effects);
+    let incarnation = ledger.incarnation(slot);
+    let first = tickets[0];
+    ledger.down(
+        Moment::START,
+        slot,
+        incarnation,
+        &Cause::Stopped,
+        |ticket, _| ticket == first,
+        &mut effects,
+    );
+    let incarnation = ledger.next_incarnation(slot);
+    ledger.up(slot, incarnation, &mut effects);
+    ledger.offer(&mut offers);
+    let again: Vec<_> = offers[4..]
+        .iter()
+        .map(|offer| (offer.ticket, offer.attempt))
+        .collect();
+    // The window was halved, but never below its minimum.
+    assert_eq!(
+        again,
+        [(tickets[0], 2), (tickets[1], 1), (tickets[2], 1), (tickets[3], 1)]
+    );
+}
