@@ -428,7 +428,8 @@ pub trait Consumer: 'static {
 /// they all fail with that failure.
 ///
 /// **Panics** in any method end this consumer; a fresh one takes its place. What it had settled counts; every other delivery
-/// of the batch had begun, so all of them cost an attempt. **Cancellation**: as with a [`Consumer`].
+/// of the batch had begun, so all of them cost an attempt, and next time each of them is delivered alone, to find the one.
+/// **Cancellation**: as with a [`Consumer`].
 pub trait BatchConsumer: 'static {
     /// What the producers send.
     type Job: Send + Sync + 'static;
@@ -455,8 +456,9 @@ pub trait BatchConsumer: 'static {
 ///
 /// Deliveries come one in a message, as many as its prefetch window has room for, whether or not earlier ones are settled.
 /// The group cannot measure what such an actor spends on each, so the window does not adapt: set `window.min` and
-/// `window.max`. **Panics** inside the actor end it, and every delivery that it had looked at and not settled costs an
-/// attempt. **Cancellation**: the actor's futures are dropped where they wait when it is ended.
+/// `window.max`. **Panics** inside the actor end it. The delivery that was in the hands of the code that panicked costs an
+/// attempt; if none was, every delivery does that the actor had looked at and not settled. **Cancellation**: the actor's
+/// futures are dropped where they wait when it is ended.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a consumer actor for jobs of type `{J}` with output `{O}`",
     note = "a consumer actor has `type Context = actix::Context<Self>` and implements `Handler<Deliver<{J}, {O}>>`"

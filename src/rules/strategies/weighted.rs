@@ -21,9 +21,9 @@ use crate::words::{Roster, Seat, SlotId};
 ///
 /// Over the sum of the weights each gets exactly its weight, whatever its speed, and the row starts again. A consumer that
 /// is full does not lose its turn, the job waits for it; so one consumer that is slower than its weight slows the whole group
-/// down. A consumer that died is left out until its successor is there. A change of weight counts from the next job on. When consumers come or go, the others keep their place in the row: their
-/// counters are scaled to the new sum of the weights (a step that nginx has no need of, since it starts anew). A new one
-/// starts at zero.
+/// down. A consumer that died is left out until its successor is there. A change of weight counts from the next job on. When
+/// consumers come or go, the others keep their place in the row: their counters are scaled to the new sum of the weights (a
+/// step that nginx has no need of, since it starts anew). A new one starts at zero.
 ///
 /// A choice looks at every consumer; for thousands of equal weight use [`RoundRobin`](super::RoundRobin).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
