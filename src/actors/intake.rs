@@ -58,7 +58,12 @@ pub(crate) struct Intake<J> {
     /// Has no permits; closed together with the intake, to wake whoever waits for room.
     open: Semaphore,
     clock: Clock,
+    /// Told of each job that the queue refused, also if the producer no longer waits: no outcome will come.
+    turned_away: TurnedAway<J>,
 }
+
+/// Told of a job that the queue refused.
+pub(crate) type TurnedAway<J> = Box<dyn Fn(&Envelope<J>) + Send + Sync>;
 
 struct Buffer<J> {
     ids: JobIds,
@@ -86,6 +91,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         room: Option<QueueRoom>,
         clock: Clock,
         ids: JobIds,
+        turned_away: TurnedAway<J>,
     ) -> Self {
         let is_transit = room.is_none();
         let room = room.unwrap_or_else(|| QueueRoom {
@@ -112,6 +118,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
             volatile: capabilities.volatile,
             open: Semaphore::new(0),
             clock,
+            turned_away,
         }
     }
 
@@ -354,11 +361,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
             let count = jobs.len();
             let (jobs, back) = Handover::new(jobs);
             let answer = door.push.send(Push { jobs }).await;
-            if answer.is_ok() && self.is_transit {
-                self.room.add_permits(count);
-            }
             match answer {
                 Ok(Pushed { refused }) => {
+                    self.leave_transit(count);
                     self.answer(waiters, &ids, refused);
                     return true;
                 }
@@ -367,11 +372,19 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 Err(_) => match back.await {
                     Ok(jobs) => batch.jobs = Some(jobs),
                     Err(_) => {
+                        self.leave_transit(count);
                         self.answer(waiters, &ids, Vec::new());
                         return true;
                     }
                 },
             }
+        }
+    }
+
+    /// These jobs are with the queue; their room is free for others, if it is not the queue's own.
+    fn leave_transit(&self, jobs: usize) {
+        if self.is_transit {
+            self.room.add_permits(jobs);
         }
     }
 
@@ -388,6 +401,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 refused = others;
                 own
             };
+            own.iter().for_each(|refused| (self.turned_away)(&refused.job));
             // An error means that the producer has gone.
             let _ = waiter.answer.send(own);
         }
