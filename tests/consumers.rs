@@ -426,7 +426,11 @@ fn a_consumer_that_stops_its_arbiter_is_replaced_on_another_one() {
             group.producer().call(Way::StopsItsArbiter),
         )
         .await;
-        assert_eq!(done.unwrap(), 2, "a job that ends arbiters for ever is poison as well");
+        assert_eq!(
+            done.unwrap(),
+            2,
+            "a job that ends arbiters for ever is poison as well"
+        );
         let cause = event(&mut events, "the death is told", |kind| match kind {
             EventKind::ConsumerDown { cause, .. } => Some(cause.clone()),
             _ => None,
