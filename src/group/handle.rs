@@ -171,11 +171,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.stopped().await;
         let leftovers = &self.inner.shared.leftovers;
         let unfinished = std::mem::take(&mut *leftovers.lock().unwrap_or_else(PoisonError::into_inner));
-        let unfinished = unfinished.into_iter().map(Undelivered::new).collect();
-        self.inner.shared.bus.tell(crate::words::EventKind::Drained {
-            unfinished: count(&unfinished),
-        });
-        Drained { unfinished }
+        Drained {
+            unfinished: unfinished.into_iter().map(Undelivered::new).collect(),
+        }
     }
 
     /// Waits until the group has ended. Tells why if it failed.
@@ -193,10 +191,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
 
 fn has_ended(state: GroupState) -> bool {
     matches!(state, GroupState::Stopped | GroupState::Failed)
-}
-
-fn count<J>(unfinished: &Vec<Undelivered<J>>) -> usize {
-    unfinished.len()
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Inner<J, O> {

@@ -215,7 +215,7 @@ pub enum EventKind {
     Resumed,
     /// The group takes no more jobs and finishes what it holds.
     Draining,
-    /// The drain ended.
+    /// The drain, or the stop, has handed back what was not finished.
     Drained {
         /// Jobs that were not finished.
         unfinished: usize,
@@ -225,7 +225,7 @@ pub enum EventKind {
         /// What it died of.
         reason: String,
     },
-    /// The group ended.
+    /// The group ended. The last event.
     Stopped,
     /// This subscription was too slow and missed events.
     Missed {
