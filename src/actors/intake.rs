@@ -17,12 +17,12 @@ use std::task::Poll;
 
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
-use super::Clock;
 use super::queue::QueueRoom;
+use super::{Clock, EventBus};
 use crate::protocol::{Handover, Push, Pushed, QueueDoor};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Capabilities, Envelope, Job, JobId, Overflow, ReplyTo};
+use crate::words::{Capabilities, Envelope, EventKind, Job, JobId, Overflow, ReplyTo};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
@@ -60,6 +60,7 @@ pub(crate) struct Intake<J> {
     clock: Clock,
     /// Told of each job that the queue refused, also if the producer no longer waits: no outcome will come.
     turned_away: TurnedAway<J>,
+    bus: EventBus,
 }
 
 /// Told of a job that the queue refused.
@@ -92,6 +93,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         clock: Clock,
         ids: JobIds,
         turned_away: TurnedAway<J>,
+        bus: EventBus,
     ) -> Self {
         let is_transit = room.is_none();
         let room = room.unwrap_or_else(|| QueueRoom {
@@ -119,6 +121,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
             open: Semaphore::new(0),
             clock,
             turned_away,
+            bus,
         }
     }
 
@@ -289,6 +292,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 self.filled.notified().await;
                 continue;
             };
+            self.tell_accepted(&jobs, &waiters);
             let batch = InHand {
                 intake: &self,
                 jobs: Some(jobs),
@@ -337,6 +341,22 @@ impl<J: Send + Sync + 'static> Intake<J> {
             waiter.jobs = waiter.jobs.start - cut..waiter.jobs.end - cut;
         }
         Some((now, std::mem::replace(&mut buffer.waiters, later)))
+    }
+
+    /// Tells of the jobs of a batch for which nobody waits for the queue's word: they are accepted as soon as they are here.
+    fn tell_accepted(&self, jobs: &[Arc<Envelope<J>>], waiters: &[Waiter<J>]) {
+        if !self.bus.wants_jobs() {
+            return;
+        }
+        let mut asks = vec![false; jobs.len()];
+        for waiter in waiters {
+            asks.get_mut(waiter.jobs.clone()).unwrap_or_default().fill(true);
+        }
+        for (job, asks) in jobs.iter().zip(asks) {
+            if !asks {
+                self.bus.tell(EventKind::Accepted { job: job.id() });
+            }
+        }
     }
 
     /// Pushes one batch until some life of the queue has taken it. False if there will be no further life.
@@ -390,17 +410,25 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// Gives each waiting producer the jobs of its own that were refused. Jobs for which nobody waits are put aside.
     fn answer(&self, waiters: Vec<Waiter<J>>, ids: &[JobId], mut refused: Vec<Refused<J>>) {
+        let wants_jobs = self.bus.wants_jobs();
         for waiter in waiters {
+            let mine = ids.get(waiter.jobs.clone()).unwrap_or_default();
             let own = if refused.is_empty() {
                 Vec::new()
             } else {
-                let mine = ids.get(waiter.jobs.clone()).unwrap_or_default();
                 let (own, others) = refused
                     .into_iter()
                     .partition(|refused| mine.contains(&refused.job.id()));
                 refused = others;
                 own
             };
+            if wants_jobs {
+                let is_refused =
+                    |id: &&JobId| own.iter().any(|refused: &Refused<J>| refused.job.id() == **id);
+                for job in mine.iter().filter(|id| !is_refused(id)).copied() {
+                    self.bus.tell(EventKind::Accepted { job });
+                }
+            }
             own.iter().for_each(|refused| (self.turned_away)(&refused.job));
             // An error means that the producer has gone.
             let _ = waiter.answer.send(own);

@@ -261,6 +261,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
                 awaiting.unexpect(reply_to, [job.id()]);
             }
         }),
+        bus.clone(),
     ));
     let desired = Desired {
         consumers: config.consumers,

@@ -51,7 +51,8 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
-    /// *job*: the queue took a job.
+    /// *job*: a job was accepted. Where the queue itself has to say so (a durable queue, a deduplication key), the word may
+    /// come after the first delivery.
     Accepted {
         /// The job.
         job: JobId,
