@@ -1,7 +1,7 @@
 //! The event bus: one bounded channel from the actors to whoever subscribed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::broadcast;
 
@@ -17,6 +17,8 @@ pub struct EventBus {
     channel: broadcast::Sender<Event>,
     /// How many subscribers want to hear of single jobs.
     of_jobs: Arc<AtomicUsize>,
+    /// Set before the last event is told: who subscribes after that hears nothing.
+    ended: Arc<AtomicBool>,
     clock: Clock,
 }
 
@@ -25,6 +27,7 @@ impl EventBus {
         Self {
             channel: broadcast::channel(KEPT).0,
             of_jobs: Arc::default(),
+            ended: Arc::default(),
             clock,
         }
     }
@@ -41,6 +44,12 @@ impl EventBus {
         }
     }
 
+    /// Tells the last event.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.tell(EventKind::Stopped);
+    }
+
     /// Whether anybody wants to hear of single jobs.
     pub(crate) fn wants_jobs(&self) -> bool {
         self.of_jobs.load(Ordering::Relaxed) > 0
@@ -51,6 +60,7 @@ impl EventBus {
             self.of_jobs.fetch_add(1, Ordering::Relaxed);
         }
         Events {
+            ended: self.ended.load(Ordering::Acquire),
             channel: self.channel.subscribe(),
             count: of_jobs.then(|| Arc::clone(&self.of_jobs)),
             clock: self.clock,
@@ -95,6 +105,8 @@ fn trace(kind: &EventKind) {
 #[derive(Debug)]
 pub struct Events {
     channel: broadcast::Receiver<Event>,
+    /// Whether the last event has been read, or came before this subscription.
+    ended: bool,
     /// Counted down at the end, if this subscription hears of single jobs.
     count: Option<Arc<AtomicUsize>>,
     clock: Clock,
@@ -106,9 +118,12 @@ impl Events {
     /// [`EventKind::Drained`] or [`EventKind::Stopped`]. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
+            if self.ended {
+                return self.try_next();
+            }
             match self.channel.recv().await {
                 Ok(event) if self.count.is_none() && event.kind.is_of_a_job() => {}
-                Ok(event) => return Some(event),
+                Ok(event) => return Some(self.read(event)),
                 Err(broadcast::error::RecvError::Lagged(events)) => return Some(self.missed(events)),
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
@@ -120,11 +135,16 @@ impl Events {
         loop {
             match self.channel.try_recv() {
                 Ok(event) if self.count.is_none() && event.kind.is_of_a_job() => {}
-                Ok(event) => return Some(event),
+                Ok(event) => return Some(self.read(event)),
                 Err(broadcast::error::TryRecvError::Lagged(events)) => return Some(self.missed(events)),
                 Err(_) => return None,
             }
         }
+    }
+
+    fn read(&mut self, event: Event) -> Event {
+        self.ended |= event.kind == EventKind::Stopped;
+        event
     }
 
     fn missed(&self, events: u64) -> Event {

@@ -571,9 +571,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         };
         context.spawn(unfinished.into_actor(self).map(move |unfinished, this, context| {
             this.mailboxes.end(&unfinished);
+            this.tell(EventKind::Drained {
+                unfinished: unfinished.len(),
+            });
             *this.leftovers.lock().unwrap_or_else(PoisonError::into_inner) = unfinished;
             this.roles.clear();
-            this.tell(EventKind::Stopped);
+            if let Some(wiring) = &this.wiring {
+                wiring.bus.end();
+            }
             this.status.send_modify(|status| {
                 status.state = state;
                 status.reason = reason;

@@ -18,12 +18,12 @@ use std::task::Poll;
 
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
-use super::Clock;
 use super::queue::QueueRoom;
+use super::{Clock, EventBus};
 use crate::protocol::{Handover, Push, Pushed, QueueDoor};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Capabilities, Envelope, Job, JobId, Overflow, ReplyTo};
+use crate::words::{Capabilities, Envelope, EventKind, Job, JobId, Overflow, ReplyTo};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
@@ -79,7 +79,13 @@ pub(crate) struct Intake<J> {
     /// Has no permits; closed together with the intake, to wake whoever waits for room.
     open: Semaphore,
     clock: Clock,
+    /// Told of each job that the queue refused, also if the producer no longer waits: no outcome will come.
+    turned_away: TurnedAway<J>,
+    bus: EventBus,
 }
+
+/// Told of a job that the queue refused.
+pub(crate) type TurnedAway<J> = Box<dyn Fn(&Envelope<J>) + Send + Sync>;
 
 struct Buffer<J> {
     ids: JobIds,
@@ -113,6 +119,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
         room: Option<QueueRoom>,
         clock: Clock,
         ids: JobIds,
+        turned_away: TurnedAway<J>,
+        bus: EventBus,
     ) -> Self {
         let is_transit = room.is_none();
         let room = room.unwrap_or_else(|| QueueRoom {
@@ -139,6 +147,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
             volatile: capabilities.volatile,
             open: Semaphore::new(0),
             clock,
+            turned_away,
+            bus,
         }
     }
 
@@ -340,6 +350,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 self.filled.notified().await;
                 continue;
             };
+            self.tell_accepted(&jobs, &waiters);
             let batch = InHand {
                 intake: &self,
                 jobs: Some(jobs),
@@ -372,6 +383,22 @@ impl<J: Send + Sync + 'static> Intake<J> {
         Some((jobs, waiters))
     }
 
+    /// Tells of the jobs of a batch for which nobody waits for the queue's word: they are accepted as soon as they are here.
+    fn tell_accepted(&self, jobs: &[Arc<Envelope<J>>], waiters: &[Waiter<J>]) {
+        if !self.bus.wants_jobs() {
+            return;
+        }
+        let mut asks = vec![false; jobs.len()];
+        for waiter in waiters {
+            asks.get_mut(waiter.jobs.clone()).unwrap_or_default().fill(true);
+        }
+        for (job, asks) in jobs.iter().zip(asks) {
+            if !asks {
+                self.bus.tell(EventKind::Accepted { job: job.id() });
+            }
+        }
+    }
+
     /// Pushes one batch until some life of the queue has taken it. False if there will be no further life.
     async fn push(
         &self,
@@ -394,11 +421,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
             let count = jobs.len();
             let (jobs, back) = Handover::new(jobs);
             let answer = door.push.send(Push { jobs }).await;
-            if answer.is_ok() && self.is_transit {
-                self.room.add_permits(count);
-            }
             match answer {
                 Ok(Pushed { refused }) => {
+                    self.leave_transit(count);
                     self.answer(waiters, &ids, refused);
                     return true;
                 }
@@ -407,6 +432,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 Err(_) => match back.await {
                     Ok(jobs) => batch.jobs = Some(jobs),
                     Err(_) => {
+                        self.leave_transit(count);
                         self.answer(waiters, &ids, Vec::new());
                         return true;
                     }
@@ -415,19 +441,35 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
     }
 
+    /// These jobs are with the queue; their room is free for others, if it is not the queue's own.
+    fn leave_transit(&self, jobs: usize) {
+        if self.is_transit {
+            self.room.add_permits(jobs);
+        }
+    }
+
     /// Gives each waiting producer the jobs of its own that were refused. Jobs for which nobody waits are put aside.
     fn answer(&self, waiters: Vec<Waiter<J>>, ids: &[JobId], mut refused: Vec<Refused<J>>) {
+        let wants_jobs = self.bus.wants_jobs();
         for waiter in waiters {
+            let mine = ids.get(waiter.jobs.clone()).unwrap_or_default();
             let own = if refused.is_empty() {
                 Vec::new()
             } else {
-                let mine = ids.get(waiter.jobs.clone()).unwrap_or_default();
                 let (own, others) = refused
                     .into_iter()
                     .partition(|refused| mine.contains(&refused.job.id()));
                 refused = others;
                 own
             };
+            if wants_jobs {
+                let is_refused =
+                    |id: &&JobId| own.iter().any(|refused: &Refused<J>| refused.job.id() == **id);
+                for job in mine.iter().filter(|id| !is_refused(id)).copied() {
+                    self.bus.tell(EventKind::Accepted { job });
+                }
+            }
+            own.iter().for_each(|refused| (self.turned_away)(&refused.job));
             // An error means that the producer has gone.
             let _ = waiter.answer.send(own);
         }

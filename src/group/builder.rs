@@ -24,7 +24,7 @@ use crate::protocol::{
 use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies::{self, Chooser};
-use crate::words::{Capabilities, Failure, GroupConfig, Placement, RetryConfig, SlotId, Weight};
+use crate::words::{Capabilities, Envelope, Failure, GroupConfig, Placement, RetryConfig, SlotId, Weight};
 
 /// Says what a group is made of. See [`Group::builder`].
 #[must_use = "a builder does nothing until it is started"]
@@ -259,12 +259,19 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     } = queue;
     let bus = EventBus::new(clock);
     let mailboxes = Arc::new(Mailboxes::new());
+    let awaiting = Arc::clone(&mailboxes);
     // Names must differ from those of every other group and process, so their seed never comes from the configuration.
     let intake = Arc::new(Intake::new(
         capabilities,
         room,
         clock,
         JobIds::new(fastrand::u64(..)),
+        Box::new(move |job: &Envelope<J>| {
+            if let Some(reply_to) = job.reply_to() {
+                awaiting.unexpect(reply_to, [job.id()]);
+            }
+        }),
+        bus.clone(),
     ));
     let desired = Desired {
         consumers: config.consumers,

@@ -195,11 +195,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.stopped().await;
         let leftovers = &self.inner.shared.leftovers;
         let unfinished = std::mem::take(&mut *leftovers.lock().unwrap_or_else(PoisonError::into_inner));
-        let unfinished: Vec<_> = unfinished.into_iter().map(Undelivered::new).collect();
-        self.inner.shared.bus.tell(crate::words::EventKind::Drained {
-            unfinished: unfinished.len(),
-        });
-        Drained { unfinished }
+        Drained {
+            unfinished: unfinished.into_iter().map(Undelivered::new).collect(),
+        }
     }
 
     /// Waits until the group has ended, for whatever reason. The reason if it failed, `None` if it was stopped. Cancel safe.

@@ -84,18 +84,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
                 });
             }
         };
-        let mut expected = None;
+        // From the note on the outcome is expected, also if this send is dropped; the intake takes that back for a job that
+        // the queue refuses.
         let mailbox = &self.mailbox;
-        let sent = self.producer.send_one(job, Some(mailbox.reply_to), |id| {
-            permit.forget();
-            mailbox.mailboxes.expect(mailbox.reply_to, [id]);
-            expected = Some(id);
-        });
-        let sent = sent.await;
-        if sent.is_err() {
-            mailbox.mailboxes.unexpect(mailbox.reply_to, expected);
-        }
-        sent
+        self.producer
+            .send_one(job, Some(mailbox.reply_to), |id| {
+                permit.forget();
+                mailbox.mailboxes.expect(mailbox.reply_to, [id]);
+            })
+            .await
     }
 
     /// Sends many jobs whose outcomes come to the group's [`Results`], in their order, in lots for which there is room.
@@ -143,20 +140,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
             });
         };
         let mailbox = &self.mailbox;
-        let mut expected = Vec::with_capacity(lot.len());
-        let sent = self.producer.send_expecting(lot, Some(mailbox.reply_to), |ids| {
-            if let Some(used) = permits.split(ids.len()) {
-                used.forget();
-            }
-            mailbox.mailboxes.expect(mailbox.reply_to, ids.iter().copied());
-            expected.extend_from_slice(ids);
-        });
-        let sent = sent.await;
-        if let Err(error) = &sent {
-            let lost = expected.iter().filter(|id| !error.accepted.contains(id)).copied();
-            mailbox.mailboxes.unexpect(mailbox.reply_to, lost);
-        }
-        sent
+        self.producer
+            .send_expecting(lot, Some(mailbox.reply_to), |ids| {
+                if let Some(used) = permits.split(ids.len()) {
+                    used.forget();
+                }
+                mailbox.mailboxes.expect(mailbox.reply_to, ids.iter().copied());
+            })
+            .await
     }
 }
 

@@ -42,6 +42,9 @@ pub struct SlotBoard {
     /// Set once this life is over. Written by the cell (it died) or by the supervisor (it was given up on); read by the
     /// shell before each delivery, so that a thread that comes back after a long block does not go on with its window.
     ended: AtomicBool,
+    /// Set while the shell holds deliveries back to make a larger batch of them. Written by the shell, read by the
+    /// supervisor: a rest is no hang, however long it is.
+    resting: AtomicBool,
 }
 
 impl SlotBoard {
@@ -58,6 +61,16 @@ impl SlotBoard {
     /// How many signs of life there were.
     pub fn progress(&self) -> u64 {
         self.progress.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether deliveries are held back on purpose.
+    pub(crate) fn rest(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    /// Whether deliveries are held back on purpose.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
     }
 
     /// Notes that this life is over: nothing that it says from now on counts.

@@ -51,7 +51,8 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
-    /// *job*: the queue took a job.
+    /// *job*: a job was accepted. Where the queue itself has to say so (a durable queue, a deduplication key), the word may
+    /// come after the first delivery.
     Accepted {
         /// The job.
         job: JobId,
@@ -215,8 +216,7 @@ pub enum EventKind {
     Resumed,
     /// The group takes no more jobs and finishes what it holds.
     Draining,
-    /// A drain or a stop has ended and handed back what was not finished. Told after [`Stopped`](Self::Stopped), once for
-    /// each such call.
+    /// The drain, or the stop, has handed back what was not finished.
     Drained {
         /// Jobs that were not finished.
         unfinished: usize,
@@ -226,7 +226,7 @@ pub enum EventKind {
         /// What it died of.
         reason: String,
     },
-    /// The group ended.
+    /// The group ended. The last event.
     Stopped,
     /// This subscription was too slow and missed events.
     Missed {

@@ -30,7 +30,9 @@ pub(super) async fn work<C: BatchConsumer>(
     berth.tell_up(door);
     let mut arrived = VecDeque::new();
     while !berth.info.board.has_ended() {
+        berth.info.board.rest(true);
         gather(&mut arrived, &inbox, size).await;
+        berth.info.board.rest(false);
         if berth.info.board.has_ended() {
             break;
         }

@@ -223,10 +223,11 @@ fn blames_the_job(cause: &Cause) -> bool {
         | Cause::Stopped
         | Cause::DeadlinePassed(_)
         | Cause::ThreadBlocked
+        // The group ends no arbiter with consumers on it, so the code of a consumer did.
+        | Cause::ArbiterEnded
         | Cause::Failed(_) => true,
         Cause::Killed
         | Cause::NeighbourBlockedThread
-        | Cause::ArbiterEnded
         | Cause::StartFailed(_)
         | Cause::Abandoned
         | Cause::SupervisorRestarted => false,

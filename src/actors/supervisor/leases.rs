@@ -91,7 +91,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             tell: self.wiring.tell.clone(),
             fates: self.wiring.fates.clone(),
         };
-        let answer = self.queue.attach.send(attach).into_actor(self);
+        let answer = self.queue.attach.clone().send(attach).into_actor(self);
         context.spawn(answer.map(move |answer, this, context| {
             if life == this.queue_life {
                 this.attach_answered(answer, context);
@@ -154,7 +154,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn send_settle(&mut self, number: u64, settle: Settle, context: &mut Context<Self>) {
-        let answer = self.queue.settle.send(settle).into_actor(self);
+        // Through a clone: a send to a full mailbox goes in only when its future is polled, and an actor polls its futures in
+        // no promised order; a clone has a place of its own. An attempt's ack in front of the renewal that began the attempt
+        // would be stale, and its lease would last for ever.
+        let answer = self.queue.settle.clone().send(settle).into_actor(self);
         context.spawn(answer.map(move |answer, this, _| {
             // Without an answer the queue has died; what it did not answer is sent again when it is back.
             if answer.is_ok() {

@@ -107,7 +107,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let took_too_long = now.since(found.since) >= Duration::from_millis(limit);
             took_too_long.then(|| Cause::StartFailed(format!("not up after {limit} ms").into()))
         } else {
-            let still = found.watch.look(now, info.board.progress(), holds);
+            let works = holds && !info.board.is_resting();
+            let still = found.watch.look(now, info.board.progress(), works);
             let is_hung = config.deadline().is_some_and(|deadline| still >= deadline);
             is_hung.then_some(Cause::DeadlinePassed(config.deadline_ms))
         };

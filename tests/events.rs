@@ -1,0 +1,439 @@
+//! Events and tracing: what is told, in which order, and that no payload ever is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Log, calm, paused, settle_down, told, within};
+use consumer_group::{
+    CallError, Cause, DeadReason, Delivery, EventKind, Failure, Group, GroupBuilder, Job, JobId, Placement,
+    Role, SlotId,
+};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+fn local<J: Send + Sync + 'static, O: Send + 'static>() -> GroupBuilder<J, O> {
+    Group::builder().placement(Placement::Local).configure(calm)
+}
+
+/// The events of one job, in short.
+fn life_of(job: JobId, told: &[EventKind]) -> Vec<String> {
+    told.iter()
+        .filter_map(|kind| match kind {
+            EventKind::Accepted { job: of } if *of == job => Some("accepted".to_owned()),
+            EventKind::Delivered { job: of, attempt, .. } if *of == job => {
+                Some(format!("delivered {attempt}"))
+            }
+            EventKind::Acked { job: of, attempt, .. } if *of == job => Some(format!("acked {attempt}")),
+            EventKind::Retried {
+                job: of,
+                record,
+                after,
+            } if *of == job => Some(format!("retried {} after {after:?}", record.attempt)),
+            EventKind::Returned { job: of, .. } if *of == job => Some("returned".to_owned()),
+            EventKind::DeadLettered { job: of, .. } if *of == job => Some("dead".to_owned()),
+            EventKind::Requeued { job: of } if *of == job => Some("requeued".to_owned()),
+            EventKind::Duplicate { job: of, .. } if *of == job => Some("duplicate".to_owned()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_events_of_a_job_tell_its_life_in_order() {
+    paused(async {
+        let group = local()
+            .configure(|config| config.retry.attempts = 3)
+            .consume_with(1, async |delivery: &Delivery<&'static str>| {
+                match *delivery.job() {
+                    "dies" if delivery.attempt() == 1 => panic!("dies"),
+                    "fails" if delivery.attempt() == 1 => {
+                        Err(Failure::retry_after(Duration::from_secs(1), "later"))
+                    }
+                    "rejected" => Err(Failure::reject("never")),
+                    _ => Ok(()),
+                }
+            })
+            .start()
+            .unwrap();
+        let mut events = group.all_events();
+        let (producers, mut results) = group.producer_group();
+        let mut ids = Vec::new();
+        for job in ["fine", "dies", "fails", "rejected"] {
+            ids.push(producers.send(job).await.unwrap());
+            within("it ends", results.next()).await.unwrap();
+        }
+        settle_down().await;
+        group.dead_letters().requeue([ids[3]]).await.unwrap();
+        settle_down().await;
+        let told = told(&mut events);
+        assert_eq!(life_of(ids[0], &told), ["accepted", "delivered 1", "acked 1"]);
+        assert_eq!(
+            life_of(ids[1], &told),
+            [
+                "accepted",
+                "delivered 1",
+                "retried 1 after 0ns",
+                "delivered 2",
+                "acked 2"
+            ]
+        );
+        assert_eq!(
+            life_of(ids[2], &told),
+            [
+                "accepted",
+                "delivered 1",
+                "retried 1 after 1s",
+                "delivered 2",
+                "acked 2"
+            ]
+        );
+        assert_eq!(
+            life_of(ids[3], &told),
+            [
+                "accepted",
+                "delivered 1",
+                "dead",
+                "requeued",
+                "delivered 1",
+                "dead"
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_job_that_was_refused_is_never_told_to_be_accepted() {
+    paused(async {
+        let group = local()
+            .consume_with(1, async |_: &Delivery<u64>| Ok(()))
+            .start()
+            .unwrap();
+        let mut events = group.all_events();
+        let of = group.producer().send(Job::new(1).dedup("a")).await.unwrap();
+        group.producer().send(Job::new(2).dedup("a")).await.unwrap_err();
+        settle_down().await;
+        let told = told(&mut events);
+        let refused = told
+            .iter()
+            .find_map(|kind| match kind {
+                EventKind::Duplicate { job, of: first } if *first == of => Some(*job),
+                _ => None,
+            })
+            .unwrap();
+        assert_eq!(life_of(refused, &told), ["duplicate"]);
+        assert!(life_of(of, &told).contains(&"accepted".to_owned()));
+    });
+}
+
+#[test]
+fn events_of_single_jobs_come_only_to_whoever_asked_for_them() {
+    paused(async {
+        let group = local()
+            .consume_with(1, async |_: &Delivery<u64>| Ok(()))
+            .start()
+            .unwrap();
+        let (mut few, mut all) = (group.events(), group.all_events());
+        group.producer().call(1).await.unwrap();
+        let is_of_a_job = |kind: &EventKind| kind.is_of_a_job();
+        assert!(told(&mut all).iter().any(is_of_a_job));
+        assert!(!told(&mut few).iter().any(is_of_a_job));
+    });
+}
+
+#[test]
+fn the_life_of_the_group_is_told_and_the_stream_ends_with_it() {
+    paused(async {
+        let group = local()
+            .consume_with(2, async |_: &Delivery<u64>| Ok(()))
+            .start()
+            .unwrap();
+        let mut events = group.events();
+        settle_down().await;
+        group.scale(3);
+        group.set_weight(SlotId(0), 4);
+        group.pause();
+        group.resume();
+        group.end_role(Role::Queue);
+        settle_down().await;
+        group.drain(Duration::from_secs(60)).await;
+        // The handle is still held; the group has ended all the same.
+        let mut told = Vec::new();
+        while let Some(event) = within("the stream ends", events.next()).await {
+            told.push(event);
+        }
+        assert!(told.is_sorted_by_key(|event| event.at));
+        let kinds: Vec<_> = told.into_iter().map(|event| event.kind).collect();
+        for role in [Role::Queue, Role::Strategy, Role::Supervisor, Role::Results] {
+            assert!(kinds.contains(&EventKind::RoleUp { role, life: 1 }), "{role}");
+        }
+        assert!(kinds.contains(&EventKind::RoleDown {
+            role: Role::Queue,
+            life: 1,
+            cause: Cause::Killed
+        }));
+        assert!(kinds.contains(&EventKind::RoleUp {
+            role: Role::Queue,
+            life: 2
+        }));
+        let line: Vec<_> = kinds
+            .iter()
+            .filter(|kind| {
+                matches!(
+                    kind,
+                    EventKind::Scaled { .. }
+                        | EventKind::Weighted { .. }
+                        | EventKind::Paused
+                        | EventKind::Resumed
+                        | EventKind::Draining
+                        | EventKind::Drained { .. }
+                        | EventKind::Stopped
+                )
+            })
+            .cloned()
+            .collect();
+        let weight = consumer_group::Weight(4);
+        assert_eq!(
+            line,
+            [
+                EventKind::Scaled { from: 2, to: 3 },
+                EventKind::Weighted {
+                    slot: SlotId(0),
+                    weight
+                },
+                EventKind::Paused,
+                EventKind::Resumed,
+                EventKind::Draining,
+                EventKind::Drained { unfinished: 0 },
+                EventKind::Stopped,
+            ]
+        );
+        assert_eq!(kinds.last(), Some(&EventKind::Stopped));
+        assert!(
+            within("a late subscription ends as well", group.events().next())
+                .await
+                .is_none()
+        );
+    });
+}
+
+#[test]
+fn an_answer_of_the_strategy_that_names_nobody_is_told_and_the_job_waits() {
+    paused(async {
+        let asked = std::cell::Cell::new(0);
+        let group = local()
+            .strategy(move || {
+                let asked = asked.replace(0);
+                let mut asked = asked;
+                consumer_group::rules::strategies::strategy_fn(move |_, _| {
+                    asked += 1;
+                    consumer_group::rules::strategies::Choice::Slot(SlotId(if asked == 1 { 77 } else { 0 }))
+                })
+            })
+            .consume_with(1, async |_: &Delivery<u64>| Ok(()))
+            .start()
+            .unwrap();
+        let mut events = group.events();
+        settle_down().await;
+        group.producer().send(1).await.unwrap();
+        settle_down().await;
+        // Nothing changed, so the strategy is not asked again; then something does.
+        group.producer().send(2).await.unwrap();
+        assert!(group.drain(Duration::from_secs(60)).await.unfinished.is_empty());
+        let bad = told(&mut events)
+            .into_iter()
+            .find(|kind| matches!(kind, EventKind::BadChoice { .. }));
+        assert_eq!(bad, Some(EventKind::BadChoice { slot: SlotId(77) }));
+    });
+}
+
+/// A payload that gives itself away in `Debug`.
+struct Secret(&'static str);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SECRET {}", self.0)
+    }
+}
+
+/// Everything that tracing is told, as text, and the fields of spans.
+#[derive(Clone, Default)]
+struct Recorder {
+    text: Arc<Mutex<String>>,
+    spans: Log2,
+}
+
+type Log2 = Arc<Mutex<Vec<(String, BTreeMap<String, String>)>>>;
+
+#[derive(Default)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Recorder {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let name = attributes.metadata().name().to_owned();
+        self.text
+            .lock()
+            .unwrap()
+            .push_str(&format!("{name} {:?}\n", fields.0));
+        self.spans.lock().unwrap().push((name, fields.0));
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        self.text.lock().unwrap().push_str(&format!("{:?}\n", fields.0));
+    }
+}
+
+#[test]
+fn no_payload_is_told_in_events_errors_or_tracing() {
+    let recorder = Recorder::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    let said: Log<String> = Log::new();
+    let noted = said.clone();
+    paused(async move {
+        let group: Group<Secret, Secret> = local()
+            .configure(|config| {
+                config.retry.attempts = 2;
+                config.queue.capacity = 1;
+                config.queue.overflow = consumer_group::Overflow::Reject;
+            })
+            .consume_with(1, {
+                let noted = noted.clone();
+                async move |delivery: &Delivery<Secret>| {
+                    noted.note(format!("{delivery:?} {:?}", delivery.shared_job()));
+                    match delivery.job().0 {
+                        "dies" => panic!("no secret here"),
+                        "rejected" => Err(Failure::reject("never")),
+                        "hangs" => std::future::pending().await,
+                        _ => Ok(Secret("output")),
+                    }
+                }
+            })
+            .start()
+            .unwrap();
+        let mut events = group.all_events();
+        let producer = group.producer();
+        noted.note(format!(
+            "{:?}",
+            producer.call(Job::new(Secret("done")).key("k").dedup("d")).await
+        ));
+        for name in ["dies", "rejected"] {
+            let error = producer.call(Secret(name)).await.unwrap_err();
+            let CallError::Failed(letter) = &error else {
+                panic!("{error:?}")
+            };
+            noted.note(format!("{error:?} {error} {letter:?} {letter}"));
+        }
+        let error = producer
+            .send(Job::new(Secret("again")).dedup("d"))
+            .await
+            .unwrap_err();
+        noted.note(format!("{error:?} {error}"));
+        let mut hangs = Box::pin(producer.call(Secret("hangs")));
+        assert!(common::is_pending(&mut hangs));
+        settle_down().await;
+        let error = producer
+            .send_batch([Secret("full"), Secret("full")])
+            .await
+            .unwrap_err();
+        noted.note(format!("{error:?} {error}"));
+        noted.note(format!("{:?}", group.dead_letters().list(9).await.unwrap()));
+        noted.note(format!("{:?} {:?} {:?}", group, producer, group.health().await));
+        let drained = group.drain(Duration::from_secs(5)).await;
+        noted.note(format!("{drained:?}"));
+        let error = hangs.await.unwrap_err();
+        noted.note(format!("{error:?} {error}"));
+        noted.note(format!("{:?}", told(&mut events)));
+    });
+    let said = said.all().join("\n");
+    assert!(
+        said.contains("DeadLettered") && said.contains("Undelivered"),
+        "{said}"
+    );
+    // The output of a call that is printed by its caller is the caller's own.
+    let said = said.replace("Ok(SECRET output)", "");
+    assert!(!said.contains("SECRET"), "{said}");
+    let traced = recorder.text.lock().unwrap().clone();
+    assert!(traced.contains("no secret here"), "{traced}");
+    assert!(!traced.contains("SECRET"), "{traced}");
+}
+
+#[test]
+fn the_span_of_a_job_names_the_job_the_attempt_the_consumer_and_the_key() {
+    let recorder = Recorder::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    let (tell, told) = std::sync::mpsc::channel();
+    paused(async move {
+        let group = local()
+            .consume_with(1, async |delivery: &Delivery<u64>| {
+                assert!(delivery.attempt() > 1, "dies");
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        let id = producers.send(Job::new(1).key("host-7")).await.unwrap();
+        within("it is done", results.next()).await.unwrap();
+        tell.send(id).unwrap();
+    });
+    let id = told.recv().unwrap();
+    let spans = recorder.spans.lock().unwrap().clone();
+    let of_jobs: Vec<_> = spans
+        .into_iter()
+        .filter(|(name, _)| name == "job")
+        .map(|(_, fields)| fields)
+        .collect();
+    let expected = |attempt: &str, incarnation: &str| {
+        [
+            ("id", id.to_string()),
+            ("attempt", attempt.to_owned()),
+            ("slot", "0".to_owned()),
+            ("incarnation", incarnation.to_owned()),
+            ("key", "host-7".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    };
+    assert_eq!(of_jobs, [expected("1", "1"), expected("2", "2")]);
+}
+
+#[test]
+fn a_dead_letter_tells_its_reason_and_its_history_in_words() {
+    paused(async {
+        let group: Group<u64, ()> = local()
+            .configure(|config| config.retry.attempts = 2)
+            .consume_with(1, async |_: &Delivery<u64>| Err(Failure::retry("no luck")))
+            .start()
+            .unwrap();
+        let CallError::Failed(letter) = group.producer().call(1).await.unwrap_err() else {
+            panic!("it was not given up")
+        };
+        assert_eq!(letter.reason, DeadReason::AttemptsUsedUp { attempts: 2 });
+        assert_eq!(
+            letter.to_string(),
+            "failed 2 times; attempt 1 on slot 0 (incarnation 1): failed: no luck; \
+             attempt 2 on slot 0 (incarnation 1): failed: no luck"
+        );
+    });
+}
