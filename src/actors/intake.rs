@@ -15,6 +15,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
@@ -31,11 +32,25 @@ const TRANSIT: usize = 65_536;
 /// Jobs in one push at most.
 const PUSHED_AT_ONCE: usize = 4_096;
 
+/// How long a queue that is full is left alone before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+
 /// A producer that finds this many jobs in the buffer lets others run once before it goes on, so that on a shared arbiter
 /// jobs are worked on while they are still in the processor's cache.
 const CROWDED: usize = 1_024;
 
 impl<J> Buffer<J> {
+    /// Puts jobs back that a queue had no room for after all, in front of everything that was sent after them.
+    fn put_in_front(&mut self, jobs: Vec<Arc<Envelope<J>>>) {
+        self.was_full = !jobs.is_empty();
+        for waiter in &mut self.waiters {
+            waiter.jobs = waiter.jobs.start + jobs.len()..waiter.jobs.end + jobs.len();
+        }
+        for job in jobs.into_iter().rev() {
+            self.jobs.push_front(job);
+        }
+    }
+
     /// How many jobs the next push takes. A cut through the jobs of one waiter would need two answers for it, so the cut is
     /// made after it; what is overrun is bounded, because room is granted in lots.
     fn cut(&self) -> usize {
@@ -94,6 +109,8 @@ struct Buffer<J> {
     closed: bool,
     /// Whether the pump has jobs in its hands.
     pushing: bool,
+    /// Whether the queue had no room at the last push; then the next one waits a little.
+    was_full: bool,
     /// Jobs that the queue refused for good while it closed; handed back with the unfinished ones.
     stranded: Vec<Arc<Envelope<J>>>,
 }
@@ -134,6 +151,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
             waiters: VecDeque::new(),
             closed: false,
             pushing: false,
+            was_full: false,
             stranded: Vec::new(),
         };
         Self {
@@ -358,8 +376,15 @@ impl<J: Send + Sync + 'static> Intake<J> {
             if !self.push(batch, waiters, &mut doors).await {
                 return;
             }
-            self.lock().pushing = false;
+            let was_full = {
+                let mut buffer = self.lock();
+                buffer.pushing = false;
+                std::mem::take(&mut buffer.was_full)
+            };
             self.emptied.notify_waiters();
+            if was_full {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
         }
     }
 
@@ -474,14 +499,13 @@ impl<J: Send + Sync + 'static> Intake<J> {
             let _ = waiter.answer.send(own);
         }
         let mut buffer = self.lock();
-        for Refused { job, refusal } in refused {
-            if refusal == Refusal::Full && !buffer.closed {
-                // A queue that granted room and has none after all; the job tries again.
-                buffer.jobs.push_back(job);
-            } else {
-                buffer.stranded.push(job);
-            }
-        }
+        let closed = buffer.closed;
+        let is_later = |refused: &Refused<J>| refused.refusal == Refusal::Full && !closed;
+        let (later, never): (Vec<_>, Vec<_>) = refused.into_iter().partition(is_later);
+        buffer
+            .stranded
+            .extend(never.into_iter().map(|refused| refused.job));
+        buffer.put_in_front(later.into_iter().map(|refused| refused.job).collect());
     }
 
     fn lock(&self) -> MutexGuard<'_, Buffer<J>> {

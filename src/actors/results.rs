@@ -96,7 +96,9 @@ impl<J, O> Mailboxes<J, O> {
 
     /// The producer group has gone, and nobody will read.
     pub(crate) fn close(&self, reply_to: ReplyTo) {
-        if let Some(mailbox) = self.lock().groups.remove(&reply_to) {
+        let closed = self.lock().groups.remove(&reply_to);
+        // Unread outputs are dropped here, after the lock; see `deposit`.
+        if let Some(mailbox) = closed {
             mailbox.room.close();
         }
     }
@@ -119,21 +121,29 @@ impl<J, O> Mailboxes<J, O> {
     /// Brings outcomes to whoever waits. Those that nobody waits for any more are dropped.
     pub(crate) fn deposit(&self, outcomes: Vec<(ReplyTo, Outcome<J, O>)>) {
         let mut wakers = Vec::new();
+        // Outputs are the user's, and their `Drop` may do anything; so what nobody waits for is dropped after the lock.
+        let mut unwanted = Vec::new();
         let mut inner = self.lock();
         for (reply_to, outcome) in outcomes {
             if reply_to == CALLS {
-                if let Some(call) = inner.calls.remove(&outcome.id) {
+                match inner.calls.remove(&outcome.id) {
                     // An error means that the caller has gone.
-                    let _ = call.send(Ok(outcome));
+                    Some(call) => unwanted.extend(call.send(Ok(outcome)).err()),
+                    None => unwanted.push(Ok(outcome)),
                 }
-            } else if let Some(mailbox) = inner.groups.get_mut(&reply_to)
+                continue;
+            }
+            if let Some(mailbox) = inner.groups.get_mut(&reply_to)
                 && mailbox.pending.remove(&outcome.id)
             {
                 mailbox.unread.push_back(outcome);
                 wakers.extend(mailbox.reader.take());
+            } else {
+                unwanted.push(Ok(outcome));
             }
         }
         drop(inner);
+        drop(unwanted);
         wakers.into_iter().for_each(Waker::wake);
     }
 

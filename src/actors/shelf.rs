@@ -25,7 +25,10 @@ impl<J> Shelf<J> {
         let mut letters = self.lock();
         letters.push_back(letter);
         let surplus = letters.len().saturating_sub(self.most);
-        letters.drain(..surplus).map(|letter| letter.id()).collect()
+        let gone: Vec<_> = letters.drain(..surplus).collect();
+        // Payloads are the user's, and their `Drop` may do anything; so they are dropped after the lock.
+        drop(letters);
+        gone.iter().map(DeadLetter::id).collect()
     }
 
     /// The oldest ones.

@@ -14,7 +14,7 @@ use crate::actors::Events;
 use crate::actors::guardian::{Guardian, Shared, Status};
 use crate::actors::shelf::Shelf;
 use crate::protocol::{AskHealth, Order};
-use crate::words::{GroupState, Health, Role, SlotId, Weight};
+use crate::words::{GroupState, Health, MOST_CONSUMERS, Role, SlotId, Weight};
 
 /// A running group. Clones are handles to the same group; when the last one is dropped, the group stops.
 ///
@@ -93,11 +93,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.inner.shared.bus.subscribe(true)
     }
 
-    /// Makes the group have this many consumers. New ones start at once; surplus ones, the last first, finish what they
+    /// Makes the group have this many consumers, at most 1,000,000. New ones start at once; surplus ones, the last first, finish what they
     /// hold and go. Returns before that is done; [`health`](Self::health) and the events tell. New consumers get new slots:
     /// the number of a slot that has gone is never used again.
     pub fn scale(&self, consumers: usize) {
-        self.order(Order::Scale(consumers));
+        self.order(Order::Scale(consumers.min(MOST_CONSUMERS)));
     }
 
     /// Gives a slot this share of the work for strategies that weigh; 0 is taken for 1. A slot that does not exist yet gets

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The largest number of consumers that a group may have.
+pub(crate) const MOST_CONSUMERS: usize = 1_000_000;
+
 /// Everything about a group that is a number or a name. The parts that are code (consumers, custom strategies, custom
 /// queues) go to the builder.
 ///
@@ -395,7 +398,9 @@ pub(crate) const WEIGHT_HINT: &str = "; to take a consumer out, scale the group 
 
 /// The bounds of every whole number, in the order of the fields.
 pub(crate) const WHOLES: &[Whole] = &[
-    whole("consumers", 0, 1_000_000, |c| Some(c.consumers as u64)),
+    whole("consumers", 0, MOST_CONSUMERS as u64, |c| {
+        Some(c.consumers as u64)
+    }),
     whole("placement.arbiters", 1, 4_096, |c| match c.placement {
         Placement::Arbiters(arbiters) => Some(arbiters as u64),
         Placement::Local | Placement::Processors | Placement::Dedicated => None,

@@ -135,8 +135,6 @@ pub enum Cause {
     StartFailed(Arc<str>),
     /// The delivery was dropped without a verdict.
     Abandoned,
-    /// The supervisor was restarted and took its deliveries back.
-    SupervisorRestarted,
 }
 
 impl fmt::Display for Cause {
@@ -152,7 +150,6 @@ impl fmt::Display for Cause {
             Self::ArbiterEnded => f.write_str("its arbiter ended"),
             Self::StartFailed(text) => write!(f, "did not start: {text}"),
             Self::Abandoned => f.write_str("dropped the delivery without a verdict"),
-            Self::SupervisorRestarted => f.write_str("taken back by a restarted supervisor"),
         }
     }
 }

@@ -198,6 +198,11 @@ impl<J> Envelope<J> {
         }
     }
 
+    /// Forgets what earlier supervisors noted: their deliveries are over, and the numbers of another group may be smaller.
+    pub fn forget_begun(&self) {
+        self.begun.store(0, Ordering::Relaxed);
+    }
+
     /// Takes the mark of the delivery `number` back: its consumer is done with it and has only not told yet. If the consumer
     /// dies before it tells, the job is done again but not blamed.
     pub fn mark_finished(&self, number: DeliveryNumber) {
@@ -209,7 +214,10 @@ impl<J> Envelope<J> {
     /// Notes that the delivery `number` was in the hands of code that panicked: of all deliveries that had begun, this is the
     /// one that ended the consumer.
     pub fn mark_culprit(&self, number: DeliveryNumber) {
-        self.begun.store(number.0 | CULPRIT, Ordering::Relaxed);
+        // Only over its own mark: a consumer that was given up on and panics later says nothing of its successor.
+        if self.begun.load(Ordering::Relaxed) == number.0 {
+            self.begun.store(number.0 | CULPRIT, Ordering::Relaxed);
+        }
     }
 
     /// Whether the delivery `number` was in the hands of code that panicked.

@@ -15,6 +15,7 @@ mod time;
 mod verdict;
 
 pub use capabilities::Capabilities;
+pub(crate) use config::MOST_CONSUMERS;
 pub use config::{
     BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig, RestartConfig,
     RetryConfig, StrategyName, WindowConfig,

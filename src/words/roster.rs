@@ -26,6 +26,8 @@ pub struct Seat {
     pub load: u32,
     /// Deliveries that it could still take into its prefetch window.
     pub room: u32,
+    /// Jobs that wait for this very consumer, because a strategy chose it while it was full.
+    pub waiting: u32,
 }
 
 /// All live consumers, ordered by slot.
@@ -103,22 +105,27 @@ impl Roster {
             .or_else(|| self.first_open(0, from))
     }
 
-    /// Notes that the seat at `index` got a job: one more held, one less room. Beyond the window the room stays zero.
+    /// Notes that the seat at `index` got a job: one more held and one less room, or one more that waits if it is full.
     pub fn place(&mut self, index: usize) {
         if let Some(seat) = self.seats.get_mut(index) {
+            if seat.room == 0 {
+                seat.waiting = seat.waiting.saturating_add(1);
+                return;
+            }
             seat.load = seat.load.saturating_add(1);
-            seat.room = seat.room.saturating_sub(1);
+            seat.room -= 1;
             if seat.room == 0 {
                 self.mark(index);
             }
         }
     }
 
-    /// Sets load and room of the seat at `index`, as the ledger knows them.
-    pub fn update(&mut self, index: usize, load: u32, room: u32) {
+    /// Sets what changes from job to job in the seat at `index`: load, room and what waits, as in `now`.
+    pub fn update(&mut self, index: usize, now: &Seat) {
         if let Some(seat) = self.seats.get_mut(index) {
-            seat.load = load;
-            seat.room = room;
+            seat.load = now.load;
+            seat.room = now.room;
+            seat.waiting = now.waiting;
             self.mark(index);
         }
     }

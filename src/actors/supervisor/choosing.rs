@@ -80,7 +80,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             if let Some(index) = roster.position(slot)
                 && let Some(seat) = self.ledger.seat(slot)
             {
-                roster.update(index, seat.load, seat.room);
+                roster.update(index, &seat);
             }
         }
         roster

@@ -229,7 +229,6 @@ fn blames_the_job(cause: &Cause) -> bool {
         Cause::Killed
         | Cause::NeighbourBlockedThread
         | Cause::StartFailed(_)
-        | Cause::Abandoned
-        | Cause::SupervisorRestarted => false,
+        | Cause::Abandoned => false,
     }
 }

@@ -40,6 +40,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         } = settlement;
         let count = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
         let wants_jobs = self.wiring.bus.wants_jobs();
+        let mut any_done = false;
         for SettledDelivery { ticket, number, work } in deliveries {
             let settled = match work {
                 Work::Done(output) => {
@@ -52,6 +53,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                         .ledger
                         .settled(now, ticket, number, Report::Done, &mut self.effects);
                     if done.is_ok() {
+                        any_done = true;
                         let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
                         if let Some(job) = job {
                             if wants_jobs {
@@ -106,11 +108,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 });
             }
         }
-        if consumer.incarnation == self.ledger.incarnation(consumer.slot) && consumer.epoch == self.epoch {
+        if consumer.incarnation == self.ledger.incarnation(consumer.slot)
+            && consumer.epoch == self.epoch
+            && let Some(found) = self.slots.get_mut(consumer.slot.0 as usize)
+        {
+            found.worked |= any_done;
+            let busy = if busy.is_zero() {
+                now.since(found.busy_since)
+            } else {
+                busy
+            };
+            found.busy_since = now;
             self.ledger.served(consumer.slot, count, busy, &mut self.effects);
-            if let Some(found) = self.slots.get_mut(consumer.slot.0 as usize) {
-                found.worked = true;
-            }
         }
     }
 

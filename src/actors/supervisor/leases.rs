@@ -32,6 +32,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
                     .turned_away(lease, attempt, DeadReason::Expired, &mut self.effects);
                 continue;
             }
+            leased.job.forget_begun();
             let key = leased.job.key_hash();
             let Some(ticket) = self
                 .ledger

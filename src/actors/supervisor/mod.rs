@@ -140,7 +140,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             first_number: number << 40,
         };
         Self {
-            random: fastrand::Rng::with_seed(wiring.seed ^ epoch.0),
+            random: fastrand::Rng::with_seed(wiring.seed ^ number),
             homes: Homes::new(config.placement),
             wiring,
             epoch,

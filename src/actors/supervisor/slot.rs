@@ -30,6 +30,8 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) outgoing: Vec<Parcel<J>>,
     /// Since when the consumer is asked to end; if it does not, its thread is blocked.
     pub(super) ending: Option<Moment>,
+    /// Since when the consumer works on what it has not told of: for doors at which nobody measures the work itself.
+    pub(super) busy_since: Moment,
     pub(super) restarts: u64,
     pub(super) last_cause: Option<Cause>,
     /// Whether the seat of this slot in the roster is noted as out of date.
@@ -57,6 +59,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             worked: false,
             outgoing: Vec::new(),
             ending: None,
+            busy_since: now,
             restarts: 0,
             last_cause: None,
             is_outdated: false,

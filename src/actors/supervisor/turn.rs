@@ -109,6 +109,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             return;
         };
         let parcels = std::mem::take(&mut found.outgoing);
+        if self
+            .ledger
+            .seat(slot)
+            .is_some_and(|seat| seat.load as usize == parcels.len())
+        {
+            found.busy_since = self.wiring.clock.now();
+        }
         match (&found.door, &found.info, &self.desk) {
             (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels }),
             (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
@@ -122,11 +129,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// Consumers of retired slots that hold nothing any more can go.
     fn end_emptied(&mut self) {
+        if self.effects.emptied.is_empty() {
+            return;
+        }
+        let now = self.now();
         for slot in std::mem::take(&mut self.effects.emptied) {
             if let Some(found) = self.slots.get_mut(slot.0 as usize)
                 && let Some(cell) = &mut found.cell
             {
                 cell.end(crate::words::Cause::Killed);
+                // If it does not end, its thread is blocked; the watch finds that.
+                found.ending.get_or_insert(now);
+                self.ending_slots += 1;
             }
         }
     }

@@ -296,6 +296,7 @@ impl Slot {
             weight: self.weight,
             load: self.chain.len(),
             room: self.room(),
+            waiting: u32::try_from(self.parked.len()).unwrap_or(u32::MAX),
         }
     }
 }

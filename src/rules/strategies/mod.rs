@@ -35,7 +35,7 @@ pub use sticky::Sticky;
 pub use two_choices::TwoChoices;
 pub use weighted::Weighted;
 
-use crate::words::{JobId, KeyHash, Priority, Roster, SlotId, StrategyName};
+use crate::words::{JobId, KeyHash, Priority, Roster, Seat, SlotId, StrategyName};
 
 /// The built-in strategy of this name. `seed` is for those that draw at random; the others do not look at it.
 pub fn by_name(name: StrategyName, seed: u64) -> Box<dyn Chooser> {
@@ -106,6 +106,16 @@ impl Chooser for Box<dyn Chooser> {
 }
 
 /// The choice of the seat at `index`, if there is one.
+/// How many jobs may wait for one full consumer whose turn it is. Up to this lag the shares of the strategies by turn are
+/// exact; beyond it the consumer loses its turns, so that one that hangs does not stop the whole group. With the default
+/// `hold` of 16,384 three consumers can hang and the others still get jobs.
+const PATIENCE: u32 = 4_096;
+
+/// Whether a consumer gets the job when it is its turn.
+fn takes_turns(seat: &Seat) -> bool {
+    seat.room > 0 || seat.waiting < PATIENCE
+}
+
 fn choice(roster: &Roster, index: Option<usize>) -> Choice {
     index
         .and_then(|index| roster.seat(index))

@@ -1,12 +1,13 @@
 //! Each consumer in turn.
 
-use super::{AssignJob, Choice, Chooser, choice};
+use super::{AssignJob, Choice, Chooser, choice, takes_turns};
 use crate::words::{Roster, SlotId};
 
 /// Gives the jobs to the consumers strictly in turn, ordered by slot.
 ///
 /// Each of n consumers gets exactly one of n jobs in a row, whatever its speed: a consumer that is full does not lose its
-/// turn, the job waits for it. So one slow consumer slows the whole group down; where jobs differ in cost, use
+/// turn, the job waits for it. Only one that is more than 4,096 jobs behind is passed over, so a consumer that hangs does not
+/// stop the others. A slow consumer slows the whole group down until then; where jobs differ in cost, use
 /// [`LeastLoaded`](super::LeastLoaded) or [`TwoChoices`](super::TwoChoices). A consumer that died is left out until its
 /// successor is there. When consumers come or go, the turn goes on after the slot that had it last. A choice costs a few
 /// nanoseconds and no allocation.
@@ -26,9 +27,11 @@ impl Chooser for RoundRobin {
     }
 
     fn choose(&mut self, _job: &AssignJob, roster: &Roster) -> Choice {
-        let index = if self.next < roster.len() { self.next } else { 0 };
-        let chosen = choice(roster, Some(index));
-        if let Choice::Slot(slot) = chosen {
+        let from = if self.next < roster.len() { self.next } else { 0 };
+        let takes = |index: &usize| roster.seat(*index).is_some_and(takes_turns);
+        let index = (from..roster.len()).chain(0..from).find(takes);
+        let chosen = choice(roster, index);
+        if let (Some(index), Choice::Slot(slot)) = (index, chosen) {
             self.next = index + 1;
             self.last = Some(slot);
         }
@@ -54,6 +57,17 @@ mod tests {
         let roster = roster_of(vec![seat(0, 1, 0, 9), seat(1, 1, 9, 0), seat(2, 1, 0, 9)], 1);
         let got = slots(&mut RoundRobin::default(), &roster, 4);
         assert_eq!(got, [Some(0), Some(1), Some(2), Some(0)]);
+    }
+
+    #[test]
+    fn a_consumer_that_is_too_far_behind_loses_its_turn() {
+        let mut behind = seat(1, 1, 9, 0);
+        behind.waiting = super::super::PATIENCE;
+        let roster = roster_of(vec![seat(0, 1, 0, 9), behind, seat(2, 1, 0, 9)], 1);
+        let got = slots(&mut RoundRobin::default(), &roster, 4);
+        assert_eq!(got, [Some(0), Some(2), Some(0), Some(2)]);
+        let nobody = roster_of(vec![behind], 2);
+        assert_eq!(slots(&mut RoundRobin::default(), &nobody, 2), [None, None]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) fn seat(slot: u32, weight: u32, load: u32, room: u32) -> Seat {
         weight: Weight(weight),
         load,
         room,
+        waiting: 0,
     }
 }
 

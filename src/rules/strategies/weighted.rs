@@ -1,6 +1,6 @@
 //! Each consumer in turn, by weight.
 
-use super::{AssignJob, Choice, Chooser, choice};
+use super::{AssignJob, Choice, Chooser, choice, takes_turns};
 use crate::words::{Roster, Seat, SlotId};
 
 /// Gives the jobs to the consumers in turn, the heavier ones oftener and evenly mixed: smooth weighted round robin.
@@ -20,8 +20,9 @@ use crate::words::{Roster, Seat, SlotId};
 /// | 7 | 7 0 0 | a | 0 0 0 |
 ///
 /// Over the sum of the weights each gets exactly its weight, whatever its speed, and the row starts again. A consumer that
-/// is full does not lose its turn, the job waits for it; so one consumer that is slower than its weight slows the whole group
-/// down. A consumer that died is left out until its successor is there. A change of weight counts from the next job on. When
+/// is full does not lose its turn, the job waits for it. Only one that is more than 4,096 jobs behind is passed over, as nginx
+/// passes over a server that is down; so a consumer that is slower than its weight slows the whole group down until then, and
+/// one that hangs does not stop it. A consumer that died is left out until its successor is there. A change of weight counts from the next job on. When
 /// consumers come or go, the others keep their place in the row: their counters are scaled to the new sum of the weights (a
 /// step that nginx has no need of, since it starts anew). A new one starts at zero.
 ///
@@ -88,6 +89,9 @@ impl Chooser for Weighted {
         let mut total = 0;
         let mut best: Option<(usize, i64)> = None;
         for (index, (seat, counter)) in roster.seats().iter().zip(&mut self.counters).enumerate() {
+            if !takes_turns(seat) {
+                continue;
+            }
             total += weight(seat);
             counter.current += weight(seat);
             if best.is_none_or(|(_, greatest)| counter.current > greatest) {

@@ -298,6 +298,7 @@ fn seat(slot: u32, weight: u32, load: u32, room: u32) -> Seat {
         weight: Weight(weight),
         load,
         room,
+        waiting: 0,
     }
 }
 
