@@ -232,11 +232,9 @@ fn the_life_of_the_group_is_told_and_the_stream_ends_with_it() {
 #[test]
 fn an_answer_of_the_strategy_that_names_nobody_is_told_and_the_job_waits() {
     paused(async {
-        let asked = std::cell::Cell::new(0);
         let group = local()
-            .strategy(move || {
-                let asked = asked.replace(0);
-                let mut asked = asked;
+            .strategy(|| {
+                let mut asked = 0;
                 consumer_group::rules::strategies::strategy_fn(move |_, _| {
                     asked += 1;
                     consumer_group::rules::strategies::Choice::Slot(SlotId(if asked == 1 { 77 } else { 0 }))
@@ -272,10 +270,11 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Default)]
 struct Recorder {
     text: Arc<Mutex<String>>,
-    spans: Log2,
+    spans: Spans,
 }
 
-type Log2 = Arc<Mutex<Vec<(String, BTreeMap<String, String>)>>>;
+/// Names and fields.
+type Spans = Arc<Mutex<Vec<(String, BTreeMap<String, String>)>>>;
 
 #[derive(Default)]
 struct Fields(BTreeMap<String, String>);
