@@ -26,10 +26,10 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Message)]
 #[rtype(result = "()")]
 enum Panics {
-    InTheHandler,
-    InASpawnedFuture,
-    InRunLater,
-    InNotify,
+    Handler,
+    SpawnedFuture,
+    RunLater,
+    Notify,
 }
 
 #[derive(Message)]
@@ -88,14 +88,14 @@ impl Handler<Panics> for Patient {
 
     fn handle(&mut self, place: Panics, context: &mut Self::Context) {
         match place {
-            Panics::InTheHandler => panic!("in the handler"),
-            Panics::InASpawnedFuture => {
+            Panics::Handler => panic!("in the handler"),
+            Panics::SpawnedFuture => {
                 context.spawn(async { panic!("in a spawned future") }.into_actor(self));
             }
-            Panics::InRunLater => {
+            Panics::RunLater => {
                 context.run_later(Duration::ZERO, |_, _| panic!("in run_later"));
             }
-            Panics::InNotify => context.notify(Panics::InTheHandler),
+            Panics::Notify => context.notify(Panics::Handler),
         }
     }
 }
@@ -161,15 +161,15 @@ async fn dies(patient: Addr<Patient>, mut told: common::Probe<&'static str>, wha
 fn a_panic_in_the_code_of_an_actor_ends_it_without_a_word_to_anyone() {
     system(async {
         for place in [
-            Panics::InTheHandler,
-            Panics::InASpawnedFuture,
-            Panics::InRunLater,
-            Panics::InNotify,
+            Panics::Handler,
+            Panics::SpawnedFuture,
+            Panics::RunLater,
+            Panics::Notify,
         ] {
             let (patient, told) = patient();
             let patient = patient.start();
             let answer = patient.send(place).await;
-            if place == Panics::InTheHandler {
+            if place == Panics::Handler {
                 assert_eq!(answer, Err(MailboxError::Closed));
             }
             dies(patient, told, &format!("{place:?}")).await;
@@ -208,7 +208,7 @@ fn messages_that_wait_behind_a_panic_are_lost_and_their_senders_are_told() {
     system(async {
         let (patient, _told) = patient();
         let patient = patient.start();
-        patient.do_send(Panics::InTheHandler);
+        patient.do_send(Panics::Handler);
         assert_eq!(patient.send(Ping).await, Err(MailboxError::Closed));
     });
 }
@@ -220,7 +220,7 @@ fn the_arbiter_and_its_other_actors_survive_a_panic() {
         let ((one, told), (other, _told)) = (patient(), patient());
         let one = Actor::start_in_arbiter(&arbiter.handle(), |_| one);
         let other = Actor::start_in_arbiter(&arbiter.handle(), |_| other);
-        one.do_send(Panics::InTheHandler);
+        one.do_send(Panics::Handler);
         dies(one, told, "the one").await;
         assert_eq!(other.send(Ping).await, Ok(1));
         arbiter.stop();
@@ -255,10 +255,7 @@ fn the_supervisor_of_actix_does_not_restart_after_a_panic() {
     system(async {
         let (patient, mut told) = patient();
         let patient = Supervisor::start(|_| patient);
-        assert_eq!(
-            patient.send(Panics::InTheHandler).await,
-            Err(MailboxError::Closed)
-        );
+        assert_eq!(patient.send(Panics::Handler).await, Err(MailboxError::Closed));
         settle_down().await;
         assert_eq!(patient.send(Ping).await, Err(MailboxError::Closed));
         assert!(!told.so_far().contains(&"restarting"));
@@ -284,7 +281,7 @@ fn a_context_runs_as_a_future_and_its_panic_can_be_caught_around_the_poll() {
             .await
         });
         assert_eq!(address.send(Ping).await, Ok(1));
-        address.do_send(Panics::InTheHandler);
+        address.do_send(Panics::Handler);
         assert_eq!(
             within("the panic is caught", ended).await.unwrap(),
             Some("in the handler")
@@ -351,7 +348,7 @@ fn a_recipient_of_a_dead_actor_says_so_and_hands_nothing_back() {
         patient.do_send(StopYourself);
         settle_down().await;
         assert!(!patient.connected());
-        patient.do_send(Panics::InTheHandler);
+        patient.do_send(Panics::Handler);
         assert!(matches!(patient.try_send(Ping), Err(SendError::Closed(Ping))));
     });
 }

@@ -448,10 +448,13 @@ fn a_delivery_that_an_actor_keeps_past_the_deadline_goes_to_its_replacement() {
     });
 }
 
+/// What a batch consumer does with a batch.
+type Treatment = fn(&mut Vec<Deliver<u64, u64>>) -> Result<(), Failure>;
+
 /// Door 3.
 struct Batches {
     sizes: Log<usize>,
-    way: fn(&mut Vec<Deliver<u64, u64>>) -> Result<(), Failure>,
+    way: Treatment,
 }
 
 impl BatchConsumer for Batches {
@@ -473,11 +476,7 @@ fn ack_all(batch: &mut Vec<Deliver<u64, u64>>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn batches(
-    most: usize,
-    wait: Duration,
-    way: fn(&mut Vec<Deliver<u64, u64>>) -> Result<(), Failure>,
-) -> (Group<u64, u64>, Log<usize>) {
+fn batches(most: usize, wait: Duration, way: Treatment) -> (Group<u64, u64>, Log<usize>) {
     let sizes = Log::new();
     let noted = sizes.clone();
     let group = local()

@@ -58,7 +58,7 @@ fn many_calls_at_once_get_each_its_own_answer() {
             .placement(Placement::Arbiters(2))
             .configure(calm)
             .consume_with(4, async |delivery: &Delivery<u64>| {
-                if delivery.job() % 3 == 0 {
+                if delivery.job().is_multiple_of(3) {
                     tokio::task::yield_now().await;
                 }
                 Ok(delivery.job() + 1)

@@ -12,6 +12,7 @@
 )]
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -189,11 +190,16 @@ impl<T: Clone> Log<T> {
 
 /// Blocks a thread until the test lets it go, as a consumer that hangs in a system call does.
 #[derive(Clone)]
-pub(crate) struct Block(Arc<(Mutex<bool>, std::sync::Condvar)>);
+pub(crate) struct Block(Arc<(Mutex<bool>, std::sync::Condvar)>, Arc<AtomicBool>);
 
 impl Block {
     pub(crate) fn new() -> Self {
-        Self(Arc::default())
+        Self(Arc::default(), Arc::default())
+    }
+
+    /// True for the first one who asks.
+    pub(crate) fn is_first(&self) -> bool {
+        !self.1.swap(true, Ordering::Relaxed)
     }
 
     /// Blocks the calling thread; gives up after a long time, so that a failed test does not leave it hanging.

@@ -164,3 +164,43 @@ fn the_token_of_a_job_grows_with_every_delivery_over_deaths_failures_and_supervi
         assert!(tokens[4].epoch < tokens[5].epoch && tokens[5].epoch < tokens[6].epoch);
     });
 }
+
+/// The supervisor dies while a consumer blocks its thread; its successor does not wait for ever.
+#[test]
+fn the_word_of_a_consumer_of_an_earlier_supervisor_counts_for_nothing() {
+    system(async {
+        let block = Block::new();
+        let blocked = block.clone();
+        let (note, mut noted) = probe();
+        let group = Group::builder()
+            .placement(Placement::Dedicated)
+            .configure(calm)
+            .configure(|config| config.kill_grace_ms = 40)
+            .consume_with(1, async move |delivery: &Delivery<u64>| {
+                let token = delivery.token();
+                note.send((token, false)).unwrap();
+                if blocked.is_first() {
+                    blocked.wait();
+                    note.send((token, delivery.is_fenced())).unwrap();
+                }
+                Ok(token)
+            })
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        producers.send(1).await.unwrap();
+        let (first, _) = noted.next("the first attempt").await;
+        group.end_role(Role::Supervisor);
+        let outcome = within("the next supervisor has it done", results.next())
+            .await
+            .unwrap();
+        let done = outcome.result.unwrap();
+        assert!(done > first, "{done} does not fence {first}");
+        assert_eq!(noted.next("the second attempt").await, (done, false));
+        block.release();
+        assert_eq!(noted.next("the first one comes back").await, (first, true));
+        let rest = within("the group stops", group.stop()).await;
+        assert!(rest.unfinished.is_empty());
+        assert!(results.next().await.is_none(), "a job has one outcome");
+    });
+}
