@@ -3,6 +3,9 @@
 //! No handler body stands here. Who writes an actor of their own needs this floor and nothing above it.
 
 mod consumer;
+mod deliver;
+mod delivery;
+mod desk;
 mod handover;
 mod inside;
 mod queue;
@@ -11,10 +14,10 @@ mod results;
 mod strategy;
 mod supervisor;
 
-pub use consumer::{
-    BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, DeliverBatch, Delivery, Parcel,
-    SettleDesk, SettledDelivery, Settlement, SettlesWaiting, SlotBoard, Work,
-};
+pub use consumer::{BatchConsumer, Consumer, ConsumerActor};
+pub use deliver::{Deliver, DeliverBatch};
+pub use delivery::{ConsumerInfo, Delivery, Parcel, SlotBoard};
+pub use desk::{SettleDesk, SettledDelivery, Settlement, SettlesWaiting, Work};
 pub use handover::Handover;
 pub(crate) use inside::{inside_cell, mark_inside_cell};
 pub use queue::{

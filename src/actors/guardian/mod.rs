@@ -1,0 +1,235 @@
+//! The guardian: keeps the group's own actors alive.
+//!
+//! ```text
+//! guardian ─┬─ result queue   restarted alone
+//!           ├─ queue          restarted alone, over the same store
+//!           ├─ strategy       restarted alone
+//!           └─ supervisor     restarted after all its consumers have gone, with the next epoch
+//!                └─ consumers
+//! ```
+//!
+//! It runs no code of the user. What the group shall be (how many consumers, paused or not) is kept here, so a supervisor
+//! that is restarted is told the same again.
+
+mod ending;
+mod roles;
+mod steering;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use tokio::sync::{mpsc, watch};
+
+use crate::actors::cell::{CellHandle, CellHooks, CellSeed};
+use crate::actors::intake::Intake;
+use crate::actors::results::Mailboxes;
+use crate::actors::supervisor::{Supervisor, Wiring};
+use crate::actors::{Clock, EventBus};
+use crate::protocol::{
+    AskHealth, Assign, Desired, Fates, Handover, Notice, QueueDoor, ResultsUp, SealedFates, Tell,
+};
+use crate::rules::restart::RestartBudget;
+use crate::words::{Envelope, Epoch, EventKind, GroupState, Role};
+
+/// Makes one life of the queue actor in a cell.
+pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueDoor<J>>>;
+
+/// Makes one life of the strategy actor in a cell.
+pub(crate) type StrategyMaker = Box<dyn Fn(CellSeed, CellHooks) -> Option<Recipient<Assign>>>;
+
+/// Makes the wiring once the guardian's address is known.
+pub(crate) type WiringMaker<J, O> =
+    Box<dyn FnOnce(Recipient<Notice>, Recipient<Tell>, Recipient<Fates<J>>) -> Wiring<J, O>>;
+
+/// What the group's handles can see without asking.
+pub(crate) struct Shared<J: Send + Sync + 'static, O: Send + 'static> {
+    pub(crate) intake: Arc<Intake<J>>,
+    pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
+    pub(crate) bus: EventBus,
+    pub(crate) clock: Clock,
+    pub(crate) doors: watch::Receiver<Option<QueueDoor<J>>>,
+    pub(crate) status: watch::Receiver<Status>,
+    /// Jobs that were not finished when the group ended.
+    pub(crate) leftovers: Arc<Mutex<Vec<Arc<Envelope<J>>>>>,
+}
+
+/// What the guardian publishes.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    pub(crate) state: GroupState,
+    /// Why it failed, if it did.
+    pub(crate) reason: Option<String>,
+    pub(crate) epoch: Epoch,
+    pub(crate) supervisor: Option<Recipient<AskHealth>>,
+    /// A drain has finished everything.
+    pub(crate) drained: bool,
+}
+
+/// One of the group's own actors.
+struct RoleCell {
+    life: u64,
+    cell: CellHandle,
+    budget: RestartBudget,
+}
+
+/// The guardian actor.
+pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
+    /// Taken at the start.
+    wiring_maker: Option<WiringMaker<J, O>>,
+    wiring: Option<Arc<Wiring<J, O>>>,
+    make_queue: QueueMaker<J>,
+    make_strategy: StrategyMaker,
+    intake: Arc<Intake<J>>,
+    mailboxes: Arc<Mailboxes<J, O>>,
+    roles: BTreeMap<Role, RoleCell>,
+    doors: watch::Sender<Option<QueueDoor<J>>>,
+    status: watch::Sender<Status>,
+    leftovers: Arc<Mutex<Vec<Arc<Envelope<J>>>>>,
+    strategy: Option<Recipient<Assign>>,
+    results: Option<ResultsUp<J, O>>,
+    supervisor: Option<Addr<Supervisor<J, O>>>,
+    /// Closes when the last consumer of the present supervisor has gone.
+    consumers: Option<mpsc::Receiver<Infallible>>,
+    desired: Desired,
+    /// Whether the end has begun; then nothing is restarted.
+    ending: bool,
+    /// How many more lives the queue may have after the end has begun.
+    last_queues: u32,
+    /// Whether the drain waits for the whole queue, or only for what is leased.
+    drains_everything: bool,
+}
+
+/// The parts that a guardian is made of.
+pub(crate) struct GuardianParts<J: Send + Sync + 'static, O: Send + 'static> {
+    pub(crate) wiring_maker: WiringMaker<J, O>,
+    pub(crate) make_queue: QueueMaker<J>,
+    pub(crate) make_strategy: StrategyMaker,
+    pub(crate) intake: Arc<Intake<J>>,
+    pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
+    pub(crate) desired: Desired,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
+    /// A guardian, and what the handles share with it.
+    pub(crate) fn new(parts: GuardianParts<J, O>, bus: EventBus, clock: Clock) -> (Self, Shared<J, O>) {
+        let (doors, door_receiver) = watch::channel(None);
+        let (status, status_receiver) = watch::channel(Status {
+            state: GroupState::Running,
+            reason: None,
+            epoch: Epoch(0),
+            supervisor: None,
+            drained: false,
+        });
+        let leftovers = Arc::new(Mutex::new(Vec::new()));
+        let shared = Shared {
+            intake: Arc::clone(&parts.intake),
+            mailboxes: Arc::clone(&parts.mailboxes),
+            bus,
+            clock,
+            doors: door_receiver,
+            status: status_receiver,
+            leftovers: Arc::clone(&leftovers),
+        };
+        let guardian = Self {
+            wiring_maker: Some(parts.wiring_maker),
+            wiring: None,
+            make_queue: parts.make_queue,
+            make_strategy: parts.make_strategy,
+            intake: parts.intake,
+            mailboxes: parts.mailboxes,
+            roles: BTreeMap::new(),
+            doors,
+            status,
+            leftovers,
+            strategy: None,
+            results: None,
+            supervisor: None,
+            consumers: None,
+            desired: parts.desired,
+            ending: false,
+            last_queues: 3,
+            drains_everything: false,
+        };
+        (guardian, shared)
+    }
+}
+
+// Nothing in here must stay in place in memory.
+impl<J: Send + Sync + 'static, O: Send + 'static> Unpin for Guardian<J, O> {}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        if let Some(make) = self.wiring_maker.take() {
+            let address = context.address();
+            let (notices, tell, fates) = (
+                address.clone().recipient(),
+                address.clone().recipient(),
+                address.recipient(),
+            );
+            self.wiring = Some(Arc::new(make(notices, tell, fates)));
+        }
+        let pump = Arc::clone(&self.intake).pump(self.doors.subscribe());
+        context.spawn(pump.into_actor(self));
+        self.start(Role::Results, context);
+        self.start(Role::Queue, context);
+        self.start(Role::Strategy, context);
+        self.start(Role::Supervisor, context);
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Tell> for Guardian<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, tell: Tell, context: &mut Context<Self>) {
+        for kind in tell.events {
+            self.tell(kind);
+        }
+        // A job that expired in the queue may have been the last one; no supervisor is told of it.
+        if self.desired.draining && self.drains_everything {
+            self.check_drained(context);
+        }
+    }
+}
+
+/// The queue's word on dead letters goes through here, since a result queue that dies would take it along.
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Fates<J>> for Guardian<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, fates: Fates<J>, _: &mut Context<Self>) {
+        let mailboxes = Arc::clone(&self.mailboxes);
+        let dead = Handover::or_else(fates.dead, move |dead| mailboxes.bury(dead));
+        if let Some(results) = &self.results {
+            results.fates.do_send(SealedFates { dead });
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, notice: Notice, context: &mut Context<Self>) {
+        match notice {
+            Notice::Idle if self.drains_everything => self.check_drained(context),
+            // The supervisor holds nothing, and what the queue holds stays there.
+            Notice::Idle => self.status.send_modify(|status| status.drained = true),
+            Notice::Unresponsive(role, cause) => self.end_role(role, cause),
+            Notice::GiveUp(reason) => self.give_up(reason, context),
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
+    fn clock(&self) -> Option<Clock> {
+        self.wiring.as_ref().map(|wiring| wiring.clock)
+    }
+
+    fn tell(&self, kind: EventKind) {
+        if let Some(wiring) = &self.wiring {
+            wiring.bus.tell(kind);
+        }
+    }
+}

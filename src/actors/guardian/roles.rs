@@ -1,0 +1,213 @@
+//! The lives of the group's own actors: started, seen to end, started again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use tokio::sync::mpsc;
+
+use super::{Guardian, RoleCell};
+use crate::actors::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
+use crate::actors::results::ResultQueue;
+use crate::actors::supervisor::{Life, Supervisor, Wiring};
+use crate::protocol::{QueueUp, ResultsUp, RoleDown, StrategyUp};
+use crate::rules::restart::RestartBudget;
+use crate::words::{Cause, Epoch, EventKind, Role};
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<RoleDown> for Guardian<J, O> {
+    type Result = ();
+
+    fn handle(&mut self, RoleDown { role, life, cause }: RoleDown, context: &mut Context<Self>) {
+        let now = self.clock().map(|clock| clock.now()).unwrap_or_default();
+        let Some(found) = self.roles.get_mut(&role).filter(|found| found.life == life) else {
+            return;
+        };
+        let allowed = found.budget.spend(now);
+        self.tell(EventKind::RoleDown {
+            role,
+            life,
+            cause: cause.clone(),
+        });
+        if !allowed && !self.ending {
+            self.give_up(
+                format!("the {role} spent its restart budget; its last life {cause}"),
+                context,
+            );
+        }
+        if self.ending {
+            // Nothing is restarted any more but the queue: somebody must hand out the jobs that it kept.
+            if role == Role::Queue && self.last_queues > 0 {
+                self.last_queues -= 1;
+                self.start(role, context);
+            }
+            return;
+        }
+        if role == Role::Supervisor {
+            self.restart_supervisor(context);
+        } else {
+            self.start(role, context);
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
+    /// Takes up a role, for the first time or again.
+    pub(super) fn start(&mut self, role: Role, context: &mut Context<Self>) {
+        let Some(wiring) = self.wiring.clone() else { return };
+        let (cell, seed) = CellHandle::new();
+        let life = self.next_life(role, cell, &wiring);
+        let address = context.address();
+        let hooks = CellHooks {
+            ended: Box::new(|| {}),
+            down: Box::new(move |cause| address.do_send(RoleDown { role, life, cause })),
+        };
+        let is_up = match role {
+            Role::Results => self.start_results(seed, hooks),
+            Role::Queue => self.start_queue(seed, hooks),
+            Role::Strategy => self.start_strategy(seed, hooks),
+            Role::Supervisor => self.start_supervisor(&wiring, life, seed, hooks),
+        };
+        if is_up {
+            self.tell(EventKind::RoleUp { role, life });
+        }
+    }
+
+    pub(super) fn next_life(&mut self, role: Role, cell: CellHandle, wiring: &Wiring<J, O>) -> u64 {
+        let restart = &wiring.config.restart;
+        match self.roles.get_mut(&role) {
+            Some(found) => {
+                found.life += 1;
+                found.cell = cell;
+                found.life
+            }
+            None => {
+                let budget = RestartBudget::new(restart.intensity, Duration::from_millis(restart.period_ms));
+                self.roles.insert(
+                    role,
+                    RoleCell {
+                        life: 1,
+                        cell,
+                        budget,
+                    },
+                );
+                1
+            }
+        }
+    }
+
+    pub(super) fn start_results(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
+        let mailboxes = Arc::clone(&self.mailboxes);
+        let address = spawn_in_cell(seed, hooks, true, move |_| ResultQueue::new(mailboxes));
+        let Some(address) = address else { return false };
+        let results = ResultsUp {
+            outcomes: address.clone().recipient(),
+            fates: address.recipient(),
+        };
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.do_send(results.clone());
+        }
+        self.results = Some(results);
+        true
+    }
+
+    pub(super) fn start_queue(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
+        let Some(door) = (self.make_queue)(seed, hooks) else {
+            return false;
+        };
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.do_send(QueueUp(door.clone()));
+        }
+        self.doors.send_replace(Some(door));
+        true
+    }
+
+    pub(super) fn start_strategy(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
+        let Some(strategy) = (self.make_strategy)(seed, hooks) else {
+            return false;
+        };
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.do_send(StrategyUp(strategy.clone()));
+        }
+        self.strategy = Some(strategy);
+        true
+    }
+
+    pub(super) fn start_supervisor(
+        &mut self,
+        wiring: &Arc<Wiring<J, O>>,
+        life: u64,
+        seed: CellSeed,
+        hooks: CellHooks,
+    ) -> bool {
+        let door = self.doors.borrow().clone();
+        let (Some(queue), Some(strategy), Some(results)) =
+            (door, self.strategy.clone(), self.results.clone())
+        else {
+            // A role without which no supervisor can work did not start; its death notice is on its way, and restarts it
+            // or gives the group up. The supervisor's own notice follows here.
+            (hooks.down)(Cause::StartFailed(
+                "the queue or the strategy did not start".into(),
+            ));
+            return false;
+        };
+        // Beyond every epoch of every group that used this queue before: fencing tokens grow over restarts of the program.
+        let epoch = Epoch(
+            wiring
+                .clock
+                .unix_millis(wiring.clock.now())
+                .saturating_mul(1_000)
+                .saturating_add(life),
+        );
+        let (exists, consumers) = mpsc::channel(1);
+        let life = Life {
+            epoch,
+            number: life,
+            exists,
+        };
+        let (wiring, desired) = (Arc::clone(wiring), self.desired.clone());
+        let address = spawn_in_cell(seed, hooks, false, move |_| {
+            Supervisor::new(wiring, life, queue, strategy, results, desired)
+        });
+        self.consumers = Some(consumers);
+        self.supervisor = address.clone();
+        self.status.send_modify(|status| {
+            status.epoch = epoch;
+            status.supervisor = address.map(Addr::recipient);
+        });
+        self.supervisor.is_some()
+    }
+
+    /// The supervisor died. Its consumers end with it; the next supervisor starts when the last of them has gone, so that
+    /// no job is with two consumers that both count. A consumer that blocks its thread is not waited for longer than the
+    /// grace: it is fenced by its epoch.
+    pub(super) fn restart_supervisor(&mut self, context: &mut Context<Self>) {
+        self.supervisor = None;
+        let gone = self.consumers_gone();
+        context.spawn(gone.into_actor(self).map(|(), this, context| {
+            if !this.ending {
+                this.start(Role::Supervisor, context);
+            }
+        }));
+    }
+
+    pub(super) fn consumers_gone(&mut self) -> impl Future<Output = ()> + 'static {
+        let consumers = self.consumers.take();
+        let grace = self
+            .wiring
+            .as_ref()
+            .map_or(0, |wiring| wiring.config.kill_grace_ms);
+        async move {
+            if let Some(mut consumers) = consumers {
+                // Nothing is ever sent; the channel closes when the last sender, in the last cell, is dropped. A time-out
+                // means that a thread is blocked.
+                let _ = tokio::time::timeout(Duration::from_millis(grace), consumers.recv()).await;
+            }
+        }
+    }
+
+    pub(super) fn end_role(&mut self, role: Role, cause: Cause) {
+        if let Some(found) = self.roles.get_mut(&role) {
+            found.cell.end(cause);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Deliveries as messages: for the stock shell, and for actors that settle them.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use actix::Message;
+
+use super::{Delivery, Parcel, SettleDesk, SettledDelivery, Work};
+use crate::words::Failure;
+
+/// Deliveries for the stock shell.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DeliverBatch<J: Send + Sync + 'static> {
+    /// The deliveries, in order.
+    pub parcels: Vec<Parcel<J>>,
+}
+
+/// A delivery that its holder settles: with [`ack`](Self::ack), [`fail`](Self::fail), or by dropping it.
+///
+/// It dereferences to [`Delivery`]. Dropping it unsettled is a failure of the attempt ("abandoned"), never a loss: the job
+/// is tried again.
+pub struct Deliver<J: Send + Sync + 'static, O: Send + 'static> {
+    delivery: Delivery<J>,
+    desk: Arc<SettleDesk<O>>,
+    settled: bool,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Message for Deliver<J, O> {
+    type Result = ();
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
+    pub(crate) fn new(delivery: Delivery<J>, desk: Arc<SettleDesk<O>>) -> Self {
+        Self {
+            delivery,
+            desk,
+            settled: false,
+        }
+    }
+
+    /// The job was done; `output` goes to the producer, if it waits. Never waits and never fails: if the group has given this
+    /// consumer up meanwhile, the word is refused as stale and the output dropped.
+    pub fn ack(self, output: O) {
+        self.settle(Work::Done(output));
+    }
+
+    /// The job was not done; the failure says whether it is tried again. Never waits, as [`ack`](Self::ack).
+    pub fn fail(self, failure: impl Into<Failure>) {
+        self.settle(Work::Failed(failure.into()));
+    }
+
+    /// Settles with what a handler returned.
+    pub fn finish(self, result: Result<O, Failure>) {
+        match result {
+            Ok(output) => self.ack(output),
+            Err(failure) => self.settle(Work::Failed(failure)),
+        }
+    }
+
+    fn settle(mut self, work: Work<O>) {
+        self.settled = true;
+        self.speak(work);
+    }
+
+    fn speak(&self, work: Work<O>) {
+        let Parcel { ticket, number, .. } = *self.delivery.parcel();
+        let consumer = self.delivery.consumer();
+        consumer.board.note_progress();
+        self.desk
+            .settle(consumer, SettledDelivery { ticket, number, work });
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Deref for Deliver<J, O> {
+    type Target = Delivery<J>;
+
+    fn deref(&self) -> &Delivery<J> {
+        &self.delivery
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Deliver<J, O> {
+    fn drop(&mut self) {
+        // While the consumer's life ends, its cell drops everything that the consumer held; the death notice, which
+        // follows at once, tells the supervisor about all of it with the true cause. A panic inside the cell unwinds
+        // through here before the cell can mark the end, hence the second condition. A panic outside the cell (a free
+        // task, as `ResponseFuture` makes them) ends no life and is told here.
+        let panics_inside_cell = std::thread::panicking() && super::inside_cell();
+        if self.settled {
+            return;
+        }
+        if panics_inside_cell {
+            let parcel = self.delivery.parcel();
+            parcel.job.mark_culprit(parcel.number);
+        } else if !self.delivery.is_fenced() {
+            self.speak(Work::Abandoned);
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> fmt::Debug for Deliver<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.delivery.fmt(f)
+    }
+}

@@ -1,0 +1,187 @@
+//! Deliveries: one attempt to have a job done, as the consumer sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::words::{DeliveryNumber, Envelope, Epoch, FencingToken, Incarnation, JobId, Key, SlotId, Ticket};
+
+/// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
+#[derive(Debug)]
+pub struct ConsumerInfo {
+    /// Its place in the group.
+    pub slot: SlotId,
+    /// Its life in that place, counted from one.
+    pub incarnation: Incarnation,
+    /// The life of the supervisor that made it.
+    pub epoch: Epoch,
+    /// Where consumer and supervisor see each other without a message.
+    pub board: SlotBoard,
+}
+
+/// What the consumer's side and the supervisor can see of each other even while the consumer's thread is blocked.
+#[derive(Debug, Default)]
+pub struct SlotBoard {
+    /// Grows with each delivery that ends and each sign of life. Written by the consumer's side, read by the supervisor:
+    /// no growth for a deadline, while deliveries are held, is a hang.
+    progress: AtomicU64,
+    /// Set once this life is over. Written by the cell (it died) or by the supervisor (it was given up on); read by the
+    /// shell before each delivery, so that a thread that comes back after a long block does not go on with its window.
+    ended: AtomicBool,
+    /// Set while the shell holds deliveries back to make a larger batch of them. Written by the shell, read by the
+    /// supervisor: a rest is no hang, however long it is.
+    resting: AtomicBool,
+}
+
+impl SlotBoard {
+    /// Notes a sign of life.
+    pub fn note_progress(&self) {
+        // Only this consumer writes; a load and a store are cheaper than a read-modify-write. A lost sign of life, if a
+        // user's threads share a delivery, only delays the next one.
+        self.progress.store(
+            self.progress.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// How many signs of life there were.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether deliveries are held back on purpose.
+    pub(crate) fn rest(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    /// Whether deliveries are held back on purpose.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Notes that this life is over: nothing that it says from now on counts.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether this life is over.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// One attempt to have a job done, as the supervisor sends it.
+#[derive(Debug)]
+pub struct Parcel<J> {
+    /// The job.
+    pub job: Arc<Envelope<J>>,
+    /// Its place in the ledger.
+    pub ticket: Ticket,
+    /// The running number of this delivery.
+    pub number: DeliveryNumber,
+    /// The attempt, counted from one.
+    pub attempt: u32,
+}
+
+/// One attempt to have a job done, as a consumer sees it.
+pub struct Delivery<J> {
+    parcel: Parcel<J>,
+    consumer: Arc<ConsumerInfo>,
+}
+
+impl<J> Delivery<J> {
+    pub(crate) fn new(parcel: Parcel<J>, consumer: Arc<ConsumerInfo>) -> Self {
+        Self { parcel, consumer }
+    }
+
+    /// Puts the next parcel in the place of this one, so that a shell needs no new delivery for each job.
+    pub(crate) fn replace(&mut self, parcel: Parcel<J>) {
+        self.parcel = parcel;
+    }
+
+    /// What the producer sent. The first look at it marks the delivery as begun: from then on it costs the job an attempt.
+    pub fn job(&self) -> &J {
+        self.begin();
+        self.parcel.job.payload()
+    }
+
+    /// The payload, shared: for handlers that must keep it longer than the delivery.
+    pub fn shared_job(&self) -> Arc<Envelope<J>> {
+        self.begin();
+        Arc::clone(&self.parcel.job)
+    }
+
+    pub(crate) fn begin(&self) {
+        self.parcel.job.mark_begun(self.parcel.number);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.parcel.job.mark_finished(self.parcel.number);
+    }
+
+    /// The name of the job.
+    pub fn id(&self) -> JobId {
+        self.parcel.job.id()
+    }
+
+    /// The key of the job, if it has one.
+    pub fn key(&self) -> Option<&Key> {
+        self.parcel.job.key()
+    }
+
+    /// The attempt, counted from one; greater than one for a redelivery.
+    pub fn attempt(&self) -> u32 {
+        self.parcel.attempt
+    }
+
+    /// Where this consumer sits.
+    pub fn slot(&self) -> SlotId {
+        self.consumer.slot
+    }
+
+    /// The life of this consumer.
+    pub fn incarnation(&self) -> Incarnation {
+        self.consumer.incarnation
+    }
+
+    /// A number greater than that of every earlier delivery of this job, for sinks that refuse late writers.
+    pub fn token(&self) -> FencingToken {
+        FencingToken {
+            epoch: self.consumer.epoch,
+            number: self.parcel.number,
+        }
+    }
+
+    /// Whether this consumer was given up on: whatever it says from now on counts for nothing, so work in progress can as
+    /// well end.
+    pub fn is_fenced(&self) -> bool {
+        self.consumer.board.has_ended()
+    }
+
+    /// A sign of life: the deadline of this consumer starts anew, for all deliveries that it holds. For work that takes long
+    /// and is well. It is no message, so it costs next to nothing.
+    pub fn extend(&self) {
+        self.consumer.board.note_progress();
+    }
+
+    pub(crate) fn parcel(&self) -> &Parcel<J> {
+        &self.parcel
+    }
+
+    pub(crate) fn consumer(&self) -> &Arc<ConsumerInfo> {
+        &self.consumer
+    }
+}
+
+/// Names the job and leaves the payload out.
+impl<J> fmt::Debug for Delivery<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("job", &self.parcel.job)
+            .field("attempt", &self.parcel.attempt)
+            .field("token", &self.token())
+            .field("slot", &self.consumer.slot)
+            .field("incarnation", &self.consumer.incarnation)
+            .finish()
+    }
+}

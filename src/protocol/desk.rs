@@ -1,0 +1,114 @@
+//! The desk: how consumers tell the supervisor what they settled.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+
+use super::ConsumerInfo;
+use crate::words::{DeliveryNumber, Failure, Ticket};
+
+/// What became of a delivery, in the words of its consumer.
+#[derive(Debug)]
+pub enum Work<O> {
+    /// It was done.
+    Done(O),
+    /// It was not done.
+    Failed(Failure),
+    /// It was dropped without a word.
+    Abandoned,
+}
+
+/// A delivery with what became of it.
+#[derive(Debug)]
+pub struct SettledDelivery<O> {
+    /// Its place in the ledger.
+    pub ticket: Ticket,
+    /// Its running number.
+    pub number: DeliveryNumber,
+    /// What became of it.
+    pub work: Work<O>,
+}
+
+/// What one consumer has to say at once.
+#[derive(Debug)]
+pub struct Settlement<O> {
+    /// Which consumer.
+    pub consumer: Arc<ConsumerInfo>,
+    /// Its settled deliveries, in the order in which it settled them.
+    pub deliveries: Vec<SettledDelivery<O>>,
+    /// The time that it spent on them, for the prefetch window; zero if it was not measured.
+    pub busy: Duration,
+}
+
+/// Tells the supervisor that something lies on its desk.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SettlesWaiting;
+
+/// Where consumers put what they settled.
+///
+/// One message wakes the supervisor for everything that was put down since it last looked, however many consumers did, so
+/// batches form by themselves. Bounded by the credits: there are never more settles than deliveries.
+pub struct SettleDesk<O> {
+    waiting: Mutex<Vec<Settlement<O>>>,
+    supervisor: Recipient<SettlesWaiting>,
+}
+
+impl<O: Send + 'static> SettleDesk<O> {
+    pub(crate) fn new(supervisor: Recipient<SettlesWaiting>) -> Self {
+        Self {
+            waiting: Mutex::new(Vec::new()),
+            supervisor,
+        }
+    }
+
+    /// Puts one settled delivery down.
+    pub(crate) fn settle(&self, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>) {
+        let mut waiting = self.lock();
+        if let Some(last) = waiting.last_mut()
+            && Arc::ptr_eq(&last.consumer, consumer)
+        {
+            last.deliveries.push(delivery);
+            return;
+        }
+        let settlement = Settlement {
+            consumer: Arc::clone(consumer),
+            deliveries: vec![delivery],
+            busy: Duration::ZERO,
+        };
+        self.put(waiting, settlement);
+    }
+
+    /// Puts everything that a consumer settled down at once.
+    pub(crate) fn settle_all(&self, settlement: Settlement<O>) {
+        self.put(self.lock(), settlement);
+    }
+
+    /// Takes everything from the desk. The next settle sends a message again.
+    pub(crate) fn take(&self) -> Vec<Settlement<O>> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn put(&self, mut waiting: MutexGuard<'_, Vec<Settlement<O>>>, settlement: Settlement<O>) {
+        let was_empty = waiting.is_empty();
+        waiting.push(settlement);
+        drop(waiting);
+        if was_empty {
+            // To a supervisor that has died this goes nowhere, rightly: its successor takes the leases back.
+            self.supervisor.do_send(SettlesWaiting);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Settlement<O>>> {
+        // Nothing under this lock can panic half way, so a poisoned desk is still a whole desk.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<O> fmt::Debug for SettleDesk<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettleDesk").finish_non_exhaustive()
+    }
+}
