@@ -82,8 +82,8 @@ pub trait BatchConsumer: 'static {
 /// Door 2: every actix actor that handles [`Deliver`] is a consumer; there is nothing else to implement.
 ///
 /// Deliveries come one in a message, as many as its prefetch window has room for, whether or not earlier ones are settled.
-/// The group cannot measure what such an actor spends on each, so the window does not adapt: set `window.min` and
-/// `window.max`. **Panics** inside the actor end it. The delivery that was in the hands of the code that panicked costs an
+/// The window begins at 16 and grows while deliveries come back fast; set `window.min` if the actor should work on more at
+/// once. **Panics** inside the actor end it. The delivery that was in the hands of the code that panicked costs an
 /// attempt; if none was, every delivery does that the actor had looked at and not settled. **Cancellation**: the actor's
 /// futures are dropped where they wait when it is ended.
 #[diagnostic::on_unimplemented(

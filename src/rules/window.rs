@@ -83,6 +83,18 @@ impl Window {
         self.follow(self.wished(service));
     }
 
+    /// As [`served`](Self::served), for a consumer that may work on many deliveries at once: `busy` is the time from one word
+    /// of the consumer to the next, so it says how fast deliveries come back and not how long one takes. The window follows
+    /// it upwards and never falls below the first one, since a consumer that waits on many things at once needs them all.
+    pub fn served_side_by_side(&mut self, deliveries: u32, busy: Duration) {
+        if deliveries == 0 || busy.is_zero() {
+            return;
+        }
+        let service = self.learn(deliveries, busy);
+        self.evidence = self.evidence.saturating_add(deliveries);
+        self.follow(self.wished(service).max(FIRST.clamp(self.min, self.max)));
+    }
+
     /// The consumer died: the deliveries that it held and had not begun are delivered again, so its window is halved.
     pub fn died(&mut self) {
         self.size = (self.size / 2).max(self.min);
@@ -123,6 +135,19 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    #[test]
+    fn a_consumer_that_works_side_by_side_keeps_its_first_window_and_gets_it_back_after_deaths() {
+        let mut window = Window::new(&WindowConfig::default());
+        window.served_side_by_side(16, Duration::from_millis(160));
+        assert_eq!(window.size(), 16);
+        (0..6).for_each(|_| window.died());
+        assert_eq!(window.size(), 1);
+        (0..8).for_each(|_| window.served_side_by_side(16, Duration::from_millis(160)));
+        assert_eq!(window.size(), 16);
+        (0..60).for_each(|_| window.served_side_by_side(64, Duration::from_micros(6)));
+        assert!(window.size() > 64, "{}", window.size());
+    }
 
     use super::*;
 

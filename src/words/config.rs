@@ -184,8 +184,9 @@ impl Default for QueueConfig {
 ///
 /// It follows the measured service time, so that a consumer holds about `target_us` of work: thousands of deliveries for
 /// a handler of nanoseconds, one for a handler of milliseconds. The service time is measured for a [`Consumer`], which does
-/// one delivery after the other; for actors and batches it is not known, and their window begins at 16 within these bounds
-/// (a batch at least) and never grows.
+/// one delivery after the other; actors and batches may work on many at once, so there the time from one word of the consumer
+/// to the next counts, and the window never falls for it below the first one, which is 16 within these bounds (a batch at
+/// least).
 ///
 /// [`Consumer`]: crate::Consumer
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -113,13 +113,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             && let Some(found) = self.slots.get_mut(consumer.slot.0 as usize)
         {
             found.worked |= any_done;
-            let busy = if busy.is_zero() {
-                now.since(found.busy_since)
+            let since = std::mem::replace(&mut found.busy_since, now);
+            if busy.is_zero() {
+                // Only the shell around a `Consumer` measures the work; at the other doors the time between two words counts.
+                let busy = now.since(since);
+                self.ledger
+                    .served_side_by_side(consumer.slot, count, busy, &mut self.effects);
             } else {
-                busy
-            };
-            found.busy_since = now;
-            self.ledger.served(consumer.slot, count, busy, &mut self.effects);
+                self.ledger.served(consumer.slot, count, busy, &mut self.effects);
+            }
         }
     }
 

@@ -155,6 +155,20 @@ impl Ledger {
         self.fill(slot, effects);
     }
 
+    /// As [`served`](Self::served), for a consumer that may work on many deliveries at once.
+    pub fn served_side_by_side(
+        &mut self,
+        slot: SlotId,
+        deliveries: u32,
+        busy: Duration,
+        effects: &mut Effects,
+    ) {
+        self.change(slot, effects, |found, _| {
+            found.window.served_side_by_side(deliveries, busy)
+        });
+        self.fill(slot, effects);
+    }
+
     /// Every live slot, for the roster.
     pub fn seats(&self) -> Vec<Seat> {
         (0_u32..)
