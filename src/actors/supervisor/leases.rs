@@ -6,11 +6,15 @@ use std::time::Duration;
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFuture};
 
 use super::Supervisor;
+use super::slot::SlotActor;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
-use crate::words::{DeadReason, EventKind};
+use crate::words::{DeadReason, EventKind, Incarnation, SlotId, SlotState};
 
 /// How long to wait before a queue that is out of order is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long the first jobs wait for consumers that are still starting. The watch looks about as often while any is.
+const OPENING: Duration = Duration::from_millis(250);
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervisor<J, O> {
     type Result = ();
@@ -126,8 +130,24 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
+    /// The first jobs wait until every first consumer is up or has failed, so that whoever is up first does not get them
+    /// all. A start that takes long holds the others up for no more than [`OPENING`].
+    fn has_opened(&mut self) -> bool {
+        if !self.opened {
+            let now = self.now();
+            let is_awaited = |(index, slot): (u32, &SlotActor<J, O>)| {
+                slot.state == SlotState::Starting
+                    && self.ledger.incarnation(SlotId(index)) == Incarnation(1)
+                    && now.since(slot.since) < OPENING
+            };
+            self.opened = !(0_u32..).zip(&self.slots).any(is_awaited);
+        }
+        self.opened
+    }
+
     pub(super) fn demand(&mut self) {
         if self.attached
+            && self.has_opened()
             && let Some(credit) = self.ledger.demand()
         {
             self.queue.demand.do_send(Demand {

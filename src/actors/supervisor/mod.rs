@@ -108,6 +108,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Slots whose consumer is starting, or asked to end, as of the last look; they decide how often to look.
     starting_slots: usize,
     ending_slots: usize,
+    /// Whether the first consumers have come up, so that work can begin with fair shares. Set once, never cleared.
+    opened: bool,
     /// When the queue last heard of all leases that are held.
     extended: Moment,
     bad_choices: u64,
@@ -171,6 +173,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             due_timer: None,
             starting_slots: 0,
             ending_slots: 0,
+            opened: false,
             extended: Moment::START,
             bad_choices: 0,
             stale_settles: 0,
