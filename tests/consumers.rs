@@ -15,15 +15,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use common::{Block, Gate, Log, calm, event, paused, probe, system, told, window, within};
-use consumer_group::{
-    BatchConsumer, BatchSize, CallError, Cause, Consumer, ConsumerInfo, DeadReason, Deliver, Delivery,
-    EventKind, Failure, Group, GroupBuilder, Incarnation, JobId, Placement, SlotId,
+use common::{
+    Block, Gate, Log, calm, event, given_up, local, next_outcome, paused, probe, system, told, window, within,
 };
-
-fn local<J: Send + Sync + 'static, O: Send + 'static>() -> GroupBuilder<J, O> {
-    Group::builder().placement(Placement::Local).configure(calm)
-}
+use consumer_group::{
+    BatchConsumer, BatchSize, Cause, Consumer, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind,
+    Failure, Group, Incarnation, JobId, Placement, SlotId,
+};
 
 /// Door 1 with a state of its own, a start and futures that cannot leave their thread.
 struct Counter {
@@ -92,7 +90,7 @@ fn a_consumer_gets_one_delivery_at_a_time() {
         let (producers, mut results) = group.producer_group();
         producers.send_batch(0..20).await.unwrap();
         for _ in 0..20 {
-            assert!(within("a job ends", results.next()).await.unwrap().result.is_ok());
+            assert!(next_outcome(&mut results, "a job ends").await.result.is_ok());
         }
     });
 }
@@ -109,9 +107,7 @@ fn an_error_of_any_type_is_a_retry_and_its_causes_are_told() {
             .unwrap();
         let producer = group.producer();
         assert_eq!(producer.call("7".to_owned()).await.unwrap(), 7);
-        let CallError::Failed(letter) = producer.call("seven".to_owned()).await.unwrap_err() else {
-            panic!("it was not given up")
-        };
+        let letter = given_up(producer.call("seven".to_owned()).await);
         assert_eq!(
             letter.history[0].cause,
             Cause::Failed("invalid digit found in string".into())
@@ -308,9 +304,7 @@ fn an_actor_acks_fails_and_rejects() {
         let group = plain(Placement::Local, Ending::Quiet);
         assert_eq!(group.producer().call(Way::Acks).await.unwrap(), 1);
         assert_eq!(group.producer().call(Way::Fails).await.unwrap(), 2);
-        let CallError::Failed(letter) = group.producer().call(Way::Rejects).await.unwrap_err() else {
-            panic!("it was not given up")
-        };
+        let letter = given_up(group.producer().call(Way::Rejects).await);
         assert_eq!(letter.reason, DeadReason::Rejected("never".into()));
         assert_eq!(group.health().await.unwrap().slots[0].restarts, 0);
     });
@@ -495,7 +489,7 @@ async fn outcomes(group: &Group<u64, u64>, jobs: std::ops::Range<u64>) -> Vec<Re
     let ids: Vec<JobId> = producers.send_batch(jobs).await.unwrap();
     let mut found = std::collections::BTreeMap::new();
     for _ in &ids {
-        let outcome = within("a job ends", results.next()).await.unwrap();
+        let outcome = next_outcome(&mut results, "a job ends").await;
         let result = outcome.result.map_err(|letter| letter.reason.clone());
         assert!(found.insert(outcome.id, result).is_none());
     }
@@ -587,7 +581,7 @@ fn a_batch_that_fails_fails_for_the_deliveries_that_are_left_in_it() {
         group.resume();
         let mut ended = Vec::new();
         for _ in 0..3 {
-            ended.push(within("a job ends", results.next()).await.unwrap().result.is_ok());
+            ended.push(next_outcome(&mut results, "a job ends").await.result.is_ok());
         }
         ended.sort_unstable();
         assert_eq!(ended, [false, false, true]);
@@ -621,13 +615,7 @@ fn a_batch_that_panics_costs_an_attempt_only_those_that_were_in_it_and_not_settl
         group.resume();
         let mut attempts = Vec::new();
         for _ in 0..8 {
-            attempts.push(
-                within("a job ends", results.next())
-                    .await
-                    .unwrap()
-                    .result
-                    .unwrap(),
-            );
+            attempts.push(next_outcome(&mut results, "a job ends").await.result.unwrap());
         }
         attempts.sort_unstable();
         assert_eq!(attempts, [1, 1, 1, 1, 2, 2, 2, 100]);
@@ -665,7 +653,7 @@ fn consumers_on_threads_of_their_own_block_side_by_side() {
         assert_eq!(health.in_flight, 3);
         block.release();
         for _ in 0..3 {
-            let outcome = within("a job is done", results.next()).await.unwrap();
+            let outcome = next_outcome(&mut results, "a job is done").await;
             assert_eq!(outcome.result.unwrap(), 1);
         }
     });

@@ -12,15 +12,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{calm, paused, settle_down, told, within};
-use consumer_group::{
-    CallError, Cause, DeadReason, Delivery, EventKind, Failure, Group, GroupBuilder, Job, JobId, Placement,
-    Role, SlotId,
-};
-
-fn local<J: Send + Sync + 'static, O: Send + 'static>() -> GroupBuilder<J, O> {
-    Group::builder().placement(Placement::Local).configure(calm)
-}
+use common::{given_up, local, next_outcome, paused, settle_down, told, within};
+use consumer_group::{Cause, DeadReason, Delivery, EventKind, Failure, Group, Job, JobId, Role, SlotId};
 
 /// The events of one job, in short.
 fn life_of(job: JobId, told: &[EventKind]) -> Vec<String> {
@@ -67,7 +60,7 @@ fn the_events_of_a_job_tell_its_life_in_order() {
         let mut ids = Vec::new();
         for job in ["fine", "dies", "fails", "rejected"] {
             ids.push(producers.send(job).await.unwrap());
-            within("it ends", results.next()).await.unwrap();
+            next_outcome(&mut results, "it ends").await;
         }
         settle_down().await;
         group.dead_letters().requeue([ids[3]]).await.unwrap();
@@ -259,9 +252,7 @@ fn a_dead_letter_tells_its_reason_and_its_history_in_words() {
             .consume_with(1, async |_: &Delivery<u64>| Err(Failure::retry("no luck")))
             .start()
             .unwrap();
-        let CallError::Failed(letter) = group.producer().call(1).await.unwrap_err() else {
-            panic!("it was not given up")
-        };
+        let letter = given_up(group.producer().call(1).await);
         assert_eq!(letter.reason, DeadReason::AttemptsUsedUp { attempts: 2 });
         assert_eq!(
             letter.to_string(),

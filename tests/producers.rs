@@ -13,20 +13,16 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{Gate, Log, calm, is_pending, paused, probe, settle_down, system, within};
-use consumer_group::{
-    CallError, DeadReason, Delivery, Failure, Group, GroupBuilder, Job, Placement, Role, Unsent,
+use common::{
+    Gate, Log, calm, given_up, is_pending, local, next_outcome, paused, probe, settle_down, system, within,
 };
+use consumer_group::{CallError, DeadReason, Delivery, Failure, Group, Job, Placement, Role, Unsent};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 /// A job that nobody can clone.
 #[derive(Debug, PartialEq)]
 struct Only(u64);
-
-fn local<J: Send + Sync + 'static, O: Send + 'static>() -> GroupBuilder<J, O> {
-    Group::builder().placement(Placement::Local).configure(calm)
-}
 
 /// A group on one thread that notes what it does, one job at a time.
 fn noting() -> (Group<u64, u64>, Log<u64>) {
@@ -150,11 +146,9 @@ fn a_job_that_waits_past_its_time_is_a_dead_letter_and_its_caller_is_told_at_tha
         group.pause();
         let before = Instant::now();
         let job = Job::new(1).expires_after(Duration::from_millis(1_234));
-        let error = group.producer().call(job).await.unwrap_err();
+        let called = group.producer().call(job).await;
         assert_eq!(before.elapsed(), Duration::from_millis(1_234));
-        let CallError::Failed(letter) = error else {
-            panic!("{error:?}")
-        };
+        let letter = given_up(called);
         assert_eq!(letter.reason, DeadReason::Expired);
         group.resume();
         settle_down().await;
@@ -201,14 +195,7 @@ fn a_duplicate_of_a_producer_group_comes_back_and_leaves_no_outcome_to_wait_for(
         let (producers, mut results) = group.producer_group();
         producers.send(Job::new(1).dedup("a")).await.unwrap();
         assert_eq!(producers.send(Job::new(2).dedup("a")).await.unwrap_err().job, 2);
-        assert_eq!(
-            within("the outcome", results.next())
-                .await
-                .unwrap()
-                .result
-                .unwrap(),
-            2
-        );
+        assert_eq!(next_outcome(&mut results, "the outcome").await.result.unwrap(), 2);
         assert_eq!(results.outstanding(), 0);
     });
 }
@@ -223,14 +210,7 @@ fn a_send_of_a_producer_group_that_is_dropped_half_way_leaves_no_outcome_to_wait
         for _ in 0..10 {
             assert!(producers.send(Job::new(2).dedup("a")).now_or_never().is_none());
         }
-        assert_eq!(
-            within("the outcome", results.next())
-                .await
-                .unwrap()
-                .result
-                .unwrap(),
-            2
-        );
+        assert_eq!(next_outcome(&mut results, "the outcome").await.result.unwrap(), 2);
         settle_down().await;
         assert_eq!(results.outstanding(), 0, "duplicates have no outcome");
     });
@@ -335,7 +315,7 @@ fn every_job_of_a_producer_group_has_exactly_one_outcome_even_if_it_is_done_twic
         ids.extend(other.send_batch(60..120).await.unwrap());
         let mut outcomes = BTreeSet::new();
         for nth in 0..120 {
-            let outcome = within("an outcome", results.next()).await.unwrap();
+            let outcome = next_outcome(&mut results, "an outcome").await;
             assert!(outcomes.insert(outcome.id), "two outcomes of one job");
             if nth % 10 == 0 {
                 group.end_role(Role::Supervisor);
@@ -397,11 +377,7 @@ fn outcomes_that_came_before_the_stop_can_be_read_after_it() {
         group.drain(Duration::from_secs(60)).await;
         for output in [2, 4, 6] {
             assert_eq!(
-                within("an outcome", results.next())
-                    .await
-                    .unwrap()
-                    .result
-                    .unwrap(),
+                next_outcome(&mut results, "an outcome").await.result.unwrap(),
                 output
             );
         }
@@ -486,7 +462,7 @@ fn two_producer_groups_get_each_its_own_outcomes() {
         let second = two.send_batch([3, 4]).await.unwrap();
         for (results, ids) in [(&mut of_one, first), (&mut of_two, second)] {
             for id in ids {
-                assert_eq!(within("an outcome", results.next()).await.unwrap().id, id);
+                assert_eq!(next_outcome(results, "an outcome").await.id, id);
             }
             assert_eq!(results.outstanding(), 0);
         }

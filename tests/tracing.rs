@@ -15,15 +15,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::{Log, calm, paused, settle_down, told, within};
-use consumer_group::{CallError, Delivery, Failure, Group, GroupBuilder, Job, Placement};
+use common::{Log, local, next_outcome, paused, settle_down, told};
+use consumer_group::{CallError, Delivery, Failure, Group, Job};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-
-fn local<J: Send + Sync + 'static, O: Send + 'static>() -> GroupBuilder<J, O> {
-    Group::builder().placement(Placement::Local).configure(calm)
-}
 
 /// A payload that gives itself away in `Debug`.
 struct Secret(&'static str);
@@ -176,7 +172,7 @@ fn the_span_of_a_job_names_the_job_the_attempt_the_consumer_and_the_key() {
             .unwrap();
         let (producers, mut results) = group.producer_group();
         let id = producers.send(Job::new(1).key("host-7")).await.unwrap();
-        within("it is done", results.next()).await.unwrap();
+        next_outcome(&mut results, "it is done").await;
         tell.send(id).unwrap();
     });
     let id = told.recv().unwrap();

@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::System;
-use consumer_group::{EventKind, Events, GroupConfig};
+use consumer_group::{
+    CallError, DeadLetter, EventKind, Events, Group, GroupBuilder, GroupConfig, Outcome, Placement, Results,
+};
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -101,6 +103,26 @@ pub(crate) async fn event<T>(
         Ok(Some(found)) => found,
         Ok(None) => panic!("{what}: the events ended; seen: {seen:#?}"),
         Err(_) => panic!("{what}: did not happen; seen: {seen:#?}"),
+    }
+}
+
+/// The next outcome of a producer group, which must come.
+pub(crate) async fn next_outcome<J: Send + Sync + 'static, O: Send + 'static>(
+    results: &mut Results<J, O>,
+    what: &str,
+) -> Outcome<J, O> {
+    within(what, results.next())
+        .await
+        .unwrap_or_else(|| panic!("{what}: the group ended before"))
+}
+
+/// The dead letter that a caller got, because its job was given up.
+#[track_caller]
+pub(crate) fn given_up<J, O>(called: Result<O, CallError<J>>) -> Arc<DeadLetter<J>> {
+    match called {
+        Err(CallError::Failed(letter)) => letter,
+        Err(error) => panic!("the job was not given up: {error:?}"),
+        Ok(_) => panic!("the job was done"),
     }
 }
 
@@ -226,6 +248,11 @@ pub(crate) fn calm(config: &mut GroupConfig) {
     // Threads of a loaded machine can stand still for long; only tests of hangs set shorter ones.
     config.deadline_ms = 60_000;
     config.kill_grace_ms = 30_000;
+}
+
+/// A calm group on the thread of the test, so that nothing in it happens at the same time.
+pub(crate) fn local<J: Send + Sync + 'static, O: Send + 'static>() -> GroupBuilder<J, O> {
+    Group::builder().placement(Placement::Local).configure(calm)
 }
 
 /// A window that does not adapt.

@@ -6,7 +6,7 @@ use consumer_group::{
     Delivery, EventKind, Events, Failure, Group, GroupConfig, JobId, Placement, Role, StrategyName,
 };
 
-use crate::common::{Log, calm, event, paused, system, within};
+use crate::common::{Log, calm, event, local, next_outcome, paused, system, within};
 
 /// How many jobs end between two kills: few enough for many kills, enough for the group to get on.
 const BETWEEN_KILLS: usize = 40;
@@ -77,7 +77,7 @@ async fn every_job_ends(placement: Placement, roles: &[Role], strategy: Strategy
         let mut until_kill = BETWEEN_KILLS / 2;
         // Half of the jobs are left in flight for the next lot, so that there is always load.
         while ended.len() + 50 < sent.len() {
-            let outcome = within("a job ends", results.next()).await.unwrap();
+            let outcome = next_outcome(&mut results, "a job ends").await;
             assert!(
                 ended.insert(outcome.id, outcome.result.is_ok()).is_none(),
                 "two outcomes"
@@ -98,7 +98,7 @@ async fn every_job_ends(placement: Placement, roles: &[Role], strategy: Strategy
             sent.len(),
             group.dead_letters().list(usize::MAX).await.unwrap().len()
         );
-        let outcome = within(&what, results.next()).await.unwrap();
+        let outcome = next_outcome(&mut results, &what).await;
         assert!(ended.insert(outcome.id, outcome.result.is_ok()).is_none());
     }
     for (id, job) in &sent {
@@ -143,9 +143,7 @@ survives! {
 #[test]
 fn the_news_of_a_dead_letter_survives_the_death_of_the_result_queue() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .consume_with(1, async |_: &Delivery<u64>| Err(Failure::reject("never")))
             .start()
             .unwrap();
@@ -161,7 +159,7 @@ fn the_news_of_a_dead_letter_survives_the_death_of_the_result_queue() {
             for nth in 0..20 {
                 let what =
                     format!("dead letter {nth} is told although the result queue died after {turns} turns");
-                let outcome = within(&what, outcomes.next()).await.unwrap();
+                let outcome = next_outcome(&mut outcomes, &what).await;
                 assert!(outcome.result.is_err());
             }
         }

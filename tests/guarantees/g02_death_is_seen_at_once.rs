@@ -1,21 +1,17 @@
 //! Guarantee 2: a consumer's death is seen and its deliveries are redelivered at once; they wait for no timeout.
 
 use actix::{Actor, ActorContext, Context, Handler};
-use consumer_group::{
-    Cause, ConsumerInfo, Deliver, Delivery, EventKind, Group, Incarnation, JobId, Placement, SlotId,
-};
+use consumer_group::{Cause, ConsumerInfo, Deliver, Delivery, EventKind, Incarnation, JobId, SlotId};
 use tokio::time::Instant;
 
-use crate::common::{Gate, calm, event, paused, probe, told, window, within};
+use crate::common::{Gate, event, local, paused, probe, told, window, within};
 
 /// On a paused clock time passes only when nothing else can happen, so a job that is done with no time passed has waited
 /// for no timer at all.
 #[test]
 fn a_job_whose_consumer_panics_is_done_by_another_before_any_time_passes() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(2, async |delivery: &Delivery<u64>| {
                 assert!(delivery.attempt() > 1, "the first attempt dies");
                 Ok((delivery.slot(), delivery.attempt()))
@@ -32,9 +28,7 @@ fn a_job_whose_consumer_panics_is_done_by_another_before_any_time_passes() {
 #[test]
 fn a_replacement_in_the_same_slot_takes_over_before_any_time_passes() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 assert!(delivery.attempt() > 1, "the first attempt dies");
                 Ok((delivery.slot(), delivery.incarnation()))
@@ -52,9 +46,7 @@ fn a_replacement_in_the_same_slot_takes_over_before_any_time_passes() {
 fn everything_that_a_dead_consumer_held_goes_on_at_once_and_in_its_order() {
     paused(async {
         let (note, mut noted) = probe();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| window(config, 8))
             .consume_with(1, async move |delivery: &Delivery<u64>| {
                 assert!(
@@ -115,9 +107,7 @@ impl Handler<Deliver<u64, u32>> for Quits {
 #[test]
 fn an_actor_that_stops_itself_is_replaced_before_any_time_passes() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.retry.backoff.min_ms = 0)
             .configure(|config| config.retry.backoff.max_ms = 0)
             .actor_consumers(1, |_: &ConsumerInfo| Quits)
@@ -137,9 +127,7 @@ fn a_dead_supervisor_is_replaced_and_leases_again_before_any_time_passes() {
     paused(async {
         let (gate, (note, mut noted)) = (Gate::shut(), probe());
         let passed = gate.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(2, async move |delivery: &Delivery<u64>| {
                 note.send((*delivery.job(), delivery.attempt())).unwrap();
                 passed.pass().await;

@@ -6,28 +6,24 @@ use consumer_group::{
     Cause, DeadReason, Delivery, EventKind, Failure, Group, Incarnation, Job, Placement, Role, SlotId,
 };
 
-use crate::common::{Block, Gate, Log, calm, paused, probe, told, window, within};
+use crate::common::{
+    Block, Gate, Log, calm, given_up, local, next_outcome, paused, probe, told, window, within,
+};
 
 const POISON: u64 = 13;
 
 #[test]
 fn a_poison_job_is_a_dead_letter_after_the_limit_with_its_whole_history() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .configure(|config| config.retry.attempts = 3)
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 panic!("poison in attempt {}", delivery.attempt())
             })
             .start()
             .unwrap();
-        let error = within("the job is given up", group.producer().call(POISON))
-            .await
-            .unwrap_err();
-        let consumer_group::CallError::Failed(letter) = error else {
-            panic!("{error:?}")
-        };
+        let called = within("the job is given up", group.producer().call(POISON)).await;
+        let letter = given_up(called);
         assert_eq!(letter.reason, DeadReason::Poison { attempts: 3 });
         assert_eq!(*letter.job.payload(), POISON);
         let line: Vec<_> = letter
@@ -64,9 +60,7 @@ fn the_neighbours_of_a_poison_job_are_done_once_and_their_attempts_are_not_count
     paused(async {
         let done: Log<(u64, u32)> = Log::new();
         let noted = done.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.retry.attempts = 3)
             .configure(|config| window(config, 32))
             .consume_with(1, async move |delivery: &Delivery<u64>| {
@@ -82,7 +76,7 @@ fn the_neighbours_of_a_poison_job_are_done_once_and_their_attempts_are_not_count
         producers.send_batch(0..30).await.unwrap();
         group.resume();
         for _ in 0..30 {
-            within("a job ends", results.next()).await.unwrap();
+            next_outcome(&mut results, "a job ends").await;
         }
         let mut seen = done.all();
         seen.sort_unstable();
@@ -100,19 +94,13 @@ fn the_neighbours_of_a_poison_job_are_done_once_and_their_attempts_are_not_count
 #[test]
 fn a_job_that_fails_without_killing_anyone_is_told_apart_from_poison() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .configure(|config| config.retry.attempts = 2)
             .consume_with(1, async |_: &Delivery<u64>| Err(Failure::retry("no luck")))
             .start()
             .unwrap();
-        let error = within("the job is given up", group.producer().call(1))
-            .await
-            .unwrap_err();
-        let consumer_group::CallError::Failed(letter) = error else {
-            panic!("{error:?}")
-        };
+        let called = within("the job is given up", group.producer().call(1)).await;
+        let letter = given_up(called);
         assert_eq!(letter.reason, DeadReason::AttemptsUsedUp { attempts: 2 });
         let causes: Vec<_> = letter.history.iter().map(|record| &record.cause).collect();
         let failed = Cause::Failed(Arc::from("no luck"));
@@ -123,9 +111,7 @@ fn a_job_that_fails_without_killing_anyone_is_told_apart_from_poison() {
 #[test]
 fn a_dead_letter_that_is_sent_back_has_all_its_attempts_again_and_keeps_its_history() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .configure(|config| config.retry.attempts = 2)
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 panic!("attempt {}", delivery.attempt())
@@ -134,7 +120,7 @@ fn a_dead_letter_that_is_sent_back_has_all_its_attempts_again_and_keeps_its_hist
             .unwrap();
         let (producers, mut results) = group.producer_group();
         let id = producers.send(1).await.unwrap();
-        within("the job is given up", results.next()).await.unwrap();
+        next_outcome(&mut results, "the job is given up").await;
         assert_eq!(group.dead_letters().requeue([id]).await.unwrap(), [id]);
         let letter = loop {
             // The second life of the job has no outcome for anyone, so its end shows in the dead letters.
@@ -188,9 +174,7 @@ fn a_consumer_that_comes_back_does_not_wipe_out_that_its_successor_had_begun() {
             gate.open();
         };
         let (ended, ()) = tokio::join!(within("the job ends", producer.call(1)), steer);
-        let consumer_group::CallError::Failed(letter) = ended.unwrap_err() else {
-            panic!("the job has failed twice")
-        };
+        let letter = given_up(ended);
         assert_eq!(letter.reason, DeadReason::Poison { attempts: 2 });
     });
 }
@@ -201,9 +185,7 @@ fn a_delivery_that_began_under_an_earlier_supervisor_is_no_proof_against_its_job
     paused(async {
         let (gate, (note, mut noted)) = (Gate::shut(), probe());
         let passed = gate.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| window(config, 4))
             .consume_with(1, async move |delivery: &Delivery<&'static str>| {
                 let job = *delivery.job();

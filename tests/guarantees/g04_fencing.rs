@@ -5,7 +5,7 @@ use consumer_group::{
     ConsumerInfo, Deliver, Delivery, EventKind, FencingToken, Group, GroupConfig, Placement, Role,
 };
 
-use crate::common::{Block, Log, calm, event, paused, probe, system, within};
+use crate::common::{Block, Log, calm, event, local, next_outcome, paused, probe, system, within};
 
 /// Consumers that block are given up on after 100 ms.
 fn impatient(config: &mut GroupConfig) {
@@ -109,7 +109,7 @@ fn the_ack_of_an_actor_that_comes_back_is_refused_and_the_job_has_one_outcome() 
         let mut events = group.events();
         let (producers, mut results) = group.producer_group();
         producers.send(1).await.unwrap();
-        let outcome = within("another does the job", results.next()).await.unwrap();
+        let outcome = next_outcome(&mut results, "another does the job").await;
         assert!(outcome.result.unwrap() > 1);
         block.release();
         while noted.next("the first one comes back").await != 1 {}
@@ -129,9 +129,7 @@ fn the_token_of_a_job_grows_with_every_delivery_over_deaths_failures_and_supervi
         let tokens: Log<FencingToken> = Log::new();
         let noted = tokens.clone();
         let (note, mut begun) = probe();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.retry.attempts = 10)
             .consume_with(3, async move |delivery: &Delivery<u64>| {
                 delivery.job();
@@ -191,9 +189,7 @@ fn the_word_of_a_consumer_of_an_earlier_supervisor_counts_for_nothing() {
         producers.send(1).await.unwrap();
         let (first, _) = noted.next("the first attempt").await;
         group.end_role(Role::Supervisor);
-        let outcome = within("the next supervisor has it done", results.next())
-            .await
-            .unwrap();
+        let outcome = next_outcome(&mut results, "the next supervisor has it done").await;
         let done = outcome.result.unwrap();
         assert!(done > first, "{done} does not fence {first}");
         assert_eq!(noted.next("the second attempt").await, (done, false));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use consumer_group::{Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, Role, StrategyName};
 
-use crate::common::{calm, event, paused, system, within};
+use crate::common::{calm, event, local, next_outcome, paused, system};
 
 const KEYS: u64 = 7;
 const EACH: u64 = 40;
@@ -146,7 +146,7 @@ async fn keys_stay_in_order(placement: Placement, strategy: StrategyName) {
             "step {nth} of {count} ends; wrong so far: {:?}",
             witness.wrong.lock().unwrap()
         );
-        within(&what, results.next()).await.unwrap();
+        next_outcome(&mut results, &what).await;
         if nth % 17 != 16 {
             continue;
         }
@@ -204,10 +204,8 @@ fn a_key_waits_while_its_job_waits_for_a_retry_and_other_keys_do_not() {
     paused(async {
         let seen = crate::common::Log::new();
         let noted = seen.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
+        let group = local()
             .order_by_key()
-            .configure(calm)
             .consume_with(2, async move |delivery: &Delivery<&'static str>| {
                 noted.note((*delivery.job(), delivery.attempt()));
                 if *delivery.job() == "a1" && delivery.attempt() == 1 {
@@ -225,12 +223,12 @@ fn a_key_waits_while_its_job_waits_for_a_retry_and_other_keys_do_not() {
             .await
             .unwrap();
         for _ in 0..2 {
-            within("b1 and b2 end", results.next()).await.unwrap();
+            next_outcome(&mut results, "b1 and b2 end").await;
         }
         assert_eq!(before.elapsed(), Duration::ZERO, "the other key waited");
         assert_eq!(seen.all().len(), 3, "a2 overtook a1: {:?}", seen.all());
         for _ in 0..2 {
-            within("a1 and a2 end", results.next()).await.unwrap();
+            next_outcome(&mut results, "a1 and a2 end").await;
         }
         assert_eq!(before.elapsed(), Duration::from_secs(10));
         let of_a: Vec<_> = seen
@@ -249,9 +247,7 @@ fn without_the_order_by_key_jobs_of_one_key_run_side_by_side() {
         let gate = crate::common::Gate::shut();
         let passed = gate.clone();
         let (note, mut noted) = crate::common::probe();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(2, async move |delivery: &Delivery<u64>| {
                 note.send(*delivery.job()).unwrap();
                 passed.pass().await;

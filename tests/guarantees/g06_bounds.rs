@@ -6,13 +6,14 @@ use consumer_group::{
     DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Job, Overflow, Placement, Unsent,
 };
 
-use crate::common::{Gate, calm, event, is_pending, paused, probe, settle_down, told, window, within};
+use crate::common::{
+    Gate, calm, event, given_up, is_pending, local, next_outcome, paused, probe, settle_down, told, window,
+    within,
+};
 
 /// A paused group whose queue holds two jobs.
 fn of_two(overflow: Overflow) -> Group<String, ()> {
-    let group = Group::builder()
-        .placement(Placement::Local)
-        .configure(calm)
+    let group = local()
         .configure(|config| config.queue.capacity = 2)
         .configure(|config| config.queue.overflow = overflow)
         .consume_with(1, async |_: &Delivery<String>| Ok(()))
@@ -111,7 +112,7 @@ async fn dropped_of_three(overflow: Overflow) -> (String, DeadReason) {
     group.resume();
     let mut dropped = Vec::new();
     for _ in 0..3 {
-        let outcome = within("each job has an outcome", results.next()).await.unwrap();
+        let outcome = next_outcome(&mut results, "each job has an outcome").await;
         if let Err(letter) = outcome.result {
             dropped.push((letter.job.payload().clone(), letter.reason.clone()));
         }
@@ -145,9 +146,7 @@ fn a_full_queue_that_drops_the_newest_makes_a_dead_letter_of_it() {
 #[test]
 fn a_producer_group_that_does_not_read_holds_itself_up_and_nobody_else() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.results = 2)
             .consume_with(1, async |delivery: &Delivery<u64>| Ok(*delivery.job()))
             .start()
@@ -160,40 +159,17 @@ fn a_producer_group_that_does_not_read_holds_itself_up_and_nobody_else() {
         assert!(is_pending(&mut third), "two outcomes are unread");
         let call = within("others go on", group.producer().call(9)).await;
         assert_eq!(call.unwrap(), 9);
-        assert_eq!(
-            within("an outcome", results.next())
-                .await
-                .unwrap()
-                .result
-                .unwrap(),
-            1
-        );
+        assert_eq!(next_outcome(&mut results, "an outcome").await.result.unwrap(), 1);
         within("there is room for one more", third).await.unwrap();
-        assert_eq!(
-            within("an outcome", results.next())
-                .await
-                .unwrap()
-                .result
-                .unwrap(),
-            2
-        );
-        assert_eq!(
-            within("an outcome", results.next())
-                .await
-                .unwrap()
-                .result
-                .unwrap(),
-            3
-        );
+        assert_eq!(next_outcome(&mut results, "an outcome").await.result.unwrap(), 2);
+        assert_eq!(next_outcome(&mut results, "an outcome").await.result.unwrap(), 3);
     });
 }
 
 #[test]
 fn the_oldest_dead_letter_goes_when_there_are_too_many() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .configure(|config| config.queue.dead_letters = 2)
             .consume_with(1, async |_: &Delivery<u64>| Err(Failure::reject("never")))
             .start()
@@ -202,13 +178,7 @@ fn the_oldest_dead_letter_goes_when_there_are_too_many() {
         let (producers, mut results) = group.producer_group();
         let ids = producers.send_batch([1, 2, 3]).await.unwrap();
         for _ in 0..3 {
-            assert!(
-                within("an outcome", results.next())
-                    .await
-                    .unwrap()
-                    .result
-                    .is_err()
-            );
+            assert!(next_outcome(&mut results, "an outcome").await.result.is_err());
         }
         let letters = group.dead_letters().list(9).await.unwrap();
         let kept: Vec<_> = letters.iter().map(|letter| letter.id()).collect();
@@ -225,18 +195,14 @@ fn the_oldest_dead_letter_goes_when_there_are_too_many() {
 #[test]
 fn a_long_history_keeps_the_first_and_the_latest_attempts() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .configure(|config| config.queue.history = 4)
             .configure(|config| config.retry.attempts = 10)
             .consume_with(1, async |_: &Delivery<u64>| panic!("poison"))
             .start()
             .unwrap();
-        let error = within("the job is given up", group.producer().call(1)).await;
-        let consumer_group::CallError::Failed(letter) = error.unwrap_err() else {
-            panic!("the job was not given up")
-        };
+        let called = within("the job is given up", group.producer().call(1)).await;
+        let letter = given_up(called);
         let attempts: Vec<_> = letter.history.iter().map(|record| record.attempt).collect();
         assert_eq!(attempts, [1, 8, 9, 10]);
     });
@@ -247,9 +213,7 @@ fn no_consumer_holds_more_than_its_window_and_the_group_no_more_than_all_windows
     paused(async {
         let gate = Gate::shut();
         let passed = gate.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| window(config, 3))
             .consume_with(2, async move |_: &Delivery<u64>| {
                 passed.pass().await;
@@ -307,9 +271,7 @@ fn jobs_that_wait_for_their_key_are_leased_only_up_to_the_limit_for_held_ones() 
 #[test]
 fn a_subscriber_that_is_too_slow_is_told_how_many_events_it_missed() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(1, async |delivery: &Delivery<u64>| Ok(*delivery.job()))
             .start()
             .unwrap();
@@ -318,7 +280,7 @@ fn a_subscriber_that_is_too_slow_is_told_how_many_events_it_missed() {
         for lot in 0..20 {
             producers.send_batch(lot * 500..(lot + 1) * 500).await.unwrap();
             for _ in 0..500 {
-                within("an outcome", results.next()).await.unwrap();
+                next_outcome(&mut results, "an outcome").await;
             }
         }
         let told = told(&mut slow);
@@ -344,9 +306,7 @@ fn a_subscriber_that_is_too_slow_is_told_how_many_events_it_missed() {
 fn the_window_of_slow_consumers_shrinks_so_that_idle_ones_get_the_jobs() {
     paused(async {
         let (note, mut noted) = probe();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(2, async move |delivery: &Delivery<u64>| {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 let _ = note.send(delivery.slot());

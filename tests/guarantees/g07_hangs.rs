@@ -4,19 +4,18 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use consumer_group::{
-    CallError, Cause, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind, Group, GroupConfig, Placement,
-    SlotState,
+    Cause, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind, Group, GroupConfig, Placement, SlotState,
 };
 use tokio::time::Instant;
 
-use crate::common::{Block, Gate, calm, event, paused, probe, system, told, window, within};
+use crate::common::{
+    Block, Gate, calm, event, given_up, local, next_outcome, paused, probe, system, told, window, within,
+};
 
 #[test]
 fn a_consumer_that_awaits_for_ever_is_replaced_right_after_its_deadline() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.deadline_ms = 1_600)
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 if delivery.attempt() == 1 {
@@ -47,9 +46,7 @@ fn a_consumer_that_awaits_for_ever_is_replaced_right_after_its_deadline() {
 #[test]
 fn jobs_behind_one_that_hangs_wait_for_its_deadline_only_once_and_cost_nothing() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.deadline_ms = 1_600)
             .configure(|config| window(config, 8))
             .consume_with(1, async |delivery: &Delivery<u64>| {
@@ -65,13 +62,7 @@ fn jobs_behind_one_that_hangs_wait_for_its_deadline_only_once_and_cost_nothing()
         producers.send_batch(0..8).await.unwrap();
         let mut attempts = Vec::new();
         for _ in 0..8 {
-            attempts.push(
-                within("a job ends", results.next())
-                    .await
-                    .unwrap()
-                    .result
-                    .unwrap(),
-            );
+            attempts.push(next_outcome(&mut results, "a job ends").await.result.unwrap());
         }
         assert_eq!(attempts, [2, 1, 1, 1, 1, 1, 1, 1]);
         assert!(
@@ -85,9 +76,7 @@ fn jobs_behind_one_that_hangs_wait_for_its_deadline_only_once_and_cost_nothing()
 #[test]
 fn a_consumer_that_gives_signs_of_life_may_take_as_long_as_it_likes() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.deadline_ms = 1_600)
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 for _ in 0..100 {
@@ -114,18 +103,13 @@ fn a_consumer_that_gives_signs_of_life_may_take_as_long_as_it_likes() {
 #[test]
 fn a_job_that_hangs_every_time_is_a_dead_letter_with_the_deadline_as_the_cause() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .configure(|config| config.deadline_ms = 1_600)
             .configure(|config| config.retry.attempts = 3)
             .consume_with(2, async |_: &Delivery<u64>| std::future::pending().await)
             .start()
             .unwrap();
-        let error = group.producer().call(1).await.unwrap_err();
-        let CallError::Failed(letter) = error else {
-            panic!("{error:?}")
-        };
+        let letter = given_up(group.producer().call(1).await);
         assert_eq!(letter.reason, DeadReason::Poison { attempts: 3 });
         assert!(
             letter
@@ -140,9 +124,7 @@ fn a_job_that_hangs_every_time_is_a_dead_letter_with_the_deadline_as_the_cause()
 #[test]
 fn without_a_deadline_nothing_is_taken_for_hung() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.deadline_ms = 0)
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
@@ -157,9 +139,7 @@ fn without_a_deadline_nothing_is_taken_for_hung() {
 #[test]
 fn an_idle_consumer_is_never_taken_for_hung() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.deadline_ms = 100)
             .consume_with(1, async |delivery: &Delivery<u64>| Ok(delivery.incarnation().0))
             .start()
@@ -252,10 +232,8 @@ fn a_job_that_blocks_its_thread_every_time_is_a_dead_letter_and_the_group_works_
             })
             .start()
             .unwrap();
-        let error = within("it is given up", group.producer().call("blocks")).await;
-        let CallError::Failed(letter) = error.unwrap_err() else {
-            panic!("it was not given up")
-        };
+        let called = within("it is given up", group.producer().call("blocks")).await;
+        let letter = given_up(called);
         assert_eq!(letter.reason, DeadReason::Poison { attempts: 2 });
         let causes: Vec<_> = letter.history.iter().map(|record| &record.cause).collect();
         assert_eq!(causes, [&Cause::ThreadBlocked, &Cause::ThreadBlocked]);
@@ -301,10 +279,8 @@ fn a_job_that_blocks_outside_of_its_actor_every_time_is_a_dead_letter_as_well() 
             .actor_consumers(2, move |_: &ConsumerInfo| BlocksOutside(blocked.clone()))
             .start()
             .unwrap();
-        let error = within("it is given up", group.producer().call(1)).await;
-        let CallError::Failed(letter) = error.unwrap_err() else {
-            panic!("it was not given up")
-        };
+        let called = within("it is given up", group.producer().call(1)).await;
+        let letter = given_up(called);
         assert_eq!(letter.history.len(), 2, "{letter}");
         within("others are done", group.producer().call(2)).await.unwrap();
         block.release();
@@ -336,9 +312,7 @@ impl Handler<Deliver<u64, u32>> for AwaitsOutside {
 #[test]
 fn a_task_outside_of_its_actor_that_awaits_for_ever_is_past_its_deadline_as_well() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.deadline_ms = 1_600)
             .actor_consumers(1, |_: &ConsumerInfo| AwaitsOutside)
             .start()
@@ -375,9 +349,7 @@ impl Handler<consumer_group::protocol::Assign> for Silent {
 fn a_strategy_that_does_not_answer_is_replaced() {
     paused(async {
         let lives = std::cell::Cell::new(0);
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.deadline_ms = 1_600)
             .strategy_actor(move || {
                 lives.set(lives.get() + 1);

@@ -3,29 +3,33 @@
 use std::time::Duration;
 
 use consumer_group::{
-    CallError, DeadReason, Delivery, EventKind, Failure, Group, GroupState, Job, Placement, Role, Unsent,
+    CallError, DeadReason, Delivery, EventKind, Failure, Group, GroupState, Job, Role, Unsent,
 };
 use tokio::time::Instant;
 
-use crate::common::{Gate, Log, calm, is_pending, paused, probe, settle_down, told, within};
+use crate::common::{Gate, Log, is_pending, local, paused, probe, settle_down, told, within};
 
 const LONG: Duration = Duration::from_secs(3_600);
+
+/// A group whose consumers take 10 ms for a job and then note it.
+fn noting_slowly(consumers: usize) -> (Group<u64, ()>, Log<u64>) {
+    let done = Log::new();
+    let noted = done.clone();
+    let group = local()
+        .consume_with(consumers, async move |delivery: &Delivery<u64>| {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            noted.note(*delivery.job());
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    (group, done)
+}
 
 #[test]
 fn a_drain_finishes_every_accepted_job_and_then_the_group_has_ended() {
     paused(async {
-        let done: Log<u64> = Log::new();
-        let noted = done.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
-            .consume_with(3, async move |delivery: &Delivery<u64>| {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                noted.note(*delivery.job());
-                Ok(())
-            })
-            .start()
-            .unwrap();
+        let (group, done) = noting_slowly(3);
         let mut events = group.events();
         group.producer().send_batch(0..100).await.unwrap();
         let drained = within("the drain ends", group.drain(LONG)).await;
@@ -45,9 +49,7 @@ fn a_drain_finishes_every_accepted_job_and_then_the_group_has_ended() {
 #[test]
 fn a_drain_waits_for_retries_and_delayed_jobs() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 if delivery.attempt() == 1 {
                     return Err(Failure::retry_after(Duration::from_secs(5), "later"));
@@ -75,9 +77,7 @@ fn a_drain_waits_for_retries_and_delayed_jobs() {
 #[test]
 fn a_drain_does_not_wait_for_a_job_that_expired_meanwhile() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .consume_with(1, async |_: &Delivery<u64>| Ok(()))
             .start()
             .unwrap();
@@ -100,9 +100,7 @@ fn a_drain_does_not_wait_for_a_job_that_expired_meanwhile() {
 fn past_the_deadline_a_drain_names_what_was_not_finished_and_hands_it_back() {
     paused(async {
         let (note, mut noted) = probe();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| crate::common::window(config, 1))
             .configure(|config| config.deadline_ms = 0)
             .consume_with(2, async move |delivery: &Delivery<String>| {
@@ -148,9 +146,7 @@ fn a_draining_group_takes_no_more_jobs_and_hands_them_back() {
     paused(async {
         let gate = Gate::shut();
         let passed = gate.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.queue.capacity = 2)
             .consume_with(1, async move |_: &Delivery<String>| {
                 passed.pass().await;
@@ -195,9 +191,7 @@ fn a_closed_group_says_closed_also_where_the_full_queue_rejects() {
     paused(async {
         let gate = Gate::shut();
         let passed = gate.clone();
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .configure(|config| config.queue.capacity = 1)
             .configure(|config| config.queue.overflow = consumer_group::Overflow::Reject)
             .consume_with(1, async move |_: &Delivery<u64>| {
@@ -225,9 +219,7 @@ fn a_closed_group_says_closed_also_where_the_full_queue_rejects() {
 #[test]
 fn a_paused_group_is_resumed_for_its_drain() {
     paused(async {
-        let group = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group = local()
             .consume_with(1, async |_: &Delivery<u64>| Ok(()))
             .start()
             .unwrap();
@@ -242,18 +234,7 @@ fn a_paused_group_is_resumed_for_its_drain() {
 fn a_drain_goes_on_over_deaths_of_the_groups_own_actors() {
     for role in [Role::Queue, Role::Supervisor, Role::Strategy, Role::Results] {
         paused(async move {
-            let done: Log<u64> = Log::new();
-            let noted = done.clone();
-            let group = Group::builder()
-                .placement(Placement::Local)
-                .configure(calm)
-                .consume_with(2, async move |delivery: &Delivery<u64>| {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    noted.note(*delivery.job());
-                    Ok(())
-                })
-                .start()
-                .unwrap();
+            let (group, done) = noting_slowly(2);
             group.producer().send_batch(0..50).await.unwrap();
             let mut drain = Box::pin(group.drain(LONG));
             assert!(is_pending(&mut drain));
@@ -271,9 +252,7 @@ fn a_drain_goes_on_over_deaths_of_the_groups_own_actors() {
 fn a_stop_hands_every_job_back_even_if_the_queue_actor_has_just_died() {
     for turns in 0..12 {
         paused(async move {
-            let group: Group<u64, ()> = Group::builder()
-                .placement(Placement::Local)
-                .configure(calm)
+            let group: Group<u64, ()> = local()
                 .consume_with(1, async |_: &Delivery<u64>| Ok(()))
                 .start()
                 .unwrap();
@@ -294,9 +273,7 @@ fn a_stop_hands_every_job_back_even_if_the_queue_actor_has_just_died() {
 #[test]
 fn a_stop_hands_back_jobs_that_had_not_reached_the_queue_yet() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .consume_with(1, async |_: &Delivery<u64>| std::future::pending().await)
             .start()
             .unwrap();
@@ -313,9 +290,7 @@ fn a_caller_never_loses_its_job_to_a_stop() {
     for rejects in [false, true] {
         for turns in 0..40 {
             paused(async move {
-                let group: Group<u64, u64> = Group::builder()
-                    .placement(Placement::Local)
-                    .configure(calm)
+                let group: Group<u64, u64> = local()
                     .consume_with(1, async move |delivery: &Delivery<u64>| {
                         if rejects {
                             return Err(Failure::reject("never"));
@@ -353,9 +328,7 @@ fn a_caller_never_loses_its_job_to_a_stop() {
 #[test]
 fn dropping_the_last_handle_stops_the_group_and_producers_get_their_jobs_back() {
     paused(async {
-        let group: Group<u64, ()> = Group::builder()
-            .placement(Placement::Local)
-            .configure(calm)
+        let group: Group<u64, ()> = local()
             .consume_with(1, async |_: &Delivery<u64>| std::future::pending().await)
             .start()
             .unwrap();

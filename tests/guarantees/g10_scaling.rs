@@ -7,7 +7,9 @@ use consumer_group::{
     Delivery, EventKind, Group, GroupConfig, Job, Placement, SlotId, SlotState, StrategyName,
 };
 
-use crate::common::{Gate, Log, calm, event, paused, probe, settle_down, system, window, within};
+use crate::common::{
+    Gate, Log, calm, event, next_outcome, paused, probe, settle_down, system, window, within,
+};
 
 /// A group that notes where its jobs are done. The windows are wide, so only the strategy decides.
 fn noting(strategy: StrategyName, consumers: usize, weights: &[u32]) -> (Group<u64, ()>, Log<SlotId>) {
@@ -37,7 +39,7 @@ async fn shares(group: &Group<u64, ()>, done: &Log<SlotId>, jobs: u64) -> BTreeM
     let (producers, mut results) = group.producer_group();
     producers.send_batch(0..jobs).await.unwrap();
     for _ in 0..jobs {
-        within("a job is done", results.next()).await.unwrap();
+        next_outcome(&mut results, "a job is done").await;
     }
     let mut shares = BTreeMap::new();
     for slot in &done.all()[before..] {
@@ -141,7 +143,7 @@ fn a_group_scaled_to_nothing_keeps_its_jobs_until_it_is_scaled_up() {
         assert_eq!(done.len(), 0);
         group.scale(1);
         for _ in 0..10 {
-            within("a job is done", results.next()).await.unwrap();
+            next_outcome(&mut results, "a job is done").await;
         }
     });
 }
@@ -175,7 +177,7 @@ fn a_consumer_that_is_scaled_away_finishes_what_it_holds() {
         .await;
         gate.open();
         for _ in 0..8 {
-            let outcome = within("a job is done", results.next()).await.unwrap();
+            let outcome = next_outcome(&mut results, "a job is done").await;
             assert_eq!(outcome.result.unwrap(), 1, "nobody was interrupted");
         }
         let (slot, held) = event(&mut events, "the consumer goes", |kind| match kind {
