@@ -180,7 +180,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
         if let Ok(permits) = self.room.try_acquire_many(to_u32(wanted)) {
             permits.forget();
             return if self.open.is_closed() {
-                Err(self.give_room_back(wanted))
+                self.give_back(wanted);
+                Err(NotAdmitted::Closed)
             } else {
                 Ok(wanted)
             };
@@ -221,11 +222,6 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
     }
 
-    fn give_room_back(&self, jobs: usize) -> NotAdmitted {
-        self.room.add_permits(jobs);
-        NotAdmitted::Closed
-    }
-
     /// Puts one admitted job into the buffer. `note` sees its name before any outcome can come. Gives the job back if the
     /// intake is closed.
     pub(crate) fn put_one(
@@ -239,7 +235,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let mut buffer = self.lock();
         if buffer.closed {
             drop(buffer);
-            self.give_room_back(1);
+            self.give_back(1);
             return Err(job);
         }
         let id = buffer.ids.next(self.clock.unix_millis(now));
@@ -265,7 +261,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let mut buffer = self.lock();
         if buffer.closed {
             drop(buffer);
-            self.give_room_back(jobs.len());
+            self.give_back(jobs.len());
             return Err(jobs);
         }
         let ids: Vec<JobId> = jobs.iter().map(|_| buffer.ids.next(unix_ms)).collect();
