@@ -105,7 +105,6 @@ impl Chooser for Box<dyn Chooser> {
     }
 }
 
-/// The choice of the seat at `index`, if there is one.
 /// How many jobs may wait for one full consumer whose turn it is. Up to this lag the shares of the strategies by turn are
 /// exact; beyond it the consumer loses its turns, so that one that hangs does not stop the whole group. With the default
 /// `hold` of 16,384 three consumers can hang and the others still get jobs.
@@ -116,6 +115,7 @@ fn takes_turns(seat: &Seat) -> bool {
     seat.room > 0 || seat.waiting < PATIENCE
 }
 
+/// The choice of the seat at `index`, if there is one.
 fn choice(roster: &Roster, index: Option<usize>) -> Choice {
     index
         .and_then(|index| roster.seat(index))
