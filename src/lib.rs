@@ -81,6 +81,8 @@ pub mod actors;
 
 mod group;
 
+pub use actors::supervision;
+
 pub use actors::queue::{ActorQueue, MemoryQueue, queue_of};
 pub use actors::{BatchSize, Events};
 pub use group::{

@@ -11,6 +11,7 @@ pub mod queue;
 pub(crate) mod results;
 pub(crate) mod shelf;
 mod strategy;
+pub mod supervision;
 pub(crate) mod supervisor;
 
 pub use clock::Clock;

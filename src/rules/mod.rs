@@ -7,5 +7,6 @@ pub mod ledger;
 pub mod restart;
 pub mod store;
 pub mod strategies;
+pub mod supervision;
 pub mod watch;
 pub mod window;

@@ -1,10 +1,10 @@
-//! The restart budget of a slot, and the rule that combines it with the backoff.
+//! The restart budget, and the streak of deaths that the backoff grows with. Who is restarted when, with these two, is
+//! decided in [`supervision`](super::supervision), once for the whole crate.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::backoff::Backoff;
-use crate::words::{Moment, RestartConfig};
+use crate::words::Moment;
 
 /// How many restarts are allowed within a sliding window of time.
 ///
@@ -61,82 +61,35 @@ impl RestartBudget {
     }
 }
 
-/// What happens after a consumer died.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RestartDecision {
-    /// The slot gets its next consumer after this wait.
-    Restart {
-        /// The wait.
-        after: Duration,
-    },
-    /// The budget is spent; the policy of the group decides.
-    PastBudget,
-}
-
-/// Decides what happens when the consumer of one slot died: a budget of restarts and a wait that grows.
+/// How often a child died in a row, which decides how long the next wait is.
 ///
-/// The wait grows with every death, and starts again from the first after a period without one.
-///
-/// | the death | the budget | the wait |
-/// |---|---|---|
-/// | the first, or the first after more than `period` without one | spends one | the first |
-/// | another within `period` of the one before | spends one | the next longer one |
-/// | one whose consumer had done a job ([`worked`](Self::worked)) | spends one | the first |
-/// | one too many within `period` | is spent: [`RestartDecision::PastBudget`] | – |
-/// | the first after [`renew`](Self::renew) | spends one of a fresh budget | the first |
-#[derive(Debug, Clone)]
-pub struct RestartRule {
-    budget: RestartBudget,
-    backoff: Backoff,
-    period: Duration,
+/// | the death | the wait |
+/// |---|---|
+/// | the first, or the first after more than the period without one | the first |
+/// | another within the period of the one before | the next longer one |
+/// | one of a child that had done its work before ([`worked`](Self::worked)) | the first |
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Streak {
     last_death: Option<Moment>,
     /// Deaths since the last quiet period, the present one not counted.
     in_a_row: u32,
 }
 
-impl RestartRule {
-    /// Makes the rule for one slot. The policy past the budget, the cool-down and the start deadline of the configuration
-    /// are the caller's to see to.
-    pub fn new(config: &RestartConfig) -> Self {
-        let period = Duration::from_millis(config.period_ms);
-        Self {
-            budget: RestartBudget::new(config.intensity, period),
-            backoff: Backoff::new(&config.backoff),
-            period,
-            last_death: None,
-            in_a_row: 0,
-        }
-    }
-
-    /// A consumer died, or failed to start, at `now`. `unit` is a random number from 0 to 1 for the spread of the wait.
-    /// Moments must not go back.
-    pub fn died(&mut self, now: Moment, unit: f64) -> RestartDecision {
-        let was_quiet = self.last_death.is_some_and(|last| now.since(last) > self.period);
-        if was_quiet {
+impl Streak {
+    /// A death at `now`: the number of the wait that follows, counted from zero. Moments must not go back.
+    pub fn died(&mut self, now: Moment, period: Duration) -> u32 {
+        if self.last_death.is_some_and(|last| now.since(last) > period) {
             self.in_a_row = 0;
         }
         let nth = self.in_a_row;
         self.in_a_row = nth.saturating_add(1);
         self.last_death = Some(now);
-        if self.budget.spend(now) {
-            let after = self.backoff.wait(nth, unit);
-            RestartDecision::Restart { after }
-        } else {
-            RestartDecision::PastBudget
-        }
+        nth
     }
 
-    /// The consumer did a job before it died: the wait starts again from the first. So a consumer that dies now and then
-    /// at full speed is replaced at once, and only one that dies without ever doing anything waits longer and longer. The
-    /// budget is not given back.
+    /// The child did its work before it died: the waits start again from the first. So one that dies now and then at full
+    /// speed is replaced at once, and only one that dies without ever doing anything waits longer and longer.
     pub fn worked(&mut self) {
-        self.in_a_row = 0;
-    }
-
-    /// Gives a fresh budget and starts the waits from the first again, after the slot has rested for its cool-down.
-    pub fn renew(&mut self) {
-        self.budget.reset();
-        self.last_death = None;
         self.in_a_row = 0;
     }
 }
@@ -146,27 +99,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::words::BackoffConfig;
-
-    fn rule(intensity: u32, period_ms: u64) -> RestartRule {
-        RestartRule::new(&RestartConfig {
-            intensity,
-            period_ms,
-            backoff: BackoffConfig {
-                min_ms: 10,
-                max_ms: 1_000,
-                factor: 2.0,
-                jitter: 0.0,
-            },
-            ..RestartConfig::default()
-        })
-    }
-
-    fn after(ms: u64) -> RestartDecision {
-        RestartDecision::Restart {
-            after: Duration::from_millis(ms),
-        }
-    }
 
     #[test]
     fn the_budget_answers_as_its_table_says() {
@@ -191,10 +123,6 @@ mod tests {
         assert!(!budget.spend(Moment::START));
         assert!(!budget.spend(Moment::from_nanos(u64::MAX)));
         assert_eq!(budget, RestartBudget::new(0, Duration::ZERO));
-        assert_eq!(
-            rule(0, 1_000).died(Moment::START, 0.0),
-            RestartDecision::PastBudget
-        );
     }
 
     #[test]
@@ -217,23 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_grows_with_each_death_and_starts_again_after_a_quiet_period() {
-        let mut rule = rule(100, 1_000);
-        assert_eq!(rule.died(Moment::from_millis(0), 0.0), after(10));
-        assert_eq!(rule.died(Moment::from_millis(900), 0.0), after(20));
+    fn the_wait_grows_with_each_death_and_starts_again_after_a_quiet_period_or_work() {
+        let period = Duration::from_secs(1);
+        let mut streak = Streak::default();
+        assert_eq!(streak.died(Moment::from_millis(0), period), 0);
+        assert_eq!(streak.died(Moment::from_millis(900), period), 1);
         // Exactly one period later is not yet quiet.
-        assert_eq!(rule.died(Moment::from_millis(1_900), 0.0), after(40));
-        assert_eq!(rule.died(Moment::from_millis(2_901), 0.0), after(10));
-    }
-
-    #[test]
-    fn a_renewed_rule_has_a_fresh_budget_and_the_first_wait() {
-        let mut rule = rule(2, 1_000);
-        assert_eq!(rule.died(Moment::START, 0.0), after(10));
-        assert_eq!(rule.died(Moment::START, 0.0), after(20));
-        assert_eq!(rule.died(Moment::START, 0.0), RestartDecision::PastBudget);
-        rule.renew();
-        assert_eq!(rule.died(Moment::START, 0.0), after(10));
+        assert_eq!(streak.died(Moment::from_millis(1_900), period), 2);
+        assert_eq!(streak.died(Moment::from_millis(2_901), period), 0);
+        assert_eq!(streak.died(Moment::from_millis(2_902), period), 1);
+        streak.worked();
+        assert_eq!(streak.died(Moment::from_millis(2_903), period), 0);
     }
 
     proptest! {

@@ -307,6 +307,14 @@ const RESTART_BACKOFF: BackoffConfig = BackoffConfig {
     jitter: 0.2,
 };
 
+/// The default of a supervisor's `backoff`: none, as in OTP. One that states only its maximum grows from a millisecond.
+pub(super) const NO_BACKOFF: BackoffConfig = BackoffConfig {
+    min_ms: 0,
+    max_ms: 0,
+    factor: 2.0,
+    jitter: 0.2,
+};
+
 /// A backoff of which a file states only a part. What it leaves out depends on where the backoff stands, so the type
 /// itself has no default.
 #[derive(Deserialize)]
@@ -335,6 +343,10 @@ fn retry_backoff<'de, D: Deserializer<'de>>(from: D) -> Result<BackoffConfig, D:
 
 fn restart_backoff<'de, D: Deserializer<'de>>(from: D) -> Result<BackoffConfig, D::Error> {
     Ok(PartialBackoff::deserialize(from)?.over(RESTART_BACKOFF))
+}
+
+pub(super) fn supervisor_backoff<'de, D: Deserializer<'de>>(from: D) -> Result<BackoffConfig, D::Error> {
+    Ok(PartialBackoff::deserialize(from)?.over(NO_BACKOFF))
 }
 
 /// A value of the configuration that cannot be.

@@ -121,7 +121,7 @@ pub enum Cause {
     Panicked(PanicReport),
     /// The actor stopped by itself.
     Stopped,
-    /// The group ended it: scale down, drain, stop.
+    /// Its group or its supervisor ended it: scale down, drain, stop, shutdown.
     Killed,
     /// Work went on past the deadline, in milliseconds.
     DeadlinePassed(u64),
@@ -135,6 +135,10 @@ pub enum Cause {
     StartFailed(Arc<str>),
     /// The delivery was dropped without a verdict.
     Abandoned,
+    /// An actor that this one is linked to ended by a fault; this is its path.
+    Linked(Arc<str>),
+    /// A supervisor gave up, for this reason.
+    Escalated(Arc<str>),
 }
 
 impl fmt::Display for Cause {
@@ -143,13 +147,15 @@ impl fmt::Display for Cause {
             Self::Failed(text) => write!(f, "failed: {text}"),
             Self::Panicked(report) => write!(f, "panicked: {report}"),
             Self::Stopped => f.write_str("stopped by itself"),
-            Self::Killed => f.write_str("ended by the group"),
+            Self::Killed => f.write_str("ended by its supervisor"),
             Self::DeadlinePassed(deadline) => write!(f, "still at work after its deadline of {deadline} ms"),
             Self::ThreadBlocked => f.write_str("blocked its thread past the deadline"),
             Self::NeighbourBlockedThread => f.write_str("moved away from a blocked thread"),
             Self::ArbiterEnded => f.write_str("its arbiter ended"),
             Self::StartFailed(text) => write!(f, "did not start: {text}"),
             Self::Abandoned => f.write_str("dropped the delivery without a verdict"),
+            Self::Linked(other) => write!(f, "ended with {other}, to which it is linked"),
+            Self::Escalated(reason) => write!(f, "gave up: {reason}"),
         }
     }
 }

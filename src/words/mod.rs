@@ -11,6 +11,7 @@ mod id;
 mod job;
 mod key;
 mod roster;
+mod supervision;
 mod time;
 mod verdict;
 
@@ -29,5 +30,9 @@ pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, R
 pub use job::{Envelope, Job, Priority};
 pub use key::{Key, KeyHash};
 pub use roster::{Roster, Seat, Weight};
+pub use supervision::{
+    AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
+    SupervisorConfig, TreeEvent, TreeNode,
+};
 pub use time::Moment;
 pub use verdict::{Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

@@ -9,12 +9,14 @@
 //! | a panic in a handler, a future of the actor, a timer, `started` | `Panicked` with message and place |
 //! | a panic while it is made | `StartFailed` |
 //! | `ctx.stop()`, `ctx.terminate()`, no address left | `Stopped` |
+//! | the same, after [`note_error`] | `Failed` with the error |
 //! | [`CellHandle::end`] | the cause given there |
 //! | the handle is dropped | `Killed` |
 //! | its arbiter ends | `ArbiterEnded` |
 //!
 //! A panic inside a `ResponseFuture` ends no actor: actix runs such a future on its own, outside of the actor.
 
+mod error_stop;
 mod panics;
 
 use std::future::Future;
@@ -27,13 +29,15 @@ use std::task::{Context as Wake, Poll};
 use actix::{Actor, Addr, AsyncContext, Context};
 use tokio::sync::oneshot;
 
+pub(crate) use error_stop::note_error;
+
 use crate::protocol::mark_inside_cell;
 use crate::words::{Cause, PanicReport};
 
 /// What the maker of a cell wants to be told.
 pub(crate) struct CellHooks {
     /// Called when the actor has ended and before it is dropped: from here on nothing that it holds may speak for it.
-    pub(crate) ended: Box<dyn FnOnce()>,
+    pub(crate) ended: Box<dyn FnOnce(&Cause)>,
     /// Called last, with the cause.
     pub(crate) down: Box<dyn FnOnce(Cause)>,
 }
@@ -108,12 +112,14 @@ where
                 seed,
                 hooks: Some(hooks),
                 quiet,
+                error: None,
             });
             Some(address)
         }
         Err(report) => {
-            (hooks.ended)();
-            (hooks.down)(Cause::StartFailed(report.to_string().into()));
+            let cause = Cause::StartFailed(report.to_string().into());
+            (hooks.ended)(&cause);
+            (hooks.down)(cause);
             None
         }
     }
@@ -127,6 +133,8 @@ struct Cell<F> {
     /// `None` once they were called.
     hooks: Option<CellHooks>,
     quiet: bool,
+    /// Why the actor stops, if it said that something is wrong.
+    error: Option<Arc<str>>,
 }
 
 // The future of the actor is boxed, so a cell holds nothing that must stay in place.
@@ -145,12 +153,17 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
             return Poll::Ready(());
         };
         this.seed.polling.store(true, Ordering::Relaxed);
+        let before = error_stop::swap(this.error.take());
         let polled = guarded(this.quiet, || life.as_mut().poll(wake));
         this.seed.polling.store(false, Ordering::Relaxed);
+        let error = error_stop::swap(before);
         match polled {
-            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Pending) => {
+                this.error = error;
+                Poll::Pending
+            }
             Ok(Poll::Ready(())) => {
-                this.finish(Cause::Stopped);
+                this.finish(error.map_or(Cause::Stopped, Cause::Failed));
                 Poll::Ready(())
             }
             Err(report) => {
@@ -165,7 +178,7 @@ impl<F> Cell<F> {
     /// Ends the life: first marks it as over, then drops the actor, then tells.
     fn finish(&mut self, cause: Cause) {
         let Some(hooks) = self.hooks.take() else { return };
-        (hooks.ended)();
+        (hooks.ended)(&cause);
         let life = self.life.take();
         // The actor's hooks and `Drop` run in here, and may panic again: actix polls an actor once more while it drops it.
         // Caught apart from the first panic, a second one is an ordinary report and not the end of the process.
@@ -181,6 +194,23 @@ impl<F> Drop for Cell<F> {
         // Only an arbiter that ends drops a cell before its time.
         self.finish(Cause::ArbiterEnded);
     }
+}
+
+/// Runs a future that an actor left to itself under the same guard as the actor.
+pub(crate) async fn guard_of_a_task<F: Future + Unpin>(
+    quiet: bool,
+    mut work: F,
+) -> Result<F::Output, PanicReport> {
+    std::future::poll_fn(|wake| match guarded(quiet, || Pin::new(&mut work).poll(wake)) {
+        Ok(polled) => polled.map(Ok),
+        Err(report) => Poll::Ready(Err(report)),
+    })
+    .await
+}
+
+/// Runs code of the user that is called outside of any actor; false if it panicked.
+pub(crate) fn guard_of_a_call<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    guarded(false, work)
 }
 
 /// Runs `work` as the code of an actor; a panic comes back as a report.

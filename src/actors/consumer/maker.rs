@@ -47,7 +47,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Berth<J, O> {
         let start_failure = StartFailure::default();
         let (at_end, at_down, noted) = (Arc::clone(&info), Arc::clone(&info), Rc::clone(&start_failure));
         let hooks = CellHooks {
-            ended: Box::new(move || at_end.board.end()),
+            ended: Box::new(move |_| at_end.board.end()),
             down: Box::new(move |cause| {
                 let cause = noted.take().unwrap_or(cause);
                 let ConsumerInfo {

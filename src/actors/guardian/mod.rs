@@ -30,8 +30,10 @@ use crate::actors::{Clock, EventBus};
 use crate::protocol::{
     AskHealth, Assign, Desired, Fates, Handover, Notice, QueueDoor, ResultsUp, SealedFates, Tell,
 };
-use crate::rules::restart::RestartBudget;
-use crate::words::{Envelope, Epoch, EventKind, GroupState, Role};
+use crate::rules::supervision::{Family, FamilyRules, Order};
+use crate::words::{
+    BackoffConfig, Cause, Envelope, Epoch, EventKind, GroupState, PastBudget, Restart, RestartConfig, Role,
+};
 
 /// Makes one life of the queue actor in a cell.
 pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueDoor<J>>>;
@@ -67,11 +69,32 @@ pub(crate) struct Status {
     pub(crate) drained: bool,
 }
 
+/// The roles in the order of their start, which is the order of their numbers in the family.
+const ROLES: [Role; 4] = [Role::Results, Role::Queue, Role::Strategy, Role::Supervisor];
+
 /// One of the group's own actors.
 struct RoleCell {
     life: u64,
     cell: CellHandle,
-    budget: RestartBudget,
+}
+
+/// The roles are four children, each with a budget of its own; past it the group fails. A role is started again at once:
+/// without it nothing goes on.
+fn family_of_roles(restart: &RestartConfig) -> Family {
+    let at_once = BackoffConfig {
+        min_ms: 0,
+        max_ms: 0,
+        ..restart.backoff
+    };
+    let mut family = Family::new(FamilyRules {
+        past_budget: PastBudget::Escalate,
+        backoff: at_once,
+        ..restart.into()
+    });
+    for _ in ROLES {
+        family.add(Restart::Permanent, false);
+    }
+    family
 }
 
 /// The guardian actor.
@@ -84,6 +107,10 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
     intake: Arc<Intake<J>>,
     mailboxes: Arc<Mailboxes<J, O>>,
     roles: BTreeMap<Role, RoleCell>,
+    /// How the last life of each role ended.
+    last_causes: BTreeMap<Role, Cause>,
+    /// Which role is started again. Made at the start.
+    family: Option<Family>,
     doors: watch::Sender<Option<QueueDoor<J>>>,
     status: watch::Sender<Status>,
     leftovers: Arc<Mutex<Vec<Arc<Envelope<J>>>>>,
@@ -140,6 +167,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             intake: parts.intake,
             mailboxes: parts.mailboxes,
             roles: BTreeMap::new(),
+            last_causes: BTreeMap::new(),
+            family: None,
             doors,
             status,
             leftovers,
@@ -174,10 +203,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
         }
         let pump = Arc::clone(&self.intake).pump(self.doors.subscribe());
         context.spawn(pump.into_actor(self));
-        self.start(Role::Results, context);
-        self.start(Role::Queue, context);
-        self.start(Role::Strategy, context);
-        self.start(Role::Supervisor, context);
+        self.family = self
+            .wiring
+            .as_ref()
+            .map(|wiring| family_of_roles(&wiring.config.restart));
+        self.decide(context, |family, orders| {
+            for (child, _) in (0..).zip(ROLES) {
+                family.start(child, orders);
+            }
+        });
     }
 }
 
@@ -225,6 +259,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     fn clock(&self) -> Option<Clock> {
         self.wiring.as_ref().map(|wiring| wiring.clock)
+    }
+
+    /// Asks the family, and carries out what it decided.
+    fn decide(&mut self, context: &mut Context<Self>, ask: impl FnOnce(&mut Family, &mut Vec<Order>)) {
+        let mut orders = Vec::new();
+        if let Some(family) = &mut self.family {
+            ask(family, &mut orders);
+        }
+        for order in orders {
+            self.carry_out(order, context);
+        }
     }
 
     fn tell(&self, kind: EventKind) {

@@ -6,59 +6,88 @@ use std::time::Duration;
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use tokio::sync::mpsc;
 
-use super::{Guardian, RoleCell};
+use super::{Guardian, ROLES, RoleCell};
 use crate::actors::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::results::ResultQueue;
 use crate::actors::supervisor::{Life, Supervisor, Wiring};
 use crate::protocol::{QueueUp, ResultsUp, RoleDown, StrategyUp};
-use crate::rules::restart::RestartBudget;
+use crate::rules::supervision::{ChildNumber, Exit, Order};
 use crate::words::{Cause, Epoch, EventKind, Role};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<RoleDown> for Guardian<J, O> {
     type Result = ();
 
     fn handle(&mut self, RoleDown { role, life, cause }: RoleDown, context: &mut Context<Self>) {
-        let now = self.clock().map(|clock| clock.now()).unwrap_or_default();
-        let Some(found) = self.roles.get_mut(&role).filter(|found| found.life == life) else {
+        if self.roles.get(&role).is_none_or(|found| found.life != life) {
             return;
-        };
-        let allowed = found.budget.spend(now);
+        }
         self.tell(EventKind::RoleDown {
             role,
             life,
             cause: cause.clone(),
         });
-        if !allowed && !self.ending {
-            self.give_up(
-                format!("the {role} spent its restart budget; its last life {cause}"),
-                context,
-            );
+        self.last_causes.insert(role, cause);
+        if !self.ending {
+            let now = self.clock().map(|clock| clock.now()).unwrap_or_default();
+            self.decide(context, |family, orders| {
+                family.down(number_of(role), life, Exit::Fault, now, 0.0, orders);
+            });
         }
-        if self.ending {
-            // Nothing is restarted any more but the queue: somebody must hand out the jobs that it kept.
-            if role == Role::Queue && self.last_queues > 0 {
-                self.last_queues -= 1;
-                self.start(role, context);
-            }
-            return;
-        }
-        if role == Role::Supervisor {
-            self.restart_supervisor(context);
-        } else {
-            self.start(role, context);
+        // Once the end has begun, here or before, nothing is restarted any more but the queue: somebody must hand out the
+        // jobs that it kept.
+        if self.ending && role == Role::Queue && self.last_queues > 0 {
+            self.last_queues -= 1;
+            self.start(role, life + 1, context);
         }
     }
 }
 
+fn number_of(role: Role) -> ChildNumber {
+    (0..)
+        .zip(ROLES)
+        .find(|(_, other)| *other == role)
+        .map_or(ChildNumber::MAX, |(number, _)| number)
+}
+
+fn role_of(child: ChildNumber) -> Option<Role> {
+    ROLES.get(child as usize).copied()
+}
+
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
+    /// Carries out what the family decided.
+    pub(super) fn carry_out(&mut self, order: Order, context: &mut Context<Self>) {
+        match order {
+            Order::Start { child, life } => {
+                let Some(role) = role_of(child) else { return };
+                if role == Role::Supervisor && life > 1 {
+                    self.restart_supervisor(life, context);
+                } else {
+                    self.start(role, life, context);
+                }
+            }
+            Order::BudgetSpent { child } => {
+                let Some(role) = role_of(child) else { return };
+                let cause = self
+                    .last_causes
+                    .get(&role)
+                    .map_or_else(String::new, ToString::to_string);
+                let reason = format!("the {role} spent its restart budget; its last life {cause}");
+                self.give_up(reason, context);
+            }
+            // A role is started again at once, and the end of the group is the guardian's own.
+            Order::Wait { .. } | Order::End { .. } | Order::Over { .. } | Order::Opened | Order::Ended(_) => {
+            }
+        }
+    }
+
     /// Takes up a role, for the first time or again.
-    pub(super) fn start(&mut self, role: Role, context: &mut Context<Self>) {
+    pub(super) fn start(&mut self, role: Role, life: u64, context: &mut Context<Self>) {
         let Some(wiring) = self.wiring.clone() else { return };
         let (cell, seed) = CellHandle::new();
-        let life = self.next_life(role, cell, &wiring);
+        self.roles.insert(role, RoleCell { life, cell });
         let address = context.address();
         let hooks = CellHooks {
-            ended: Box::new(|| {}),
+            ended: Box::new(|_| {}),
             down: Box::new(move |cause| address.do_send(RoleDown { role, life, cause })),
         };
         let is_up = match role {
@@ -69,29 +98,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         };
         if is_up {
             self.tell(EventKind::RoleUp { role, life });
-        }
-    }
-
-    pub(super) fn next_life(&mut self, role: Role, cell: CellHandle, wiring: &Wiring<J, O>) -> u64 {
-        let restart = &wiring.config.restart;
-        match self.roles.get_mut(&role) {
-            Some(found) => {
-                found.life += 1;
-                found.cell = cell;
-                found.life
-            }
-            None => {
-                let budget = RestartBudget::new(restart.intensity, Duration::from_millis(restart.period_ms));
-                self.roles.insert(
-                    role,
-                    RoleCell {
-                        life: 1,
-                        cell,
-                        budget,
-                    },
-                );
-                1
-            }
+            self.decide(context, |family, orders| family.up(number_of(role), life, orders));
         }
     }
 
@@ -180,12 +187,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     /// The supervisor died. Its consumers end with it; the next supervisor starts when the last of them has gone, so that
     /// no job is with two consumers that both count. A consumer that blocks its thread is not waited for longer than the
     /// grace: it is fenced by its epoch.
-    pub(super) fn restart_supervisor(&mut self, context: &mut Context<Self>) {
+    pub(super) fn restart_supervisor(&mut self, life: u64, context: &mut Context<Self>) {
         self.supervisor = None;
         let gone = self.consumers_gone();
-        context.spawn(gone.into_actor(self).map(|(), this, context| {
+        context.spawn(gone.into_actor(self).map(move |(), this, context| {
             if !this.ending {
-                this.start(Role::Supervisor, context);
+                this.start(Role::Supervisor, life, context);
             }
         }));
     }

@@ -1,6 +1,7 @@
 //! The lives of consumers: started, up, down, started again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler};
 
@@ -9,8 +10,8 @@ use crate::actors::cell::CellHandle;
 use crate::actors::consumer::Berth;
 use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, SlotBoard};
 use crate::rules::ledger::SlotPhase;
-use crate::rules::restart::RestartDecision;
-use crate::words::{Cause, EventKind, Incarnation, PastBudget, SlotId, SlotState, Ticket};
+use crate::rules::supervision::{Exit, Member, Order};
+use crate::words::{Cause, EventKind, Incarnation, SlotId, SlotState, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for Supervisor<J, O> {
     type Result = ();
@@ -27,6 +28,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for 
         {
             found.door = Some(door);
             found.enter(SlotState::Live, now);
+            let life = self.family.member(slot.0).map_or(0, Member::life);
+            self.family.up(slot.0, life, &mut self.orders);
             self.wiring.bus.tell(EventKind::ConsumerUp { slot, incarnation });
         }
         self.turn(context);
@@ -110,7 +113,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if self.ledger.phase(slot) == SlotPhase::Gone {
             self.slot_gone(slot);
         } else {
-            self.restart(slot, &cause, context);
+            self.restart(slot, context);
         }
     }
 
@@ -144,14 +147,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     pub(super) fn slot_gone(&mut self, slot: SlotId) {
         let now = self.now();
         self.leave_home_for_good(slot);
+        self.family.remove(slot.0, &mut self.orders);
+        self.orders.clear();
         if let Some(found) = self.slots.get_mut(slot.0 as usize) {
             found.forget_consumer();
             found.enter(SlotState::Gone, now);
         }
     }
 
-    /// The next consumer of the slot follows at once, after a wait, after a rest, or never.
-    fn restart(&mut self, slot: SlotId, cause: &Cause, context: &mut Context<Self>) {
+    /// The next consumer of the slot follows at once, after a wait, after a rest, or never: the family decides.
+    fn restart(&mut self, slot: SlotId, context: &mut Context<Self>) {
         let now = self.now();
         let unit = self.random.f64();
         let Some(found) = self.slots.get_mut(slot.0 as usize) else {
@@ -159,43 +164,75 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         };
         found.restarts += 1;
         if std::mem::take(&mut found.worked) {
-            found.rule.worked();
+            self.family.worked(slot.0);
         }
-        match found.rule.died(now, unit) {
-            RestartDecision::Restart { after } if after.is_zero() => self.start_consumer(slot, context),
-            RestartDecision::Restart { after } => {
-                found.enter(SlotState::BackingOff, now);
-                self.start_after(slot, after, context);
-            }
-            RestartDecision::PastBudget => match self.wiring.config.restart.past_budget {
-                PastBudget::Quarantine => {
-                    let cool_down = std::time::Duration::from_millis(self.wiring.config.restart.cool_down_ms);
-                    found.enter(SlotState::Quarantined, now);
-                    found.rule.renew();
-                    self.wiring.bus.tell(EventKind::Quarantined { slot, cool_down });
-                    self.start_after(slot, cool_down, context);
-                }
-                PastBudget::Escalate => {
-                    found.enter(SlotState::Quarantined, now);
-                    let reason = format!("{slot} spent its restart budget; its last consumer {cause}");
-                    self.wiring.guardian.do_send(Notice::GiveUp(reason));
-                }
-            },
-        }
+        let life = self.family.member(slot.0).map_or(0, Member::life);
+        self.family
+            .down(slot.0, life, Exit::Fault, now, unit, &mut self.orders);
+        self.carry_out_orders(context);
     }
 
-    fn start_after(&mut self, slot: SlotId, wait: std::time::Duration, context: &mut Context<Self>) {
-        let incarnation = self.ledger.incarnation(slot);
-        context.run_later(wait, move |this, context| {
-            let waits = this
-                .slots
-                .get(slot.0 as usize)
-                .is_some_and(|found| matches!(found.state, SlotState::BackingOff | SlotState::Quarantined));
-            if waits && this.ledger.incarnation(slot) == incarnation {
-                this.start_consumer(slot, context);
-                this.turn(context);
+    /// Carries out what the family decided.
+    pub(super) fn carry_out_orders(&mut self, context: &mut Context<Self>) {
+        let mut orders = std::mem::take(&mut self.orders);
+        for order in orders.drain(..) {
+            match order {
+                Order::Start { child, .. } => self.start_consumer(SlotId(child), context),
+                Order::Wait {
+                    child,
+                    life,
+                    wait,
+                    quarantine,
+                } => self.rest(SlotId(child), life, wait, quarantine, context),
+                Order::BudgetSpent { child } => self.escalate(SlotId(child)),
+                // Consumers are ended by the ledger's word, when they hold nothing any more.
+                Order::End { .. } | Order::Over { .. } | Order::Opened | Order::Ended(_) => {}
             }
+        }
+        // Nothing was ordered meanwhile: a start answers by a message. The memory is used again.
+        self.orders = orders;
+    }
+
+    fn rest(
+        &mut self,
+        slot: SlotId,
+        life: u64,
+        wait: Duration,
+        quarantine: bool,
+        context: &mut Context<Self>,
+    ) {
+        let now = self.now();
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+            return;
+        };
+        if quarantine {
+            found.enter(SlotState::Quarantined, now);
+            self.wiring.bus.tell(EventKind::Quarantined {
+                slot,
+                cool_down: wait,
+            });
+        } else {
+            found.enter(SlotState::BackingOff, now);
+        }
+        context.run_later(wait, move |this, context| {
+            this.family.due(slot.0, life, &mut this.orders);
+            this.carry_out_orders(context);
+            this.turn(context);
         });
+    }
+
+    fn escalate(&mut self, slot: SlotId) {
+        let now = self.now();
+        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
+            return;
+        };
+        found.enter(SlotState::Quarantined, now);
+        let cause = found
+            .last_cause
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string);
+        let reason = format!("{slot} spent its restart budget; its last consumer {cause}");
+        self.wiring.guardian.do_send(Notice::GiveUp(reason));
     }
 
     /// The home of this slot has ended; the next consumer moves in elsewhere.
@@ -229,6 +266,8 @@ fn blames_the_job(cause: &Cause) -> bool {
         Cause::Killed
         | Cause::NeighbourBlockedThread
         | Cause::StartFailed(_)
+        | Cause::Linked(_)
+        | Cause::Escalated(_)
         | Cause::Abandoned => false,
     }
 }

@@ -38,6 +38,7 @@ use crate::actors::homes::Homes;
 use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk};
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
+use crate::rules::supervision::{Family, Order};
 use crate::words::{Envelope, Epoch, Moment, Outcome, ReplyTo, Roster, SlotId};
 
 use burying::Histories;
@@ -62,6 +63,10 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// For the jitter of waits. Seeded, so that a simulation repeats itself.
     random: fastrand::Rng,
     ledger: Ledger,
+    /// Which slot gets its next consumer when. A slot is the child of the same number.
+    family: Family,
+    /// What the family decided and nobody has carried out yet; empty between two messages.
+    orders: Vec<Order>,
     /// What the ledger decided and nobody has carried out yet; empty between two messages.
     effects: Effects,
     /// The job of each ticket. Written when a job is leased, cleared when its lease ends.
@@ -141,12 +146,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             first_version: number << 32,
             first_number: number << 40,
         };
+        let family = Family::new((&config.restart).into());
         Self {
             random: fastrand::Rng::with_seed(wiring.seed ^ number),
             homes: Homes::new(config.placement),
             wiring,
             epoch,
             ledger: Ledger::new(policy),
+            family,
+            orders: Vec::new(),
             effects: Effects::default(),
             jobs: Vec::new(),
             slots: Vec::new(),

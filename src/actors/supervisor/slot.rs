@@ -5,9 +5,8 @@ use std::sync::Arc;
 use crate::actors::cell::CellHandle;
 use crate::actors::homes::{Home, HomeId};
 use crate::protocol::{ConsumerInfo, Door, Parcel};
-use crate::rules::restart::RestartRule;
 use crate::rules::watch::Watch;
-use crate::words::{Cause, Moment, RestartConfig, SlotState};
+use crate::words::{Cause, Moment, SlotState};
 
 /// A slot with the consumer that sits in it.
 pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
@@ -22,7 +21,6 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) door: Option<Door<J, O>>,
     /// Where consumers of this slot live. A replacement moves in where its predecessor lived, unless that was given up.
     pub(super) home: Option<(HomeId, Home)>,
-    pub(super) rule: RestartRule,
     pub(super) watch: Watch,
     /// Whether the present consumer has settled anything yet.
     pub(super) worked: bool,
@@ -46,7 +44,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Drop for SlotActor<J, O> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
-    pub(super) fn new(config: &RestartConfig, now: Moment) -> Self {
+    pub(super) fn new(now: Moment) -> Self {
         Self {
             state: SlotState::Starting,
             since: now,
@@ -54,7 +52,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             cell: None,
             door: None,
             home: None,
-            rule: RestartRule::new(config),
             watch: Watch::default(),
             worked: false,
             outgoing: Vec::new(),

@@ -5,7 +5,7 @@ use actix::{Context, Handler, MessageResult};
 use super::Supervisor;
 use super::slot::SlotActor;
 use crate::protocol::{AskHealth, Desired, SupervisorHealth};
-use crate::words::{Cause, EventKind, SlotHealth, SlotId, SlotState, Weight};
+use crate::words::{Cause, EventKind, Restart, SlotHealth, SlotId, SlotState, Weight};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Supervisor<J, O> {
     type Result = ();
@@ -68,9 +68,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let now = self.now();
         let next = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
         let weight = self.desired.weights.get(&next).copied().unwrap_or_default();
-        let slot = self.ledger.add_slot(weight);
-        self.slots.push(SlotActor::new(&self.wiring.config.restart, now));
-        self.start_consumer(slot, context);
+        self.ledger.add_slot(weight);
+        self.slots.push(SlotActor::new(now));
+        // A slot has the same number in the ledger, in the family and in the list of slots: all three only ever grow.
+        let child = self.family.add(Restart::Permanent, false);
+        self.family.start(child, &mut self.orders);
+        self.carry_out_orders(context);
     }
 
     fn retire(&mut self, slot: SlotId) {

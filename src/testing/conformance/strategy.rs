@@ -69,7 +69,7 @@ fn suite<A: StrategyActor>(
         let (cell, seed) = CellHandle::new();
         let heard = Rc::clone(hearing);
         let hooks = CellHooks {
-            ended: Box::new(|| {}),
+            ended: Box::new(|_| {}),
             down: Box::new(move |cause| drop(heard.replace(Some(cause)))),
         };
         let address = spawn_in_cell(seed, hooks, true, |_| make())?;

@@ -92,7 +92,7 @@ fn start<S: QueueSource<u64>>(source: &S, clock: Clock) -> Held<Life> {
     let (cell, seed) = CellHandle::new();
     let (tell, mut down) = oneshot::channel();
     let hooks = CellHooks {
-        ended: Box::new(|| {}),
+        ended: Box::new(|_| {}),
         down: Box::new(move |cause| {
             // An error means that the check has ended.
             let _ = tell.send(cause);

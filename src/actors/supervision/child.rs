@@ -1,0 +1,369 @@
+//! Children: what a supervisor needs to know of an actor to make it, end it and make it again.
+
+use std::any::{Any, type_name};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Recipient};
+
+use super::bus::TreeBus;
+use super::errors::SupervisorStartError;
+use super::handle::Handle;
+use super::messages::{ChildDown, ChildUp, LifeFault};
+use super::post::{Bounds, LifeNotes, Post, Undelivered, UndeliveredMessage};
+use super::postman::Postman;
+use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
+use crate::rules::supervision::ChildNumber;
+use crate::words::{ChildKind, Down, Restart, Shutdown};
+
+/// Makes each life of an actor, on the arbiter on which that life is lived.
+pub(super) type Factory<A> = Arc<dyn Fn(&mut Context<A>) -> A + Send + Sync>;
+
+/// An actor to be supervised: how it is made, and by which policies it is kept alive.
+///
+/// Any actor whose context is `actix::Context` will do, unchanged. Its [`handle`](Self::handle) can be given to others
+/// before the actor exists; messages wait until it is up.
+///
+/// | policy | default |
+/// |---|---|
+/// | [`restart`](Self::restart) | [`Restart::Permanent`] |
+/// | [`shutdown`](Self::shutdown) | within 5 s |
+/// | [`significant`](Self::significant) | no |
+/// | [`deadline`](Self::deadline) | none: a hang is not noticed |
+/// | [`limit`](Self::limit), [`stash`](Self::stash), [`capacity`](Self::capacity) | 65,536, 1,024 and 16 messages |
+pub struct Child<A: Actor<Context = Context<A>>> {
+    name: Arc<str>,
+    make: Factory<A>,
+    policy: ChildPolicy,
+    bounds: Bounds,
+    undelivered: Option<Undelivered>,
+    quiet: bool,
+    post: Option<Arc<Post<A>>>,
+}
+
+/// What a supervisor decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChildPolicy {
+    pub(super) restart: Restart,
+    pub(super) shutdown: Shutdown,
+    pub(super) significant: bool,
+    pub(super) deadline: Option<Duration>,
+}
+
+impl<A: Actor<Context = Context<A>>> fmt::Debug for Child<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Child({}, {:?})", self.name, self.policy)
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Child<A> {
+    /// A child of this name. `make` is called for each life, on the arbiter on which that life is lived; a panic in it is
+    /// a failed start.
+    pub fn new(name: impl Into<Arc<str>>, make: impl Fn() -> A + Send + Sync + 'static) -> Self {
+        Self::with_context(name, move |_| make())
+    }
+
+    /// As [`new`](Self::new), for actors that need their context when they are made, as in `Actor::create`.
+    pub fn with_context(
+        name: impl Into<Arc<str>>,
+        make: impl Fn(&mut Context<A>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            make: Arc::new(make),
+            policy: ChildPolicy {
+                restart: Restart::Permanent,
+                shutdown: Shutdown::default(),
+                significant: false,
+                deadline: None,
+            },
+            bounds: Bounds {
+                capacity: 16,
+                limit: 65_536,
+                stash: 1_024,
+            },
+            undelivered: None,
+            quiet: false,
+            post: None,
+        }
+    }
+
+    /// Whether it is started again after its end.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.policy.restart = restart;
+        self
+    }
+
+    /// How it is ended.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.policy.shutdown = shutdown;
+        self
+    }
+
+    /// Its end counts for the supervisor's [`auto_shutdown`](crate::SupervisorConfig::auto_shutdown). Not for permanent
+    /// children: they never end by themselves for good.
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.policy.significant = true;
+        self
+    }
+
+    /// How long it may be at work without a step of progress, and on one asynchronous answer at all. Past it the life ends
+    /// with [`Cause::DeadlinePassed`](crate::Cause::DeadlinePassed). A life that blocks its thread is replaced only if the
+    /// supervisor lives on another thread ([`SupervisorSpec::placement`](super::SupervisorSpec::placement)).
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.policy.deadline = Some(deadline);
+        self
+    }
+
+    /// How many messages may wait in all, at least 1.
+    #[must_use]
+    pub fn limit(mut self, messages: usize) -> Self {
+        self.bounds.limit = messages.max(1);
+        self
+    }
+
+    /// How many messages may arrive and wait while the actor is being restarted, or before its first start.
+    #[must_use]
+    pub fn stash(mut self, messages: usize) -> Self {
+        self.bounds.stash = messages;
+        self
+    }
+
+    /// How many messages may wait for [`Handle::try_send`] to send another.
+    #[must_use]
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.bounds.capacity = messages;
+        self
+    }
+
+    /// Called, in order, with each message that nobody waits for and that can no longer be delivered, when the actor is
+    /// over for good. On the supervisor's thread; it should only hand the message on.
+    #[must_use]
+    pub fn on_undelivered(mut self, hook: impl Fn(UndeliveredMessage) + Send + Sync + 'static) -> Self {
+        self.undelivered = Some(Arc::new(hook));
+        self
+    }
+
+    /// Panics of this actor are not printed by the panic hook; events, errors and tracing tell of them.
+    #[must_use]
+    pub fn quiet_panics(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// The handle. Bounds and hooks that are set after the first handle was taken do not reach it: take it last.
+    pub fn handle(&mut self) -> Handle<A> {
+        Handle { post: self.post() }
+    }
+
+    fn post(&mut self) -> Arc<Post<A>> {
+        let (name, bounds, undelivered) = (&self.name, self.bounds, &self.undelivered);
+        let post = self
+            .post
+            .get_or_insert_with(|| Arc::new(Post::new(Arc::clone(name), bounds, undelivered.clone())));
+        Arc::clone(post)
+    }
+}
+
+/// What a supervisor prepares for one life of a child; it travels to the arbiter of that life.
+pub(super) struct Cradle {
+    pub(super) child: ChildNumber,
+    pub(super) life: u64,
+    pub(super) seed: CellSeed,
+    pub(super) up: Recipient<ChildUp>,
+    pub(super) down: Recipient<ChildDown>,
+    pub(super) faults: Recipient<LifeFault>,
+}
+
+/// A child of any type, as its supervisor sees it.
+pub(super) trait AnyChild: Send + Sync {
+    fn name(&self) -> &Arc<str>;
+    /// The path from the root.
+    fn path(&self) -> Arc<str>;
+    fn policy(&self) -> ChildPolicy;
+    fn kind(&self) -> ChildKind;
+    /// The type of the actor, or what a supervisor does.
+    fn about(&self) -> Arc<str>;
+    /// The child is added to the supervisor at this path.
+    fn added_to(&self, path: &str, bus: &TreeBus);
+    /// Its present life was given up: its thread does not come back.
+    fn give_up(&self, down: &Arc<Down>);
+    fn make(&self, cradle: Cradle);
+    fn ask_to_stop(&self);
+    /// It was over and is to live again: messages wait for it.
+    fn open_again(&self);
+    /// It is over for good: how many messages could not be delivered.
+    fn over(&self) -> usize;
+    fn pulse(&self) -> (u64, bool);
+    /// Its `Handle<A>`, or its `SupervisorHandle`, as something that can be asked for its type.
+    fn handle(&self) -> Box<dyn Any + Send>;
+    fn actor(&self) -> &'static str;
+    /// Looks for what cannot be in the supervisors below it.
+    fn check_below(&self, _: &str) -> Result<(), SupervisorStartError> {
+        Ok(())
+    }
+    /// What cannot be about its specification, in words.
+    fn problem(&self) -> Option<String>;
+}
+
+/// A child that was handed to a supervisor.
+pub(super) struct ReadyChild<A: Actor<Context = Context<A>>> {
+    pub(super) name: Arc<str>,
+    pub(super) make: Factory<A>,
+    pub(super) policy: ChildPolicy,
+    pub(super) quiet: bool,
+    pub(super) post: Arc<Post<A>>,
+}
+
+impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
+    pub(super) fn from_child(mut child: Child<A>) -> Self {
+        let post = child.post();
+        Self {
+            name: child.name,
+            make: child.make,
+            policy: child.policy,
+            quiet: child.quiet,
+            post,
+        }
+    }
+
+    /// Makes one life in a cell of its own. With `tells_up` it is up when `started` is done.
+    pub(super) fn make_life(&self, cradle: Cradle, tells_up: bool) {
+        let Cradle {
+            child,
+            life,
+            seed,
+            up,
+            down,
+            faults,
+        } = cradle;
+        self.post.begin(faults.clone(), child, life);
+        let notes = Rc::new(LifeNotes::new(
+            Arc::clone(&self.post),
+            (child, life),
+            self.policy.deadline,
+            self.quiet,
+            faults,
+        ));
+        let (at_end, post) = (Rc::clone(&notes), Arc::clone(&self.post));
+        let told = Rc::new(std::cell::OnceCell::new());
+        let noted = Rc::clone(&told);
+        let hooks = CellHooks {
+            ended: Box::new(move |cause| {
+                // The first and only call.
+                let _ = noted.set(at_end.ended(cause));
+            }),
+            down: Box::new(move |_| {
+                if let Some(told) = told.get() {
+                    post.tell_down(told);
+                    down.do_send(ChildDown {
+                        child,
+                        down: Arc::clone(told),
+                    });
+                }
+            }),
+        };
+        let make = &self.make;
+        spawn_in_cell(seed, hooks, self.quiet, |context| {
+            let actor = make(context);
+            context.spawn(Postman::new(notes, tells_up.then_some(up)));
+            actor
+        });
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> AnyChild for ReadyChild<A> {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn path(&self) -> Arc<str> {
+        self.post.path()
+    }
+
+    fn policy(&self) -> ChildPolicy {
+        self.policy
+    }
+
+    fn kind(&self) -> ChildKind {
+        ChildKind::Worker
+    }
+
+    fn about(&self) -> Arc<str> {
+        short_name(self.actor()).into()
+    }
+
+    fn give_up(&self, down: &Arc<Down>) {
+        self.post.ended(down);
+        self.post.tell_down(down);
+    }
+
+    fn added_to(&self, path: &str, _: &TreeBus) {
+        self.post.set_path(format!("{path}/{}", self.name).into());
+    }
+
+    fn make(&self, cradle: Cradle) {
+        self.make_life(cradle, true);
+    }
+
+    fn ask_to_stop(&self) {
+        self.post.ask_to_stop();
+    }
+
+    fn open_again(&self) {
+        self.post.open_again();
+    }
+
+    fn over(&self) -> usize {
+        self.post.over()
+    }
+
+    fn pulse(&self) -> (u64, bool) {
+        self.post.pulse()
+    }
+
+    fn handle(&self) -> Box<dyn Any + Send> {
+        Box::new(Handle {
+            post: Arc::clone(&self.post),
+        })
+    }
+
+    fn actor(&self) -> &'static str {
+        type_name::<A>()
+    }
+
+    fn problem(&self) -> Option<String> {
+        problem_of(&self.name, self.policy)
+    }
+}
+
+/// What no child can be, in words.
+pub(super) fn problem_of(name: &str, policy: ChildPolicy) -> Option<String> {
+    if name.is_empty() || name.contains('/') {
+        return Some("a name is not empty and has no `/`, which parts the names of a path".to_owned());
+    }
+    if policy.significant && policy.restart == Restart::Permanent {
+        return Some(
+            "a permanent child cannot be significant, since it never ends by itself for good; make it transient or \
+             temporary"
+                .to_owned(),
+        );
+    }
+    if policy.deadline.is_some_and(|deadline| deadline.is_zero()) {
+        return Some("a deadline of zero is over before any work; leave it out for none".to_owned());
+    }
+    None
+}
+
+/// A type's name without the path of its module.
+fn short_name(full: &str) -> &str {
+    let generics = full.find('<').unwrap_or(full.len());
+    let module = full.get(..generics).and_then(|head| head.rfind("::"));
+    module.and_then(|colons| full.get(colons + 2..)).unwrap_or(full)
+}

@@ -1,0 +1,214 @@
+//! A supervisor as a child: of another supervisor, or of nobody at the root of a tree.
+
+use std::any::Any;
+use std::sync::{Arc, PoisonError};
+
+use super::bus::TreeBus;
+use super::child::{AnyChild, ChildPolicy, Cradle, ReadyChild, problem_of};
+use super::errors::SupervisorStartError;
+use super::messages::ChildUp;
+use super::post::{Bounds, Post};
+use super::shared::TreeShared;
+use super::tree::{SupervisorHandle, TreeSupervisor};
+use crate::words::{ChildKind, Down, SupervisorConfig};
+
+/// A supervisor as a child.
+pub(super) struct SupervisorChild {
+    pub(super) ready: ReadyChild<TreeSupervisor>,
+    pub(super) shared: Arc<TreeShared>,
+}
+
+impl SupervisorChild {
+    pub(super) fn new(shared: TreeShared, policy: ChildPolicy) -> Self {
+        // A supervisor is asked by few; its children do not talk to it through here.
+        let bounds = Bounds {
+            capacity: 1_024,
+            limit: 65_536,
+            stash: 1_024,
+        };
+        let shared = Arc::new(shared);
+        let for_lives = Arc::clone(&shared);
+        Self {
+            ready: ReadyChild {
+                name: Arc::clone(&shared.name),
+                make: Arc::new(move |_| TreeSupervisor::new(Arc::clone(&for_lives))),
+                policy,
+                quiet: false,
+                post: Arc::new(Post::new(Arc::clone(&shared.name), bounds, None)),
+            },
+            shared,
+        }
+    }
+
+    pub(super) fn supervisor_handle(&self) -> SupervisorHandle {
+        SupervisorHandle::new(Arc::clone(&self.ready.post), Arc::clone(&self.shared))
+    }
+
+    /// Looks for what cannot be, here and in all supervisors below.
+    pub(super) fn check(&self, above: &str) -> Result<(), SupervisorStartError> {
+        let path: Arc<str> = join(above, &self.shared.name).into();
+        let wrong = |key, problem| {
+            let supervisor = Arc::clone(&path);
+            Err(SupervisorStartError::Config {
+                supervisor,
+                key,
+                problem,
+            })
+        };
+        if let Some((key, problem)) = problem_of_config(&self.shared.config) {
+            return wrong(key, problem);
+        }
+        if let Some(problem) = problem_of(&self.shared.name, self.ready.policy) {
+            return wrong("name", problem);
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for child in &self.shared.first {
+            if let Some(problem) = child.problem() {
+                return wrong("child", format!("`{}`: {problem}", child.name()));
+            }
+            if !names.insert(child.name()) {
+                return wrong(
+                    "child",
+                    format!(
+                        "`{}` stands there twice; give each a name of its own",
+                        child.name()
+                    ),
+                );
+            }
+            child.check_below(&path)?;
+        }
+        Ok(())
+    }
+}
+
+fn join(above: &str, name: &str) -> String {
+    if above.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{above}/{name}")
+    }
+}
+
+fn problem_of_config(config: &SupervisorConfig) -> Option<(&'static str, String)> {
+    let zero = |what: &str| format!("is zero; {what}");
+    if config.period_ms == 0 {
+        return Some((
+            "period_ms",
+            zero("restarts are counted within a period of at least 1 ms"),
+        ));
+    }
+    if config.start_deadline_ms == 0 {
+        return Some(("start_deadline_ms", zero("a start takes at least 1 ms")));
+    }
+    if config.kill_grace_ms == 0 {
+        return Some(("kill_grace_ms", zero("an end takes at least 1 ms")));
+    }
+    if config.events_kept == 0 {
+        return Some((
+            "events_kept",
+            zero("at least one event must be kept for a subscriber"),
+        ));
+    }
+    let backoff = &config.backoff;
+    if backoff.min_ms > backoff.max_ms {
+        let problem = format!(
+            "is {} ms, above `backoff.max_ms`, {} ms",
+            backoff.min_ms, backoff.max_ms
+        );
+        return Some(("backoff.min_ms", problem));
+    }
+    if !(backoff.factor.is_finite() && backoff.factor >= 1.0) {
+        return Some((
+            "backoff.factor",
+            format!("is {}; a wait grows by a factor of at least 1", backoff.factor),
+        ));
+    }
+    if !(0.0..=1.0).contains(&backoff.jitter) {
+        return Some((
+            "backoff.jitter",
+            format!("is {}; it is a part of the wait, from 0 to 1", backoff.jitter),
+        ));
+    }
+    None
+}
+
+impl AnyChild for SupervisorChild {
+    fn name(&self) -> &Arc<str> {
+        self.ready.name()
+    }
+
+    fn path(&self) -> Arc<str> {
+        self.shared.path()
+    }
+
+    fn policy(&self) -> ChildPolicy {
+        self.ready.policy()
+    }
+
+    fn kind(&self) -> ChildKind {
+        ChildKind::Supervisor
+    }
+
+    fn about(&self) -> Arc<str> {
+        self.shared.about()
+    }
+
+    fn added_to(&self, path: &str, bus: &TreeBus) {
+        self.ready.post.set_path(join(path, &self.shared.name).into());
+        // Both are set once: a supervisor stays in the tree that it was handed to.
+        let _ = self.shared.path.set(join(path, &self.shared.name).into());
+        let _ = self.shared.bus.set(bus.clone());
+    }
+
+    fn make(&self, cradle: Cradle) {
+        let (post, up) = (Arc::clone(&self.ready.post), cradle.up.clone());
+        let (child, life) = (cradle.child, cradle.life);
+        let arrival = Box::new(move || {
+            post.up(life);
+            up.do_send(ChildUp { child, life });
+        });
+        *self.shared.arrival.lock().unwrap_or_else(PoisonError::into_inner) = Some(arrival);
+        self.shared.ending.send_replace(None);
+        // It is up when its children are, not when it has started.
+        self.ready.make_life(cradle, false);
+    }
+
+    fn give_up(&self, down: &Arc<Down>) {
+        self.ready.give_up(down);
+    }
+
+    fn ask_to_stop(&self) {
+        self.ready.ask_to_stop();
+    }
+
+    fn open_again(&self) {
+        self.ready.open_again();
+    }
+
+    fn over(&self) -> usize {
+        let listed = std::mem::take(&mut *self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner));
+        let first = self.shared.first.iter().map(|child| child.over()).sum::<usize>();
+        let later = listed.values().map(|child| child.over()).sum::<usize>();
+        first + later + self.ready.over()
+    }
+
+    fn pulse(&self) -> (u64, bool) {
+        self.ready.pulse()
+    }
+
+    fn handle(&self) -> Box<dyn Any + Send> {
+        Box::new(self.supervisor_handle())
+    }
+
+    fn actor(&self) -> &'static str {
+        self.ready.actor()
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.ready.problem()
+    }
+
+    fn check_below(&self, above: &str) -> Result<(), SupervisorStartError> {
+        self.check(above)
+    }
+}

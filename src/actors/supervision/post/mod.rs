@@ -1,0 +1,419 @@
+//! The post of a supervised actor: the messages that wait for it, over all of its lives.
+//!
+//! actix keeps the messages of an actor in a mailbox that dies with the actor. Here they wait outside: a future inside the
+//! actor (`postman.rs`) takes them one by one, each only when the actor can handle it. So a life that ends takes along at
+//! most what it had in hand, everything else waits for the next life, in order. The lock is held for a push or a pop and
+//! never while a message is handled.
+
+mod notes;
+
+use std::any::{Any, type_name};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use actix::{Actor, Context, Recipient};
+use tokio::sync::broadcast;
+
+use crate::actors::cell::guard_of_a_call;
+use crate::actors::supervision::errors::NotDelivered;
+use crate::actors::supervision::messages::LifeFault;
+use crate::rules::supervision::ChildNumber;
+use crate::words::{Cause, Down};
+
+pub(super) use notes::LifeNotes;
+
+/// How many ends of lives are remembered, for senders that ask late.
+const REMEMBERED: usize = 8;
+
+/// How many ends of lives wait for the slowest monitor.
+const MONITORED: usize = 64;
+
+/// Called at the end of each life; false when it needs no more calls.
+pub(in crate::actors::supervision) type Listener = Box<dyn FnMut(&Arc<Down>) -> bool + Send>;
+
+/// Called with each message that nobody waits for and that can no longer be delivered.
+pub(in crate::actors::supervision) type Undelivered = Arc<dyn Fn(UndeliveredMessage) + Send + Sync>;
+
+/// The bounds of a post, in messages.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::actors::supervision) struct Bounds {
+    /// For `try_send`.
+    pub(in crate::actors::supervision) capacity: usize,
+    /// For everything.
+    pub(in crate::actors::supervision) limit: usize,
+    /// For what arrives while no life is up.
+    pub(in crate::actors::supervision) stash: usize,
+}
+
+/// What the handles of a supervised actor and its lives share.
+pub(in crate::actors::supervision) struct Post<A: Actor> {
+    /// The path from the root; set when the child is added to a supervisor.
+    path: OnceLock<Arc<str>>,
+    name: Arc<str>,
+    bounds: Bounds,
+    queue: Mutex<Queue<A>>,
+    /// Changes with each message that was handled or answered.
+    progress: AtomicU64,
+    /// Answers that are being worked on.
+    open_answers: AtomicU64,
+    news: Mutex<News>,
+    undelivered: Option<Undelivered>,
+}
+
+struct Queue<A: Actor> {
+    waiting: VecDeque<Box<dyn Parcel<A>>>,
+    door: DoorState,
+    /// Messages that arrived since the last life ended.
+    stashed: usize,
+    /// Set while the postman sleeps.
+    waker: Option<Waker>,
+    /// The actor is asked to stop.
+    stop: bool,
+    /// The present life, and where to tell that it shall end.
+    present: Option<(Recipient<LifeFault>, ChildNumber, u64)>,
+}
+
+#[derive(Debug, Clone)]
+enum DoorState {
+    /// A life takes messages.
+    Up,
+    /// No life is up; messages wait.
+    Down,
+    /// No life will follow.
+    Over(NotDelivered),
+}
+
+impl<A: Actor> Queue<A> {
+    fn is_present(&self, life: u64) -> bool {
+        self.present
+            .as_ref()
+            .is_some_and(|(_, _, present)| *present == life)
+    }
+}
+
+/// What is told of ended lives.
+#[derive(Default)]
+struct News {
+    last: VecDeque<Arc<Down>>,
+    monitors: Option<broadcast::Sender<Arc<Down>>>,
+    listeners: Vec<Listener>,
+}
+
+/// A message that nobody waits for and that can no longer be delivered.
+#[derive(Debug)]
+pub struct UndeliveredMessage {
+    /// The message; `downcast` gives it back as what it was.
+    pub message: Box<dyn Any + Send>,
+    /// The type of the message.
+    pub message_type: &'static str,
+    /// Why it was not delivered.
+    pub reason: NotDelivered,
+}
+
+/// A message of any type for actors of type `A`.
+pub(in crate::actors::supervision) trait Parcel<A: Actor>: Send {
+    /// Has the actor handle it.
+    fn open(self: Box<Self>, actor: &mut A, context: &mut Context<A>, notes: &Rc<LifeNotes<A>>)
+    where
+        A: Actor<Context = Context<A>>;
+
+    /// Gives it back to whoever waits for it, or else to `undelivered`.
+    fn refuse(self: Box<Self>, why: &NotDelivered, undelivered: Option<&Undelivered>);
+}
+
+/// What the postman gets.
+pub(in crate::actors::supervision) enum Next<A: Actor> {
+    Parcel(Box<dyn Parcel<A>>),
+    Stop,
+    /// This life is over: what waits belongs to its successor.
+    Fenced,
+    Nothing,
+}
+
+/// Calls a listener; one that panics is called no more.
+fn keeps_listening(call: impl FnOnce() -> bool) -> bool {
+    guard_of_a_call(call).unwrap_or_else(|report| {
+        tracing::warn!(%report, "a listener for ends of lives panicked");
+        false
+    })
+}
+
+fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nobody panics while holding one of these locks; if the code of a listener ever did, the data are whole.
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<A: Actor<Context = Context<A>>> Post<A> {
+    pub(in crate::actors::supervision) fn new(
+        name: Arc<str>,
+        bounds: Bounds,
+        undelivered: Option<Undelivered>,
+    ) -> Self {
+        Self {
+            path: OnceLock::new(),
+            name,
+            bounds,
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                door: DoorState::Down,
+                stashed: 0,
+                waker: None,
+                stop: false,
+                present: None,
+            }),
+            progress: AtomicU64::new(0),
+            open_answers: AtomicU64::new(0),
+            news: Mutex::default(),
+            undelivered,
+        }
+    }
+
+    /// The path of the child, or its name before it was added anywhere.
+    pub(in crate::actors::supervision) fn path(&self) -> Arc<str> {
+        Arc::clone(self.path.get().unwrap_or(&self.name))
+    }
+
+    pub(in crate::actors::supervision) fn set_path(&self, path: Arc<str>) {
+        // A child that moves to another tree keeps its first path; the name is the same.
+        let _ = self.path.set(path);
+    }
+
+    pub(in crate::actors::supervision) fn actor(&self) -> &'static str {
+        type_name::<A>()
+    }
+
+    /// Puts a message into the post, or gives it back with the reason.
+    pub(in crate::actors::supervision) fn push<P: Parcel<A> + 'static>(
+        &self,
+        parcel: Box<P>,
+        only_below_capacity: bool,
+    ) -> Result<(), (Box<P>, NotDelivered)> {
+        let mut queue = open(&self.queue);
+        let waiting = queue.waiting.len();
+        let refused = match &queue.door {
+            DoorState::Up if only_below_capacity && waiting >= self.bounds.capacity => {
+                Some(NotDelivered::Full(self.bounds.capacity))
+            }
+            DoorState::Up => None,
+            DoorState::Down if queue.stashed >= self.bounds.stash => {
+                Some(NotDelivered::StashFull(self.bounds.stash))
+            }
+            DoorState::Down => {
+                queue.stashed += 1;
+                None
+            }
+            DoorState::Over(why) => Some(why.clone()),
+        };
+        let refused = refused
+            .or_else(|| (waiting >= self.bounds.limit).then_some(NotDelivered::Full(self.bounds.limit)));
+        if let Some(why) = refused {
+            return Err((parcel, why));
+        }
+        queue.waiting.push_back(parcel);
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// The next thing for the postman of this life to do. With nothing to do, `waker` is woken by the next push. A life that
+    /// was given up gets nothing more.
+    pub(in crate::actors::supervision) fn next(&self, life: u64, waker: &Waker) -> Next<A> {
+        let mut queue = open(&self.queue);
+        if !queue.is_present(life) {
+            return Next::Fenced;
+        }
+        if queue.stop {
+            queue.stop = false;
+            return Next::Stop;
+        }
+        match queue.waiting.pop_front() {
+            Some(parcel) => Next::Parcel(parcel),
+            None => {
+                if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                    queue.waker = Some(waker.clone());
+                }
+                Next::Nothing
+            }
+        }
+    }
+
+    /// This life is up.
+    pub(in crate::actors::supervision) fn up(&self, life: u64) {
+        let mut queue = open(&self.queue);
+        if queue.is_present(life) && matches!(queue.door, DoorState::Down) {
+            queue.door = DoorState::Up;
+            queue.stashed = 0;
+        }
+    }
+
+    /// A life begins: what an earlier one was asked concerns it no more, and what comes waits.
+    pub(in crate::actors::supervision) fn begin(
+        &self,
+        faults: Recipient<LifeFault>,
+        child: ChildNumber,
+        life: u64,
+    ) {
+        let mut queue = open(&self.queue);
+        queue.present = Some((faults, child, life));
+        queue.stop = false;
+        queue.waker = None;
+        queue.stashed = 0;
+        queue.door = DoorState::Down;
+    }
+
+    /// A life has ended, and what it had in hand with it; nothing of it has been dropped yet.
+    pub(in crate::actors::supervision) fn ended(&self, down: &Arc<Down>) {
+        {
+            let mut queue = open(&self.queue);
+            if !queue.is_present(down.life) {
+                // It was given up before, and told as such.
+                return;
+            }
+            if matches!(queue.door, DoorState::Up) {
+                queue.door = DoorState::Down;
+            }
+            queue.stashed = 0;
+            queue.waker = None;
+            queue.present = None;
+        }
+        let mut news = open(&self.news);
+        if news.last.len() == REMEMBERED {
+            news.last.pop_front();
+        }
+        news.last.push_back(Arc::clone(down));
+    }
+
+    /// Tells everybody who asked of the end of a life. Called last, when nothing of that life is left.
+    pub(in crate::actors::supervision) fn tell_down(&self, down: &Arc<Down>) {
+        let (monitors, listeners) = {
+            let mut news = open(&self.news);
+            (news.monitors.clone(), std::mem::take(&mut news.listeners))
+        };
+        if let Some(monitors) = monitors {
+            // An error means that nobody listens any more.
+            let _ = monitors.send(Arc::clone(down));
+        }
+        // Called without the lock: a listener may do what it likes with this very actor's handle.
+        let mut kept: Vec<Listener> = Vec::new();
+        for mut listener in listeners {
+            let wants_more = keeps_listening(|| listener(down));
+            if wants_more {
+                kept.push(listener);
+            }
+        }
+        let mut news = open(&self.news);
+        kept.append(&mut news.listeners);
+        news.listeners = kept;
+    }
+
+    pub(in crate::actors::supervision) fn listen(&self, listener: Listener) {
+        open(&self.news).listeners.push(listener);
+    }
+
+    pub(in crate::actors::supervision) fn monitor(&self) -> broadcast::Receiver<Arc<Down>> {
+        let mut news = open(&self.news);
+        news.monitors
+            .get_or_insert_with(|| broadcast::channel(MONITORED).0)
+            .subscribe()
+    }
+
+    /// How this life ended, or the last one if it is remembered no more.
+    pub(in crate::actors::supervision) fn down_of(&self, life: u64) -> Option<Arc<Down>> {
+        let news = open(&self.news);
+        let exact = news.last.iter().find(|down| down.life == life);
+        exact.or(news.last.back()).cloned()
+    }
+
+    /// Ends the present life, because that of an actor at `path` ended to which this one is linked.
+    pub(in crate::actors::supervision) fn end_by_link(&self, path: Arc<str>) {
+        let present = open(&self.queue).present.clone();
+        if let Some((faults, child, life)) = present {
+            let cause = Cause::Linked(path);
+            faults.do_send(LifeFault { child, life, cause });
+        }
+    }
+
+    /// Asks the present life to stop.
+    pub(in crate::actors::supervision) fn ask_to_stop(&self) {
+        let waker = {
+            let mut queue = open(&self.queue);
+            queue.stop = true;
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// No life will follow: what waits goes back, in order. Returns how many messages that were.
+    pub(in crate::actors::supervision) fn over(&self) -> usize {
+        let why = match open(&self.news).last.back() {
+            Some(down) => NotDelivered::Ended(Arc::clone(down)),
+            None => NotDelivered::NeverStarted,
+        };
+        let waiting = {
+            let mut queue = open(&self.queue);
+            queue.door = DoorState::Over(why.clone());
+            queue.waker = None;
+            std::mem::take(&mut queue.waiting)
+        };
+        let count = waiting.len();
+        for parcel in waiting {
+            parcel.refuse(&why, self.undelivered.as_ref());
+        }
+        count
+    }
+
+    /// A life will follow after all.
+    pub(in crate::actors::supervision) fn open_again(&self) {
+        let mut queue = open(&self.queue);
+        if matches!(queue.door, DoorState::Over(_)) {
+            queue.door = DoorState::Down;
+            queue.stashed = 0;
+        }
+    }
+
+    pub(in crate::actors::supervision) fn is_over(&self) -> bool {
+        matches!(open(&self.queue).door, DoorState::Over(_))
+    }
+
+    /// How many messages wait.
+    pub(in crate::actors::supervision) fn len(&self) -> usize {
+        open(&self.queue).waiting.len()
+    }
+
+    /// A number that changes with each step of progress, and whether there is anything to do.
+    pub(in crate::actors::supervision) fn pulse(&self) -> (u64, bool) {
+        let busy = self.len() > 0 || self.open_answers.load(Ordering::Relaxed) > 0;
+        (self.progress.load(Ordering::Relaxed), busy)
+    }
+
+    pub(in crate::actors::supervision) fn progressed(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::actors::supervision) fn answer_begins(&self) {
+        self.open_answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::actors::supervision) fn answer_ends(&self) {
+        self.open_answers.fetch_sub(1, Ordering::Relaxed);
+        self.progressed();
+    }
+}
+
+impl<A: Actor> Drop for Post<A> {
+    fn drop(&mut self) {
+        // The last handle and the supervisor are gone: nobody can be told but the senders that wait.
+        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for parcel in std::mem::take(&mut queue.waiting) {
+            parcel.refuse(&NotDelivered::NeverStarted, self.undelivered.as_ref());
+        }
+    }
+}

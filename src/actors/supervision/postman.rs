@@ -1,0 +1,77 @@
+//! The postman: brings a supervised actor its messages, inside of it.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Recipient};
+
+use super::messages::ChildUp;
+use super::post::{LifeNotes, Next};
+
+/// So many messages are handled before the neighbours on the arbiter and its timers have their turn.
+const AT_ONCE: usize = 256;
+
+/// Brings messages to the actor, inside of it.
+pub(super) struct Postman<A: Actor<Context = Context<A>>> {
+    notes: Rc<LifeNotes<A>>,
+    /// Taken at the first turn, which comes after `started` and all that it waits for.
+    up: Option<Recipient<ChildUp>>,
+}
+
+impl<A: Actor<Context = Context<A>>> Postman<A> {
+    /// With `up`, says so at its first turn.
+    pub(super) fn new(notes: Rc<LifeNotes<A>>, up: Option<Recipient<ChildUp>>) -> Self {
+        Self { notes, up }
+    }
+
+    fn tell_up(&mut self) {
+        if let Some(up) = self.up.take() {
+            self.notes.post.up(self.notes.life);
+            up.do_send(ChildUp {
+                child: self.notes.child,
+                life: self.notes.life,
+            });
+        }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Unpin for Postman<A> {}
+
+impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Postman<A> {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        actor: &mut A,
+        context: &mut Context<A>,
+        task: &mut std::task::Context<'_>,
+    ) -> Poll<()> {
+        let this = &mut *self;
+        if context.waiting() {
+            // It is polled again when the wait is over, or never.
+            return Poll::Pending;
+        }
+        // Whatever stayed in hand was an atomic answer, and it is done: nothing else runs meanwhile.
+        this.notes.let_go();
+        this.tell_up();
+        for _ in 0..AT_ONCE {
+            match this.notes.post.next(this.notes.life, task.waker()) {
+                Next::Parcel(parcel) => parcel.open(actor, context, &this.notes),
+                Next::Stop => context.stop(),
+                Next::Fenced => {
+                    // Not `stop`: an actor that answers `stopping` with `Continue` would go on for ever, and a life that is
+                    // being dropped would never be gone.
+                    context.terminate();
+                    return Poll::Ready(());
+                }
+                Next::Nothing => return Poll::Pending,
+            }
+            if context.waiting() {
+                return Poll::Pending;
+            }
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,106 @@
+//! The root of a tree: it starts the first supervisor and sees it end.
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+
+use super::bus::TreeBus;
+use super::child::{AnyChild, Cradle};
+use super::errors::SupervisorStartError;
+use super::messages::{ChildDown, ChildUp, LifeFault};
+use super::nested::SupervisorChild;
+use super::tree::SupervisorHandle;
+use crate::actors::cell::CellHandle;
+use crate::words::{Cause, Ending};
+
+/// Starts a tree and waits until it is up.
+pub(super) async fn start(
+    child: SupervisorChild,
+    bus: TreeBus,
+) -> Result<SupervisorHandle, SupervisorStartError> {
+    child.added_to("", &bus);
+    let handle = child.supervisor_handle();
+    let supervisor = child.path();
+    let (up, is_up) = tokio::sync::oneshot::channel();
+    RootKeeper {
+        child,
+        cell: None,
+        up: Some(up),
+    }
+    .start();
+    match is_up.await {
+        Ok(()) => Ok(handle),
+        // It ended before it was up.
+        Err(_) => Err(SupervisorStartError::Ended {
+            supervisor,
+            ending: handle.ended().await,
+        }),
+    }
+}
+
+/// Holds the cell of the root supervisor. It runs no code of the user, and ends with the tree.
+struct RootKeeper {
+    child: SupervisorChild,
+    cell: Option<CellHandle>,
+    /// Tells the starter. Dropped unsent if the tree ends first.
+    up: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Actor for RootKeeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        let (cell, seed) = CellHandle::new();
+        self.cell = Some(cell);
+        let own = context.address();
+        self.child.make(Cradle {
+            child: 0,
+            life: 1,
+            seed,
+            up: own.clone().recipient(),
+            down: own.clone().recipient(),
+            faults: own.recipient(),
+        });
+        // Its own address keeps it alive, and is in the cradle; it stops when the tree has ended.
+    }
+}
+
+impl Handler<ChildUp> for RootKeeper {
+    type Result = ();
+
+    fn handle(&mut self, _: ChildUp, _: &mut Context<Self>) {
+        if let Some(up) = self.up.take() {
+            // An error means that the starter waits no more; the tree goes on.
+            let _ = up.send(());
+        }
+    }
+}
+
+impl Handler<LifeFault> for RootKeeper {
+    type Result = ();
+
+    fn handle(&mut self, fault: LifeFault, _: &mut Context<Self>) {
+        if let Some(cell) = &mut self.cell {
+            cell.end(fault.cause);
+        }
+    }
+}
+
+impl Handler<ChildDown> for RootKeeper {
+    type Result = ();
+
+    fn handle(&mut self, ChildDown { down, .. }: ChildDown, context: &mut Context<Self>) {
+        self.child.over();
+        self.child.shared.ending.send_if_modified(|ending| {
+            let is_new = ending.is_none();
+            if is_new {
+                let cause = match &down.cause {
+                    Cause::Stopped => Ending::Stopped,
+                    cause => Ending::Down(cause.clone()),
+                };
+                *ending = Some(cause);
+            }
+            is_new
+        });
+        self.up = None;
+        context.stop();
+    }
+}

@@ -1,0 +1,171 @@
+//! What a supervisor is made of.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use actix::{Actor, Context};
+use tokio::sync::watch;
+
+use super::bus::TreeBus;
+use super::child::{AnyChild, Child, ChildPolicy, ReadyChild};
+use super::errors::SupervisorStartError;
+use super::nested::SupervisorChild;
+use super::root;
+use super::shared::TreeShared;
+use super::tree::SupervisorHandle;
+use crate::words::{
+    AutoShutdown, BackoffConfig, Placement, Restart, RestartReach, Shutdown, SupervisorConfig,
+};
+
+/// A supervisor to be started: its policies and its first children, in the order of their start.
+///
+/// It is a child like any other for another supervisor ([`supervisor`](Self::supervisor)): then it is ended without a limit
+/// and started again always, unless said otherwise. Children that were added while it ran are not there in its next life,
+/// as in OTP.
+#[derive(Debug)]
+pub struct SupervisorSpec {
+    name: Arc<str>,
+    config: SupervisorConfig,
+    placement: Placement,
+    policy: ChildPolicy,
+    children: Children,
+}
+
+/// Children that were handed over, in order.
+#[derive(Default)]
+struct Children(Vec<Arc<dyn AnyChild>>);
+
+impl std::fmt::Debug for Children {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|child| child.name()))
+            .finish()
+    }
+}
+
+impl SupervisorSpec {
+    /// A supervisor of this name, without children, with OTP's defaults.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            config: SupervisorConfig::default(),
+            placement: Placement::Local,
+            policy: ChildPolicy {
+                restart: Restart::Permanent,
+                shutdown: Shutdown::WithoutLimit,
+                significant: false,
+                deadline: None,
+            },
+            children: Children::default(),
+        }
+    }
+
+    /// Adds a child. It is started after those that were added before, when the one before is up.
+    #[must_use]
+    pub fn child<A: Actor<Context = Context<A>>>(mut self, child: Child<A>) -> Self {
+        self.children.0.push(Arc::new(ReadyChild::from_child(child)));
+        self
+    }
+
+    /// Adds a supervisor as a child. It is up when its children are.
+    #[must_use]
+    pub fn supervisor(mut self, supervisor: Self) -> Self {
+        self.children.0.push(Arc::new(supervisor.into_child()));
+        self
+    }
+
+    /// Which children are started again with one that ended.
+    #[must_use]
+    pub fn reach(mut self, reach: RestartReach) -> Self {
+        self.config.reach = reach;
+        self
+    }
+
+    /// How many restarts are allowed within a sliding window of `period` (in whole ms).
+    #[must_use]
+    pub fn intensity(mut self, restarts: u32, period: Duration) -> Self {
+        self.config.intensity = restarts;
+        self.config.period_ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// How long to wait before a restart.
+    #[must_use]
+    pub fn backoff(mut self, backoff: BackoffConfig) -> Self {
+        self.config.backoff = backoff;
+        self
+    }
+
+    /// Whether it ends by itself.
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.config.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// All policies at once.
+    #[must_use]
+    pub fn config(mut self, config: SupervisorConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// On which arbiters its children live; its supervisors among them always live on its own. Whoever lives on the
+    /// supervisor's own arbiter (`Placement::Local`, the default) can block it: then a hang cannot be seen.
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// As a child: whether it is started again after its end.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.policy.restart = restart;
+        self
+    }
+
+    /// As a child: how it is ended. With a limit, what lives below it is ended hard when the limit is over.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.policy.shutdown = shutdown;
+        self
+    }
+
+    /// As a child: its end counts for the parent's `auto_shutdown`.
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.policy.significant = true;
+        self
+    }
+
+    /// Starts the tree on the arbiter of this thread; done when all children are up. It lives until it is stopped, gives up
+    /// or its arbiter ends, whether or not handles are held.
+    ///
+    /// # Errors
+    /// [`SupervisorStartError`]: a value that cannot be, or a child that did not start. Nothing is left running then.
+    ///
+    /// # Panics
+    /// Outside of an actix system, as `Actor::start` does.
+    pub async fn start(self) -> Result<SupervisorHandle, SupervisorStartError> {
+        let kept = self.config.events_kept;
+        let child = self.into_child();
+        child.check("")?;
+        root::start(child, TreeBus::new(kept)).await
+    }
+
+    fn into_child(self) -> SupervisorChild {
+        let shared = TreeShared {
+            name: self.name,
+            config: self.config,
+            placement: self.placement,
+            first: self.children.0,
+            listed: Mutex::default(),
+            path: OnceLock::new(),
+            bus: OnceLock::new(),
+            arrival: Mutex::new(None),
+            ending: watch::channel(None).0,
+        };
+        SupervisorChild::new(shared, self.policy)
+    }
+}

@@ -1,0 +1,224 @@
+//! What others hold of a supervisor.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Message};
+
+use super::asking::{AddChild, AskCounts, AskTree, WishFor};
+use super::{TreeSupervisor, supervisor_of};
+use crate::actors::supervision::bus::{TreeBus, TreeEvents};
+use crate::actors::supervision::child::{AnyChild, Child, ReadyChild};
+use crate::actors::supervision::errors::ChildError;
+use crate::actors::supervision::handle::Handle;
+use crate::actors::supervision::post::Post;
+use crate::actors::supervision::shared::TreeShared;
+use crate::rules::supervision::Wish;
+use crate::words::{ChildCounts, ChildKind, ChildState, Ending, Restart, TreeNode};
+
+/// A handle of a supervisor; it stays valid over restarts of the supervisor. Dropping it ends nothing.
+///
+/// The supervisor answers while children of it loop in restarts. Answers of one that has ended are
+/// [`ChildError::SupervisorGone`].
+#[derive(Clone)]
+pub struct SupervisorHandle {
+    actor: Handle<TreeSupervisor>,
+    shared: Arc<TreeShared>,
+}
+
+impl std::fmt::Debug for SupervisorHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SupervisorHandle({})", self.path())
+    }
+}
+
+impl SupervisorHandle {
+    pub(in crate::actors::supervision) fn new(
+        post: Arc<Post<TreeSupervisor>>,
+        shared: Arc<TreeShared>,
+    ) -> Self {
+        Self {
+            actor: Handle { post },
+            shared,
+        }
+    }
+
+    /// The path from the root.
+    pub fn path(&self) -> Arc<str> {
+        self.shared.path()
+    }
+
+    /// Adds a child and starts it; done when it is up. It ends for good with this life of the supervisor.
+    ///
+    /// # Errors
+    /// [`ChildError::NameTaken`], [`ChildError::BadSpec`]; [`ChildError::StartFailed`] if it did not start: then it is not
+    /// listed.
+    pub async fn add<A: Actor<Context = Context<A>>>(
+        &self,
+        child: Child<A>,
+    ) -> Result<Handle<A>, ChildError> {
+        let child = ReadyChild::from_child(child);
+        let handle = Handle {
+            post: Arc::clone(&child.post),
+        };
+        self.ask(AddChild(Arc::new(child))).await??;
+        Ok(handle)
+    }
+
+    /// Ends a child as it wishes to be ended; done when it has. It stays listed unless it is temporary.
+    ///
+    /// # Errors
+    /// [`ChildError::Unknown`].
+    pub async fn terminate(&self, child: &str) -> Result<(), ChildError> {
+        self.wish(child, Wish::Terminate).await
+    }
+
+    /// Starts a child again that has ended; done when it is up. Unlike a restart by the rules it spends no budget.
+    ///
+    /// # Errors
+    /// [`ChildError::Unknown`], [`ChildError::NotEnded`], [`ChildError::StartFailed`].
+    pub async fn restart(&self, child: &str) -> Result<(), ChildError> {
+        self.wish(child, Wish::Restart).await
+    }
+
+    /// Lists a child no more that has ended.
+    ///
+    /// # Errors
+    /// [`ChildError::Unknown`], [`ChildError::NotEnded`].
+    pub async fn delete(&self, child: &str) -> Result<(), ChildError> {
+        self.wish(child, Wish::Delete).await
+    }
+
+    async fn wish(&self, child: &str, wish: Wish) -> Result<(), ChildError> {
+        self.ask(WishFor {
+            child: child.into(),
+            wish,
+        })
+        .await?
+    }
+
+    /// How many children there are.
+    ///
+    /// # Errors
+    /// [`ChildError::SupervisorGone`].
+    pub async fn count(&self) -> Result<ChildCounts, ChildError> {
+        self.ask(AskCounts).await
+    }
+
+    /// The children, in the order of their start; supervisors among them with their own.
+    ///
+    /// # Errors
+    /// [`ChildError::SupervisorGone`].
+    pub async fn children(&self) -> Result<Vec<TreeNode>, ChildError> {
+        self.nodes().await
+    }
+
+    /// The tree from here on, as data; its `Display` draws it.
+    ///
+    /// # Errors
+    /// [`ChildError::SupervisorGone`].
+    pub async fn tree(&self) -> Result<TreeNode, ChildError> {
+        let children = self.nodes().await?;
+        Ok(TreeNode {
+            name: Arc::clone(&self.shared.name),
+            kind: ChildKind::Supervisor,
+            about: self.shared.about(),
+            restart: Restart::Permanent,
+            state: ChildState::Up,
+            life: 1,
+            last_down: None,
+            children,
+        })
+    }
+
+    pub(super) async fn nodes(&self) -> Result<Vec<TreeNode>, ChildError> {
+        // Boxed, since a tree is asked for from supervisor to supervisor.
+        let asked: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(self.ask(AskTree));
+        asked.await
+    }
+
+    async fn ask<M>(&self, message: M) -> Result<M::Result, ChildError>
+    where
+        TreeSupervisor: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        self.actor
+            .send(message)
+            .await
+            .map_err(|_| ChildError::SupervisorGone)
+    }
+
+    /// The handle of the actor at this path below the supervisor: `till`, `shelves/left`.
+    ///
+    /// # Errors
+    /// [`ChildError::Unknown`], [`ChildError::OtherActor`].
+    pub fn actor<A: Actor<Context = Context<A>>>(&self, path: &str) -> Result<Handle<A>, ChildError> {
+        let child = self.find(path)?;
+        match child.handle().downcast::<Handle<A>>() {
+            Ok(handle) => Ok(*handle),
+            Err(_) => Err(ChildError::OtherActor {
+                child: path.into(),
+                is: child.actor(),
+                asked: type_name::<A>(),
+            }),
+        }
+    }
+
+    /// The handle of the supervisor at this path below this one.
+    ///
+    /// # Errors
+    /// [`ChildError::Unknown`], [`ChildError::OtherActor`].
+    pub fn supervisor(&self, path: &str) -> Result<Self, ChildError> {
+        let child = self.find(path)?;
+        supervisor_of(&*child).ok_or_else(|| ChildError::OtherActor {
+            child: path.into(),
+            is: child.actor(),
+            asked: "supervisor",
+        })
+    }
+
+    fn find(&self, path: &str) -> Result<Arc<dyn AnyChild>, ChildError> {
+        let (first, rest) = path
+            .split_once('/')
+            .map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let found = self.shared.find(first).ok_or_else(|| ChildError::Unknown {
+            supervisor: self.path(),
+            child: first.into(),
+            known: self.shared.known(),
+        })?;
+        match (rest, supervisor_of(&*found)) {
+            (None, _) => Ok(found),
+            (Some(rest), Some(below)) => below.find(rest),
+            (Some(_), None) => Err(ChildError::OtherActor {
+                child: first.into(),
+                is: found.actor(),
+                asked: "supervisor",
+            }),
+        }
+    }
+
+    /// The events of the whole tree from now on.
+    pub fn events(&self) -> TreeEvents {
+        self.shared.bus.get_or_init(|| TreeBus::new(1)).subscribe()
+    }
+
+    /// Ends the supervisor: first its children, youngest first, each as it wishes to be ended. Done when all have ended;
+    /// dropping the future does not call it off. The root of a tree stays ended; another supervisor is started again by
+    /// its own, if it is permanent: use [`terminate`](Self::terminate) there.
+    pub async fn stop(&self) -> Ending {
+        self.actor.post.ask_to_stop();
+        self.ended().await
+    }
+
+    /// Waits until the present life of the supervisor has ended, and says why. At once if it has.
+    pub async fn ended(&self) -> Ending {
+        let mut ending = self.shared.ending.subscribe();
+        let found = ending.wait_for(Option::is_some).await;
+        // The sender lives as long as this handle, so there is an answer.
+        found
+            .ok()
+            .and_then(|ending| ending.clone())
+            .unwrap_or(Ending::Stopped)
+    }
+}

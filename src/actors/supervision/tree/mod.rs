@@ -1,0 +1,272 @@
+//! The supervisor of a tree: an actor around the rules.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `orders.rs` | carries out what the rules decided |
+//! | `watching.rs` | the one timer: waits, limits, deadlines, blocked threads |
+//! | `asking.rs` | children added, ended and listed at run time |
+//! | `handle.rs` | what others hold |
+
+mod asking;
+mod handle;
+mod orders;
+mod watching;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use actix::{Actor, Context, Handler, Running, SpawnHandle};
+use tokio::sync::oneshot;
+
+use super::bus::TreeBus;
+use super::child::AnyChild;
+use super::errors::ChildError;
+use super::messages::{ChildDown, ChildUp, LifeFault};
+use super::shared::TreeShared;
+use crate::actors::Clock;
+use crate::actors::cell::CellHandle;
+use crate::actors::homes::{Home, HomeId, Homes};
+use crate::rules::supervision::{ChildNumber, Exit, Family, Member, Order};
+use crate::rules::watch::Watch;
+use crate::words::{Cause, ChildState, Down, Moment, TreeEvent};
+
+pub use handle::SupervisorHandle;
+
+/// One child with its present life.
+struct Entry {
+    spec: Arc<dyn AnyChild>,
+    /// Ends the present life; ends it by itself when it is dropped.
+    cell: Option<CellHandle>,
+    /// Where it lives. Its next life begins there as well, unless that place was given up.
+    home: Option<(HomeId, Home)>,
+    /// When its present life began.
+    since: Moment,
+    watch: Watch,
+    /// How its last life ended.
+    last: Option<Arc<Down>>,
+    /// Since when its future is told to drop; if it does not, its thread is blocked.
+    told_to_drop: Option<Moment>,
+    /// Whether it was added while the supervisor ran: then it ends for good with this life of the supervisor.
+    added_later: bool,
+}
+
+/// The handle of a child that is a supervisor.
+fn supervisor_of(child: &dyn AnyChild) -> Option<SupervisorHandle> {
+    child.handle().downcast().ok().map(|handle| *handle)
+}
+
+type Answer = oneshot::Sender<Result<(), ChildError>>;
+
+/// The supervisor actor. Only its handle is for others.
+pub(crate) struct TreeSupervisor {
+    shared: Arc<TreeShared>,
+    bus: TreeBus,
+    family: Family,
+    /// What the family decided and nobody has carried out yet; empty between two messages.
+    orders: Vec<Order>,
+    entries: BTreeMap<ChildNumber, Entry>,
+    numbers: BTreeMap<Arc<str>, ChildNumber>,
+    homes: Homes,
+    clock: Clock,
+    /// For the spread of waits.
+    random: fastrand::Rng,
+    /// Who waits for a child to be up for the first time.
+    adding: BTreeMap<ChildNumber, Answer>,
+    /// Who waits for a child to be up again, as it was wished.
+    restarting: BTreeMap<ChildNumber, Answer>,
+    /// Who waits for a child to have ended.
+    terminating: BTreeMap<ChildNumber, Vec<Answer>>,
+    /// Waits of children that back off, and limits of those that are asked to end.
+    dues: BTreeSet<(Moment, ChildNumber, u64)>,
+    /// Children to be looked at: starting, told to drop, or with a deadline.
+    watched: BTreeSet<ChildNumber>,
+    timer: Option<(Moment, SpawnHandle)>,
+    /// All children have ended, for good.
+    ended: bool,
+}
+
+impl std::fmt::Debug for TreeSupervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Supervisor({})", self.shared.path())
+    }
+}
+
+impl TreeSupervisor {
+    pub(super) fn new(shared: Arc<TreeShared>) -> Self {
+        let bus = shared.bus.get_or_init(|| TreeBus::new(1)).clone();
+        Self {
+            bus,
+            family: Family::new((&shared.config).into()),
+            orders: Vec::new(),
+            entries: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            homes: Homes::new(shared.placement),
+            clock: Clock::start(),
+            random: fastrand::Rng::new(),
+            adding: BTreeMap::new(),
+            restarting: BTreeMap::new(),
+            terminating: BTreeMap::new(),
+            dues: BTreeSet::new(),
+            watched: BTreeSet::new(),
+            timer: None,
+            ended: false,
+            shared,
+        }
+    }
+
+    /// Lists a child; it is not started by this.
+    fn list(&mut self, spec: Arc<dyn AnyChild>, added_later: bool) -> ChildNumber {
+        let policy = spec.policy();
+        let child = self.family.add(policy.restart, policy.significant);
+        let name = Arc::clone(spec.name());
+        spec.added_to(&self.shared.path(), &self.bus);
+        self.numbers.insert(Arc::clone(&name), child);
+        let mut listed = self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.insert(name, Arc::clone(&spec));
+        drop(listed);
+        let entry = Entry {
+            spec,
+            cell: None,
+            home: None,
+            since: Moment::START,
+            watch: Watch::default(),
+            last: None,
+            told_to_drop: None,
+            added_later,
+        };
+        self.entries.insert(child, entry);
+        child
+    }
+
+    fn life(&self, child: ChildNumber) -> u64 {
+        self.family.member(child).map_or(0, Member::life)
+    }
+
+    fn state(&self, child: ChildNumber) -> ChildState {
+        self.family.member(child).map_or(ChildState::Ended, Member::state)
+    }
+}
+
+impl Actor for TreeSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        for spec in self.shared.first.clone() {
+            self.list(spec, false);
+        }
+        self.family.open(&mut self.orders);
+        self.carry_out(context);
+    }
+
+    /// Whoever stops it, it first ends its children in order; `Continue` keeps it alive for that.
+    fn stopping(&mut self, context: &mut Context<Self>) -> Running {
+        self.family.stop(&mut self.orders);
+        self.carry_out(context);
+        if self.ended {
+            Running::Stop
+        } else {
+            Running::Continue
+        }
+    }
+}
+
+impl Drop for TreeSupervisor {
+    fn drop(&mut self) {
+        // Children that were there from the beginning are made again by the next life, if one follows; whether it does is
+        // for the parent to say.
+        for entry in self.entries.values().filter(|entry| entry.added_later) {
+            entry.spec.over();
+        }
+        self.shared
+            .listed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+impl Handler<ChildUp> for TreeSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, ChildUp { child, life }: ChildUp, context: &mut Context<Self>) {
+        if self.life(child) != life || self.state(child) != ChildState::Starting {
+            return;
+        }
+        if let Some(entry) = self.entries.get_mut(&child) {
+            self.bus.tell(TreeEvent::Up {
+                child: entry.spec.path(),
+                life,
+            });
+            if entry.spec.policy().deadline.is_none() {
+                self.watched.remove(&child);
+            }
+        }
+        let waiting = self
+            .adding
+            .remove(&child)
+            .or_else(|| self.restarting.remove(&child));
+        if let Some(answer) = waiting {
+            // An error means that nobody waits any more.
+            let _ = answer.send(Ok(()));
+        }
+        self.family.up(child, life, &mut self.orders);
+        self.carry_out(context);
+    }
+}
+
+impl Handler<LifeFault> for TreeSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, LifeFault { child, life, cause }: LifeFault, context: &mut Context<Self>) {
+        if self.life(child) == life {
+            self.end_hard(child, cause);
+            self.set_timer(context);
+        }
+    }
+}
+
+impl Handler<ChildDown> for TreeSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, ChildDown { child, down }: ChildDown, context: &mut Context<Self>) {
+        self.child_down(child, down);
+        self.carry_out(context);
+    }
+}
+
+impl TreeSupervisor {
+    fn child_down(&mut self, child: ChildNumber, down: Arc<Down>) {
+        let is_present = self.life(child) == down.life;
+        let Some(entry) = self.entries.get_mut(&child).filter(|_| is_present) else {
+            return;
+        };
+        entry.cell = None;
+        entry.watch = Watch::default();
+        entry.told_to_drop = None;
+        self.watched.remove(&child);
+        if down.cause == Cause::ArbiterEnded
+            && let Some((id, _)) = entry.home.take()
+        {
+            self.homes.abandon(id);
+        }
+        entry.last = Some(Arc::clone(&down));
+        self.bus.tell(TreeEvent::Down(Arc::clone(&down)));
+        if let Some(answer) = self.adding.remove(&child) {
+            // As in OTP: a child that was added and did not start is not listed.
+            self.family.remove(child, &mut self.orders);
+            let _ = answer.send(Err(ChildError::StartFailed(down)));
+            return;
+        }
+        if let Some(answer) = self.restarting.remove(&child) {
+            let _ = answer.send(Err(ChildError::StartFailed(Arc::clone(&down))));
+        }
+        let exit = if down.cause == Cause::Stopped {
+            Exit::Normal
+        } else {
+            Exit::Fault
+        };
+        let (now, unit) = (self.clock.now(), self.random.f64());
+        self.family
+            .down(child, down.life, exit, now, unit, &mut self.orders);
+    }
+}

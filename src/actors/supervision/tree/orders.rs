@@ -1,0 +1,180 @@
+//! Carries out what the rules decided.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use actix::{ActorContext, AsyncContext, Context};
+
+use super::TreeSupervisor;
+use crate::actors::cell::{CellHandle, note_error};
+use crate::actors::homes::Home;
+use crate::actors::supervision::child::Cradle;
+use crate::actors::supervision::messages::ChildDown;
+use crate::rules::supervision::{ChildNumber, FamilyEnd, Order};
+use crate::words::{Cause, ChildKind, Down, Ending, Shutdown, TreeEvent};
+
+impl TreeSupervisor {
+    /// Carries out all orders, and sets the timer for what they wait for.
+    pub(super) fn carry_out(&mut self, context: &mut Context<Self>) {
+        let mut orders = std::mem::take(&mut self.orders);
+        for order in orders.drain(..) {
+            match order {
+                Order::Start { child, life } => self.make(child, life, context),
+                Order::Wait {
+                    child, life, wait, ..
+                } => self.back_off(child, life, wait),
+                Order::End { child } => self.end(child),
+                Order::Over { child, forgotten } => self.over(child, forgotten),
+                Order::Opened => self.opened(),
+                Order::BudgetSpent { .. } => self.bus.tell(TreeEvent::BudgetSpent {
+                    supervisor: self.shared.path(),
+                }),
+                Order::Ended(end) => self.all_ended(end, context),
+            }
+        }
+        // Nothing was ordered meanwhile: whatever a child does comes as a message. The memory is used again.
+        self.orders = orders;
+        self.set_timer(context);
+    }
+
+    fn make(&mut self, child: ChildNumber, life: u64, context: &mut Context<Self>) {
+        let now = self.clock.now();
+        let own = context.address();
+        let Some(entry) = self.entries.get_mut(&child) else {
+            return;
+        };
+        let (cell, seed) = CellHandle::new();
+        entry.cell = Some(cell);
+        entry.since = now;
+        self.watched.insert(child);
+        let cradle = Cradle {
+            child,
+            life,
+            seed,
+            up: own.clone().recipient(),
+            down: own.clone().recipient(),
+            faults: own.recipient(),
+        };
+        // A supervisor lives with its own supervisor: it runs no code of the user, and is not lost with an arbiter.
+        let home = match entry.spec.kind() {
+            ChildKind::Supervisor => Home::Here,
+            ChildKind::Worker => entry.home.get_or_insert_with(|| self.homes.move_in()).1.clone(),
+        };
+        let spec = Arc::clone(&entry.spec);
+        if !home.run(move || spec.make(cradle)) {
+            let down = self.down_from_here(child, life, Cause::ArbiterEnded);
+            if let Some(down) = down {
+                context.notify(ChildDown { child, down });
+            }
+        }
+    }
+
+    /// The end of a life that cannot tell of it any more.
+    pub(super) fn down_from_here(&self, child: ChildNumber, life: u64, cause: Cause) -> Option<Arc<Down>> {
+        let entry = self.entries.get(&child)?;
+        let down = Arc::new(Down {
+            child: entry.spec.path(),
+            actor: entry.spec.actor().into(),
+            life,
+            cause,
+            in_hand: None,
+        });
+        entry.spec.give_up(&down);
+        Some(down)
+    }
+
+    fn back_off(&mut self, child: ChildNumber, life: u64, wait: Duration) {
+        let now = self.clock.now();
+        self.dues.insert((now.after(wait), child, life));
+        if let Some(entry) = self.entries.get(&child) {
+            self.bus.tell(TreeEvent::BackingOff {
+                child: entry.spec.path(),
+                wait,
+            });
+        }
+    }
+
+    fn end(&mut self, child: ChildNumber) {
+        let (now, life) = (self.clock.now(), self.life(child));
+        let Some(entry) = self.entries.get_mut(&child) else {
+            return;
+        };
+        match entry.spec.policy().shutdown {
+            Shutdown::AtOnce => self.end_hard(child, Cause::Killed),
+            Shutdown::WithoutLimit => entry.spec.ask_to_stop(),
+            Shutdown::Within(limit) => {
+                entry.spec.ask_to_stop();
+                self.dues.insert((now.after(limit), child, life));
+            }
+        }
+    }
+
+    /// Has the future of a child dropped at its next turn.
+    pub(super) fn end_hard(&mut self, child: ChildNumber, cause: Cause) {
+        let now = self.clock.now();
+        if let Some(entry) = self.entries.get_mut(&child)
+            && let Some(cell) = &mut entry.cell
+        {
+            cell.end(cause);
+            entry.told_to_drop.get_or_insert(now);
+            self.watched.insert(child);
+        }
+    }
+
+    fn over(&mut self, child: ChildNumber, forgotten: bool) {
+        let Some(entry) = self.entries.get(&child) else {
+            return;
+        };
+        let messages = entry.spec.over();
+        if messages > 0 {
+            let child = entry.spec.path();
+            self.bus.tell(TreeEvent::Undelivered { child, messages });
+        }
+        for answer in self.terminating.remove(&child).into_iter().flatten() {
+            // An error means that nobody waits any more.
+            let _ = answer.send(Ok(()));
+        }
+        if forgotten && let Some(entry) = self.entries.remove(&child) {
+            self.watched.remove(&child);
+            self.numbers.remove(entry.spec.name());
+            let mut listed = self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner);
+            listed.remove(entry.spec.name());
+            drop(listed);
+            if let Some((id, _)) = entry.home {
+                self.homes.move_out(id);
+            }
+        }
+    }
+
+    fn opened(&mut self) {
+        let arrival = self
+            .shared
+            .arrival
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(arrive) = arrival {
+            arrive();
+        }
+    }
+
+    fn all_ended(&mut self, end: FamilyEnd, context: &mut Context<Self>) {
+        let last = |child| self.entries.get(&child).and_then(|entry| entry.last.clone());
+        let (ending, is_fault) = match end {
+            FamilyEnd::Stopped => (Ending::Stopped, false),
+            FamilyEnd::AutoShutdown => (Ending::AutoShutdown, false),
+            FamilyEnd::BudgetSpent(child) => (last(child).map_or(Ending::Stopped, Ending::BudgetSpent), true),
+            FamilyEnd::StartFailed(child) => (last(child).map_or(Ending::Stopped, Ending::StartFailed), true),
+        };
+        if is_fault {
+            note_error(ending.to_string().into());
+        }
+        self.bus.tell(TreeEvent::Ended {
+            supervisor: self.shared.path(),
+            ending: ending.clone(),
+        });
+        self.shared.ending.send_replace(Some(ending));
+        self.ended = true;
+        context.stop();
+    }
+}

@@ -1,0 +1,83 @@
+//! Children added, ended, started again and removed while their supervisor runs.
+
+use super::family::Family;
+use super::order::{ChildNumber, Order};
+use crate::words::ChildState;
+
+/// What somebody wants done with one child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// End it; it stays listed unless it is temporary.
+    Terminate,
+    /// Start it again after it has ended.
+    Restart,
+    /// List it no more after it has ended.
+    Delete,
+}
+
+/// Why a wish was not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotDone {
+    /// No such child is listed.
+    Unknown,
+    /// It has not ended; this is what it does.
+    NotEnded(ChildState),
+    /// The family is ending.
+    FamilyEnds,
+}
+
+impl Family {
+    /// Starts a child that was added while the family runs. During a walk that starts children it takes its turn there.
+    pub fn start(&mut self, child: ChildNumber, orders: &mut Vec<Order>) {
+        if self.gather.is_none() && self.ending.is_none() {
+            self.begin(child, orders);
+        }
+    }
+
+    /// Does with a child what is wished, or says why not.
+    ///
+    /// # Errors
+    /// [`NotDone`]; nothing has changed then.
+    pub fn wish(&mut self, child: ChildNumber, wish: Wish, orders: &mut Vec<Order>) -> Result<(), NotDone> {
+        let is_ending = self.is_ending();
+        let member = self.members.get_mut(&child).ok_or(NotDone::Unknown)?;
+        match (wish, member.state) {
+            (Wish::Restart, _) if is_ending => return Err(NotDone::FamilyEnds),
+            (Wish::Restart, ChildState::Ended) => {
+                member.state = ChildState::Waiting;
+                self.start(child, orders);
+            }
+            (Wish::Delete, ChildState::Ended) => {
+                self.remove(child, orders);
+            }
+            (Wish::Restart | Wish::Delete, other) => return Err(NotDone::NotEnded(other)),
+            (Wish::Terminate, ChildState::Starting | ChildState::Up) => {
+                member.state = ChildState::Ending;
+                member.again = false;
+                orders.push(Order::End { child });
+            }
+            (Wish::Terminate, ChildState::Ending) => member.again = false,
+            (Wish::Terminate, ChildState::Ended) => {}
+            (Wish::Terminate, ChildState::Waiting | ChildState::BackingOff | ChildState::Quarantined) => {
+                member.state = ChildState::Ended;
+                let forgotten = member.restart == crate::words::Restart::Temporary;
+                if forgotten {
+                    self.forget(child);
+                }
+                orders.push(Order::Over { child, forgotten });
+                self.walk_on(orders);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists a child no more, whatever it does: its supervisor has seen to its end.
+    pub fn remove(&mut self, child: ChildNumber, orders: &mut Vec<Order>) {
+        self.forget(child);
+        orders.push(Order::Over {
+            child,
+            forgotten: true,
+        });
+        self.walk_on(orders);
+    }
+}

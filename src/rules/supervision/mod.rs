@@ -1,0 +1,25 @@
+//! Supervision: which child of a supervisor is started, ended or given up, and when.
+//!
+//! One [`Family`] decides for every supervisor of the crate: the public one, the guardian of a group with its four roles,
+//! and the supervisor of a group with its slots. The rules are those of OTP's `supervisor`; where this one does more
+//! (backoff, a budget for each child, quarantine) the default is to do as OTP does.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `family.rs` | what follows when a child comes up or goes down |
+//! | `order.rs` | nothing: what a family is told and what it orders |
+//! | `gather.rs` | nothing: where the walks stand |
+//! | `walks.rs` | the two walks over all children: ending them youngest first, starting them eldest first |
+//! | `children.rs` | children added, ended, started again and removed at run time |
+
+mod children;
+mod family;
+mod gather;
+mod order;
+#[cfg(test)]
+mod tests;
+mod walks;
+
+pub use children::{NotDone, Wish};
+pub use family::{Family, Member};
+pub use order::{Budget, ChildNumber, Exit, FamilyEnd, FamilyRules, Order};

@@ -1,0 +1,136 @@
+//! What a family is told and what it orders.
+
+use std::time::Duration;
+
+use crate::words::{AutoShutdown, BackoffConfig, PastBudget, RestartConfig, RestartReach, SupervisorConfig};
+
+/// A child, numbered in the order in which the children were added. Never used again within one family.
+pub type ChildNumber = u32;
+
+/// Whose restarts are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// Those of all children, as in OTP.
+    Shared,
+    /// Those of each child apart, as for the slots of a group.
+    Each,
+}
+
+/// The policies of a family.
+#[derive(Debug, Clone)]
+pub struct FamilyRules {
+    /// Which children are started again with one that ended.
+    pub reach: RestartReach,
+    /// Whose restarts are counted together.
+    pub budget: Budget,
+    /// Restarts that are allowed within `period`.
+    pub intensity: u32,
+    /// The sliding window.
+    pub period: Duration,
+    /// The waits before restarts.
+    pub backoff: BackoffConfig,
+    /// What happens when a budget is spent.
+    pub past_budget: PastBudget,
+    /// How long a quarantined child rests.
+    pub cool_down: Duration,
+    /// Whether the family ends when its significant children have.
+    pub auto_shutdown: AutoShutdown,
+}
+
+impl From<&SupervisorConfig> for FamilyRules {
+    /// OTP's rules: one budget for all, and past it the supervisor gives up.
+    fn from(config: &SupervisorConfig) -> Self {
+        Self {
+            reach: config.reach,
+            budget: Budget::Shared,
+            intensity: config.intensity,
+            period: Duration::from_millis(config.period_ms),
+            backoff: config.backoff,
+            past_budget: PastBudget::Escalate,
+            cool_down: Duration::ZERO,
+            auto_shutdown: config.auto_shutdown,
+        }
+    }
+}
+
+impl From<&RestartConfig> for FamilyRules {
+    /// The rules of the slots of a group: each has a budget of its own.
+    fn from(config: &RestartConfig) -> Self {
+        Self {
+            reach: RestartReach::OneForOne,
+            budget: Budget::Each,
+            intensity: config.intensity,
+            period: Duration::from_millis(config.period_ms),
+            backoff: config.backoff,
+            past_budget: config.past_budget,
+            cool_down: Duration::from_millis(config.cool_down_ms),
+            auto_shutdown: AutoShutdown::Never,
+        }
+    }
+}
+
+/// What a family has decided; its supervisor carries it out, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Make this life of the child, then say [`up`](Family::up) or [`down`](Family::down).
+    Start {
+        /// Which child.
+        child: ChildNumber,
+        /// Which life, counted from one.
+        life: u64,
+    },
+    /// Say [`due`](Family::due) after this wait.
+    Wait {
+        /// Which child.
+        child: ChildNumber,
+        /// The life that ended.
+        life: u64,
+        /// How long.
+        wait: Duration,
+        /// Whether it rests because its budget is spent.
+        quarantine: bool,
+    },
+    /// End the child as it wishes to be ended, then say [`down`](Family::down).
+    End {
+        /// Which child.
+        child: ChildNumber,
+    },
+    /// The child is listed no more, or stays ended: what waits for it can no longer be delivered.
+    Over {
+        /// Which child.
+        child: ChildNumber,
+        /// Whether it is listed no more.
+        forgotten: bool,
+    },
+    /// The initial start is done: all children are up, or ended of their own will.
+    Opened,
+    /// A budget is spent and the policy is to escalate. The family ends.
+    BudgetSpent {
+        /// Whose end was one too many.
+        child: ChildNumber,
+    },
+    /// All children have ended, for good.
+    Ended(FamilyEnd),
+}
+
+/// Why a family ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FamilyEnd {
+    /// It was asked to.
+    Stopped,
+    /// Its significant children have ended.
+    AutoShutdown,
+    /// A budget was spent.
+    BudgetSpent(ChildNumber),
+    /// This child did not start at the initial start.
+    StartFailed(ChildNumber),
+}
+
+/// How a life ended, as far as the rules care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The child ended of its own will.
+    Normal,
+    /// Anything else.
+    Fault,
+}
