@@ -88,11 +88,42 @@ pub use group::{
     Results, SendError, StartError, Undelivered, Unsent,
 };
 
+/// A place in the code of a consumer at which a simulated fault can end it, half way through its effects.
+///
+/// Name the place; [`FaultKind::Failpoint`](sim::FaultKind::Failpoint) of a plan names it too. Without the feature `sim` of
+/// this crate it is nothing at all.
+///
+/// ```
+/// # async fn consume(delivery: &consumer_group::Delivery<u64>) -> Result<(), consumer_group::Failure> {
+/// // ... the account is charged
+/// consumer_group::failpoint!("charged");
+/// // ... the receipt is written
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "sim")]
+#[macro_export]
+macro_rules! failpoint {
+    ($place:expr) => {
+        $crate::protocol::faults::failpoint($place)
+    };
+}
+
+/// A place in the code of a consumer at which a simulated fault can end it; nothing at all without the feature `sim`.
+#[cfg(not(feature = "sim"))]
+#[macro_export]
+macro_rules! failpoint {
+    ($place:expr) => {};
+}
+
 #[cfg(feature = "config-file")]
 mod config_file;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+
+#[cfg(feature = "sim")]
+pub mod sim;
 
 #[cfg(feature = "config-file")]
 pub use config_file::ConfigFileError;

@@ -10,6 +10,8 @@ use super::{Guardian, RoleCell};
 use crate::actors::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::results::ResultQueue;
 use crate::actors::supervisor::{Life, Supervisor, Wiring};
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::protocol::{QueueUp, ResultsUp, RoleDown, StrategyUp};
 use crate::rules::restart::RestartBudget;
 use crate::words::{Cause, Epoch, EventKind, Role};
@@ -61,12 +63,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             ended: Box::new(|| {}),
             down: Box::new(move |cause| address.do_send(RoleDown { role, life, cause })),
         };
-        let is_up = match role {
+        let start = || match role {
             Role::Results => self.start_results(seed, hooks),
             Role::Queue => self.start_queue(seed, hooks),
             Role::Strategy => self.start_strategy(seed, hooks),
             Role::Supervisor => self.start_supervisor(&wiring, life, seed, hooks),
         };
+        #[cfg(feature = "sim")]
+        let start = || faults::named(faults::Who::Role(role), start);
+        let is_up = start();
         if is_up {
             self.tell(EventKind::RoleUp { role, life });
         }

@@ -26,6 +26,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         let now = self.now();
         // What a queue without delays cannot do for producers is done here.
         let knows_no_time = !self.wiring.capabilities.delay;
+        #[cfg(feature = "sim")]
+        let batch = repeated(batch);
         for leased in batch.jobs {
             if self.wiring.shelf.is_some() {
                 self.histories.begin(leased.lease, &leased.job);
@@ -56,6 +58,34 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             }
         }
         self.turn(context);
+    }
+}
+
+/// The jobs of a batch, some of them twice: as a source outside of the process delivers now and then.
+#[cfg(feature = "sim")]
+fn repeated<J: Send + Sync + 'static>(batch: Batch<J>) -> Batch<J> {
+    use crate::protocol::faults;
+    use crate::rules::store::Leased;
+    use crate::words::LeaseId;
+
+    if faults::ask(|_| ()).is_none() {
+        return batch;
+    }
+    let mut jobs = Vec::with_capacity(batch.jobs.len());
+    for leased in batch.jobs {
+        let again = faults::ask(|world| world.repeats(leased.job.id(), leased.attempt)) == Some(true);
+        let copy = again.then(|| Leased {
+            // A lease that the queue does not know: it refuses every word on it.
+            lease: LeaseId(u64::MAX - leased.lease.0),
+            attempt: leased.attempt,
+            job: Arc::clone(&leased.job),
+        });
+        jobs.push(leased);
+        jobs.extend(copy);
+    }
+    Batch {
+        epoch: batch.epoch,
+        jobs,
     }
 }
 
