@@ -17,6 +17,7 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use crate::rules::ledger::Plant;
 use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, KeyHash, Role, SlotId};
 
 /// Who lives in a cell.
@@ -102,6 +103,8 @@ pub struct Seen {
 pub trait World: Send + Sync {
     /// Whether everything runs on one thread and a paused clock.
     fn is_virtual(&self) -> bool;
+    /// A bug that the supervisor's ledger shall have, to see that it is found.
+    fn plant(&self) -> Option<Plant>;
     /// What the wall clock shows, in ms, if the world decides it.
     fn unix_ms(&self) -> Option<u64>;
     /// Something happened in the group.

@@ -9,6 +9,7 @@ use super::plan::{Plan, PlanError, PlannedJob, When};
 use super::world::RunWorld;
 use crate::group::{Group, GroupBuilder, StartError};
 use crate::protocol::faults;
+use crate::rules::ledger::Plant;
 use crate::words::{GroupConfig, Job};
 
 /// How long after the last job and fault a run may take, by its own clock.
@@ -39,6 +40,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Simulation<J: Send + Sync + 'static, O: Send + 'static> {
     group: Box<dyn Fn(&Plan) -> GroupBuilder<J, O> + Send + Sync>,
     job: Box<dyn Fn(usize, &PlannedJob) -> Job<J> + Send + Sync>,
+    /// A bug on purpose.
+    plant: Option<Plant>,
 }
 
 /// A run that could not be.
@@ -84,7 +87,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         Self {
             group: Box::new(group),
             job: Box::new(job),
+            plant: None,
         }
+    }
+
+    /// Plants a bug in the group, to see that it is found.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn planted(mut self, plant: Plant) -> Self {
+        self.plant = Some(plant);
+        self
     }
 
     /// Runs the plan on a paused clock and one thread. Equal plans give equal histories.
@@ -160,7 +172,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         }
         let config = builder.settings().clone();
         plan.check(config.consumers)?;
-        let world = RunWorld::new(plan, is_virtual);
+        let world = RunWorld::new(plan, is_virtual, self.plant);
         faults::adopt(Some(world.clone()));
         let group = builder.start()?;
         strike_in_time(plan, &world);

@@ -11,6 +11,7 @@ use super::history::{Attempt, Entry, Happening, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
 use crate::protocol::faults::{Act, Fate, Order, Seen, Who, World};
+use crate::rules::ledger::Plant;
 use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
 /// What the wall clock shows at the start of a simulated run.
@@ -21,6 +22,7 @@ pub(super) struct RunWorld {
     /// Whether everything runs on one thread and a paused clock.
     is_virtual: bool,
     clock: Clock,
+    plant: Option<Plant>,
     state: Mutex<State>,
     /// Rung when the last open job was finished, and when a slot comes up.
     pub(super) news: Notify,
@@ -83,7 +85,7 @@ enum After {
 }
 
 impl RunWorld {
-    pub(super) fn new(plan: &Plan, is_virtual: bool) -> Arc<Self> {
+    pub(super) fn new(plan: &Plan, is_virtual: bool, plant: Option<Plant>) -> Arc<Self> {
         let mut state = State {
             entries: Vec::with_capacity(plan.jobs.len() * 12),
             ids: vec![None; plan.jobs.len()],
@@ -109,6 +111,7 @@ impl RunWorld {
         Arc::new(Self {
             is_virtual,
             clock,
+            plant,
             state: Mutex::new(state),
             news: Notify::new(),
         })
@@ -446,6 +449,10 @@ impl Room {
 impl World for RunWorld {
     fn is_virtual(&self) -> bool {
         self.is_virtual
+    }
+
+    fn plant(&self) -> Option<Plant> {
+        self.plant
     }
 
     fn unix_ms(&self) -> Option<u64> {

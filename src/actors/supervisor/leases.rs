@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFuture};
 
 use super::Supervisor;
+use super::last_words::LastWords;
 use super::slot::SlotActor;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
 use crate::words::{DeadReason, EventKind, Incarnation, SlotId, SlotState};
@@ -208,7 +209,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         // Through a clone: a send to a full mailbox goes in only when its future is polled, and an actor polls its futures in
         // no promised order; a clone has a place of its own. An attempt's ack in front of the renewal that began the attempt
         // would be stale, and its lease would last for ever.
-        let answer = self.queue.settle.clone().send(settle).into_actor(self);
+        let answer = LastWords::new(self.queue.settle.clone().send(settle)).into_actor(self);
         context.spawn(answer.map(move |answer, this, _| {
             // Without an answer the queue has died; what it did not answer is sent again when it is back.
             if answer.is_ok() {

@@ -4,7 +4,38 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Judged;
 use crate::sim::history::{Attempt, Happening, History};
-use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, Role, SlotId};
+use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Role, SlotId};
+
+/// Acks that may be lost: the queue died with the ack in its mailbox, and so did the supervisor that would have repeated it.
+/// Such a job comes again, and may come after later ones of its key.
+#[derive(Default)]
+struct LostAcks {
+    supervisors: usize,
+    queues: usize,
+    /// Deaths of supervisors and queues at the first ack of each job.
+    acked: BTreeMap<usize, (usize, usize)>,
+}
+
+impl LostAcks {
+    fn note(&mut self, what: &Happening, places: &BTreeMap<JobId, usize>) {
+        match what {
+            Happening::Group(EventKind::RoleDown { role: Role::Supervisor, .. }) => self.supervisors += 1,
+            Happening::Group(EventKind::RoleDown { role: Role::Queue, .. }) => self.queues += 1,
+            Happening::Group(EventKind::Acked { job, .. }) => {
+                if let Some(place) = places.get(job) {
+                    self.acked.entry(*place).or_insert((self.supervisors, self.queues));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn may_come_again(&self, job: usize) -> bool {
+        self.acked
+            .get(&job)
+            .is_some_and(|(supervisors, queues)| *supervisors < self.supervisors && *queues < self.queues)
+    }
+}
 
 /// The order in which the jobs were sent, by place in the plan.
 fn ranks(history: &History) -> BTreeMap<usize, usize> {
@@ -27,7 +58,9 @@ pub(super) fn order_per_key(history: &History) -> Judged {
     let mut tokens: BTreeMap<u32, (Epoch, DeliveryNumber)> = BTreeMap::new();
     let mut effects: BTreeMap<u32, usize> = BTreeMap::new();
     let mut acks: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut lost = LostAcks::default();
     for entry in &history.entries {
+        lost.note(&entry.what, &places);
         match &entry.what {
             Happening::Worked(Attempt { job, epoch, number, .. }) => {
                 let Some(key) = key(*job) else { continue };
@@ -38,6 +71,7 @@ pub(super) fn order_per_key(history: &History) -> Judged {
                 tokens.insert(key, token);
                 if let Some(before) = effects.insert(key, *job)
                     && rank(before) > rank(*job)
+                    && !lost.may_come_again(*job)
                 {
                     return Err(format!(
                         "key {key}: job {job} took effect at {} after job {before}, which was sent later",
@@ -50,6 +84,7 @@ pub(super) fn order_per_key(history: &History) -> Judged {
                 let Some(key) = key(*job) else { continue };
                 if let Some(before) = acks.insert(key, *job)
                     && rank(before) > rank(*job)
+                    && !lost.may_come_again(*job)
                 {
                     return Err(format!(
                         "key {key}: job {job} was acked at {} after job {before}, which was sent later",
