@@ -4,7 +4,7 @@
 //! cargo run --features sim --example fault_injection -- faults.svg
 //! ```
 //!
-//! Twelve payments of three accounts meet four consumers, and almost everything that can go wrong does: a panic, a panic half
+//! Twenty-four payments out of five accounts meet four consumers, and almost everything that can go wrong does: a panic, a panic half
 //! way through the effects, a blocked thread that comes back as a zombie, a hang, the death of an arbiter, of the supervisor
 //! and of the queue. The group is the one of production; only the plan is new.
 

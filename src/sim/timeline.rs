@@ -56,6 +56,8 @@ struct Drawing<'h> {
     end: f64,
     lives: Vec<Life>,
     bars: Vec<Bar>,
+    /// When the consumer that a fault had met was given up.
+    given_up: BTreeMap<usize, f64>,
     /// The backlog: jobs sent and not finished, at each change.
     backlog: Vec<(f64, i64)>,
     text: String,
@@ -74,6 +76,7 @@ impl<'h> Drawing<'h> {
             end: at(last).max(1.0) * 1.01,
             lives: Vec::new(),
             bars: Vec::new(),
+            given_up: BTreeMap::new(),
             backlog: vec![(0.0, 0)],
             text: String::new(),
         };
@@ -111,7 +114,7 @@ impl<'h> Drawing<'h> {
             match &entry.what {
                 Happening::Sent { .. } => {
                     open += 1;
-                    self.backlog.push((now, open));
+                    self.note_backlog(now, open);
                 }
                 Happening::Begun(attempt) => self.bars.push(Bar {
                     attempt: *attempt,
@@ -127,7 +130,7 @@ impl<'h> Drawing<'h> {
                         && finished.insert(*place)
                     {
                         open -= 1;
-                        self.backlog.push((now, open));
+                        self.note_backlog(now, open);
                     }
                     self.read_event(kind, now);
                 }
@@ -136,12 +139,26 @@ impl<'h> Drawing<'h> {
         }
     }
 
+    /// Of several changes at one moment the last one counts.
+    fn note_backlog(&mut self, now: f64, open: i64) {
+        match self.backlog.last_mut() {
+            Some(last) if last.0 >= now => last.1 = open,
+            _ => self.backlog.push((now, open)),
+        }
+    }
+
     fn read_event(&mut self, kind: &EventKind, now: f64) {
         match kind {
             EventKind::ConsumerUp { slot, incarnation } => {
                 self.begin_life(slot.0 as usize, incarnation.0.into(), now);
             }
-            EventKind::ConsumerDown { slot, .. } => {
+            EventKind::ConsumerDown { slot, incarnation, .. } => {
+                for (fault, planned) in self.history.faults.iter().enumerate() {
+                    let met = (planned.slot, planned.incarnation) == (Some(*slot), Some(*incarnation));
+                    if met && planned.fired.is_some_and(|fired| at(fired) <= now) {
+                        self.given_up.entry(fault).or_insert(now);
+                    }
+                }
                 self.end_life(slot.0 as usize, now);
                 self.cut_bars(Some(*slot), now);
             }
@@ -194,7 +211,7 @@ impl<'h> Drawing<'h> {
     fn draw(mut self, title: &str) -> String {
         let lanes = self.slots + 4;
         let bottom = self.y(lanes) + 14.0;
-        let height = bottom + BACKLOG + 58.0;
+        let height = bottom + BACKLOG + 66.0;
         let width = LEFT + WIDTH + 30.0;
         let _ = write!(
             self.text,
@@ -345,12 +362,22 @@ impl<'h> Drawing<'h> {
         for (fault, end) in over {
             let begin = self.history.faults.get(fault).and_then(|planned| planned.fired);
             if let (Some(begin), Some(lane)) = (begin, self.lane_of_fault(fault)) {
-                let (from, to, y) = (self.x(at(begin)), self.x(end), self.y(lane));
-                let _ = writeln!(
-                    self.text,
-                    "<rect x=\"{from:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"{BAND}\" fill=\"url(#held)\"/>",
-                    (to - from).max(1.0)
-                );
+                // What was given up meanwhile is held up no more; only its thread is, which is a strip along the edge.
+                let given_up = self.given_up.get(&fault).copied().unwrap_or(end).min(end);
+                let y = self.y(lane);
+                for (from, to, y, height) in [
+                    (at(begin), given_up, y, BAND),
+                    (given_up, end, y + BAND - 3.0, 3.0),
+                ] {
+                    if to > from {
+                        let _ = writeln!(
+                            self.text,
+                            "<rect x=\"{:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"{height}\" fill=\"url(#held)\"/>",
+                            self.x(from),
+                            self.x(to) - self.x(from)
+                        );
+                    }
+                }
             }
         }
     }
@@ -404,12 +431,14 @@ impl<'h> Drawing<'h> {
              <text x=\"{left}\" y=\"{}\" text-anchor=\"end\" font-weight=\"bold\">backlog</text>\n\
              <text x=\"{left}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#555\">{most} jobs</text>\n\
              <text x=\"{left}\" y=\"{base}\" text-anchor=\"end\" fill=\"#555\">0</text>\n\
-             <text x=\"16\" y=\"{}\" fill=\"#555\">faults: P panic, W panic after the work, F failpoint, E error, H hang, B blocked \
-             thread, S slow, A arbiter crash, C crash, L lost settle, R repeated settle, D delayed settle, 2 delivered twice, \
-             X queue disconnected, J clock jump</text>\n",
+             <text x=\"16\" y=\"{}\" fill=\"#555\">P panic, W panic after the work, F failpoint, E error, H hang, B blocked \
+             thread, S slow, A arbiter crash, C crash of one of the group's own actors,</text>\n\
+             <text x=\"16\" y=\"{}\" fill=\"#555\">L lost settle, R repeated settle, D delayed settle, 2 delivered twice, X queue \
+             disconnected, J clock jump (above the lanes)</text>\n",
             top + BACKLOG / 2.0,
             top + 16.0,
-            base + 40.0,
+            base + 36.0,
+            base + 52.0,
             left = LEFT - 10.0,
         );
     }

@@ -73,7 +73,16 @@ pub(super) fn acks_are_of_work_done(history: &History) -> Judged {
 pub(super) fn fenced(history: &History) -> Judged {
     let places = history.places();
     let mut out: BTreeMap<DeliveryNumber, (JobId, SlotId, Incarnation)> = BTreeMap::new();
-    for (at, kind) in history.events() {
+    for entry in &history.entries {
+        let at = entry.at;
+        let kind = match &entry.what {
+            Happening::Group(kind) => kind,
+            Happening::Failed(attempt) => {
+                out.remove(&attempt.number);
+                continue;
+            }
+            _ => continue,
+        };
         match kind {
             EventKind::Delivered {
                 job,
@@ -93,10 +102,6 @@ pub(super) fn fenced(history: &History) -> Judged {
             },
             EventKind::ConsumerDown { slot, incarnation, .. } => {
                 out.retain(|_, (_, of, life)| (*of, *life) != (*slot, *incarnation));
-            }
-            EventKind::Retried { job, record, .. } => {
-                let held = (*job, record.slot, record.incarnation);
-                out.retain(|_, delivery| *delivery != held);
             }
             EventKind::RoleDown {
                 role: Role::Supervisor,
