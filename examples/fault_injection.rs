@@ -61,9 +61,17 @@ fn plan() -> Plan {
         .fault(attempt(12), FaultKind::Error)
         .fault(When::Slot { slot: 2, at_ms: 120 }, FaultKind::CrashArbiter)
         .fault(attempt(15), FaultKind::LoseSettle)
-        .fault(When::Time { at_ms: 150 }, FaultKind::Crash { role: Role::Supervisor })
+        .fault(
+            When::Time { at_ms: 150 },
+            FaultKind::Crash {
+                role: Role::Supervisor,
+            },
+        )
         .fault(When::Time { at_ms: 180 }, FaultKind::Crash { role: Role::Queue })
-        .fault(When::Time { at_ms: 190 }, FaultKind::Crash { role: Role::Strategy })
+        .fault(
+            When::Time { at_ms: 190 },
+            FaultKind::Crash { role: Role::Strategy },
+        )
         .fault(attempt(20), FaultKind::Slow { ms: 30 })
         .fault(When::Time { at_ms: 200 }, FaultKind::Disconnect { ms: 20 })
         .fault(attempt(21), FaultKind::RepeatDelivery)

@@ -28,7 +28,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
         )
         .fault(When::Slot { slot: 1, at_ms: 90 }, FaultKind::CrashArbiter)
-        .fault(When::Time { at_ms: 120 }, FaultKind::Crash { role: Role::Supervisor })
+        .fault(
+            When::Time { at_ms: 120 },
+            FaultKind::Crash {
+                role: Role::Supervisor,
+            },
+        )
         .fault(When::Time { at_ms: 150 }, FaultKind::Crash { role: Role::Queue })
         .fault(attempt(25), FaultKind::LoseSettle)
         .fault(attempt(27), FaultKind::RepeatSettle)

@@ -10,7 +10,11 @@
 //! The last line tells it all: `seeds 10000 violations 0 faults 144327 reached all`. A seed that breaks an invariant, or a state
 //! that no seed reached, makes the exit status 1; for a failing seed a small plan is printed as a test that fails again.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example speaks to its reader")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example speaks to its reader"
+)]
 
 use std::process::ExitCode;
 
@@ -134,7 +138,10 @@ fn tell(sweep: &Sweep<'_, u64, u64>, failure: &Failure, plant: Option<Plant>) {
     match sweep.shrink(failure) {
         Ok(shrunk) => {
             let (jobs, faults) = (shrunk.plan.jobs.len(), shrunk.plan.faults.len());
-            println!("shrunk to {jobs} jobs and {faults} faults in {} runs:\n", shrunk.runs);
+            println!(
+                "shrunk to {jobs} jobs and {faults} faults in {} runs:\n",
+                shrunk.runs
+            );
             let plant = plant.map(|plant| format!("{plant:?}"));
             let name = format!("seed_{}", failure.seed);
             println!("{}", shrunk.plan.to_rust_test(&name, plant.as_deref()));
@@ -148,7 +155,12 @@ fn last_line(swept: &Swept) -> ExitCode {
     let reached = if missing.is_empty() {
         "all".to_owned()
     } else {
-        format!("{} of {}, without: {}", STATES.len() - missing.len(), STATES.len(), missing.join(", "))
+        format!(
+            "{} of {}, without: {}",
+            STATES.len() - missing.len(),
+            STATES.len(),
+            missing.join(", ")
+        )
     };
     let (seeds, violations, faults) = (swept.seeds, swept.failures.len(), swept.faults);
     println!("seeds {seeds} violations {violations} faults {faults} reached {reached}");

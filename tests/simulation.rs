@@ -14,10 +14,12 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use consumer_group::rules::ledger::Plant;
 use consumer_group::sim::{
-    Checker, FaultKind, Happening, Plan, PlanShape, PlannedJob, Report, RunError, Simulation, Sweep, When, check,
-    draw, note, stock,
+    Checker, FaultKind, Happening, Plan, PlanShape, PlannedJob, Report, RunError, Simulation, Sweep, When,
+    check, draw, note, stock,
 };
-use consumer_group::{BatchConsumer, BatchSize, Deliver, Delivery, EventKind, Failure, Group, Job, Placement, Role};
+use consumer_group::{
+    BatchConsumer, BatchSize, Deliver, Delivery, EventKind, Failure, Group, Job, Placement, Role,
+};
 
 fn attempt(job: usize, attempt: u32) -> When {
     When::Attempt { job, attempt }
@@ -125,7 +127,10 @@ fn a_run_that_differs_from_its_second_run_shows_where() {
     );
     match simulation.run_twice(&Plan::new(1).job(0, None, 0)) {
         Err(RunError::Differs { first, second, .. }) => {
-            assert!(first.contains("run 0") && second.contains("run 1"), "{first} {second}");
+            assert!(
+                first.contains("run 0") && second.contains("run 1"),
+                "{first} {second}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -146,7 +151,9 @@ fn every_kind_of_fault_happens_and_the_group_gets_over_it() {
         FaultKind::CrashArbiter,
         FaultKind::Crash { role: Role::Queue },
         FaultKind::Crash { role: Role::Strategy },
-        FaultKind::Crash { role: Role::Supervisor },
+        FaultKind::Crash {
+            role: Role::Supervisor,
+        },
         FaultKind::Crash { role: Role::Results },
         FaultKind::LoseSettle,
         FaultKind::RepeatSettle,
@@ -165,7 +172,11 @@ fn every_kind_of_fault_happens_and_the_group_gets_over_it() {
 fn a_fault_that_never_meets_its_delivery_is_told() {
     let history = assert_holds(&twelve_jobs().fault(attempt(3, 3), FaultKind::Panic));
     assert_eq!(history.faults[0].fired, None);
-    assert!(Report::new(&history).to_string().contains("never  panic (job 3, attempt 3)"));
+    assert!(
+        Report::new(&history)
+            .to_string()
+            .contains("never  panic (job 3, attempt 3)")
+    );
 }
 
 #[test]
@@ -176,9 +187,20 @@ fn a_blocked_thread_comes_back_as_a_zombie_whose_word_does_not_count() {
     }
     let history = assert_holds(&plan.fault(attempt(5, 1), FaultKind::Block { ms: 300 }));
     let worked = |happening: &Happening| matches!(happening, Happening::Worked(attempt) if attempt.job == 5);
-    assert_eq!(history.entries.iter().filter(|entry| worked(&entry.what)).count(), 2);
-    assert!(history.events().any(|(_, kind)| matches!(kind, EventKind::StaleSettle { .. })));
-    assert!(history.events().any(|(_, kind)| matches!(kind, EventKind::ArbiterAbandoned { .. })));
+    assert_eq!(
+        history.entries.iter().filter(|entry| worked(&entry.what)).count(),
+        2
+    );
+    assert!(
+        history
+            .events()
+            .any(|(_, kind)| matches!(kind, EventKind::StaleSettle { .. }))
+    );
+    assert!(
+        history
+            .events()
+            .any(|(_, kind)| matches!(kind, EventKind::ArbiterAbandoned { .. }))
+    );
 }
 
 struct Plain;
@@ -271,14 +293,21 @@ fn invariants_of_the_user_are_checked_and_reported() {
         more => Err(format!("{more} jobs")),
     });
     assert_eq!(checker.check(&history)[0].to_string(), "no third job: 12 jobs");
-    assert!(Report::with(&history, &checker).to_string().contains("BROKEN  12 jobs"));
+    assert!(
+        Report::with(&history, &checker)
+            .to_string()
+            .contains("BROKEN  12 jobs")
+    );
 }
 
 #[test]
 fn two_hundred_seeds_hold() {
     let shape = PlanShape::default();
     let simulation = stock();
-    let swept = Sweep::new(&simulation, |seed| shape.plan(seed)).seeds(0..200).run().unwrap();
+    let swept = Sweep::new(&simulation, |seed| shape.plan(seed))
+        .seeds(0..200)
+        .run()
+        .unwrap();
     assert_eq!(swept.seeds, 200);
     assert!(swept.failures.is_empty(), "{:?}", swept.failures);
     assert_eq!(swept.reached.missing(), [""; 0]);
@@ -298,10 +327,22 @@ fn the_sweep_finds_planted_bugs_and_shrinks_them() {
         let simulation = stock().planted(plant);
         let sweep = Sweep::new(&simulation, |seed| shape.plan(seed)).seeds(0..2_000);
         let swept = sweep.run().unwrap();
-        let failure = swept.failures.first().unwrap_or_else(|| panic!("{} was not found", plant.name()));
+        let failure = swept
+            .failures
+            .first()
+            .unwrap_or_else(|| panic!("{} was not found", plant.name()));
         let shrunk = sweep.shrink(failure).unwrap();
-        assert!(!check(&simulation.run(&shrunk.plan).unwrap()).is_empty(), "{}", plant.name());
-        assert!(shrunk.plan.faults.len() <= 6, "{}: {:?}", plant.name(), shrunk.plan);
+        assert!(
+            !check(&simulation.run(&shrunk.plan).unwrap()).is_empty(),
+            "{}",
+            plant.name()
+        );
+        assert!(
+            shrunk.plan.faults.len() <= 6,
+            "{}: {:?}",
+            plant.name(),
+            shrunk.plan
+        );
     }
 }
 
@@ -317,9 +358,15 @@ fn a_printed_plan_compiles_and_fails_again() {
         .job(0, None, 0)
         .job(0, None, 0)
         .job(33, None, 0)
-        .fault(When::Attempt { job: 3, attempt: 1 }, FaultKind::DelaySettle { ms: 134 })
+        .fault(
+            When::Attempt { job: 3, attempt: 1 },
+            FaultKind::DelaySettle { ms: 134 },
+        )
         .fault(When::Attempt { job: 6, attempt: 1 }, FaultKind::Block { ms: 160 });
-    let history = stock().planted(Plant::FenceIgnoresIncarnation).run(&plan).unwrap();
+    let history = stock()
+        .planted(Plant::FenceIgnoresIncarnation)
+        .run(&plan)
+        .unwrap();
     assert_eq!(check(&history)[0].invariant, "fenced");
     assert_eq!(check(&stock().run(&plan).unwrap()), []);
     let printed = plan.to_rust_test("seed_57", Some("FenceIgnoresIncarnation"));
@@ -345,9 +392,16 @@ fn a_job_that_was_acked_while_the_queue_was_away_is_not_done_again() {
     let plan = Plan::new(0)
         .job(0, Some(1), 10)
         .fault(When::Time { at_ms: 5 }, FaultKind::Disconnect { ms: 40 })
-        .fault(When::Time { at_ms: 20 }, FaultKind::Crash { role: Role::Supervisor });
+        .fault(
+            When::Time { at_ms: 20 },
+            FaultKind::Crash {
+                role: Role::Supervisor,
+            },
+        );
     let history = assert_holds(&plan);
-    let acks = history.events().filter(|(_, kind)| matches!(kind, EventKind::Acked { .. }));
+    let acks = history
+        .events()
+        .filter(|(_, kind)| matches!(kind, EventKind::Acked { .. }));
     assert_eq!(acks.count(), 1);
 }
 
@@ -355,7 +409,14 @@ fn a_job_that_was_acked_while_the_queue_was_away_is_not_done_again() {
 fn the_picture_is_well_formed_and_shows_every_lane() {
     let history = stock().run(&PlanShape::default().plan(4)).unwrap();
     let picture = draw(&history, "seed 4 <&>");
-    for lane in ["slot 3", "queue", "strategy", "supervisor", "backlog", "seed 4 &lt;&amp;&gt;"] {
+    for lane in [
+        "slot 3",
+        "queue",
+        "strategy",
+        "supervisor",
+        "backlog",
+        "seed 4 &lt;&amp;&gt;",
+    ] {
         assert!(picture.contains(lane), "{lane}");
     }
     assert_eq!(picture.matches("<g>").count(), picture.matches("</g>").count());
@@ -366,7 +427,12 @@ fn a_plan_holds_on_real_threads_too() {
     let plan = twelve_jobs()
         .fault(attempt(2, 1), FaultKind::Panic)
         .fault(attempt(4, 1), FaultKind::Block { ms: 250 })
-        .fault(When::Time { at_ms: 30 }, FaultKind::Crash { role: Role::Supervisor });
+        .fault(
+            When::Time { at_ms: 30 },
+            FaultKind::Crash {
+                role: Role::Supervisor,
+            },
+        );
     let history = stock().run_live(&plan).unwrap();
     assert_eq!(check(&history), [], "{}", Report::new(&history));
     assert!(history.faults[1].fired.is_some());

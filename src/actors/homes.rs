@@ -85,11 +85,7 @@ impl Homes {
     /// A home for one more consumer: a new one while there may be more, then the one with the fewest inhabitants.
     pub(crate) fn move_in(&mut self) -> (HomeId, Home) {
         if self.homes.len() < self.most {
-            let home = if self.local {
-                Home::Here
-            } else {
-                Home::elsewhere()
-            };
+            let home = if self.local { Home::Here } else { Home::elsewhere() };
             let id = HomeId(self.next);
             self.next += 1;
             self.homes.push(Inhabited {

@@ -158,7 +158,11 @@ pub fn world() -> Option<Arc<dyn World>> {
 /// From here on this thread has this world, or none. Returns the one before.
 pub fn adopt(world: Option<Arc<dyn World>>) -> Option<Arc<dyn World>> {
     WORLD
-        .try_with(|mine| mine.try_borrow_mut().ok().and_then(|mut mine| std::mem::replace(&mut *mine, world)))
+        .try_with(|mine| {
+            mine.try_borrow_mut()
+                .ok()
+                .and_then(|mut mine| std::mem::replace(&mut *mine, world))
+        })
         .ok()
         .flatten()
 }

@@ -1,4 +1,23 @@
-//! s
+//! Faults on purpose, feature `sim`: seeded, replayable, checked, shrunk, drawn.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! consumer-group = { version = "0.1", features = ["sim"] }
+//! ```
+//!
+//! | you want to | use |
+//! |---|---|
+//! | say what is sent and what goes wrong | [`Plan`], [`When`], [`FaultKind`] |
+//! | run your group under it, again and again the same | [`Simulation`] |
+//! | see what happened | [`History`], [`Report`], [`draw`] |
+//! | know whether the promises held | [`check`], [`Checker`] |
+//! | try thousands of plans | [`PlanShape`], [`Sweep`], [`Reached`] |
+//! | make a failing plan small, and keep it as a test | [`Sweep::shrink`], [`shrink`], [`Plan::to_rust_test`] |
+//!
+//! The world of a run meets the group at a few seams (`protocol::faults`), which are compiled with this feature only: before a
+//! cell is polled, before and after the work of a consumer, where settles and leases pass, where homes are made, where the
+//! clock is read. Everything else is the group of production.
+
 mod check;
 mod history;
 mod plan;
@@ -21,6 +40,11 @@ pub use shrink::{Shrunk, shrink};
 pub use stock::{PlanShape, stock};
 pub use sweep::{Failure, Sweep, Swept};
 pub use timeline::draw;
+
+/// The code of the guide is compiled and run with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/fault-injection.md")]
+pub struct FaultInjectionDoctests;
 
 /// A word for the history of the run in which this code runs, for invariants of your own. Nothing outside of a run.
 pub fn note(text: impl FnOnce() -> String) {

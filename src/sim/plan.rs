@@ -234,7 +234,9 @@ impl Fault {
         };
         match self.when {
             When::Attempt { job, .. } if job >= jobs => {
-                return wrong(format!("there is no job {job}; the plan has {jobs}, counted from 0"));
+                return wrong(format!(
+                    "there is no job {job}; the plan has {jobs}, counted from 0"
+                ));
             }
             When::Attempt { attempt: 0, .. } => return wrong("attempts are counted from 1".into()),
             When::Delivery { number: 0, .. } => return wrong("deliveries are counted from 1".into()),
@@ -283,7 +285,8 @@ impl FaultKind {
                     .then_some("needs a consumer: give an attempt, a delivery or a slot")
             }
             Self::Crash { .. } | Self::Disconnect { .. } | Self::ClockJump { .. } => {
-                matches!(when, When::Slot { .. }).then_some("concerns no slot: give a time, an attempt or a delivery")
+                matches!(when, When::Slot { .. })
+                    .then_some("concerns no slot: give a time, an attempt or a delivery")
             }
             Self::RepeatDelivery => (!matches!(when, When::Attempt { .. })).then_some("needs an attempt"),
             _ => (!in_delivery).then_some("needs a delivery: give an attempt or a delivery"),
@@ -303,7 +306,9 @@ impl FaultKind {
             Self::CrashArbiter => "arbiter crash",
             Self::Crash { role: Role::Queue } => "queue crash",
             Self::Crash { role: Role::Strategy } => "strategy crash",
-            Self::Crash { role: Role::Supervisor } => "supervisor crash",
+            Self::Crash {
+                role: Role::Supervisor,
+            } => "supervisor crash",
             Self::Crash { role: Role::Results } => "result queue crash",
             Self::LoseSettle => "lost settle",
             Self::RepeatSettle => "repeated settle",

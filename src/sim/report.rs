@@ -84,7 +84,9 @@ impl Report {
             dead: dead.len(),
             repeated: worked.values().map(|times| times.saturating_sub(1)).sum(),
             faults: history.faults.iter().map(|fault| line(history, fault)).collect(),
-            invariants: judged.map(|(name, judged)| (name.to_owned(), judged.err())).collect(),
+            invariants: judged
+                .map(|(name, judged)| (name.to_owned(), judged.err()))
+                .collect(),
             ended: history.end.at,
         }
     }
@@ -112,17 +114,26 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
     };
     let places = history.places();
     let mut held: BTreeSet<usize> = planned.job.into_iter().collect();
-    let index = history.faults.iter().position(|other| std::ptr::eq(other, planned));
+    let index = history
+        .faults
+        .iter()
+        .position(|other| std::ptr::eq(other, planned));
     let mut is_after = false;
     for entry in &history.entries {
         if let Happening::Fired { fault } = entry.what {
             is_after |= Some(fault) == index;
         }
-        let Happening::Group(kind) = &entry.what else { continue };
+        let Happening::Group(kind) = &entry.what else {
+            continue;
+        };
         match kind {
-            EventKind::Delivered { job, slot, incarnation, .. }
-                if !is_after && (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation)
-                    || !is_after && role == Some(Role::Supervisor) =>
+            EventKind::Delivered {
+                job,
+                slot,
+                incarnation,
+                ..
+            } if !is_after && (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation)
+                || !is_after && role == Some(Role::Supervisor) =>
             {
                 held.extend(places.get(job));
             }
@@ -139,9 +150,9 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
             EventKind::RoleUp { role: up, .. } if role == Some(*up) && line.restarted.is_none() => {
                 line.restarted = Some(since(entry.at, fired));
             }
-            EventKind::ConsumerDown { slot, incarnation, .. }
-                if (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation) =>
-            {
+            EventKind::ConsumerDown {
+                slot, incarnation, ..
+            } if (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation) => {
                 line.detected.get_or_insert(since(entry.at, fired));
             }
             EventKind::ConsumerUp { slot, incarnation }
@@ -189,7 +200,12 @@ impl fmt::Display for Report {
             ms(Some(self.ended))
         )?;
         let fired: Vec<&FaultLine> = self.faults.iter().filter(|line| line.fired.is_some()).collect();
-        writeln!(f, "faults      {} planned, {} happened", self.faults.len(), fired.len())?;
+        writeln!(
+            f,
+            "faults      {} planned, {} happened",
+            self.faults.len(),
+            fired.len()
+        )?;
         if !fired.is_empty() {
             writeln!(
                 f,

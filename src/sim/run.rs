@@ -58,7 +58,9 @@ pub enum RunError {
     #[error("a runtime could not be made")]
     Runtime(#[source] std::io::Error),
     /// A simulated run touched a thread that is no part of it, so it may not repeat itself.
-    #[error("{actor} was woken from a foreign thread after {after} entries; such a run does not repeat itself")]
+    #[error(
+        "{actor} was woken from a foreign thread after {after} entries; such a run does not repeat itself"
+    )]
     ForeignThread {
         /// Which actor.
         actor: String,
@@ -246,6 +248,12 @@ async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
     };
     loop {
         let now = tokio::time::Instant::now();
+        // A zombie that comes back is part of the run.
+        let quiet_from = world.quiet_from();
+        if quiet_from > world.now() {
+            let wake = world.instant(quiet_from.as_millis() + 1);
+            tokio::time::sleep_until(wake).await;
+        }
         end.unfinished = world.open();
         end.live = world.live();
         if end.unfinished.is_empty() && end.live == end.wanted {
@@ -264,7 +272,9 @@ async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
                 }
                 None => break,
             }
-        } else if within(limit.min(now + LOOK * 50), world.news.notified()).await.is_none()
+        } else if within(limit.min(now + LOOK * 50), world.news.notified())
+            .await
+            .is_none()
             && let Some(reason) = has_failed(group).await
         {
             end.failed = Some(reason);
@@ -293,8 +303,12 @@ async fn within<T>(limit: tokio::time::Instant, work: impl Future<Output = T>) -
 
 /// The first wake from a foreign thread.
 fn foreign_wake(history: &History) -> Option<(usize, String)> {
-    history.entries.iter().enumerate().find_map(|(index, entry)| match &entry.what {
-        super::history::Happening::ForeignWake { actor } => Some((index, actor.clone())),
-        _ => None,
-    })
+    history
+        .entries
+        .iter()
+        .enumerate()
+        .find_map(|(index, entry)| match &entry.what {
+            super::history::Happening::ForeignWake { actor } => Some((index, actor.clone())),
+            _ => None,
+        })
 }

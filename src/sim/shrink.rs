@@ -169,7 +169,10 @@ impl Plan {
     pub fn to_rust(&self) -> String {
         let mut text = format!("Plan::new({})", self.seed);
         for job in &self.jobs {
-            text.push_str(&format!("\n        .job({}, {:?}, {})", job.at_ms, job.key, job.work_ms));
+            text.push_str(&format!(
+                "\n        .job({}, {:?}, {})",
+                job.at_ms, job.key, job.work_ms
+            ));
         }
         for fault in &self.faults {
             let (when, kind) = (rust_when(fault.when), rust_kind(&fault.kind));

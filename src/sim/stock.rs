@@ -112,7 +112,9 @@ impl PlanShape {
             16 => FaultKind::ClockJump {
                 ms: random.u64(1..300),
             },
-            _ => FaultKind::Crash { role: Role::Supervisor },
+            _ => FaultKind::Crash {
+                role: Role::Supervisor,
+            },
         };
         let when = self.when(random, &kind);
         Some(Fault { when, kind })
@@ -126,11 +128,7 @@ impl PlanShape {
         let (slot, at_ms, choice) = (random.u32(0..self.consumers), random.u64(0..200), random.u8(0..8));
         match kind {
             FaultKind::Crash { .. } | FaultKind::Disconnect { .. } | FaultKind::ClockJump { .. } => {
-                if choice < 4 {
-                    When::Time { at_ms }
-                } else {
-                    attempt
-                }
+                if choice < 4 { When::Time { at_ms } } else { attempt }
             }
             FaultKind::Panic | FaultKind::Hang | FaultKind::Block { .. } | FaultKind::CrashArbiter
                 if choice == 0 =>
@@ -152,15 +150,16 @@ impl PlanShape {
 pub fn stock() -> Simulation<u64, u64> {
     Simulation::new(
         |plan: &Plan| {
-            Group::builder()
-                .config(stock_config(plan.seed))
-                .consume_with(4, async |delivery: &Delivery<u64>| {
+            Group::builder().config(stock_config(plan.seed)).consume_with(
+                4,
+                async |delivery: &Delivery<u64>| {
                     let half = Duration::from_millis(delivery.job() / 2);
                     pause(half).await;
                     crate::failpoint!("half done");
                     pause(half).await;
                     Ok(*delivery.job())
-                })
+                },
+            )
         },
         |_: usize, job: &PlannedJob| match job.key {
             Some(key) => Job::new(job.work_ms).key(format!("key {key}")),

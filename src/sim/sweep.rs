@@ -173,7 +173,10 @@ impl<'s, J: Send + Sync + 'static, O: Send + 'static> Sweep<'s, J, O> {
     pub fn shrink(&self, failure: &Failure) -> Result<Shrunk, RunError> {
         let plan = (self.plan)(failure.seed);
         let history = self.simulation.run(&plan)?;
-        let wanted = failure.violations.first().map(|violation| violation.invariant.as_str());
+        let wanted = failure
+            .violations
+            .first()
+            .map(|violation| violation.invariant.as_str());
         let fails = |plan: &Plan| {
             let history = self.simulation.run(plan).ok()?;
             let violations = self.checker.check(&history);

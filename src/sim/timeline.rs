@@ -69,7 +69,12 @@ fn at(moment: Moment) -> f64 {
 
 impl<'h> Drawing<'h> {
     fn new(history: &'h History) -> Self {
-        let last = history.entries.iter().map(|entry| entry.at).max().unwrap_or_default();
+        let last = history
+            .entries
+            .iter()
+            .map(|entry| entry.at)
+            .max()
+            .unwrap_or_default();
         let mut drawing = Self {
             history,
             slots: history.config.consumers,
@@ -152,7 +157,9 @@ impl<'h> Drawing<'h> {
             EventKind::ConsumerUp { slot, incarnation } => {
                 self.begin_life(slot.0 as usize, incarnation.0.into(), now);
             }
-            EventKind::ConsumerDown { slot, incarnation, .. } => {
+            EventKind::ConsumerDown {
+                slot, incarnation, ..
+            } => {
                 for (fault, planned) in self.history.faults.iter().enumerate() {
                     let met = (planned.slot, planned.incarnation) == (Some(*slot), Some(*incarnation));
                     if met && planned.fired.is_some_and(|fired| at(fired) <= now) {
@@ -413,7 +420,13 @@ impl<'h> Drawing<'h> {
     }
 
     fn draw_backlog(&mut self, top: f64) {
-        let most = self.backlog.iter().map(|(_, open)| *open).max().unwrap_or(0).max(1);
+        let most = self
+            .backlog
+            .iter()
+            .map(|(_, open)| *open)
+            .max()
+            .unwrap_or(0)
+            .max(1);
         let base = top + BACKLOG;
         let height = |open: i64| base - open as f64 / most as f64 * (BACKLOG - 12.0);
         let mut path = format!("M {:.1} {base}", self.x(0.0));
@@ -475,5 +488,7 @@ fn nice_step(least: f64) -> f64 {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

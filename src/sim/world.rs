@@ -74,6 +74,8 @@ struct State {
     at_end: BTreeMap<(Epoch, DeliveryNumber), Act>,
     /// Places at which a cell fails, with the fault.
     failpoints: Vec<(u64, usize)>,
+    /// When the last thing that a fault held up or delayed goes on.
+    quiet_from: Moment,
     over: bool,
 }
 
@@ -100,7 +102,9 @@ impl RunWorld {
                 job: None,
             });
             match fault.when {
-                When::Attempt { job, attempt } => state.by_attempt.entry((job, attempt)).or_default().push(index),
+                When::Attempt { job, attempt } => {
+                    state.by_attempt.entry((job, attempt)).or_default().push(index)
+                }
                 When::Delivery { slot, number } => {
                     state.by_delivery.entry((slot, number)).or_default().push(index);
                 }
@@ -158,6 +162,11 @@ impl RunWorld {
 
     pub(super) fn open(&self) -> Vec<usize> {
         self.lock().open.iter().copied().collect()
+    }
+
+    /// When the last thing that a fault held up or delayed goes on.
+    pub(super) fn quiet_from(&self) -> Moment {
+        self.lock().quiet_from
     }
 
     pub(super) fn live(&self) -> usize {
@@ -240,7 +249,9 @@ impl State {
 
     fn role(&self, role: Role) -> Option<u64> {
         let mut cells = self.cells.iter().rev();
-        cells.find(|(_, room)| room.who == Who::Role(role)).map(|(cell, _)| *cell)
+        cells
+            .find(|(_, room)| room.who == Who::Role(role))
+            .map(|(cell, _)| *cell)
     }
 
     fn order(&mut self, cell: u64, order: Order) {
@@ -273,6 +284,13 @@ impl State {
             return (Act::Go, After::Nothing);
         };
         self.note_fired(at, fault, cell, seen);
+        if let FaultKind::Block { ms }
+        | FaultKind::Slow { ms }
+        | FaultKind::Disconnect { ms }
+        | FaultKind::DelaySettle { ms } = kind
+        {
+            self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
+        }
         (act, after)
     }
 
@@ -575,8 +593,20 @@ impl World for RunWorld {
         *number += 1;
         let number = *number;
         let mut due: Vec<usize> = Vec::new();
-        due.extend(state.by_attempt.get(&(attempt.job, seen.attempt)).into_iter().flatten());
-        due.extend(state.by_delivery.get(&(seen.slot.0, number)).into_iter().flatten());
+        due.extend(
+            state
+                .by_attempt
+                .get(&(attempt.job, seen.attempt))
+                .into_iter()
+                .flatten(),
+        );
+        due.extend(
+            state
+                .by_delivery
+                .get(&(seen.slot.0, number))
+                .into_iter()
+                .flatten(),
+        );
         if due.is_empty() {
             return Act::Go;
         }
@@ -632,7 +662,10 @@ impl World for RunWorld {
                 planned.fired.is_none() && planned.fault.kind == FaultKind::RepeatDelivery
             })
         };
-        let due = state.by_attempt.get(&(place, attempt)).and_then(|due| due.iter().copied().find(planned));
+        let due = state
+            .by_attempt
+            .get(&(place, attempt))
+            .and_then(|due| due.iter().copied().find(planned));
         let Some(fault) = due else { return false };
         state.note_fired(at, fault, None, None);
         if let Some(planned) = state.faults.get_mut(fault) {
@@ -652,7 +685,9 @@ impl World for RunWorld {
     }
 
     fn home_lives(&self, home: u64) -> bool {
-        self.lock().house(Some(home)).is_some_and(|house| !house.has_ended)
+        self.lock()
+            .house(Some(home))
+            .is_some_and(|house| !house.has_ended)
     }
 
     fn fails_at(&self, cell: Option<u64>, place: &str) -> bool {

@@ -147,7 +147,10 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
     fn poll(mut self: Pin<&mut Self>, wake: &mut Wake<'_>) -> Poll<()> {
         let this = &mut *self;
         #[cfg(feature = "sim")]
-        let order = this.seam.as_ref().map_or(Order::Go, |seam| seam.order(wake.waker()));
+        let order = this
+            .seam
+            .as_ref()
+            .map_or(Order::Go, |seam| seam.order(wake.waker()));
         #[cfg(feature = "sim")]
         let hears = match &order {
             Order::WaitDeaf => return Poll::Pending,

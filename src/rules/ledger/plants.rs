@@ -84,7 +84,8 @@ impl Ledger {
 
     /// Remembers a delivery for the fences that look at less than they should.
     pub(super) fn remember_handed(&mut self, ticket: Ticket, slot: SlotId) {
-        let needs = self.planted.is(Plant::FenceIgnoresIncarnation) || self.planted.is(Plant::FenceIgnoresAttempt);
+        let needs =
+            self.planted.is(Plant::FenceIgnoresIncarnation) || self.planted.is(Plant::FenceIgnoresAttempt);
         if let Some(entry) = self.entries.get(ticket)
             && needs
         {
@@ -103,7 +104,9 @@ impl Ledger {
         let Some(entry) = self.entries.get(ticket) else {
             return false;
         };
-        let State::Out(slot) = entry.state else { return false };
+        let State::Out(slot) = entry.state else {
+            return false;
+        };
         if self.planted.is(Plant::NoFence) {
             return true;
         }

@@ -36,7 +36,10 @@ pub(super) fn nothing_is_acked_twice(history: &History) -> Judged {
                 } else if *more > 0 {
                     *more -= 1;
                 } else {
-                    return Err(format!("job {place} was acked twice, the second time at {}", entry.at));
+                    return Err(format!(
+                        "job {place} was acked twice, the second time at {}",
+                        entry.at
+                    ));
                 }
             }
             _ => {}
@@ -97,10 +100,14 @@ pub(super) fn fenced(history: &History) -> Judged {
                 Some((of, ..)) if of == *job => {}
                 _ => {
                     let place = places.get(job).copied().unwrap_or(usize::MAX);
-                    return Err(format!("job {place} was acked at {at} by {number}, which was over"));
+                    return Err(format!(
+                        "job {place} was acked at {at} by {number}, which was over"
+                    ));
                 }
             },
-            EventKind::ConsumerDown { slot, incarnation, .. } => {
+            EventKind::ConsumerDown {
+                slot, incarnation, ..
+            } => {
                 out.retain(|_, (_, of, life)| (*of, *life) != (*slot, *incarnation));
             }
             EventKind::RoleDown {

@@ -22,7 +22,10 @@ pub(super) fn converges(history: &History) -> Judged {
         return Err(format!("the group gave up: {reason}"));
     }
     if end.live != end.wanted {
-        return Err(format!("{} of {} consumers were live at the end", end.live, end.wanted));
+        return Err(format!(
+            "{} of {} consumers were live at the end",
+            end.live, end.wanted
+        ));
     }
     if end.unfinished.is_empty() && end.in_queue + end.in_flight > 0 {
         return Err(format!(

@@ -19,11 +19,18 @@ struct LostAcks {
 impl LostAcks {
     fn note(&mut self, what: &Happening, places: &BTreeMap<JobId, usize>) {
         match what {
-            Happening::Group(EventKind::RoleDown { role: Role::Supervisor, .. }) => self.supervisors += 1,
-            Happening::Group(EventKind::RoleDown { role: Role::Queue, .. }) => self.queues += 1,
+            Happening::Group(EventKind::RoleDown {
+                role: Role::Supervisor,
+                ..
+            }) => self.supervisors += 1,
+            Happening::Group(EventKind::RoleDown {
+                role: Role::Queue, ..
+            }) => self.queues += 1,
             Happening::Group(EventKind::Acked { job, .. }) => {
                 if let Some(place) = places.get(job) {
-                    self.acked.entry(*place).or_insert((self.supervisors, self.queues));
+                    self.acked
+                        .entry(*place)
+                        .or_insert((self.supervisors, self.queues));
                 }
             }
             _ => {}
@@ -62,7 +69,9 @@ pub(super) fn order_per_key(history: &History) -> Judged {
     for entry in &history.entries {
         lost.note(&entry.what, &places);
         match &entry.what {
-            Happening::Worked(Attempt { job, epoch, number, .. }) => {
+            Happening::Worked(Attempt {
+                job, epoch, number, ..
+            }) => {
                 let Some(key) = key(*job) else { continue };
                 let token = (*epoch, *number);
                 if tokens.get(&key).is_some_and(|seen| *seen > token) {
@@ -113,7 +122,9 @@ pub(super) fn one_consumer_per_key(history: &History) -> Judged {
                     continue;
                 };
                 latest = latest.max(attempt.epoch);
-                if ended.contains(&(attempt.slot, attempt.incarnation, attempt.epoch)) || attempt.epoch < latest {
+                if ended.contains(&(attempt.slot, attempt.incarnation, attempt.epoch))
+                    || attempt.epoch < latest
+                {
                     return Err(format!(
                         "key {key}: {} began job {} at {} after it had been given up",
                         attempt.slot, attempt.job, entry.at
@@ -131,7 +142,9 @@ pub(super) fn one_consumer_per_key(history: &History) -> Judged {
             Happening::Worked(attempt) | Happening::Failed(attempt) => {
                 at_work.retain(|_, other| other.number != attempt.number);
             }
-            Happening::Group(EventKind::ConsumerDown { slot, incarnation, .. }) => {
+            Happening::Group(EventKind::ConsumerDown {
+                slot, incarnation, ..
+            }) => {
                 at_work.retain(|_, other| (other.slot, other.incarnation) != (*slot, *incarnation));
                 ended.insert((*slot, *incarnation, latest));
             }

@@ -84,7 +84,9 @@ pub(super) fn memory_bounds(history: &History) -> Judged {
                 held.entry(*slot).or_default().retain(|other| other != number);
             }
             Happening::Failed(attempt) => {
-                held.entry(attempt.slot).or_default().retain(|other| *other != attempt.number);
+                held.entry(attempt.slot)
+                    .or_default()
+                    .retain(|other| *other != attempt.number);
             }
             Happening::Group(EventKind::ConsumerDown { slot, .. }) => {
                 held.remove(slot);

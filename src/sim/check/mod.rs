@@ -103,8 +103,13 @@ impl Checker {
 
     /// Every invariant with what it says.
     pub(super) fn judge<'a>(&'a self, history: &'a History) -> impl Iterator<Item = (&'a str, Judged)> {
-        let built_in = INVARIANTS.iter().map(move |(name, holds)| (*name, holds(history)));
-        let own = self.own.iter().map(move |(name, holds)| (name.as_str(), holds(history)));
+        let built_in = INVARIANTS
+            .iter()
+            .map(move |(name, holds)| (*name, holds(history)));
+        let own = self
+            .own
+            .iter()
+            .map(move |(name, holds)| (name.as_str(), holds(history)));
         built_in.chain(own)
     }
 }
