@@ -132,10 +132,11 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
                 slot,
                 incarnation,
                 ..
-            } if !is_after && (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation)
-                || !is_after && role == Some(Role::Supervisor) =>
-            {
-                held.extend(places.get(job));
+            } if !is_after => {
+                let is_there = (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation);
+                if is_there || role == Some(Role::Supervisor) {
+                    held.extend(places.get(job));
+                }
             }
             EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } => {
                 let was_held = places.get(job).is_some_and(|place| held.remove(place));

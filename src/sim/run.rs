@@ -38,11 +38,14 @@ const LOOK: Duration = Duration::from_millis(10);
 /// assert!(consumer_group::sim::check(&history).is_empty());
 /// ```
 pub struct Simulation<J: Send + Sync + 'static, O: Send + 'static> {
-    group: Box<dyn Fn(&Plan) -> GroupBuilder<J, O> + Send + Sync>,
-    job: Box<dyn Fn(usize, &PlannedJob) -> Job<J> + Send + Sync>,
+    group: Box<GroupOf<J, O>>,
+    job: Box<JobOf<J>>,
     /// A bug on purpose.
     plant: Option<Plant>,
 }
+
+type GroupOf<J, O> = dyn Fn(&Plan) -> GroupBuilder<J, O> + Send + Sync;
+type JobOf<J> = dyn Fn(usize, &PlannedJob) -> Job<J> + Send + Sync;
 
 /// A run that could not be.
 #[derive(Debug, thiserror::Error)]

@@ -220,12 +220,12 @@ impl<'h> Drawing<'h> {
         let bottom = self.y(lanes) + 14.0;
         let height = bottom + BACKLOG + 66.0;
         let width = LEFT + WIDTH + 30.0;
-        let _ = write!(
+        let _ = writeln!(
             self.text,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" font-family=\"DejaVu Sans, Helvetica, Arial, sans-serif\" font-size=\"11\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-             <text x=\"16\" y=\"26\" font-size=\"16\" font-weight=\"bold\">{}</text>\n",
+             <text x=\"16\" y=\"26\" font-size=\"16\" font-weight=\"bold\">{}</text>",
             escape(title)
         );
         self.legend();
@@ -250,10 +250,10 @@ impl<'h> Drawing<'h> {
         ];
         let mut x = 16.0;
         for (colour, what) in items {
-            let _ = write!(
+            let _ = writeln!(
                 self.text,
                 "<rect x=\"{x}\" y=\"40\" width=\"12\" height=\"12\" rx=\"2\" fill=\"{colour}\"/>\
-                 <text x=\"{}\" y=\"50\">{what}</text>\n",
+                 <text x=\"{}\" y=\"50\">{what}</text>",
                 x + 18.0
             );
             x += 34.0 + what.len() as f64 * 6.6;
@@ -271,10 +271,10 @@ impl<'h> Drawing<'h> {
         let mut ms = 0.0;
         while ms <= self.end {
             let x = self.x(ms);
-            let _ = write!(
+            let _ = writeln!(
                 self.text,
                 "<line x1=\"{x:.1}\" y1=\"{}\" x2=\"{x:.1}\" y2=\"{}\" stroke=\"#eee\"/>\
-                 <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">{ms} ms</text>\n",
+                 <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">{ms} ms</text>",
                 TOP - 10.0,
                 bottom + BACKLOG + 18.0,
                 TOP - 16.0
@@ -306,10 +306,10 @@ impl<'h> Drawing<'h> {
             let (from, to) = (self.x(life.from), self.x(life.to.unwrap_or(self.end)));
             let y = self.y(life.lane);
             let colour = LIVES.get((life.number % 2) as usize).copied().unwrap_or("#eee");
-            let _ = write!(
+            let _ = writeln!(
                 self.text,
                 "<rect x=\"{from:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"{BAND}\" fill=\"{colour}\" stroke=\"#b8c4d0\" \
-                 stroke-width=\"0.5\"/>\n",
+                 stroke-width=\"0.5\"/>",
                 (to - from).max(0.5)
             );
             if to - from > 14.0 {
@@ -329,10 +329,10 @@ impl<'h> Drawing<'h> {
             let (from, to) = (self.x(bar.from), self.x(bar.to.unwrap_or(self.end)));
             let y = self.y(bar.attempt.slot.0 as usize) + 10.0;
             let width = (to - from).max(2.0);
-            let _ = write!(
+            let _ = writeln!(
                 self.text,
                 "<rect x=\"{from:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"17\" rx=\"2\" fill=\"{}\" stroke=\"white\" \
-                 stroke-width=\"0.6\"><title>job {}, attempt {}</title></rect>\n",
+                 stroke-width=\"0.6\"><title>job {}, attempt {}</title></rect>",
                 bar.colour, bar.attempt.job, bar.attempt.attempt
             );
             if width > 18.0 {
@@ -409,11 +409,11 @@ impl<'h> Drawing<'h> {
             last.insert(lane, x);
             let y = lane.map_or(TOP - 6.0, |lane| self.y(lane) + BAND + 1.0);
             let (letter, what) = (letter(&planned.fault.kind), escape(&planned.fault.to_string()));
-            let _ = write!(
+            let _ = writeln!(
                 self.text,
                 "<g><title>{what}</title><path d=\"M {x:.1} {y} l 5.5 5 v 8 h -11 v -8 z\" fill=\"{FAULT}\"/>\
                  <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\" font-size=\"8\" font-weight=\"bold\" \
-                 fill=\"white\">{letter}</text></g>\n",
+                 fill=\"white\">{letter}</text></g>",
                 y + 11.5
             );
         }
@@ -438,7 +438,7 @@ impl<'h> Drawing<'h> {
         }
         let right = self.x(self.end);
         let _ = write!(path, " L {right:.1} {before:.1} L {right:.1} {base} Z");
-        let _ = write!(
+        let _ = writeln!(
             self.text,
             "<path d=\"{path}\" fill=\"#9fb8d0\" stroke=\"#5a7fa0\"/>\n\
              <text x=\"{left}\" y=\"{}\" text-anchor=\"end\" font-weight=\"bold\">backlog</text>\n\
@@ -447,7 +447,7 @@ impl<'h> Drawing<'h> {
              <text x=\"16\" y=\"{}\" fill=\"#555\">P panic, W panic after the work, F failpoint, E error, H hang, B blocked \
              thread, S slow, A arbiter crash, C crash of one of the group's own actors,</text>\n\
              <text x=\"16\" y=\"{}\" fill=\"#555\">L lost settle, R repeated settle, D delayed settle, 2 delivered twice, X queue \
-             disconnected, J clock jump (above the lanes)</text>\n",
+             disconnected, J clock jump (above the lanes)</text>",
             top + BACKLOG / 2.0,
             top + 16.0,
             base + 36.0,

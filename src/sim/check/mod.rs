@@ -43,8 +43,11 @@ impl fmt::Display for Violation {
 /// What an invariant says of a history: nothing, or what breaks it.
 pub(super) type Judged = Result<(), String>;
 
+/// A built-in invariant.
+type Invariant = fn(&History) -> Judged;
+
 /// The invariants of every group, in the order in which they are reported.
-pub(super) const INVARIANTS: [(&str, fn(&History) -> Judged); 9] = [
+const INVARIANTS: [(&str, Invariant); 9] = [
     ("nothing is lost", ends::nothing_is_lost),
     ("nothing is acked twice", acks::nothing_is_acked_twice),
     ("order per key", keys::order_per_key),
