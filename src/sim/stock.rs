@@ -155,7 +155,7 @@ pub fn stock() -> Simulation<u64, u64> {
                 async |delivery: &Delivery<u64>| {
                     let half = Duration::from_millis(delivery.job() / 2);
                     pause(half).await;
-                    crate::failpoint!("half done");
+                    crate::protocol::faults::failpoint("half done");
                     pause(half).await;
                     Ok(*delivery.job())
                 },
