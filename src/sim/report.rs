@@ -112,6 +112,15 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
         FaultKind::Crash { role } => Some(role),
         _ => None,
     };
+    // The others leave the consumer alive: a later death is none of theirs.
+    let ends_lives = !matches!(
+        planned.fault.kind,
+        FaultKind::Error
+            | FaultKind::RepeatSettle
+            | FaultKind::DelaySettle { .. }
+            | FaultKind::RepeatDelivery
+            | FaultKind::ClockJump { .. }
+    );
     let places = history.places();
     let mut held: BTreeSet<usize> = planned.job.into_iter().collect();
     let index = history
@@ -144,6 +153,10 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
                     line.settled = Some(since(entry.at, fired));
                 }
             }
+            EventKind::RoleDown {
+                role: Role::Supervisor,
+                ..
+            } if !is_after => held = planned.job.into_iter().collect(),
             _ if !is_after => {}
             EventKind::RoleDown { role: down, .. } if role == Some(*down) && line.detected.is_none() => {
                 line.detected = Some(since(entry.at, fired));
@@ -153,14 +166,18 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
             }
             EventKind::ConsumerDown {
                 slot, incarnation, ..
-            } if (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation) => {
+            } if ends_lives && (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation) => {
                 line.detected.get_or_insert(since(entry.at, fired));
             }
-            EventKind::ConsumerUp { slot, incarnation }
-                if Some(*slot) == planned.slot
-                    && Some(*incarnation) > planned.incarnation
-                    && line.detected.is_some()
-                    && line.restarted.is_none() =>
+            // Consumers end with their supervisor, and the next one counts their lives anew.
+            EventKind::RoleDown {
+                role: Role::Supervisor,
+                ..
+            } if ends_lives && planned.slot.is_some() => {
+                line.detected.get_or_insert(since(entry.at, fired));
+            }
+            EventKind::ConsumerUp { slot, .. }
+                if Some(*slot) == planned.slot && line.detected.is_some() && line.restarted.is_none() =>
             {
                 line.restarted = Some(since(entry.at, fired));
             }

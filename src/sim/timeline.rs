@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::history::{Attempt, Happening, History};
+use super::history::{Attempt, Happening, History, PlannedFault};
 use super::plan::FaultKind;
 use crate::words::{EventKind, Moment, Role, SlotId};
 
@@ -160,12 +160,8 @@ impl<'h> Drawing<'h> {
             EventKind::ConsumerDown {
                 slot, incarnation, ..
             } => {
-                for (fault, planned) in self.history.faults.iter().enumerate() {
-                    let met = (planned.slot, planned.incarnation) == (Some(*slot), Some(*incarnation));
-                    if met && planned.fired.is_some_and(|fired| at(fired) <= now) {
-                        self.given_up.entry(fault).or_insert(now);
-                    }
-                }
+                let life = (Some(*slot), Some(*incarnation));
+                self.give_up(|planned| (planned.slot, planned.incarnation) == life, now);
                 self.end_life(slot.0 as usize, now);
                 self.cut_bars(Some(*slot), now);
             }
@@ -173,6 +169,7 @@ impl<'h> Drawing<'h> {
             EventKind::RoleDown { role, .. } => {
                 self.end_life(self.lane_of(*role), now);
                 if *role == Role::Supervisor {
+                    self.give_up(|planned| planned.slot.is_some(), now);
                     for slot in 0..self.slots {
                         self.end_life(slot, now);
                     }
@@ -180,6 +177,15 @@ impl<'h> Drawing<'h> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What these faults held up, if they have happened, is given up now.
+    fn give_up(&mut self, met: impl Fn(&PlannedFault) -> bool, now: f64) {
+        for (fault, planned) in self.history.faults.iter().enumerate() {
+            if met(planned) && planned.fired.is_some_and(|fired| at(fired) <= now) {
+                self.given_up.entry(fault).or_insert(now);
+            }
         }
     }
 
