@@ -26,7 +26,7 @@
 //! | 3 | [`protocol`] | every message between the actors, and the traits of the roles that you can fill yourself |
 //! | 4 | [`actors`] | the queue, the supervisor, the shells of strategy and consumers, and the cell in which all of them run |
 //! | 5 | `group` | what you hold: [`Group`], [`GroupBuilder`], [`Producer`], [`ProducerGroup`], [`Results`], [`DeadLetters`] |
-//! | 6 | `config_file`, `testing` | edges: a cargo feature each, and nothing imports them |
+//! | 6 | `config_file`, `sim`, `testing` | edges: a cargo feature each, and nothing imports them |
 //!
 //! The names that most programs need are exported here, at the top.
 //!
@@ -63,6 +63,7 @@
 //! |---|---|---|
 //! | `config-file` | on | [`GroupConfig`] from a TOML file and from environment variables |
 //! | `testing` | off | probes, gates, a queue worked by hand, conformance suites for parts of your own; for `[dev-dependencies]` |
+//! | `sim` | off | faults on purpose, on a virtual clock; a checker, a sweep, a shrinker; for `[dev-dependencies]` |
 //!
 //! # Panics
 //!
@@ -90,11 +91,42 @@ pub use group::{
     Results, SendError, StartError, Undelivered, Unsent,
 };
 
+/// A place in the code of a consumer at which a simulated fault can end it, half way through its effects.
+///
+/// Name the place; [`FaultKind::Failpoint`](sim::FaultKind::Failpoint) of a plan names it too. Without the feature `sim` of
+/// this crate it is nothing at all.
+///
+/// ```
+/// # async fn consume(delivery: &consumer_group::Delivery<u64>) -> Result<(), consumer_group::Failure> {
+/// // ... the account is charged
+/// consumer_group::failpoint!("charged");
+/// // ... the receipt is written
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "sim")]
+#[macro_export]
+macro_rules! failpoint {
+    ($place:expr) => {
+        $crate::protocol::faults::failpoint($place)
+    };
+}
+
+/// A place in the code of a consumer at which a simulated fault can end it; nothing at all without the feature `sim`.
+#[cfg(not(feature = "sim"))]
+#[macro_export]
+macro_rules! failpoint {
+    ($place:expr) => {};
+}
+
 #[cfg(feature = "config-file")]
 mod config_file;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+
+#[cfg(feature = "sim")]
+pub mod sim;
 
 #[cfg(feature = "config-file")]
 pub use config_file::ConfigFileError;

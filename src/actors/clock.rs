@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::words::Moment;
 
 /// Tells moments since the group began. Under tokio's paused clock it tells virtual time.
@@ -19,9 +21,12 @@ impl Clock {
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
+        let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+        #[cfg(feature = "sim")]
+        let unix_ms = faults::ask(|world| world.unix_ms()).flatten().unwrap_or(unix_ms);
         Self {
             began: Instant::now(),
-            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+            unix_ms,
         }
     }
 

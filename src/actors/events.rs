@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::broadcast;
 
 use super::Clock;
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::words::{Event, EventKind};
 
 /// How many events may wait for the slowest subscriber before it misses some.
@@ -24,8 +26,16 @@ pub struct EventBus {
 
 impl EventBus {
     pub(crate) fn new(clock: Clock) -> Self {
+        let kept = KEPT;
+        // A simulated group is made thousands of times a second, and the channel is the largest part of it.
+        #[cfg(feature = "sim")]
+        let kept = if faults::ask(|_| ()).is_some() {
+            kept / 8
+        } else {
+            kept
+        };
         Self {
-            channel: broadcast::channel(KEPT).0,
+            channel: broadcast::channel(kept).0,
             of_jobs: Arc::default(),
             ended: Arc::default(),
             clock,
@@ -35,6 +45,8 @@ impl EventBus {
     /// Tells everyone. Costs next to nothing while nobody listens.
     pub(crate) fn tell(&self, kind: EventKind) {
         trace(&kind);
+        #[cfg(feature = "sim")]
+        faults::ask(|world| world.told(&kind));
         if self.channel.receiver_count() > 0 {
             // An error means that the last subscriber left just now.
             let _ = self.channel.send(Event {
@@ -52,6 +64,10 @@ impl EventBus {
 
     /// Whether anybody wants to hear of single jobs.
     pub(crate) fn wants_jobs(&self) -> bool {
+        #[cfg(feature = "sim")]
+        if faults::ask(|_| ()).is_some() {
+            return true;
+        }
         self.of_jobs.load(Ordering::Relaxed) > 0
     }
 

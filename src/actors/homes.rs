@@ -2,6 +2,8 @@
 
 use actix_rt::{Arbiter, ArbiterHandle};
 
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::words::Placement;
 
 /// Where one or more consumers live.
@@ -11,6 +13,9 @@ pub(crate) enum Home {
     Here,
     /// On an arbiter, a thread, of its own.
     There(ArbiterHandle),
+    /// On an arbiter of a simulation, which is no thread.
+    #[cfg(feature = "sim")]
+    Simulated(u64),
 }
 
 impl Home {
@@ -21,7 +26,18 @@ impl Home {
                 work();
                 true
             }
+            #[cfg(not(feature = "sim"))]
             Self::There(arbiter) => arbiter.spawn_fn(work),
+            #[cfg(feature = "sim")]
+            Self::There(arbiter) => {
+                let world = faults::world();
+                arbiter.spawn_fn(move || {
+                    faults::adopt(world);
+                    work();
+                })
+            }
+            #[cfg(feature = "sim")]
+            Self::Simulated(home) => faults::at_home(*home, work),
         }
     }
 }
@@ -69,11 +85,7 @@ impl Homes {
     /// A home for one more consumer: a new one while there may be more, then the one with the fewest inhabitants.
     pub(crate) fn move_in(&mut self) -> (HomeId, Home) {
         if self.homes.len() < self.most {
-            let home = if self.local {
-                Home::Here
-            } else {
-                Home::There(Arbiter::new().handle())
-            };
+            let home = if self.local { Home::Here } else { Home::elsewhere() };
             let id = HomeId(self.next);
             self.next += 1;
             self.homes.push(Inhabited {
@@ -125,6 +137,14 @@ impl Homes {
 }
 
 impl Home {
+    fn elsewhere() -> Self {
+        #[cfg(feature = "sim")]
+        if let Some(home) = faults::ask(|world| world.home_made()).flatten() {
+            return Self::Simulated(home);
+        }
+        Self::There(Arbiter::new().handle())
+    }
+
     fn stop(&self) {
         if let Self::There(arbiter) = self {
             arbiter.stop();

@@ -168,6 +168,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         self.with_maker(BatchMaker(factory, size))
     }
 
+    /// As it runs in a simulation: seeded, and placed in a way that does not depend on the machine.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(mut self, seed: u64) -> Self {
+        self.config.seed = Some(seed);
+        if self.config.placement == Placement::Processors {
+            self.config.placement = Placement::Arbiters(4);
+        }
+        self
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn settings(&self) -> &GroupConfig {
+        &self.config
+    }
+
     fn with_maker(mut self, maker: impl ConsumerMaker<J, O> + 'static) -> Self {
         self.maker = Some(Box::new(maker));
         self

@@ -164,6 +164,19 @@ impl<J> Delivery<J> {
         self.consumer.board.note_progress();
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn seen(&self) -> super::faults::Seen {
+        super::faults::Seen {
+            job: self.id(),
+            key: self.parcel.job.key_hash(),
+            attempt: self.parcel.attempt,
+            slot: self.consumer.slot,
+            incarnation: self.consumer.incarnation,
+            epoch: self.consumer.epoch,
+            number: self.parcel.number,
+        }
+    }
+
     pub(crate) fn parcel(&self) -> &Parcel<J> {
         &self.parcel
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use actix::{Message, Recipient};
 
 use super::ConsumerInfo;
+#[cfg(feature = "sim")]
+use super::faults;
 use crate::words::{DeliveryNumber, Failure, Ticket};
 
 /// What became of a delivery, in the words of its consumer.
@@ -29,6 +31,23 @@ pub struct SettledDelivery<O> {
     pub number: DeliveryNumber,
     /// What became of it.
     pub work: Work<O>,
+}
+
+#[cfg(feature = "sim")]
+impl<O> SettledDelivery<O> {
+    /// A second message about the same delivery. An output is handed over only once, so the copy of a success is a failure;
+    /// it must not count, whatever it says.
+    fn copy(&self) -> Self {
+        let failure = match &self.work {
+            Work::Failed(failure) => failure.clone(),
+            Work::Done(_) | Work::Abandoned => Failure::retry("a settle that arrived twice"),
+        };
+        Self {
+            ticket: self.ticket,
+            number: self.number,
+            work: Work::Failed(failure),
+        }
+    }
 }
 
 /// What one consumer has to say at once.
@@ -65,7 +84,15 @@ impl<O: Send + 'static> SettleDesk<O> {
     }
 
     /// Puts one settled delivery down.
-    pub(crate) fn settle(&self, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>) {
+    pub(crate) fn settle(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>) {
+        #[cfg(feature = "sim")]
+        if faults::ask(|_| ()).is_some() {
+            return self.settle_all(Settlement {
+                consumer: Arc::clone(consumer),
+                deliveries: vec![delivery],
+                busy: Duration::ZERO,
+            });
+        }
         let mut waiting = self.lock();
         if let Some(last) = waiting.last_mut()
             && Arc::ptr_eq(&last.consumer, consumer)
@@ -82,13 +109,48 @@ impl<O: Send + 'static> SettleDesk<O> {
     }
 
     /// Puts everything that a consumer settled down at once.
-    pub(crate) fn settle_all(&self, settlement: Settlement<O>) {
+    pub(crate) fn settle_all(self: &Arc<Self>, settlement: Settlement<O>) {
+        #[cfg(feature = "sim")]
+        let settlement = self.on_the_way(settlement);
         self.put(self.lock(), settlement);
     }
 
     /// Takes everything from the desk. The next settle sends a message again.
     pub(crate) fn take(&self) -> Vec<Settlement<O>> {
         std::mem::take(&mut *self.lock())
+    }
+
+    /// What a simulation lets through of a settlement; the rest is lost, or follows later.
+    #[cfg(feature = "sim")]
+    fn on_the_way(self: &Arc<Self>, mut settlement: Settlement<O>) -> Settlement<O> {
+        let Some(world) = faults::world() else {
+            return settlement;
+        };
+        let mut arrived = Vec::with_capacity(settlement.deliveries.len());
+        for delivery in settlement.deliveries.drain(..) {
+            match world.settles(settlement.consumer.epoch, delivery.number) {
+                faults::Fate::Arrive => arrived.push(delivery),
+                faults::Fate::Lose => {}
+                faults::Fate::Repeat => {
+                    let copy = delivery.copy();
+                    arrived.extend([delivery, copy]);
+                }
+                faults::Fate::Delay(wait) => {
+                    let (desk, consumer) = (Arc::clone(self), Arc::clone(&settlement.consumer));
+                    actix_rt::spawn(async move {
+                        tokio::time::sleep(wait).await;
+                        let late = Settlement {
+                            consumer,
+                            deliveries: vec![delivery],
+                            busy: Duration::ZERO,
+                        };
+                        desk.put(desk.lock(), late);
+                    });
+                }
+            }
+        }
+        settlement.deliveries = arrived;
+        settlement
     }
 
     fn put(&self, mut waiting: MutexGuard<'_, Vec<Settlement<O>>>, settlement: Settlement<O>) {

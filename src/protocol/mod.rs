@@ -6,6 +6,9 @@ mod consumer;
 mod deliver;
 mod delivery;
 mod desk;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod faults;
 mod handover;
 mod inside;
 mod queue;

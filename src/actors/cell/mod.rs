@@ -31,6 +31,8 @@ use tokio::sync::oneshot;
 
 pub(crate) use error_stop::note_error;
 
+#[cfg(feature = "sim")]
+use crate::protocol::faults::{self, CellSeam, Order};
 use crate::protocol::mark_inside_cell;
 use crate::words::{Cause, PanicReport};
 
@@ -102,6 +104,8 @@ where
     A: Actor<Context = Context<A>>,
 {
     panics::install_hook();
+    #[cfg(feature = "sim")]
+    let (seam, quiet) = (CellSeam::new(), quiet || faults::ask(|_| ()).is_some());
     let mut context = Context::new();
     let address = context.address();
     match guarded(quiet, || make(&mut context)) {
@@ -113,6 +117,8 @@ where
                 hooks: Some(hooks),
                 quiet,
                 error: None,
+                #[cfg(feature = "sim")]
+                seam,
             });
             Some(address)
         }
@@ -135,6 +141,9 @@ struct Cell<F> {
     quiet: bool,
     /// Why the actor stops, if it said that something is wrong.
     error: Option<Arc<str>>,
+    /// The tie to a simulation, if the cell was made in one.
+    #[cfg(feature = "sim")]
+    seam: Option<CellSeam>,
 }
 
 // The future of the actor is boxed, so a cell holds nothing that must stay in place.
@@ -145,18 +154,44 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
 
     fn poll(mut self: Pin<&mut Self>, wake: &mut Wake<'_>) -> Poll<()> {
         let this = &mut *self;
-        if let Poll::Ready(cause) = Pin::new(&mut this.seed.ended).poll(wake) {
+        #[cfg(feature = "sim")]
+        let order = this
+            .seam
+            .as_ref()
+            .map_or(Order::Go, |seam| seam.order(wake.waker()));
+        #[cfg(feature = "sim")]
+        let hears = match &order {
+            Order::WaitDeaf => return Poll::Pending,
+            order => *order != Order::GoFirst,
+        };
+        #[cfg(not(feature = "sim"))]
+        let hears = true;
+        if hears && let Poll::Ready(cause) = Pin::new(&mut this.seed.ended).poll(wake) {
             this.finish(cause.unwrap_or(Cause::Killed));
             return Poll::Ready(());
+        }
+        #[cfg(feature = "sim")]
+        if let Some(polled) = this.obey(order) {
+            return polled;
         }
         let Some(life) = &mut this.life else {
             return Poll::Ready(());
         };
         this.seed.polling.store(true, Ordering::Relaxed);
         let before = error_stop::swap(this.error.take());
+        #[cfg(not(feature = "sim"))]
         let polled = guarded(this.quiet, || life.as_mut().poll(wake));
+        #[cfg(feature = "sim")]
+        let polled = match &mut this.seam {
+            Some(seam) => seam.enter(wake.waker(), |waker| {
+                guarded(this.quiet, || life.as_mut().poll(&mut Wake::from_waker(waker)))
+            }),
+            None => guarded(this.quiet, || life.as_mut().poll(wake)),
+        };
         this.seed.polling.store(false, Ordering::Relaxed);
         let error = error_stop::swap(before);
+        #[cfg(feature = "sim")]
+        this.note_blocking();
         match polled {
             Ok(Poll::Pending) => {
                 this.error = error;
@@ -186,6 +221,39 @@ impl<F> Cell<F> {
             tracing::warn!(%report, "an actor panicked while it was dropped");
         }
         (hooks.down)(cause);
+    }
+}
+
+#[cfg(feature = "sim")]
+impl<F> Cell<F> {
+    /// Does what a simulation ordered instead of a poll; `None` if the cell is to be polled.
+    fn obey(&mut self, order: Order) -> Option<Poll<()>> {
+        match order {
+            Order::Go | Order::GoFirst => return None,
+            Order::Wait | Order::WaitDeaf => return Some(Poll::Pending),
+            Order::End(cause) => self.finish(cause),
+            Order::Panic => {
+                let Err(report) = guarded(self.quiet, || faults::panic_as_planned());
+                self.finish(Cause::Panicked(report));
+            }
+            Order::Block(wait) => {
+                self.seed.polling.store(true, Ordering::Relaxed);
+                std::thread::sleep(wait);
+                return None;
+            }
+            Order::EndArbiter => {
+                actix_rt::Arbiter::current().stop();
+                return Some(Poll::Pending);
+            }
+        }
+        Some(Poll::Ready(()))
+    }
+
+    /// Whoever blocks a virtual thread has given the real one back, and still counts as being inside the actor.
+    fn note_blocking(&self) {
+        if self.seam.as_ref().is_some_and(CellSeam::is_blocking) {
+            self.seed.polling.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::inbox::Inbox;
 use super::shell::ShellBerth;
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel};
 use crate::words::Failure;
 
@@ -37,7 +39,7 @@ pub(super) async fn work<C: BatchConsumer>(
             break;
         }
         let closed = arrived.len().min(size.most.max(1));
-        let mut batch: Vec<_> = arrived
+        let batch: Vec<_> = arrived
             .drain(..closed)
             .map(|parcel| {
                 Deliver::new(
@@ -49,6 +51,10 @@ pub(super) async fn work<C: BatchConsumer>(
         for delivery in &batch {
             delivery.begin();
         }
+        #[cfg(not(feature = "sim"))]
+        let mut batch = batch;
+        #[cfg(feature = "sim")]
+        let mut batch = with_faults(batch).await;
         if let Err(failure) = consumer.consume(&mut batch).await {
             for delivery in batch {
                 delivery.finish(Err(failure.clone()));
@@ -56,6 +62,22 @@ pub(super) async fn work<C: BatchConsumer>(
         }
     }
     Ok(())
+}
+
+/// Meets each delivery with the fault that a simulation has for it; those that fail do not come to the consumer.
+#[cfg(feature = "sim")]
+async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
+    batch: Vec<Deliver<J, O>>,
+) -> Vec<Deliver<J, O>> {
+    let mut left = Vec::with_capacity(batch.len());
+    for delivery in batch {
+        if faults::before_work(delivery.seen()).await {
+            delivery.fail(Failure::retry("a planned fault"));
+        } else {
+            left.push(delivery);
+        }
+    }
+    left
 }
 
 /// Waits until a batch can be closed.

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::shell::ShellBerth;
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::protocol::{Consumer, Delivery, Door, Parcel, SettledDelivery, Settlement, Work};
 use crate::words::Failure;
 
@@ -71,7 +73,10 @@ async fn work_through<C: Consumer>(
             None => delivery.insert(Delivery::new(parcel, Arc::clone(&outbox.berth.info))),
         };
         current.begin();
+        #[cfg(not(feature = "sim"))]
         let result = consume_one(consumer, current, outbox).await;
+        #[cfg(feature = "sim")]
+        let result = consume_with_faults(consumer, current, outbox).await;
         current.finish();
         outbox.berth.info.board.note_progress();
         let work = match result {
@@ -121,6 +126,28 @@ async fn consume_one<C: Consumer>(
         polled
     })
     .await
+}
+
+/// As [`consume_one`], with the faults that a simulation has for this delivery.
+#[cfg(feature = "sim")]
+async fn consume_with_faults<C: Consumer>(
+    consumer: &mut C,
+    delivery: &Delivery<C::Job>,
+    outbox: &Outbox<C::Job, C::Output>,
+) -> Result<C::Output, Failure> {
+    if faults::ask(|_| ()).is_none() {
+        return consume_one(consumer, delivery, outbox).await;
+    }
+    outbox.flush();
+    let result = if faults::before_work(delivery.seen()).await {
+        Err(Failure::retry("a planned fault"))
+    } else {
+        consume_one(consumer, delivery, outbox).await
+    };
+    if faults::after_work(delivery.seen(), result.is_ok()) {
+        return Err(Failure::retry("a planned fault"));
+    }
+    result
 }
 
 /// What was settled and is not on the desk yet.

@@ -10,6 +10,8 @@ use super::{Guardian, ROLES, RoleCell};
 use crate::actors::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::results::ResultQueue;
 use crate::actors::supervisor::{Life, Supervisor, Wiring};
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::protocol::{QueueUp, ResultsUp, RoleDown, StrategyUp};
 use crate::rules::supervision::{ChildNumber, Exit, Order};
 use crate::words::{Cause, Epoch, EventKind, Role};
@@ -90,12 +92,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             ended: Box::new(|_| {}),
             down: Box::new(move |cause| address.do_send(RoleDown { role, life, cause })),
         };
-        let is_up = match role {
+        let start = || match role {
             Role::Results => self.start_results(seed, hooks),
             Role::Queue => self.start_queue(seed, hooks),
             Role::Strategy => self.start_strategy(seed, hooks),
             Role::Supervisor => self.start_supervisor(&wiring, life, seed, hooks),
         };
+        #[cfg(feature = "sim")]
+        let start = || faults::named(faults::Who::Role(role), start);
+        let is_up = start();
         if is_up {
             self.tell(EventKind::RoleUp { role, life });
             self.decide(context, |family, orders| family.up(number_of(role), life, orders));

@@ -8,6 +8,8 @@ use actix::{AsyncContext, Context, Handler};
 use super::Supervisor;
 use crate::actors::cell::CellHandle;
 use crate::actors::consumer::Berth;
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, SlotBoard};
 use crate::rules::ledger::SlotPhase;
 use crate::rules::supervision::{Exit, Member, Order};
@@ -81,7 +83,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             exists: self.exists.clone(),
         };
         let wiring = Arc::clone(&self.wiring);
-        if !home.run(move || wiring.maker.make(berth)) {
+        let make = move || wiring.maker.make(berth);
+        #[cfg(feature = "sim")]
+        let make = move || faults::named(faults::Who::Consumer(slot, incarnation), make);
+        if !home.run(make) {
             context.notify(ConsumerDown {
                 slot,
                 incarnation,

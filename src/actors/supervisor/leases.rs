@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFuture};
 
 use super::Supervisor;
+use super::last_words::LastWords;
 use super::slot::SlotActor;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
 use crate::words::{DeadReason, EventKind, Incarnation, SlotId, SlotState};
@@ -26,6 +27,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         let now = self.now();
         // What a queue without delays cannot do for producers is done here.
         let knows_no_time = !self.wiring.capabilities.delay;
+        #[cfg(feature = "sim")]
+        let batch = repeated(batch);
         for leased in batch.jobs {
             if self.wiring.shelf.is_some() {
                 self.histories.begin(leased.lease, &leased.job);
@@ -56,6 +59,34 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             }
         }
         self.turn(context);
+    }
+}
+
+/// The jobs of a batch, some of them twice: as a source outside of the process delivers now and then.
+#[cfg(feature = "sim")]
+fn repeated<J: Send + Sync + 'static>(batch: Batch<J>) -> Batch<J> {
+    use crate::protocol::faults;
+    use crate::rules::store::Leased;
+    use crate::words::LeaseId;
+
+    if faults::ask(|_| ()).is_none() {
+        return batch;
+    }
+    let mut jobs = Vec::with_capacity(batch.jobs.len());
+    for leased in batch.jobs {
+        let again = faults::ask(|world| world.repeats(leased.job.id(), leased.attempt)) == Some(true);
+        let copy = again.then(|| Leased {
+            // A lease that the queue does not know: it refuses every word on it.
+            lease: LeaseId(u64::MAX - leased.lease.0),
+            attempt: leased.attempt,
+            job: Arc::clone(&leased.job),
+        });
+        jobs.push(leased);
+        jobs.extend(copy);
+    }
+    Batch {
+        epoch: batch.epoch,
+        jobs,
     }
 }
 
@@ -178,7 +209,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         // Through a clone: a send to a full mailbox goes in only when its future is polled, and an actor polls its futures in
         // no promised order; a clone has a place of its own. An attempt's ack in front of the renewal that began the attempt
         // would be stale, and its lease would last for ever.
-        let answer = self.queue.settle.clone().send(settle).into_actor(self);
+        let answer = LastWords::new(self.queue.settle.clone().send(settle)).into_actor(self);
         context.spawn(answer.map(move |answer, this, _| {
             // Without an answer the queue has died; what it did not answer is sent again when it is back.
             if answer.is_ok() {

@@ -19,6 +19,7 @@ mod burying;
 mod choosing;
 mod consumers;
 mod desk;
+mod last_words;
 mod leases;
 mod slot;
 mod steering;
@@ -147,12 +148,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             first_number: number << 40,
         };
         let family = Family::new((&config.restart).into());
+        #[cfg_attr(not(feature = "sim"), expect(unused_mut))]
+        let mut ledger = Ledger::new(policy);
+        #[cfg(feature = "sim")]
+        if let Some(plant) = crate::protocol::faults::ask(|world| world.plant()).flatten() {
+            ledger.plant(plant);
+        }
         Self {
             random: fastrand::Rng::with_seed(wiring.seed ^ number),
             homes: Homes::new(config.placement),
             wiring,
             epoch,
-            ledger: Ledger::new(policy),
+            ledger,
             family,
             orders: Vec::new(),
             effects: Effects::default(),

@@ -120,7 +120,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels }),
             (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
                 for parcel in parcels {
-                    actor.do_send(Deliver::new(Delivery::new(parcel, info.clone()), desk.clone()));
+                    let delivery = Delivery::new(parcel, info.clone());
+                    #[cfg(feature = "sim")]
+                    if crate::protocol::faults::ask(|world| world.begins(delivery.seen(), false)).is_some() {
+                        delivery.begin();
+                    }
+                    actor.do_send(Deliver::new(delivery, desk.clone()));
                 }
             }
             _ => {}

@@ -9,6 +9,10 @@ use crate::words::{KeyHash, Ticket};
 impl Ledger {
     /// A keyed entry arrives: it is free to go if nothing of its key is in flight, else it stands behind.
     pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket) {
+        #[cfg(feature = "sim")]
+        if self.planted.is(super::Plant::NoKeyLock) {
+            return self.waiting.push_back(ticket);
+        }
         if let Some(line) = self.keys.get_mut(&key) {
             line.push_back(ticket);
             self.entries.set_state(ticket, State::Behind);

@@ -28,12 +28,17 @@ mod effects;
 mod entries;
 mod keys;
 mod offer;
+#[cfg(feature = "sim")]
+mod plants;
 mod settle;
 mod slots;
 mod step;
 
 pub use effects::{Effects, Handed};
 pub use offer::Offer;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use plants::Plant;
 pub use settle::{Report, Stale};
 pub use slots::{Counters, SlotPhase};
 pub use step::Input;
@@ -106,6 +111,9 @@ pub struct Ledger {
     paused: bool,
     /// No demand while closed: the group drains what it holds.
     closed: bool,
+    /// A bug on purpose, to see that it is found.
+    #[cfg(feature = "sim")]
+    planted: plants::Planted,
 }
 
 impl Ledger {
@@ -131,6 +139,8 @@ impl Ledger {
             version,
             paused: false,
             closed: false,
+            #[cfg(feature = "sim")]
+            planted: plants::Planted::default(),
         }
     }
 

@@ -245,6 +245,8 @@ impl Ledger {
         entry.number = number;
         let attempt = entry.attempt;
         let alone = entry.suspect.then_some(ticket);
+        #[cfg(feature = "sim")]
+        self.remember_handed(ticket, slot);
         effects.deliver.push(Handed {
             ticket,
             slot,

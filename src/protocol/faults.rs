@@ -1,0 +1,350 @@
+//! The seams at which a simulation looks on and steps in. Compiled only with the feature `sim`.
+//!
+//! Nothing here decides anything. A thread may have a [`World`]: then cells, deliveries, settles, homes and events ask it or
+//! tell it, in the few lines that name this module. Without one, all of them go on as ever.
+//!
+//! | seam | who asks | what a world can do there |
+//! |---|---|---|
+//! | spawn | the cell, before each poll | let it wait, end it, let it panic, block its thread |
+//! | work | the shells, before and after the work | panic, hang, report a failure |
+//! | link | the desk, and the supervisor's intake of leases | lose, repeat or delay a settle; repeat a delivery |
+//! | homes | the supervisor | be an arbiter that costs no thread |
+//! | clock | the group's clock | say what the wall clock shows |
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use crate::rules::ledger::Plant;
+use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, KeyHash, Role, SlotId};
+
+/// Who lives in a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Who {
+    /// One of the group's own actors.
+    Role(Role),
+    /// One life of the consumer in a slot.
+    Consumer(SlotId, Incarnation),
+    /// An actor that nobody named.
+    Unnamed,
+}
+
+/// What a cell shall do instead of being polled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing: it is polled.
+    Go,
+    /// It is polled once before it looks whether it was ended: the thread comes back from where it was blocked.
+    GoFirst,
+    /// It waits; an end is heard.
+    Wait,
+    /// It waits and hears nothing: its thread is blocked.
+    WaitDeaf,
+    /// It ends.
+    End(Cause),
+    /// It panics.
+    Panic,
+    /// It blocks its thread, for real.
+    Block(Duration),
+    /// It ends the arbiter of this thread, for real.
+    EndArbiter,
+}
+
+/// What a consumer's shell shall do before or after the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing.
+    Go,
+    /// Panic.
+    Panic,
+    /// Give the thread back once; the cell has its orders.
+    Pause,
+    /// Report a failure instead of the work.
+    Fail,
+    /// Block the thread, for real.
+    Block(Duration),
+}
+
+/// What becomes of a settle on its way to the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrives.
+    Arrive,
+    /// It is lost.
+    Lose,
+    /// It arrives twice.
+    Repeat,
+    /// It arrives later.
+    Delay(Duration),
+}
+
+/// One delivery, as a world sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The job.
+    pub job: JobId,
+    /// Its key.
+    pub key: Option<KeyHash>,
+    /// The attempt, counted from one.
+    pub attempt: u32,
+    /// To which slot.
+    pub slot: SlotId,
+    /// To which life of the consumer there.
+    pub incarnation: Incarnation,
+    /// By which life of the supervisor.
+    pub epoch: Epoch,
+    /// The running number.
+    pub number: DeliveryNumber,
+}
+
+/// What looks on and steps in.
+pub trait World: Send + Sync {
+    /// Whether everything runs on one thread and a paused clock.
+    fn is_virtual(&self) -> bool;
+    /// A bug that the supervisor's ledger shall have, to see that it is found.
+    fn plant(&self) -> Option<Plant>;
+    /// What the wall clock shows, in ms, if the world decides it.
+    fn unix_ms(&self) -> Option<u64>;
+    /// Something happened in the group.
+    fn told(&self, kind: &EventKind);
+    /// A cell is made; the answer is its number.
+    fn cell_made(&self, who: Who, home: Option<u64>) -> u64;
+    /// A cell has ended.
+    fn cell_gone(&self, cell: u64);
+    /// A cell is about to be polled.
+    fn order(&self, cell: u64, waker: &Waker) -> Order;
+    /// Whether a cell counts as blocking its thread although it has given it back.
+    fn is_blocking(&self, cell: u64) -> bool;
+    /// An actor of the simulation was woken from a thread that is not part of it.
+    fn woken_from_outside(&self, who: Who);
+    /// A consumer begins a delivery, in a shell or in an actor of the user. Only a shell does what the answer says; to an
+    /// actor it is done through its cell.
+    fn begins(&self, delivery: Seen, in_shell: bool) -> Act;
+    /// A consumer has done the work of a delivery, or failed, and has not said so yet.
+    fn ends(&self, delivery: Seen, is_done: bool) -> Act;
+    /// A settle is on its way.
+    fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate;
+    /// Whether the source delivers this job once more.
+    fn repeats(&self, job: JobId, attempt: u32) -> bool;
+    /// A new home, if the world has homes of its own.
+    fn home_made(&self) -> Option<u64>;
+    /// Whether a home of the world still takes consumers.
+    fn home_lives(&self, home: u64) -> bool;
+    /// Whether the code of a consumer shall end here.
+    fn fails_at(&self, cell: Option<u64>, place: &str) -> bool;
+    /// What this fault held up goes on.
+    fn over(&self, fault: usize);
+    /// A word of the user's for the history.
+    fn note(&self, text: String);
+}
+
+thread_local! {
+    static WORLD: RefCell<Option<Arc<dyn World>>> = const { RefCell::new(None) };
+    static WHO: Cell<Who> = const { Cell::new(Who::Unnamed) };
+    static HOME: Cell<Option<u64>> = const { Cell::new(None) };
+    static CELL: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The world of this thread.
+pub fn world() -> Option<Arc<dyn World>> {
+    WORLD
+        .try_with(|world| world.try_borrow().ok().and_then(|world| world.clone()))
+        .ok()
+        .flatten()
+}
+
+/// From here on this thread has this world, or none. Returns the one before.
+pub fn adopt(world: Option<Arc<dyn World>>) -> Option<Arc<dyn World>> {
+    WORLD
+        .try_with(|mine| {
+            mine.try_borrow_mut()
+                .ok()
+                .and_then(|mut mine| std::mem::replace(&mut *mine, world))
+        })
+        .ok()
+        .flatten()
+}
+
+/// Asks the world of this thread, without counting a reference.
+pub fn ask<T>(question: impl FnOnce(&dyn World) -> T) -> Option<T> {
+    WORLD
+        .try_with(|world| match world.try_borrow() {
+            Ok(world) => world.as_deref().map(question),
+            Err(_) => None,
+        })
+        .ok()
+        .flatten()
+}
+
+/// Makes cells within `work` known by this name.
+pub(crate) fn named<T>(who: Who, work: impl FnOnce() -> T) -> T {
+    let before = WHO.replace(who);
+    let result = work();
+    WHO.set(before);
+    result
+}
+
+/// Makes cells within `work` live in this home of the world. False, and nothing is done, if it has ended.
+pub(crate) fn at_home(home: u64, work: impl FnOnce()) -> bool {
+    if ask(|world| world.home_lives(home)) != Some(true) {
+        return false;
+    }
+    let before = HOME.replace(Some(home));
+    work();
+    HOME.set(before);
+    true
+}
+
+/// Runs in place of the work of an actor that shall end by a panic.
+#[allow(clippy::panic, reason = "the panic is the fault that was planned")]
+pub(crate) fn panic_as_planned() -> ! {
+    panic!("a planned fault")
+}
+
+/// A cell's tie to the world.
+pub(crate) struct CellSeam {
+    world: Arc<dyn World>,
+    cell: u64,
+    who: Who,
+    /// The waker that was last made to watch threads, and the one that it stands for.
+    watched: Option<(Waker, Waker)>,
+}
+
+impl CellSeam {
+    /// The tie of a cell that is being made, if this thread has a world.
+    pub(crate) fn new() -> Option<Self> {
+        let world = world()?;
+        let who = WHO.get();
+        let cell = world.cell_made(who, HOME.get());
+        Some(Self {
+            world,
+            cell,
+            who,
+            watched: None,
+        })
+    }
+
+    pub(crate) fn order(&self, waker: &Waker) -> Order {
+        self.world.order(self.cell, waker)
+    }
+
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.world.is_blocking(self.cell)
+    }
+
+    /// Runs a poll of the cell with its mark on the thread.
+    pub(crate) fn enter<T>(&mut self, waker: &Waker, poll: impl FnOnce(&Waker) -> T) -> T {
+        let before = CELL.replace(Some(self.cell));
+        let result = if self.world.is_virtual() {
+            let known = self.watched.take().filter(|(_, of)| of.will_wake(waker));
+            let (watched, of) = known.unwrap_or_else(|| (self.watch(waker), waker.clone()));
+            let result = poll(&watched);
+            self.watched = Some((watched, of));
+            result
+        } else {
+            poll(waker)
+        };
+        CELL.set(before);
+        result
+    }
+
+    fn watch(&self, waker: &Waker) -> Waker {
+        Waker::from(Arc::new(WatchedWaker {
+            inner: waker.clone(),
+            thread: std::thread::current().id(),
+            world: Arc::clone(&self.world),
+            who: self.who,
+        }))
+    }
+}
+
+impl Drop for CellSeam {
+    fn drop(&mut self) {
+        self.world.cell_gone(self.cell);
+    }
+}
+
+/// Tells the world when a wake comes from another thread.
+struct WatchedWaker {
+    inner: Waker,
+    thread: ThreadId,
+    world: Arc<dyn World>,
+    who: Who,
+}
+
+impl Wake for WatchedWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if std::thread::current().id() != self.thread {
+            self.world.woken_from_outside(self.who);
+        }
+        self.inner.wake_by_ref();
+    }
+}
+
+/// What a shell does before the work on a delivery. True if the delivery shall be reported as failed instead.
+///
+/// # Panics
+/// If that is the fault that was planned.
+pub(crate) async fn before_work(delivery: Seen) -> bool {
+    match ask(|world| world.begins(delivery, true)) {
+        None | Some(Act::Go) => false,
+        Some(Act::Fail) => true,
+        Some(Act::Panic) => panic_as_planned(),
+        Some(Act::Block(wait)) => {
+            std::thread::sleep(wait);
+            false
+        }
+        Some(Act::Pause) => {
+            pause().await;
+            false
+        }
+    }
+}
+
+/// Gives the thread back once. Whoever gave the cell its orders wakes it.
+async fn pause() {
+    let mut paused = false;
+    std::future::poll_fn(|_| {
+        if std::mem::replace(&mut paused, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// What happens between the end of the work and the word on it. True if that word shall be a failure.
+///
+/// # Panics
+/// If that is the fault that was planned.
+pub(crate) fn after_work(delivery: Seen, is_done: bool) -> bool {
+    match ask(|world| world.ends(delivery, is_done)) {
+        Some(Act::Panic) => panic_as_planned(),
+        Some(Act::Fail) => true,
+        _ => false,
+    }
+}
+
+/// Ends the code of a consumer here, if a fault says so. Called by [`failpoint!`](crate::failpoint).
+///
+/// # Panics
+/// If that is the fault that was planned.
+#[doc(hidden)]
+#[allow(clippy::panic, reason = "the panic is the fault that was planned")]
+pub fn failpoint(place: &str) {
+    if ask(|world| world.fails_at(CELL.get(), place)) == Some(true) {
+        panic!("a planned fault at {place}");
+    }
+}
+
+/// A word for the history of the run, if there is one.
+pub fn note(text: impl FnOnce() -> String) {
+    ask(|world| world.note(text()));
+}

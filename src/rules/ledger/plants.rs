@@ -1,0 +1,148 @@
+//! Planted bugs: mistakes that a ledger could make, to see that the model and the sweep find them. Compiled only with the
+//! feature `sim`, and never at work unless somebody plants one.
+
+use std::collections::BTreeMap;
+
+use super::Ledger;
+use super::entries::State;
+use crate::words::{Cause, DeliveryNumber, LeaseId, SlotId, Ticket};
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Plant {
+    /// A settle counts for whatever delivery is out under its ticket.
+    NoFence,
+    /// A settle of an earlier life of a consumer counts, if the attempt is the same.
+    FenceIgnoresIncarnation,
+    /// A settle of an earlier attempt counts, if the life of the consumer is the same.
+    FenceIgnoresAttempt,
+    /// When a consumer dies, the second delivery that it held is forgotten.
+    LosesSecondHeld,
+    /// When a consumer dies, what it held goes behind everything else.
+    RequeuesAtBack,
+    /// Jobs of one key do not wait for each other.
+    NoKeyLock,
+    /// A consumer that passed its deadline keeps its deliveries.
+    DeadlineKeepsInFlight,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::NoFence,
+        Self::FenceIgnoresIncarnation,
+        Self::FenceIgnoresAttempt,
+        Self::LosesSecondHeld,
+        Self::RequeuesAtBack,
+        Self::NoKeyLock,
+        Self::DeadlineKeepsInFlight,
+    ];
+
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoFence => "no-fence",
+            Self::FenceIgnoresIncarnation => "fence-ignores-incarnation",
+            Self::FenceIgnoresAttempt => "fence-ignores-attempt",
+            Self::LosesSecondHeld => "loses-second-held",
+            Self::RequeuesAtBack => "requeues-at-back",
+            Self::NoKeyLock => "no-key-lock",
+            Self::DeadlineKeepsInFlight => "deadline-keeps-in-flight",
+        }
+    }
+}
+
+/// A delivery that was handed out once, as the planted fences remember it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Handed {
+    lease: LeaseId,
+    attempt: u32,
+    slot: SlotId,
+    incarnation: u32,
+}
+
+/// A planted bug and what it needs to remember. Nothing is remembered while nothing is planted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Planted {
+    plant: Option<Plant>,
+    handed: BTreeMap<DeliveryNumber, Handed>,
+}
+
+impl Planted {
+    pub(super) fn is(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+}
+
+impl Ledger {
+    /// Plants a bug.
+    #[doc(hidden)]
+    pub fn plant(&mut self, plant: Plant) {
+        self.planted.plant = Some(plant);
+    }
+
+    /// Remembers a delivery for the fences that look at less than they should.
+    pub(super) fn remember_handed(&mut self, ticket: Ticket, slot: SlotId) {
+        let needs =
+            self.planted.is(Plant::FenceIgnoresIncarnation) || self.planted.is(Plant::FenceIgnoresAttempt);
+        if let Some(entry) = self.entries.get(ticket)
+            && needs
+        {
+            let handed = Handed {
+                lease: entry.lease,
+                attempt: entry.attempt,
+                slot,
+                incarnation: self.incarnation(slot).0,
+            };
+            self.planted.handed.insert(entry.number, handed);
+        }
+    }
+
+    /// Whether a planted fence lets this settle through.
+    pub(super) fn lets_through(&self, ticket: Ticket, number: DeliveryNumber) -> bool {
+        let Some(entry) = self.entries.get(ticket) else {
+            return false;
+        };
+        let State::Out(slot) = entry.state else {
+            return false;
+        };
+        if self.planted.is(Plant::NoFence) {
+            return true;
+        }
+        let Some(handed) = self.planted.handed.get(&number) else {
+            return false;
+        };
+        let same_life = handed.slot == slot && handed.incarnation == self.incarnation(slot).0;
+        handed.lease == entry.lease
+            && match self.planted.plant {
+                Some(Plant::FenceIgnoresIncarnation) => handed.attempt == entry.attempt,
+                Some(Plant::FenceIgnoresAttempt) => same_life,
+                _ => false,
+            }
+    }
+
+    /// What a planted bug leaves of the deliveries that a dead consumer held.
+    pub(super) fn left_of(&self, mut held: Vec<Ticket>, cause: &Cause) -> Vec<Ticket> {
+        if self.planted.is(Plant::LosesSecondHeld) && held.len() > 1 {
+            held.remove(1);
+        }
+        if self.planted.is(Plant::DeadlineKeepsInFlight) && matches!(cause, Cause::DeadlinePassed(_)) {
+            held.clear();
+        }
+        held
+    }
+
+    /// Puts what a dead consumer held where the planted bug wants it. False if nothing is planted.
+    pub(super) fn put_at_back(&mut self, tickets: &[Ticket]) -> bool {
+        if !self.planted.is(Plant::RequeuesAtBack) {
+            return false;
+        }
+        self.news |= !tickets.is_empty();
+        for ticket in tickets {
+            self.entries.wait(*ticket);
+            self.waiting.push_back(*ticket);
+        }
+        true
+    }
+}

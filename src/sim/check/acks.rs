@@ -1,0 +1,121 @@
+//! What an ack means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Judged;
+use crate::sim::history::{Happening, History};
+use crate::words::{DeliveryNumber, EventKind, Incarnation, JobId, Role, SlotId};
+
+/// A job is acked once. It may be acked again if the source delivered it again, or if the queue died with the first ack
+/// and the supervisor that could have repeated it died too.
+pub(super) fn nothing_is_acked_twice(history: &History) -> Judged {
+    let places = history.places();
+    let mut allowed: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut acked: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    let (mut supervisors, mut queues) = (0, 0);
+    for entry in &history.entries {
+        match &entry.what {
+            Happening::SourceRepeated { job } => *allowed.entry(*job).or_default() += 1,
+            Happening::Group(EventKind::RoleDown { role, .. }) => match role {
+                Role::Supervisor => supervisors += 1,
+                Role::Queue => queues += 1,
+                Role::Strategy | Role::Results => {}
+            },
+            Happening::Group(EventKind::Acked { job, .. }) => {
+                let Some(place) = places.get(job) else {
+                    return Err(format!("an ack of {job}, which nobody sent"));
+                };
+                let now = (supervisors, queues);
+                let Some(before) = acked.insert(*place, now) else {
+                    continue;
+                };
+                let may_be_lost = before.0 < now.0 && before.1 < now.1;
+                let more = allowed.entry(*place).or_default();
+                if may_be_lost {
+                    continue;
+                } else if *more > 0 {
+                    *more -= 1;
+                } else {
+                    return Err(format!(
+                        "job {place} was acked twice, the second time at {}",
+                        entry.at
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The work of the very delivery that is acked was done before.
+pub(super) fn acks_are_of_work_done(history: &History) -> Judged {
+    let places = history.places();
+    let mut done: BTreeSet<(usize, DeliveryNumber)> = BTreeSet::new();
+    for entry in &history.entries {
+        match &entry.what {
+            Happening::Worked(attempt) => {
+                done.insert((attempt.job, attempt.number));
+            }
+            Happening::Group(EventKind::Acked { job, number, .. }) => {
+                let place = places.get(job).copied().unwrap_or(usize::MAX);
+                if !done.contains(&(place, *number)) {
+                    return Err(format!(
+                        "job {place} was acked at {} by {number}, whose work on it was not done",
+                        entry.at
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// An ack is of a delivery that is out: its consumer lives, and it was not settled or given back before.
+pub(super) fn fenced(history: &History) -> Judged {
+    let places = history.places();
+    let mut out: BTreeMap<DeliveryNumber, (JobId, SlotId, Incarnation)> = BTreeMap::new();
+    for entry in &history.entries {
+        let at = entry.at;
+        let kind = match &entry.what {
+            Happening::Group(kind) => kind,
+            Happening::Failed(attempt) => {
+                out.remove(&attempt.number);
+                continue;
+            }
+            _ => continue,
+        };
+        match kind {
+            EventKind::Delivered {
+                job,
+                slot,
+                incarnation,
+                number,
+                ..
+            } => {
+                out.insert(*number, (*job, *slot, *incarnation));
+            }
+            EventKind::Acked { job, number, .. } => match out.remove(number) {
+                Some((of, ..)) if of == *job => {}
+                _ => {
+                    let place = places.get(job).copied().unwrap_or(usize::MAX);
+                    return Err(format!(
+                        "job {place} was acked at {at} by {number}, which was over"
+                    ));
+                }
+            },
+            EventKind::ConsumerDown {
+                slot, incarnation, ..
+            } => {
+                out.retain(|_, (_, of, life)| (*of, *life) != (*slot, *incarnation));
+            }
+            EventKind::RoleDown {
+                role: Role::Supervisor,
+                ..
+            } => out.clear(),
+            _ => {}
+        }
+    }
+    Ok(())
+}

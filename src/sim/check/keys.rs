@@ -1,0 +1,159 @@
+//! What is promised to the jobs of one key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Judged;
+use crate::sim::history::{Attempt, Happening, History};
+use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Role, SlotId};
+
+/// Acks that may be lost: the queue died with the ack in its mailbox, and so did the supervisor that would have repeated it.
+/// Such a job comes again, and may come after later ones of its key.
+#[derive(Default)]
+struct LostAcks {
+    supervisors: usize,
+    queues: usize,
+    /// Deaths of supervisors and queues at the first ack of each job.
+    acked: BTreeMap<usize, (usize, usize)>,
+}
+
+impl LostAcks {
+    fn note(&mut self, what: &Happening, places: &BTreeMap<JobId, usize>) {
+        match what {
+            Happening::Group(EventKind::RoleDown {
+                role: Role::Supervisor,
+                ..
+            }) => self.supervisors += 1,
+            Happening::Group(EventKind::RoleDown {
+                role: Role::Queue, ..
+            }) => self.queues += 1,
+            Happening::Group(EventKind::Acked { job, .. }) => {
+                if let Some(place) = places.get(job) {
+                    self.acked
+                        .entry(*place)
+                        .or_insert((self.supervisors, self.queues));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn may_come_again(&self, job: usize) -> bool {
+        self.acked
+            .get(&job)
+            .is_some_and(|(supervisors, queues)| *supervisors < self.supervisors && *queues < self.queues)
+    }
+}
+
+/// The order in which the jobs were sent, by place in the plan.
+fn ranks(history: &History) -> BTreeMap<usize, usize> {
+    let sent = history.entries.iter().filter_map(|entry| match entry.what {
+        Happening::Sent { job } => Some(job),
+        _ => None,
+    });
+    sent.enumerate().map(|(rank, job)| (job, rank)).collect()
+}
+
+/// Effects of one key come in order, and so do acks. A sink refuses a token that is smaller than one that it has seen; so an
+/// effect of a zombie does not count.
+pub(super) fn order_per_key(history: &History) -> Judged {
+    if !history.config.order_by_key {
+        return Ok(());
+    }
+    let (ranks, places) = (ranks(history), history.places());
+    let key = |job: usize| history.jobs.get(job).and_then(|job| job.key);
+    let rank = |job: usize| ranks.get(&job).copied().unwrap_or(0);
+    let mut tokens: BTreeMap<u32, (Epoch, DeliveryNumber)> = BTreeMap::new();
+    let mut effects: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut acks: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut lost = LostAcks::default();
+    for entry in &history.entries {
+        lost.note(&entry.what, &places);
+        match &entry.what {
+            Happening::Worked(Attempt {
+                job, epoch, number, ..
+            }) => {
+                let Some(key) = key(*job) else { continue };
+                let token = (*epoch, *number);
+                if tokens.get(&key).is_some_and(|seen| *seen > token) {
+                    continue;
+                }
+                tokens.insert(key, token);
+                if let Some(before) = effects.insert(key, *job)
+                    && rank(before) > rank(*job)
+                    && !lost.may_come_again(*job)
+                {
+                    return Err(format!(
+                        "key {key}: job {job} took effect at {} after job {before}, which was sent later",
+                        entry.at
+                    ));
+                }
+            }
+            Happening::Group(EventKind::Acked { job, .. }) => {
+                let Some(job) = places.get(job) else { continue };
+                let Some(key) = key(*job) else { continue };
+                if let Some(before) = acks.insert(key, *job)
+                    && rank(before) > rank(*job)
+                    && !lost.may_come_again(*job)
+                {
+                    return Err(format!(
+                        "key {key}: job {job} was acked at {} after job {before}, which was sent later",
+                        entry.at
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// No two consumers that both count are at work on jobs of one key.
+pub(super) fn one_consumer_per_key(history: &History) -> Judged {
+    if !history.config.order_by_key {
+        return Ok(());
+    }
+    let mut at_work: BTreeMap<u32, Attempt> = BTreeMap::new();
+    let mut ended: BTreeSet<(SlotId, Incarnation, Epoch)> = BTreeSet::new();
+    let mut latest = Epoch(0);
+    for entry in &history.entries {
+        match &entry.what {
+            Happening::Begun(attempt) => {
+                let Some(key) = history.jobs.get(attempt.job).and_then(|job| job.key) else {
+                    continue;
+                };
+                latest = latest.max(attempt.epoch);
+                if ended.contains(&(attempt.slot, attempt.incarnation, attempt.epoch))
+                    || attempt.epoch < latest
+                {
+                    return Err(format!(
+                        "key {key}: {} began job {} at {} after it had been given up",
+                        attempt.slot, attempt.job, entry.at
+                    ));
+                }
+                if let Some(other) = at_work.insert(key, *attempt)
+                    && other.number != attempt.number
+                {
+                    return Err(format!(
+                        "key {key}: {} began job {} at {} while {} was at work on job {}",
+                        attempt.slot, attempt.job, entry.at, other.slot, other.job
+                    ));
+                }
+            }
+            Happening::Worked(attempt) | Happening::Failed(attempt) => {
+                at_work.retain(|_, other| other.number != attempt.number);
+            }
+            Happening::Group(EventKind::ConsumerDown {
+                slot, incarnation, ..
+            }) => {
+                at_work.retain(|_, other| (other.slot, other.incarnation) != (*slot, *incarnation));
+                ended.insert((*slot, *incarnation, latest));
+            }
+            Happening::Group(EventKind::RoleDown {
+                role: Role::Supervisor,
+                ..
+            }) => at_work.clear(),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The checker: reads a history, and nothing else, and says which promises of the group it breaks.
+//!
+//! | invariant | what must not be in a history |
+//! |---|---|
+//! | nothing is lost | an accepted job that was neither acked nor dead-lettered |
+//! | nothing is acked twice | two acks of a job, unless the source delivered it twice or the queue lost its memory of the first |
+//! | order per key | of one key, an effect or an ack of a job after one of a later job; a sink is taken to refuse late tokens |
+//! | one consumer per key | two consumers that both count, at work on jobs of one key |
+//! | acks are of work done | an ack of a delivery whose work was not done |
+//! | fenced | an ack of a delivery that was over: of an earlier life of its consumer, or of an earlier attempt |
+//! | restart budget | more restarts within the period than the budget allows |
+//! | memory bounds | a consumer that holds more deliveries than its window may grow to |
+//! | converges | after the last fault: a job in the queue or in flight, a slot without a consumer, a group that gave up |
+//!
+//! Effects that are repeated are counted and are no violation: the group promises "at least once".
+
+mod acks;
+mod ends;
+mod keys;
+mod limits;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::History;
+
+/// A promise that a history breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// The name of the invariant.
+    pub invariant: String,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// What an invariant says of a history: nothing, or what breaks it.
+pub(super) type Judged = Result<(), String>;
+
+/// A built-in invariant.
+type Invariant = fn(&History) -> Judged;
+
+/// The invariants of every group, in the order in which they are reported.
+const INVARIANTS: [(&str, Invariant); 9] = [
+    ("nothing is lost", ends::nothing_is_lost),
+    ("nothing is acked twice", acks::nothing_is_acked_twice),
+    ("order per key", keys::order_per_key),
+    ("one consumer per key", keys::one_consumer_per_key),
+    ("acks are of work done", acks::acks_are_of_work_done),
+    ("fenced", acks::fenced),
+    ("restart budget", limits::restart_budget),
+    ("memory bounds", limits::memory_bounds),
+    ("converges", ends::converges),
+];
+
+/// The violations of the built-in invariants: the first of each.
+pub fn check(history: &History) -> Vec<Violation> {
+    Checker::default().check(history)
+}
+
+/// The built-in invariants, and a user's own.
+///
+/// ```
+/// use consumer_group::sim::Checker;
+///
+/// let checker = Checker::default().with("few entries", |history| {
+///     if history.entries.len() < 10_000 { Ok(()) } else { Err(format!("{} entries", history.entries.len())) }
+/// });
+/// ```
+#[derive(Default)]
+pub struct Checker {
+    own: Vec<(String, OwnInvariant)>,
+}
+
+type OwnInvariant = Box<dyn Fn(&History) -> Judged + Send + Sync>;
+
+impl Checker {
+    /// Adds an invariant: it says what it saw that breaks it.
+    #[must_use]
+    pub fn with(
+        mut self,
+        name: impl Into<String>,
+        holds: impl Fn(&History) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.own.push((name.into(), Box::new(holds)));
+        self
+    }
+
+    /// The violations: the first of each invariant.
+    pub fn check(&self, history: &History) -> Vec<Violation> {
+        self.judge(history)
+            .filter_map(|(invariant, judged)| {
+                judged.err().map(|what| Violation {
+                    invariant: invariant.to_owned(),
+                    what,
+                })
+            })
+            .collect()
+    }
+
+    /// Every invariant with what it says.
+    pub(super) fn judge<'a>(&'a self, history: &'a History) -> impl Iterator<Item = (&'a str, Judged)> {
+        let built_in = INVARIANTS
+            .iter()
+            .map(move |(name, holds)| (*name, holds(history)));
+        let own = self
+            .own
+            .iter()
+            .map(move |(name, holds)| (name.as_str(), holds(history)));
+        built_in.chain(own)
+    }
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own: Vec<&str> = self.own.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Checker").field("own", &own).finish()
+    }
+}

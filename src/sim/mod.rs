@@ -1,0 +1,52 @@
+//! Faults on purpose, feature `sim`: seeded, replayable, checked, shrunk, drawn.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! consumer-group = { version = "0.1", features = ["sim"] }
+//! ```
+//!
+//! | you want to | use |
+//! |---|---|
+//! | say what is sent and what goes wrong | [`Plan`], [`When`], [`FaultKind`] |
+//! | run your group under it, again and again the same | [`Simulation`] |
+//! | see what happened | [`History`], [`Report`], [`draw`] |
+//! | know whether the promises held | [`check`], [`Checker`] |
+//! | try thousands of plans | [`PlanShape`], [`Sweep`], [`Reached`] |
+//! | make a failing plan small, and keep it as a test | [`Sweep::shrink`], [`shrink`], [`Plan::to_rust_test`] |
+//!
+//! The world of a run meets the group at a few seams (`protocol::faults`), which are compiled with this feature only: before a
+//! cell is polled, before and after the work of a consumer, where settles and leases pass, where homes are made, where the
+//! clock is read. Everything else is the group of production.
+
+mod check;
+mod history;
+mod plan;
+mod reached;
+mod report;
+mod run;
+mod shrink;
+mod stock;
+mod sweep;
+mod timeline;
+mod world;
+
+pub use check::{Checker, Violation, check};
+pub use history::{Attempt, End, Entry, Happening, History, PlannedFault, SentJob};
+pub use plan::{Fault, FaultKind, Plan, PlanError, PlannedJob, When};
+pub use reached::{Reached, STATES};
+pub use report::{FaultLine, Report};
+pub use run::{RunError, Simulation};
+pub use shrink::{Shrunk, shrink};
+pub use stock::{PlanShape, stock};
+pub use sweep::{Failure, Sweep, Swept};
+pub use timeline::draw;
+
+/// The code of the guide is compiled and run with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/fault-injection.md")]
+pub struct FaultInjectionDoctests;
+
+/// A word for the history of the run in which this code runs, for invariants of your own. Nothing outside of a run.
+pub fn note(text: impl FnOnce() -> String) {
+    crate::protocol::faults::note(text);
+}

@@ -1,0 +1,352 @@
+//! Plans: the whole of a simulated run as plain data. Nothing in a run is decided anywhere else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::Role;
+
+/// The latest time in a plan, and the longest wait, in ms: a day.
+const LONGEST_MS: u64 = 24 * 3600 * 1000;
+
+/// A workload and the faults that meet it.
+///
+/// ```
+/// use consumer_group::sim::{FaultKind, Plan, When};
+///
+/// let plan = Plan::new(7)
+///     .job(0, Some(1), 5)
+///     .job(1, Some(1), 5)
+///     .fault(When::Attempt { job: 0, attempt: 1 }, FaultKind::Panic);
+/// assert!(plan.check(4).is_ok());
+/// let text = serde_json::to_string(&plan).unwrap();
+/// assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Seeds every random choice of the group: jitter, strategies, names of jobs.
+    pub seed: u64,
+    /// The jobs, each known by its place in this list, counted from zero.
+    pub jobs: Vec<PlannedJob>,
+    /// The faults. Each happens at most once.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// A job of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedJob {
+    /// When it is sent, in ms after the start.
+    pub at_ms: u64,
+    /// Its key, if it has one.
+    #[serde(default)]
+    pub key: Option<u32>,
+    /// How long the work on it takes, in ms, if the consumer cares.
+    #[serde(default)]
+    pub work_ms: u64,
+}
+
+/// A fault: when, and what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// When it happens.
+    pub when: When,
+    /// What happens.
+    pub kind: FaultKind,
+}
+
+/// When a fault happens. The first is the best: a plan whose faults name what they meet shrinks well, since it still means
+/// the same when other jobs are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum When {
+    /// When this attempt on this job begins.
+    Attempt {
+        /// The job, by its place in the plan.
+        job: usize,
+        /// The attempt, counted from one.
+        attempt: u32,
+    },
+    /// When the slot begins a delivery for the `number`th time.
+    Delivery {
+        /// The slot, counted from zero.
+        slot: u32,
+        /// Counted from one.
+        number: u32,
+    },
+    /// At this time, in this slot, if a consumer lives there.
+    Slot {
+        /// The slot, counted from zero.
+        slot: u32,
+        /// In ms after the start.
+        at_ms: u64,
+    },
+    /// At this time.
+    Time {
+        /// In ms after the start.
+        at_ms: u64,
+    },
+}
+
+/// What happens. The columns say which [`When`] can be had.
+///
+/// | fault | attempt, delivery | slot | time |
+/// |---|---|---|---|
+/// | `Panic`, `Hang`, `Block`, `Slow`, `CrashArbiter` | yes | yes | no |
+/// | `PanicAfterWork`, `Error`, `Failpoint`, `LoseSettle`, `RepeatSettle`, `DelaySettle` | yes | no | no |
+/// | `RepeatDelivery` | attempt only | no | no |
+/// | `Crash`, `Disconnect`, `ClockJump` | yes | no | yes |
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The consumer panics before the work.
+    Panic,
+    /// The consumer panics after the work and before it says so: the effects will be repeated.
+    PanicAfterWork,
+    /// The consumer panics where its code says `failpoint!(place)`, within this delivery.
+    Failpoint {
+        /// The place.
+        place: String,
+    },
+    /// The consumer reports a failure.
+    Error,
+    /// The consumer waits for ever. Its thread is free.
+    Hang,
+    /// The consumer blocks its thread, and everyone on it. If it was given up meanwhile, it comes back as a zombie, and does
+    /// the rest of its work.
+    Block {
+        /// For so long.
+        ms: u64,
+    },
+    /// The consumer takes longer.
+    Slow {
+        /// By so much.
+        ms: u64,
+    },
+    /// The arbiter of the slot ends, and with it everyone who lives there.
+    CrashArbiter,
+    /// One of the group's own actors panics.
+    Crash {
+        /// Which.
+        role: Role,
+    },
+    /// What the consumer says of this delivery does not arrive.
+    LoseSettle,
+    /// It arrives twice.
+    RepeatSettle,
+    /// It arrives late.
+    DelaySettle {
+        /// By so much.
+        ms: u64,
+    },
+    /// The source delivers the job twice, as brokers do.
+    RepeatDelivery,
+    /// The queue answers nobody for a while.
+    Disconnect {
+        /// For so long.
+        ms: u64,
+    },
+    /// The clock jumps ahead, as when a machine was suspended.
+    ClockJump {
+        /// By so much.
+        ms: u64,
+    },
+}
+
+/// A plan that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct PlanError {
+    /// Where: `faults[3]`.
+    pub place: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+impl Plan {
+    /// A plan without jobs and faults.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a job: when it is sent, its key, and how long the work takes.
+    #[must_use]
+    pub fn job(mut self, at_ms: u64, key: Option<u32>, work_ms: u64) -> Self {
+        self.jobs.push(PlannedJob { at_ms, key, work_ms });
+        self
+    }
+
+    /// Adds a fault.
+    #[must_use]
+    pub fn fault(mut self, when: When, kind: FaultKind) -> Self {
+        self.faults.push(Fault { when, kind });
+        self
+    }
+
+    /// When the last job is sent and the last fault with a time happens, whichever is later, in ms.
+    pub fn last_ms(&self) -> u64 {
+        let jobs = self.jobs.iter().map(|job| job.at_ms);
+        let faults = self.faults.iter().filter_map(|fault| fault.when.at_ms());
+        jobs.chain(faults).max().unwrap_or(0)
+    }
+
+    /// Whether this plan can be, for a group of so many consumers.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the first thing that cannot be.
+    pub fn check(&self, consumers: usize) -> Result<(), PlanError> {
+        for (index, job) in self.jobs.iter().enumerate() {
+            let place = || format!("jobs[{index}]");
+            within(job.at_ms, "at_ms", place)?;
+            within(job.work_ms, "work_ms", place)?;
+        }
+        for (index, fault) in self.faults.iter().enumerate() {
+            fault.check(|| format!("faults[{index}]"), self.jobs.len(), consumers)?;
+        }
+        Ok(())
+    }
+}
+
+impl When {
+    /// The time, if it is one.
+    pub fn at_ms(self) -> Option<u64> {
+        match self {
+            Self::Slot { at_ms, .. } | Self::Time { at_ms } => Some(at_ms),
+            Self::Attempt { .. } | Self::Delivery { .. } => None,
+        }
+    }
+}
+
+impl Fault {
+    fn check(&self, place: impl Fn() -> String, jobs: usize, consumers: usize) -> Result<(), PlanError> {
+        let wrong = |problem: String| {
+            Err(PlanError {
+                place: place(),
+                problem,
+            })
+        };
+        match self.when {
+            When::Attempt { job, .. } if job >= jobs => {
+                return wrong(format!(
+                    "there is no job {job}; the plan has {jobs}, counted from 0"
+                ));
+            }
+            When::Attempt { attempt: 0, .. } => return wrong("attempts are counted from 1".into()),
+            When::Delivery { number: 0, .. } => return wrong("deliveries are counted from 1".into()),
+            When::Delivery { slot, .. } | When::Slot { slot, .. } if slot as usize >= consumers => {
+                return wrong(format!(
+                    "there is no slot {slot}; the group has {consumers}, counted from 0"
+                ));
+            }
+            _ => {}
+        }
+        if let Some(at_ms) = self.when.at_ms() {
+            within(at_ms, "at_ms", &place)?;
+        }
+        match self.kind {
+            FaultKind::Block { ms }
+            | FaultKind::Slow { ms }
+            | FaultKind::DelaySettle { ms }
+            | FaultKind::Disconnect { ms }
+            | FaultKind::ClockJump { ms } => within(ms, "ms", &place)?,
+            _ => {}
+        }
+        match self.kind.needs(self.when) {
+            None => Ok(()),
+            Some(needs) => wrong(format!("`{}` {needs}", self.kind)),
+        }
+    }
+}
+
+fn within(ms: u64, what: &str, place: impl Fn() -> String) -> Result<(), PlanError> {
+    if ms > LONGEST_MS {
+        return Err(PlanError {
+            place: place(),
+            problem: format!("`{what}` is {ms}; at most {LONGEST_MS}, a day, can be had"),
+        });
+    }
+    Ok(())
+}
+
+impl FaultKind {
+    /// What this kind needs and `when` does not give.
+    fn needs(&self, when: When) -> Option<&'static str> {
+        let in_delivery = matches!(when, When::Attempt { .. } | When::Delivery { .. });
+        match self {
+            Self::Panic | Self::Hang | Self::Block { .. } | Self::Slow { .. } | Self::CrashArbiter => {
+                (!in_delivery && !matches!(when, When::Slot { .. }))
+                    .then_some("needs a consumer: give an attempt, a delivery or a slot")
+            }
+            Self::Crash { .. } | Self::Disconnect { .. } | Self::ClockJump { .. } => {
+                matches!(when, When::Slot { .. })
+                    .then_some("concerns no slot: give a time, an attempt or a delivery")
+            }
+            Self::RepeatDelivery => (!matches!(when, When::Attempt { .. })).then_some("needs an attempt"),
+            _ => (!in_delivery).then_some("needs a delivery: give an attempt or a delivery"),
+        }
+    }
+
+    /// The name of the kind, without its numbers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::PanicAfterWork => "panic after the work",
+            Self::Failpoint { .. } => "failpoint",
+            Self::Error => "error",
+            Self::Hang => "hang",
+            Self::Block { .. } => "blocked thread",
+            Self::Slow { .. } => "slow",
+            Self::CrashArbiter => "arbiter crash",
+            Self::Crash { role: Role::Queue } => "queue crash",
+            Self::Crash { role: Role::Strategy } => "strategy crash",
+            Self::Crash {
+                role: Role::Supervisor,
+            } => "supervisor crash",
+            Self::Crash { role: Role::Results } => "result queue crash",
+            Self::LoseSettle => "lost settle",
+            Self::RepeatSettle => "repeated settle",
+            Self::DelaySettle { .. } => "delayed settle",
+            Self::RepeatDelivery => "repeated delivery",
+            Self::Disconnect { .. } => "queue disconnected",
+            Self::ClockJump { .. } => "clock jump",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Block { ms } | Self::Slow { ms } | Self::DelaySettle { ms } | Self::Disconnect { ms } => {
+                write!(f, " for {ms} ms")
+            }
+            Self::ClockJump { ms } => write!(f, " by {ms} ms"),
+            Self::Failpoint { place } => write!(f, " {place}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attempt { job, attempt } => write!(f, "job {job}, attempt {attempt}"),
+            Self::Delivery { slot, number } => write!(f, "slot {slot}, delivery {number}"),
+            Self::Slot { slot, at_ms } => write!(f, "slot {slot}, at {at_ms} ms"),
+            Self::Time { at_ms } => write!(f, "at {at_ms} ms"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.kind, self.when)
+    }
+}

@@ -1,0 +1,146 @@
+//! States that a sweep must reach: a sweep that never saw a zombie has not tested the fence.
+
+use std::collections::BTreeMap;
+
+use super::history::{Happening, History};
+use crate::words::{EventKind, Incarnation, Role, SlotId};
+
+/// The states, by name.
+pub const STATES: [&str; 12] = [
+    "a job was redelivered",
+    "a consumer died and held two or more",
+    "the supervisor died with deliveries out",
+    "the queue died with jobs leased",
+    "the strategy died with jobs open",
+    "a zombie wrote",
+    "a stale settle was refused",
+    "an arbiter was abandoned",
+    "a job was given up as poison",
+    "a retry waited",
+    "the source delivered twice",
+    "effects were repeated",
+];
+
+/// How often each state was reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reached(pub [u64; STATES.len()]);
+
+impl Reached {
+    /// Counts what one run reached.
+    pub fn note(&mut self, history: &History) {
+        let mut seen = [false; STATES.len()];
+        Look::default().look(history, |state| {
+            if let Some(seen) = seen.get_mut(state) {
+                *seen = true;
+            }
+        });
+        for (count, seen) in self.0.iter_mut().zip(seen) {
+            *count += u64::from(seen);
+        }
+    }
+
+    /// Adds the counts of another part of the sweep.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// The states that no run reached.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let zero = |(name, count): (&'static str, &u64)| (*count == 0).then_some(name);
+        STATES.into_iter().zip(&self.0).filter_map(zero).collect()
+    }
+
+    /// Every state with the number of runs that reached it.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        STATES.into_iter().zip(self.0)
+    }
+}
+
+/// What has to be known on the way through a history.
+#[derive(Default)]
+struct Look {
+    /// Deliveries that are out.
+    out: i64,
+    open: i64,
+    ended: Vec<(SlotId, Incarnation)>,
+    worked: BTreeMap<usize, u32>,
+}
+
+impl Look {
+    fn look(mut self, history: &History, mut reached: impl FnMut(usize)) {
+        for entry in &history.entries {
+            match &entry.what {
+                Happening::Sent { .. } => self.open += 1,
+                Happening::SourceRepeated { .. } => reached(10),
+                Happening::Begun(attempt) if attempt.attempt > 1 => reached(0),
+                Happening::Worked(attempt) => {
+                    if self.ended.contains(&(attempt.slot, attempt.incarnation)) {
+                        reached(5);
+                    }
+                    let times = self.worked.entry(attempt.job).or_default();
+                    *times += 1;
+                    if *times > 1 {
+                        reached(11);
+                    }
+                }
+                Happening::Group(kind) => self.event(kind, &mut reached),
+                _ => {}
+            }
+        }
+    }
+
+    fn event(&mut self, kind: &EventKind, reached: &mut impl FnMut(usize)) {
+        match kind {
+            EventKind::Delivered { .. } => self.out += 1,
+            EventKind::Acked { .. } => {
+                self.out -= 1;
+                self.open -= 1;
+            }
+            EventKind::Retried { after, .. } => {
+                self.out -= 1;
+                if !after.is_zero() {
+                    reached(9);
+                }
+            }
+            EventKind::Returned { .. } => {
+                self.out -= 1;
+                reached(0);
+            }
+            EventKind::DeadLettered { reason, .. } => {
+                self.out -= 1;
+                self.open -= 1;
+                if matches!(reason, crate::words::DeadReason::Poison { .. }) {
+                    reached(8);
+                }
+            }
+            EventKind::StaleSettle { .. } => reached(6),
+            EventKind::ArbiterAbandoned { .. } => reached(7),
+            EventKind::ConsumerDown {
+                slot,
+                incarnation,
+                held,
+                ..
+            } => {
+                self.ended.push((*slot, *incarnation));
+                if *held > 1 {
+                    reached(1);
+                }
+            }
+            EventKind::RoleDown { role, .. } => match role {
+                Role::Supervisor => {
+                    if self.out > 0 {
+                        reached(2);
+                    }
+                    self.out = 0;
+                    self.ended.clear();
+                }
+                Role::Queue if self.out > 0 => reached(3),
+                Role::Strategy if self.open > 0 => reached(4),
+                Role::Queue | Role::Strategy | Role::Results => {}
+            },
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A group and plans to begin with: what the sweep runs if it is given nothing else.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::plan::{Fault, FaultKind, Plan, PlannedJob, When};
+use super::run::Simulation;
+use crate::group::Group;
+use crate::protocol::Delivery;
+use crate::words::{BackoffConfig, GroupConfig, Job, Placement, Role, StrategyName};
+
+/// What the random plans are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanShape {
+    /// How many jobs.
+    pub jobs: usize,
+    /// How many consumers the group has.
+    pub consumers: u32,
+    /// How many faults at most; half of it at least.
+    pub faults: usize,
+    /// How many keys; about a third of the jobs has none.
+    pub keys: u32,
+    /// The places of the consumers' `failpoint!`s.
+    pub failpoints: Vec<String>,
+}
+
+impl Default for PlanShape {
+    fn default() -> Self {
+        Self {
+            jobs: 40,
+            consumers: 4,
+            faults: 24,
+            keys: 6,
+            failpoints: vec!["half done".to_owned()],
+        }
+    }
+}
+
+impl PlanShape {
+    /// The plan of this seed: dense, and in the manner of a swarm. Each seed leaves some kinds of faults out, so that the
+    /// others meet more often.
+    ///
+    /// Reference: Groce and others, "Swarm Testing", ISSTA 2012.
+    pub fn plan(&self, seed: u64) -> Plan {
+        let mut random = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5157_4550);
+        let mut plan = Plan::new(seed);
+        let mut times: Vec<u64> = (0..self.jobs).map(|_| random.u64(0..60)).collect();
+        times.sort_unstable();
+        for at_ms in times {
+            let key = (random.u8(0..3) > 0 && self.keys > 0).then(|| random.u32(0..self.keys));
+            plan = plan.job(at_ms, key, random.u64(0..8));
+        }
+        let swarm: u32 = random.u32(..) | random.u32(..);
+        let faults = random.usize(self.faults.div_ceil(2)..=self.faults);
+        while plan.faults.len() < faults && self.jobs > 0 && self.consumers > 0 {
+            if random.u8(0..40) == 0 {
+                self.poison(&mut random, &mut plan, faults);
+            } else if let Some(fault) = self.fault(&mut random, swarm) {
+                plan.faults.push(fault);
+            }
+        }
+        plan
+    }
+
+    /// A job that kills whoever takes it, until it is given up.
+    fn poison(&self, random: &mut Rng, plan: &mut Plan, most: usize) {
+        let job = random.usize(0..self.jobs);
+        for attempt in 1..=3 {
+            if plan.faults.len() < most {
+                plan.faults.push(Fault {
+                    when: When::Attempt { job, attempt },
+                    kind: FaultKind::Panic,
+                });
+            }
+        }
+    }
+
+    fn fault(&self, random: &mut Rng, swarm: u32) -> Option<Fault> {
+        let number = random.u32(0..18);
+        if swarm & (1 << number) == 0 {
+            return None;
+        }
+        let roles = [Role::Queue, Role::Strategy, Role::Supervisor, Role::Results];
+        let kind = match number {
+            0 => FaultKind::Panic,
+            1 => FaultKind::PanicAfterWork,
+            2 => FaultKind::Failpoint {
+                place: random.choice(&self.failpoints)?.clone(),
+            },
+            3 => FaultKind::Error,
+            4 => FaultKind::Hang,
+            5 | 6 => FaultKind::Block {
+                ms: random.u64(10..400),
+            },
+            7 => FaultKind::Slow {
+                ms: random.u64(1..200),
+            },
+            8 => FaultKind::CrashArbiter,
+            9 | 10 => FaultKind::Crash {
+                role: *random.choice(&roles)?,
+            },
+            11 => FaultKind::LoseSettle,
+            12 => FaultKind::RepeatSettle,
+            13 => FaultKind::DelaySettle {
+                ms: random.u64(1..250),
+            },
+            14 => FaultKind::RepeatDelivery,
+            15 => FaultKind::Disconnect {
+                ms: random.u64(1..150),
+            },
+            16 => FaultKind::ClockJump {
+                ms: random.u64(1..300),
+            },
+            _ => FaultKind::Crash {
+                role: Role::Supervisor,
+            },
+        };
+        let when = self.when(random, &kind);
+        Some(Fault { when, kind })
+    }
+
+    fn when(&self, random: &mut Rng, kind: &FaultKind) -> When {
+        let attempt = When::Attempt {
+            job: random.usize(0..self.jobs),
+            attempt: 1 + u32::from(random.u8(0..4) == 0),
+        };
+        let (slot, at_ms, choice) = (random.u32(0..self.consumers), random.u64(0..200), random.u8(0..8));
+        match kind {
+            FaultKind::Crash { .. } | FaultKind::Disconnect { .. } | FaultKind::ClockJump { .. } => {
+                if choice < 4 { When::Time { at_ms } } else { attempt }
+            }
+            FaultKind::Panic | FaultKind::Hang | FaultKind::Block { .. } | FaultKind::CrashArbiter
+                if choice == 0 =>
+            {
+                When::Slot { slot, at_ms }
+            }
+            FaultKind::RepeatDelivery => attempt,
+            _ if choice == 1 => When::Delivery {
+                slot,
+                number: 1 + random.u32(0..12),
+            },
+            _ => attempt,
+        }
+    }
+}
+
+/// The group that is simulated if no other is given: four consumers on arbiters of their own, order by key, short deadlines,
+/// the strategy by the seed. A job's payload is its work in ms; half way lies the failpoint `half done`.
+pub fn stock() -> Simulation<u64, u64> {
+    Simulation::new(
+        |plan: &Plan| {
+            Group::builder().config(stock_config(plan.seed)).consume_with(
+                4,
+                async |delivery: &Delivery<u64>| {
+                    let half = Duration::from_millis(delivery.job() / 2);
+                    pause(half).await;
+                    crate::protocol::faults::failpoint("half done");
+                    pause(half).await;
+                    Ok(*delivery.job())
+                },
+            )
+        },
+        |_: usize, job: &PlannedJob| match job.key {
+            Some(key) => Job::new(job.work_ms).key(format!("key {key}")),
+            None => Job::new(job.work_ms),
+        },
+    )
+}
+
+async fn pause(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn stock_config(seed: u64) -> GroupConfig {
+    const STRATEGIES: [StrategyName; 6] = [
+        StrategyName::RoundRobin,
+        StrategyName::Weighted,
+        StrategyName::ConsistentHash,
+        StrategyName::LeastLoaded,
+        StrategyName::TwoChoices,
+        StrategyName::Sticky,
+    ];
+    let index = usize::try_from(seed % 6).unwrap_or(0);
+    let mut config = GroupConfig {
+        consumers: 4,
+        placement: Placement::Arbiters(3),
+        strategy: STRATEGIES.get(index).copied().unwrap_or_default(),
+        order_by_key: true,
+        deadline_ms: 100,
+        kill_grace_ms: 20,
+        quiet_panics: true,
+        ..GroupConfig::default()
+    };
+    config.retry.attempts = 3;
+    config.retry.backoff = BackoffConfig {
+        min_ms: 2,
+        max_ms: 20,
+        factor: 2.0,
+        jitter: 0.2,
+    };
+    config.restart.backoff = BackoffConfig {
+        min_ms: 0,
+        max_ms: 20,
+        factor: 2.0,
+        jitter: 0.2,
+    };
+    config.window.min = 2;
+    config.window.max = 8;
+    config
+}
