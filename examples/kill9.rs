@@ -1,11 +1,10 @@
 //! Kill -9: a process with producers, a group and a durable queue is killed at random moments, again and again, and a ledger
 //! outside of it says whether anything was lost.
 //!
-//! The child writes two ledgers, a line in one `write` for each event, after the queue has given its word: `accepted` when a
-//! send returned, `done` when the queue has taken the ack (the group says so by its event). Lines written before a kill -9 stay
-//! in the files of the operating system, so the parent can read them. After the last round the child runs to its end without
-//! a kill. A job that was accepted and is never done is lost. A job whose ack was told and that is done again in a later round
-//! is repeated; at-least-once allows that for the acks that were on their way to the disk.
+//! The child writes two ledgers: `accepted`, once a send has returned, and `done`, by the consumer. What it has written before a
+//! kill -9 stays in the files of the operating system, so the parent can read it. After the last round a child runs to its
+//! end without a kill. A job that was accepted and is never done is lost. A job that is done more than once is repeated:
+//! at-least-once allows that where a consumer was done and its ack was not yet on disk.
 //!
 //! Run it: `cargo run --release --features durable --example kill9 -- --rounds 20 [--dir FOLDER] [--seed N]`
 
@@ -125,7 +124,7 @@ async fn child(round: u64, is_last: bool, folder: &Path) -> Outcome<()> {
                     2 => Job::new(number).expires_after(Duration::from_secs(3600)),
                     _ => Job::new(number),
                 });
-                match producer.send_all(jobs).await {
+                match producer.send_batch(jobs).await {
                     Ok(_) => accepted.write(numbers)?,
                     Err(error) => return Err(std::io::Error::other(error.to_string())),
                 }

@@ -1,5 +1,6 @@
 //! What outlives the queue actor: the index, and the way to the thread that writes.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SendError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,6 +76,8 @@ impl<J> Written<J> {
 pub(super) struct Core<J: Send + Sync + 'static> {
     pub(super) state: Arc<Mutex<State<J>>>,
     pub(super) requests: Sender<Request<J>>,
+    /// Commits since the opening. Written by the thread, read by whoever measures.
+    pub(super) commits: Arc<AtomicU64>,
 }
 
 /// The writing thread has ended: it panicked, which is a fault of this crate.

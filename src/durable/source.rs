@@ -143,6 +143,12 @@ impl<J: Send + Sync + 'static> DurableQueue<J> {
         }
     }
 
+    /// How many commits were made since it was opened: with [`Durability::EveryJob`] each of them is one fsync. Jobs that
+    /// come together share one.
+    pub fn commits(&self) -> u64 {
+        self.core.commits.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// What it holds now.
     pub fn counts(&self) -> QueueCounts {
         lock(&self.core.state).counts()
@@ -208,6 +214,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         engine.commit(&changes, true)?;
         let state = Arc::new(Mutex::new(state));
         let (requests, asked) = mpsc::channel();
+        let commits = Arc::<std::sync::atomic::AtomicU64>::default();
         let writer = Writer {
             engine,
             state: Arc::clone(&state),
@@ -220,12 +227,17 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             flush_by: None,
             is_untidy: true,
             is_failing: false,
+            commits: Arc::clone(&commits),
         };
         std::thread::Builder::new()
             .name("durable queue".into())
             .spawn(move || writer.run())
             .map_err(OpenErrorReason::Thread)?;
-        let core = Arc::new(Core { state, requests });
+        let core = Arc::new(Core {
+            state,
+            requests,
+            commits,
+        });
         Ok(DurableQueue { core, clock })
     }
 }

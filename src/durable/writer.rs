@@ -8,6 +8,7 @@
 //! thousands that come together share one fsync. The thread is the only one that touches the file; an arbiter never does.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -54,6 +55,7 @@ pub(super) struct Writer<J: Send + Sync + 'static> {
     pub(super) is_untidy: bool,
     /// Whether the last commit failed. It is told once.
     pub(super) is_failing: bool,
+    pub(super) commits: Arc<AtomicU64>,
 }
 
 /// What has gathered for the next commit.
@@ -306,6 +308,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         };
         let flush = flush || relaxed.is_none() || self.is_flush_due();
         self.engine.commit(self.unsaved.iter().chain(also), flush)?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         self.is_untidy = true;
         self.flush_by = match relaxed {
             Some(most) if !flush => Some(self.flush_by.unwrap_or_else(|| Instant::now() + most)),
