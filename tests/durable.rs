@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use consumer_group::durable::{Bytes, Compact, Durability, DurableQueue, EngineError, OpenErrorReason};
 use consumer_group::testing::conformance::{self, QueueTraits};
-use consumer_group::{Delivery, Failure, Group, Job, Overflow, QueueConfig, Unsent};
+use consumer_group::{DeadReason, Delivery, Failure, Group, Job, Overflow, QueueConfig, Unsent};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -189,10 +189,9 @@ mod restarts {
         });
     }
 
-    #[test]
-    fn attempts_are_counted_when_leased_also_if_the_process_dies_before_it_says_a_word() {
-        let place = Place::new();
-        let copy = run(async {
+    /// A process that dies while it works on job 7, and leaves this file.
+    fn dies_at_work(place: &Place) -> Place {
+        run(async {
             let queue = place.open();
             let (tell, mut told) = unbounded_channel();
             let group = Group::<u64, ()>::builder()
@@ -203,15 +202,40 @@ mod restarts {
                 })
                 .start()
                 .unwrap();
-            group.producer().send(7).await.unwrap();
+            if queue.counts().unfinished() == 0 {
+                group.producer().send(7).await.unwrap();
+            }
             assert_eq!(soon(told.recv()).await, Some(7));
             place.after_a_crash()
-        });
+        })
+    }
+
+    #[test]
+    fn attempts_are_counted_when_leased_also_if_the_process_dies_before_it_says_a_word() {
+        let copy = dies_at_work(&Place::new());
         run(async {
             let queue = copy.open();
             assert_eq!(queue.counts().ready, 1, "the lease of a dead process is over");
             let (group, mut told) = telling(&queue);
             assert_eq!(soon(told.recv()).await, Some((7, 2)));
+            group.stop().await;
+        });
+    }
+
+    #[test]
+    fn a_job_that_ends_the_process_again_and_again_becomes_a_dead_letter() {
+        let copy = dies_at_work(&dies_at_work(&Place::new()));
+        run(async {
+            let queue = copy.open();
+            let group = Group::<u64, ()>::builder()
+                .configure(|config| config.retry.attempts = 2)
+                .queue(queue.clone())
+                .consume_with(1, async |_: &Delivery<u64>| panic!("it must not be tried again"))
+                .start()
+                .unwrap();
+            until_empty(&queue).await;
+            let letters = group.dead_letters().list(10).await.unwrap();
+            assert_eq!(letters[0].reason, DeadReason::Poison { attempts: 2 });
             group.stop().await;
         });
     }

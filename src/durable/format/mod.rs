@@ -25,3 +25,6 @@ pub fn read_as_everything(bytes: &[u8]) {
     let _ = Dead::read(bytes).map(|dead| JobParts::read(dead.job).is_ok());
     let _ = Accepted::read(bytes);
 }
+
+#[cfg(test)]
+mod tests;
