@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Bytes, Compact, Durability, DurableQueue, EngineError, OpenErrorReason};
 use consumer_group::testing::conformance::{self, QueueTraits};
 use consumer_group::{DeadReason, Delivery, Failure, Group, Job, Overflow, QueueConfig, Unsent};
@@ -168,6 +169,9 @@ mod restarts {
             group.stop().await;
         });
         std::thread::sleep(Duration::from_millis(60));
+        drop(place.open());
+        let found = QueueFile::open(place.path()).unwrap().summary().unwrap();
+        assert_eq!(found.keys, 1, "{found:?}");
         run(async {
             let queue = place.open();
             assert_eq!(queue.counts().dead, 1, "the second job has expired");
@@ -299,7 +303,7 @@ mod restarts {
         let place = Place::new();
         run(async {
             let queue = place.open();
-            (super::epochs::attach(&queue, u64::MAX / 2)).await;
+            epochs::attach(&queue, u64::MAX / 2).await;
         });
         run(async {
             let queue = place.open();

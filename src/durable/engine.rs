@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition};
 
@@ -114,6 +115,12 @@ fn any(error: impl Into<redb::Error>) -> EngineError {
     }
 }
 
+/// How long a file that is in use is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it is tried meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// The open file. One thread at a time writes.
 pub(super) struct Engine {
     path: PathBuf,
@@ -123,15 +130,21 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens the file; makes it if `create` is set and there is none, for its owner alone.
+    /// Opens the file; makes it if `create` is set and there is none, for its owner alone. One that is in use is tried again
+    /// for a moment, because a queue that was dropped closes its file in its own thread.
     pub(super) fn open(path: &Path, cache: usize, create: bool) -> Result<Self, EngineError> {
         let mut engine = Self {
             path: path.to_owned(),
             database: None,
             cache,
         };
-        engine.reopen(create)?;
-        Ok(engine)
+        let began = Instant::now();
+        loop {
+            match engine.reopen(create) {
+                Err(EngineError::InUse) if began.elapsed() < PATIENCE => std::thread::sleep(LOOK_AGAIN),
+                other => return other.map(|()| engine),
+            }
+        }
     }
 
     fn reopen(&mut self, create: bool) -> Result<(), EngineError> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,7 +201,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             ..GroupConfig::default()
         };
         group.check()?;
-        let mut engine = open_patiently(&self.path, self.cache)?;
+        let mut engine = Engine::open(&self.path, self.cache, true)?;
         let first = check(&mut engine, self.codec.name())?;
         let clock = Clock::start();
         let paper = Arc::new(Paper {
@@ -239,20 +239,6 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             commits,
         });
         Ok(DurableQueue { core, clock })
-    }
-}
-
-/// Opens the file; one that is in use is tried again for a moment, because a queue that was dropped closes it in its thread.
-fn open_patiently(path: &Path, cache: usize) -> Result<Engine, EngineError> {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let began = Instant::now();
-    loop {
-        match Engine::open(path, cache, true) {
-            Err(EngineError::InUse) if began.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            other => return other,
-        }
     }
 }
 
