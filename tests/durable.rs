@@ -169,7 +169,6 @@ mod restarts {
             group.stop().await;
         });
         std::thread::sleep(Duration::from_millis(60));
-        drop(place.open());
         let found = QueueFile::open(place.path()).unwrap().summary().unwrap();
         assert_eq!(found.keys, 1, "{found:?}");
         run(async {
@@ -177,11 +176,8 @@ mod restarts {
             assert_eq!(queue.counts().dead, 1, "the second job has expired");
             assert_eq!(queue.counts().delayed, 1);
             let (group, mut told) = telling(&queue);
-            let again = group
-                .producer()
-                .send(Job::new(4).dedup("three"))
-                .await
-                .unwrap_err();
+            let again = group.producer().send(Job::new(4).dedup("three")).await;
+            let again = again.expect_err(&format!("{:?}", queue));
             assert!(
                 matches!(again.reason, Unsent::Duplicate { .. }),
                 "{:?}",
