@@ -36,7 +36,7 @@ const FLOORS: [&[&str]; 6] = [
     &["protocol"],
     &["actors"],
     &["group"],
-    &["config_file", "durable", "testing"],
+    &["bin", "config_file", "durable", "testing"],
 ];
 
 /// The floor whose modules nothing but lib.rs may import.

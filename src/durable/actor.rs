@@ -8,8 +8,9 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use tokio::sync::oneshot;
 
-use super::core::{Core, Pushing, Then, Wake, lock};
+use super::core::{Core, Pushing, Then, lock};
 use super::engine::{Change, Meta};
+use super::wake::Wake;
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueCommand, QueueReply,
     Settle, SettleReply, Tell,

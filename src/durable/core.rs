@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SendError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix::Message;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::engine::Change;
@@ -12,11 +11,6 @@ use super::state::{Needed, State};
 use crate::protocol::Handover;
 use crate::rules::store::{Refusal, Refused};
 use crate::words::{Envelope, Moment};
-
-/// To the actor: something can be leased, or there are news.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Wake;
 
 /// What is done once changes are on disk.
 pub(super) type Then = Box<dyn FnOnce() + Send>;

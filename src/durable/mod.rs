@@ -21,15 +21,18 @@
 mod actor;
 pub mod codec;
 mod core;
+mod durability;
 mod engine;
 pub mod format;
 pub mod inspect;
 mod paper;
 mod source;
 mod state;
+mod wake;
 mod writer;
 
 pub use actor::{DurableActor, Later};
 pub use codec::{Bytes, Codec, CodecError, Compact, Json};
+pub use durability::Durability;
 pub use engine::EngineError;
-pub use source::{Durability, DurableBuilder, DurableQueue, OpenError, OpenErrorReason};
+pub use source::{DurableBuilder, DurableQueue, OpenError, OpenErrorReason};

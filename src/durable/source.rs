@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::actor::DurableActor;
 use super::codec::{Codec, Json};
 use super::core::{Core, lock};
+use super::durability::Durability;
 use super::engine::{Change, Engine, EngineError, Meta, Table};
 use super::paper::Paper;
 use super::state::Recovered;
@@ -21,22 +22,6 @@ use crate::words::{Capabilities, ConfigError, Epoch, GroupConfig, QueueConfig, Q
 
 /// The version of the file's layout. A file of a later one is not opened.
 pub(super) const FORMAT: u64 = 1;
-
-/// When an accepted job is safe.
-///
-/// | | a send returns | what the death of the process can take | what a loss of power can take |
-/// |---|---|---|---|
-/// | [`EveryJob`](Self::EveryJob), the default | after the fsync | nothing | nothing |
-/// | [`LoseUpTo`](Self::LoseUpTo) | once the job is in memory | what was accepted in the last so many ms | the same |
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Accepted means on disk. Jobs that come together share one fsync.
-    #[default]
-    EveryJob,
-    /// The disk is flushed every so often: what was accepted since then is lost if the process dies. Acks of that time
-    /// are lost too, so their jobs are done again.
-    LoseUpTo(Duration),
-}
 
 /// Why a queue could not be opened. What is in the file is not touched.
 #[derive(Debug, thiserror::Error)]

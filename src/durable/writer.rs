@@ -13,12 +13,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::core::{Pushing, Request, Then, Wake, Written, lock};
+use super::core::{Pushing, Request, Then, Written, lock};
+use super::durability::Durability;
 use super::engine::{Change, Engine, EngineError, Table};
 use super::format::ChunkWriter;
 use super::paper::Paper;
-use super::source::Durability;
 use super::state::{Admission, Loaded, Needed, State};
+use super::wake::Wake;
 use crate::rules::store::{Refusal, Refused};
 use crate::words::{Envelope, Moment};
 

@@ -28,10 +28,10 @@ use actix::WeakRecipient;
 
 use self::dead::DeadEntry;
 use self::entry::Entry;
-use super::core::Wake;
 use super::engine::Change;
 use super::format::Mark;
 use super::paper::Paper;
+use super::wake::Wake;
 use crate::actors::Clock;
 use crate::actors::queue::QueueRoom;
 use crate::rules::store::News;
