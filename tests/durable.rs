@@ -176,8 +176,11 @@ mod restarts {
             assert_eq!(queue.counts().dead, 1, "the second job has expired");
             assert_eq!(queue.counts().delayed, 1);
             let (group, mut told) = telling(&queue);
-            let again = group.producer().send(Job::new(4).dedup("three")).await;
-            let again = again.expect_err(&format!("{:?}", queue));
+            let again = group
+                .producer()
+                .send(Job::new(4).dedup("three"))
+                .await
+                .unwrap_err();
             assert!(
                 matches!(again.reason, Unsent::Duplicate { .. }),
                 "{:?}",

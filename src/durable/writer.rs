@@ -203,21 +203,14 @@ impl<J: Send + Sync + 'static> Writer<J> {
                 state.place(now, admission, &jobs, &mut self.unsaved);
                 state.settle_accounts(&mut self.unsaved);
                 drop(state);
+                // A refused job goes back to its sender whole: nobody else may hold it by then.
+                drop(jobs);
                 refused.sort_unstable_by_key(|(index, _)| *index);
-                let mut refused = refused.into_iter().peekable();
-                for (range, mut pushing) in pushes {
-                    // From here on they are the queue's.
-                    let _ = pushing.jobs.take();
-                    let mut back = Vec::new();
-                    while let Some((index, refusal)) = refused.next_if(|(index, _)| range.contains(index)) {
-                        back.extend(jobs.get(index).cloned().map(|job| Refused { job, refusal }));
-                    }
-                    // An error means that the actor has died; the handover has told the sender.
-                    let _ = pushing.answer.send(Written::Done(back));
-                }
+                answer(pushes, refused);
             }
             Err(error) => {
                 state.forget_admission(admission);
+                drop(jobs);
                 // A commit that failed may be on the disk all the same. What was handed back must not come out there.
                 self.unsaved.extend(written.iter().filter_map(Change::undone));
                 let room = state.room.as_ref().map(|room| Arc::clone(&room.semaphore));
@@ -389,5 +382,22 @@ impl<J: Send + Sync + 'static> Writer<J> {
         if let Some(actor) = actor.and_then(|actor| actor.upgrade()) {
             actor.do_send(Wake);
         }
+    }
+}
+
+/// Tells each sender which of its jobs were refused, and takes the others over.
+fn answer<J: Send + Sync + 'static>(pushes: Vec<(Range<usize>, Pushing<J>)>, refused: Vec<(usize, Refusal)>) {
+    let mut refused = refused.into_iter().peekable();
+    for (range, mut pushing) in pushes {
+        // From here on they are the queue's.
+        let sent = pushing.jobs.take().unwrap_or_default();
+        let mut back = Vec::new();
+        for (index, job) in range.zip(sent) {
+            if let Some((_, refusal)) = refused.next_if(|(refused, _)| *refused == index) {
+                back.push(Refused { job, refusal });
+            }
+        }
+        // An error means that the actor has died; the handover has told the sender.
+        let _ = pushing.answer.send(Written::Done(back));
     }
 }
