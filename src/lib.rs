@@ -26,7 +26,7 @@
 //! | 3 | [`protocol`] | every message between the actors, and the traits of the roles that you can fill yourself |
 //! | 4 | [`actors`] | the queue, the supervisor, the shells of strategy and consumers, and the cell in which all of them run |
 //! | 5 | `group` | what you hold: [`Group`], [`GroupBuilder`], [`Producer`], [`ProducerGroup`], [`Results`], [`DeadLetters`] |
-//! | 6 | `config_file`, `sim`, `testing` | edges: a cargo feature each, and nothing imports them |
+//! | 6 | `config_file`, `durable`, `sim`, `testing` | edges: a cargo feature each, and nothing imports them |
 //!
 //! The names that most programs need are exported here, at the top.
 //!
@@ -62,6 +62,8 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `config-file` | on | [`GroupConfig`] from a TOML file and from environment variables |
+//! | `durable` | off | `durable`: a queue in a file, for jobs that must outlive the process |
+//! | `command-line` | off | the command `consumer-group`, which looks into the file of such a queue |
 //! | `testing` | off | probes, gates, a queue worked by hand, conformance suites for parts of your own; for `[dev-dependencies]` |
 //! | `sim` | off | faults on purpose, on a virtual clock; a checker, a sweep, a shrinker; for `[dev-dependencies]` |
 //!
@@ -121,6 +123,9 @@ macro_rules! failpoint {
 
 #[cfg(feature = "config-file")]
 mod config_file;
+
+#[cfg(feature = "durable")]
+pub mod durable;
 
 #[cfg(feature = "testing")]
 pub mod testing;

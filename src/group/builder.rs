@@ -24,7 +24,9 @@ use crate::protocol::{
 use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies::{self, Chooser};
-use crate::words::{Capabilities, Envelope, Failure, GroupConfig, Placement, RetryConfig, SlotId, Weight};
+use crate::words::{
+    Capabilities, Envelope, Epoch, Failure, GroupConfig, Placement, RetryConfig, SlotId, Weight,
+};
 
 /// Says what a group is made of. See [`Group::builder`].
 #[must_use = "a builder does nothing until it is started"]
@@ -41,6 +43,7 @@ pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
 struct QueueParts<J: Send + Sync + 'static> {
     make: QueueMaker<J>,
     clock: Clock,
+    earlier: Epoch,
     capabilities: Capabilities,
     room: Option<QueueRoom>,
 }
@@ -269,6 +272,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     let QueueParts {
         make: make_queue,
         clock,
+        earlier,
         capabilities,
         room,
     } = queue;
@@ -306,6 +310,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         capabilities,
         maker,
         clock,
+        earlier,
         bus: told,
         mailboxes: boxes,
         shelf: own_shelf,
@@ -333,7 +338,7 @@ fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {
 }
 
 fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>) -> QueueParts<J> {
-    let (capabilities, room) = (source.capabilities(), source.room());
+    let (capabilities, room, earlier) = (source.capabilities(), source.room(), source.epoch());
     let clock = source.clock().unwrap_or_else(Clock::start);
     let make = move |seed: CellSeed, hooks: CellHooks| {
         spawn_in_cell(seed, hooks, false, |_| source.create(clock)).map(QueueDoor::new)
@@ -341,6 +346,7 @@ fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>) -> QueuePa
     QueueParts {
         make: Box::new(make),
         clock,
+        earlier,
         capabilities,
         room,
     }

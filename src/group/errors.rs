@@ -18,6 +18,10 @@ pub enum Unsent {
     },
     /// The group is draining or has ended.
     Closed,
+    /// The queue could not write the job down. What was accepted before is not touched.
+    NotWritten(std::io::ErrorKind),
+    /// The payload has no form in the bytes in which the queue keeps it.
+    NotEncoded,
 }
 
 impl fmt::Display for Unsent {
@@ -29,6 +33,8 @@ impl fmt::Display for Unsent {
                 "a job with the same deduplication key was accepted before: {of}"
             ),
             Self::Closed => f.write_str("the group takes no more jobs"),
+            Self::NotWritten(why) => write!(f, "the queue could not write the job to its disk: {why}"),
+            Self::NotEncoded => f.write_str("the payload cannot be written by the codec of the queue"),
         }
     }
 }

@@ -220,6 +220,8 @@ impl From<Refusal> for Unsent {
             Refusal::Full => Self::Full,
             Refusal::Duplicate { of } => Self::Duplicate { of },
             Refusal::Closed => Self::Closed,
+            Refusal::NotWritten(why) => Self::NotWritten(why),
+            Refusal::NotEncoded => Self::NotEncoded,
         }
     }
 }

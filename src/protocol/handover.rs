@@ -34,6 +34,11 @@ impl<T: Send + 'static> Handover<T> {
 }
 
 impl<T> Handover<T> {
+    /// The content, which stays where it is. `None` if it was taken.
+    pub fn peek(&self) -> Option<&T> {
+        self.content.as_ref()
+    }
+
     /// Takes the content; from here on it is the caller's to keep. `None` if it was taken before.
     pub fn take(&mut self) -> Option<T> {
         self.otherwise = None;

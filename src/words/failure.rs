@@ -205,6 +205,8 @@ pub enum DeadReason {
     Expired,
     /// The queue was full and its policy drops.
     DroppedByOverflow,
+    /// What the queue kept of it on disk could not be read, for this reason.
+    Unreadable(Arc<str>),
 }
 
 impl fmt::Display for DeadReason {
@@ -215,6 +217,7 @@ impl fmt::Display for DeadReason {
             Self::Poison { attempts } => write!(f, "poison: ended its consumer, {attempts} attempts made"),
             Self::Expired => f.write_str("expired before it was leased"),
             Self::DroppedByOverflow => f.write_str("dropped because the queue was full"),
+            Self::Unreadable(why) => write!(f, "its record could not be read: {why}"),
         }
     }
 }

@@ -163,13 +163,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             return false;
         };
         // Beyond every epoch of every group that used this queue before: fencing tokens grow over restarts of the program.
-        let epoch = Epoch(
-            wiring
-                .clock
-                .unix_millis(wiring.clock.now())
-                .saturating_mul(1_000)
-                .saturating_add(life),
-        );
+        // A queue on disk knows the greatest of them, so that a wall clock that was set back does no harm.
+        let unix_micros = wiring.clock.unix_millis(wiring.clock.now()).saturating_mul(1_000);
+        let epoch = Epoch(unix_micros.max(wiring.earlier.0).saturating_add(life));
         let (exists, consumers) = mpsc::channel(1);
         let life = Life {
             epoch,

@@ -9,7 +9,7 @@ use super::room::QueueRoom;
 use crate::actors::Clock;
 use crate::protocol::QueueActor;
 use crate::rules::store::{MemoryStore, Store};
-use crate::words::{Capabilities, ConfigError, GroupConfig, QueueConfig};
+use crate::words::{Capabilities, ConfigError, Epoch, GroupConfig, QueueConfig};
 
 /// Makes queue actors for a group: one at its start, and one after each death of the last.
 ///
@@ -25,6 +25,12 @@ pub trait QueueSource<J: Send + Sync + 'static>: Send + 'static {
     /// for a queue that has kept no moments yet.
     fn clock(&self) -> Option<Clock> {
         None
+    }
+
+    /// The greatest epoch that ever attached, in this process or an earlier one; a group over this queue begins after it,
+    /// even if the wall clock was set back. 0, the default, for a queue that ends with its process.
+    fn epoch(&self) -> Epoch {
+        Epoch(0)
     }
 
     /// What the queue does natively.

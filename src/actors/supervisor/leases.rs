@@ -26,6 +26,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         }
         let now = self.now();
         // What a queue without delays cannot do for producers is done here.
+        let most_attempts = self.wiring.config.retry.attempts;
         let knows_no_time = !self.wiring.capabilities.delay;
         #[cfg(feature = "sim")]
         let batch = repeated(batch);
@@ -37,6 +38,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
                 let (lease, attempt) = (leased.lease, leased.attempt);
                 self.ledger
                     .turned_away(lease, attempt, DeadReason::Expired, &mut self.effects);
+                continue;
+            }
+            // Every attempt that could end with a verdict did so within the limit: the last ones ended a whole process.
+            if leased.attempt > most_attempts {
+                let attempts = leased.attempt - 1;
+                let reason = DeadReason::Poison { attempts };
+                self.ledger
+                    .turned_away(leased.lease, leased.attempt, reason, &mut self.effects);
                 continue;
             }
             leased.job.forget_begun();

@@ -10,7 +10,7 @@ use crate::actors::shelf::Shelf;
 use crate::actors::{Clock, EventBus};
 use crate::protocol::{Fates, Notice, Tell};
 use crate::rules::backoff::Backoff;
-use crate::words::{Capabilities, GroupConfig};
+use crate::words::{Capabilities, Epoch, GroupConfig};
 
 /// The parts of a group that outlive its supervisor.
 pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
@@ -20,6 +20,8 @@ pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) capabilities: Capabilities,
     pub(crate) maker: Box<dyn ConsumerMaker<J, O>>,
     pub(crate) clock: Clock,
+    /// The greatest epoch that attached to the queue before this group.
+    pub(crate) earlier: Epoch,
     pub(crate) bus: EventBus,
     /// Where outcomes end up, whatever happens to the result queue.
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,

@@ -49,6 +49,12 @@ pub enum Refusal {
     /// The queue takes no more jobs.
     #[error("the queue is closed")]
     Closed,
+    /// The queue could not write the job down. What was accepted before is not touched.
+    #[error("the queue could not write the job to its disk: {0}")]
+    NotWritten(std::io::ErrorKind),
+    /// The payload has no form in the bytes in which the queue keeps it.
+    #[error("the payload cannot be written by the codec of the queue")]
+    NotEncoded,
 }
 
 /// A job that the store did not take, with the reason.

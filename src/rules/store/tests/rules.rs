@@ -195,7 +195,7 @@ fn a_delayed_job_is_leased_at_its_time_and_at_its_old_place() {
     assert_eq!(bench.store.next_due(), Some(at(10)));
     assert_eq!(bench.store.counts().delayed, 1);
     bench.now = at(9);
-    assert_eq!(bench.lease_numbers(0), []);
+    assert_eq!(bench.lease_numbers(0), Vec::<u64>::new());
     bench.wake_at(10);
     assert_eq!(bench.store.next_due(), None);
     assert_eq!(bench.lease_numbers(2), [1, 2]);

@@ -1,0 +1,215 @@
+//! Kill -9: a process with producers, a group and a durable queue is killed at random moments, again and again, and a ledger
+//! outside of it says whether anything was lost.
+//!
+//! The child writes two ledgers: `accepted`, once a send has returned, and `done`, by the consumer. What it has written before a
+//! kill -9 stays in the files of the operating system, so the parent can read it. After the last round a child runs to its
+//! end without a kill. A job that was accepted and is never done is lost. A job that is done more than once is repeated:
+//! at-least-once allows that where a consumer was done and its ack was not yet on disk.
+//!
+//! Run it: `cargo run --release --features durable --example kill9 -- --rounds 20 [--dir FOLDER] [--seed N]`
+
+#![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use consumer_group::durable::{Compact, DurableQueue};
+use consumer_group::{Delivery, Failure, Group, Job};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[derive(Parser)]
+struct Arguments {
+    /// How often the process is killed.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+    /// Where the queue and the ledgers are; a temporary folder if not given.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// For the moments of the kills.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Set for the child: which round it is.
+    #[arg(long, hide = true)]
+    child: Option<u64>,
+    /// Set for the last child: send nothing more, and end when everything is done.
+    #[arg(long, hide = true)]
+    last: bool,
+}
+
+fn main() -> Outcome<ExitCode> {
+    let arguments = Arguments::parse();
+    match (&arguments.child, &arguments.dir) {
+        (Some(round), Some(folder)) => {
+            actix::System::new().block_on(child(*round, arguments.last, folder))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        (Some(_), None) => Err("a child needs its folder".into()),
+        (None, _) => parent(&arguments),
+    }
+}
+
+/// Jobs that one producer sends at once, in turn: single ones and batches.
+const BATCHES: [usize; 4] = [1, 7, 64, 400];
+
+/// A ledger that several tasks write. One line is one `write`, so a kill never leaves half of one that counts.
+#[derive(Clone)]
+struct Ledger(Arc<File>);
+
+impl Ledger {
+    fn open(path: &Path) -> Outcome<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self(Arc::new(file)))
+    }
+
+    fn write(&self, numbers: impl IntoIterator<Item = u64>) -> std::io::Result<()> {
+        let lines: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        (&*self.0).write_all(&lines)
+    }
+
+    fn read(path: &Path) -> Outcome<Vec<u64>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.read_to_end(&mut bytes)?;
+        let (numbers, _) = bytes.as_chunks::<8>();
+        Ok(numbers.iter().map(|number| u64::from_le_bytes(*number)).collect())
+    }
+}
+
+async fn child(round: u64, is_last: bool, folder: &Path) -> Outcome<()> {
+    let queue: DurableQueue<u64> = DurableQueue::at(folder.join("jobs.queue"), Compact).open()?;
+    let (accepted, begun) = (
+        Ledger::open(&folder.join("accepted"))?,
+        Ledger::open(&folder.join("done"))?,
+    );
+    let done = begun.clone();
+    let group = Group::<u64, ()>::builder()
+        .configure(|config| config.retry.attempts = u32::MAX)
+        .queue(queue.clone())
+        .consume_with(4, async move |delivery: &Delivery<u64>| {
+            // The work of a consumer: to note that it was done. Some fail once, so that retries are on their way too.
+            let number = *delivery.job();
+            if delivery.attempt() == 1 && number.is_multiple_of(101) {
+                return Err(Failure::retry_after(Duration::from_millis(3), "not yet"));
+            }
+            done.write([number])?;
+            Ok(())
+        })
+        .start()?;
+    println!("ready");
+    if is_last {
+        while queue.counts().unfinished() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        group.stop().await;
+        return Ok(());
+    }
+    let next = Arc::new(AtomicU64::new(round << 40));
+    let producing = (0..3).map(|turn| {
+        let (producer, accepted, next) = (group.producer(), accepted.clone(), Arc::clone(&next));
+        actix::spawn(async move {
+            for size in BATCHES.iter().cycle().skip(turn) {
+                let from = next.fetch_add(*size as u64, Ordering::Relaxed);
+                let numbers = from..from + *size as u64;
+                let jobs = numbers.clone().map(|number| match number % 50 {
+                    0 => Job::new(number).priority(5),
+                    1 => Job::new(number).delay(Duration::from_millis(2)),
+                    2 => Job::new(number).expires_after(Duration::from_secs(3600)),
+                    _ => Job::new(number),
+                });
+                match producer.send_batch(jobs).await {
+                    Ok(_) => accepted.write(numbers)?,
+                    Err(error) => return Err(std::io::Error::other(error.to_string())),
+                }
+            }
+            Ok(())
+        })
+    });
+    for task in producing.collect::<Vec<_>>() {
+        task.await??;
+    }
+    Ok(())
+}
+
+fn parent(arguments: &Arguments) -> Outcome<ExitCode> {
+    let own = std::env::temp_dir().join(format!("kill9-{}", std::process::id()));
+    let folder = arguments.dir.clone().unwrap_or_else(|| own.clone());
+    fs::create_dir_all(&folder)?;
+    let mut random = arguments.seed;
+    let began = Instant::now();
+    for round in 1..=arguments.rounds {
+        let mut process = start(&folder, round, false)?;
+        wait_until_ready(&mut process)?;
+        // A moment between 0 and 40 ms after the group is up; some of them hit the opening of the next file's first commits.
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_micros((random >> 33) % 40_000));
+        process.kill()?;
+        process.wait()?;
+        if round % 50 == 0 {
+            println!("{round} rounds, {} s", began.elapsed().as_secs());
+        }
+    }
+    let mut process = start(&folder, arguments.rounds + 1, true)?;
+    wait_until_ready(&mut process)?;
+    if !process.wait()?.success() {
+        return Err("the last child failed".into());
+    }
+    let accepted = Ledger::read(&folder.join("accepted"))?;
+    let mut times = BTreeMap::<u64, u64>::new();
+    for number in Ledger::read(&folder.join("done"))? {
+        *times.entry(number).or_default() += 1;
+    }
+    let lost: Vec<_> = accepted
+        .iter()
+        .filter(|number| !times.contains_key(number))
+        .collect();
+    let repeated: u64 = times.values().map(|times| times - 1).sum();
+    for number in lost.iter().take(10) {
+        println!("lost: {} of round {}", *number & ((1 << 40) - 1), *number >> 40);
+    }
+    if arguments.dir.is_none() {
+        fs::remove_dir_all(&own)?;
+    }
+    println!(
+        "rounds {} accepted {} lost {} repeated {repeated}",
+        arguments.rounds,
+        accepted.len(),
+        lost.len()
+    );
+    Ok(if lost.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn start(folder: &Path, round: u64, is_last: bool) -> Outcome<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("--dir")
+        .arg(folder)
+        .arg("--child")
+        .arg(round.to_string());
+    if is_last {
+        command.arg("--last");
+    }
+    Ok(command.stdout(Stdio::piped()).spawn()?)
+}
+
+/// The child says a line when its group is up.
+fn wait_until_ready(process: &mut Child) -> Outcome<()> {
+    let mut line = [0; 6];
+    let mut said = process.stdout.take().ok_or("the child has no output")?;
+    said.read_exact(&mut line)?;
+    process.stdout = Some(said);
+    Ok(())
+}

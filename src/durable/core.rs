@@ -1,0 +1,119 @@
+//! What outlives the queue actor: the index, and the way to the thread that writes.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{SendError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::engine::Change;
+use super::state::{Needed, State};
+use crate::protocol::Handover;
+use crate::rules::store::{Refusal, Refused};
+use crate::words::{Envelope, Moment};
+
+/// What is done once changes are on disk.
+pub(super) type Then = Box<dyn FnOnce() + Send>;
+
+/// What the writing thread is asked for. The channel has no bound of its own: pushes wait for room and for the answer to the
+/// push before, the rest is bounded by the credit.
+pub(super) enum Request<J> {
+    /// New jobs.
+    Push(Pushing<J>),
+    /// Changes that the index has made already.
+    Change(Vec<Change>, Option<Then>),
+    /// Chunks that are wanted in memory.
+    Load(Needed),
+}
+
+/// Jobs on their way to the disk. They stay in the handover until they are there, so that they go back to their sender
+/// whatever happens to the thread or the actor.
+pub(super) struct Pushing<J> {
+    pub(super) jobs: Handover<Vec<Arc<Envelope<J>>>>,
+    pub(super) answer: oneshot::Sender<Written<J>>,
+}
+
+/// What became of a push.
+pub(super) enum Written<J> {
+    /// Everything but these is on disk.
+    Done(Vec<Refused<J>>),
+    /// Nothing is.
+    Failed {
+        jobs: Handover<Vec<Arc<Envelope<J>>>>,
+        refusal: Refusal,
+        /// The room whose permits the teller gives back.
+        room: Option<Arc<Semaphore>>,
+    },
+}
+
+impl<J> Written<J> {
+    /// The answer to the sender.
+    pub(super) fn refused(self) -> Vec<Refused<J>> {
+        match self {
+            Self::Done(refused) => refused,
+            Self::Failed {
+                mut jobs,
+                refusal,
+                room,
+            } => {
+                let jobs = jobs.take().unwrap_or_default();
+                if let Some(room) = room {
+                    room.add_permits(jobs.len());
+                }
+                jobs.into_iter().map(|job| Refused { job, refusal }).collect()
+            }
+        }
+    }
+}
+
+/// See the module. Clones of the queue share it; when the last one goes, the thread writes what is left and ends.
+pub(super) struct Core<J: Send + Sync + 'static> {
+    pub(super) state: Arc<Mutex<State<J>>>,
+    pub(super) requests: Sender<Request<J>>,
+    /// Commits since the opening. Written by the thread, read by whoever measures.
+    pub(super) commits: Arc<AtomicU64>,
+}
+
+/// The writing thread has ended: it panicked, which is a fault of this crate.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+impl<J: Send + Sync + 'static> Core<J> {
+    /// Does one operation on the index and has its changes written; `then` makes what happens after that.
+    pub(super) fn operate<R>(
+        &self,
+        work: impl FnOnce(&mut State<J>, Moment, &mut Vec<Change>) -> (R, Option<Then>),
+    ) -> Result<R, Gone> {
+        let mut state = lock(&self.state);
+        let now = state.clock.now();
+        let mut changes = Vec::new();
+        let (result, then) = work(&mut state, now, &mut changes);
+        state.settle_accounts(&mut changes);
+        if changes.is_empty() && then.is_none() {
+            return Ok(result);
+        }
+        // Sent under the lock, so that changes reach the disk in the order in which they were made here.
+        match self.requests.send(Request::Change(changes, then)) {
+            Ok(()) => Ok(result),
+            Err(SendError(_)) => Err(Gone),
+        }
+    }
+
+    pub(super) fn push(&self, pushing: Pushing<J>) -> Result<(), Gone> {
+        let jobs = pushing.jobs.peek().map_or(0, Vec::len);
+        lock(&self.state).charge(jobs);
+        self.requests.send(Request::Push(pushing)).map_err(|_| Gone)
+    }
+
+    pub(super) fn load(&self, needed: Needed) {
+        if !needed.is_empty() {
+            // If the thread is gone, the next operation tells.
+            let _ = self.requests.send(Request::Load(needed));
+        }
+    }
+}
+
+/// The index. No code of the user runs under this lock but the codec of single jobs, whose panics are caught.
+pub(super) fn lock<J: Send + Sync + 'static>(state: &Mutex<State<J>>) -> MutexGuard<'_, State<J>> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

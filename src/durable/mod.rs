@@ -1,0 +1,38 @@
+//! The queue on disk: jobs that outlive the process. The edge behind the feature `durable`.
+//!
+//! ```text
+//! DurableActor ──▶ index (state) ──changes──▶ thread (writer) ──one commit, one fsync──▶ file (engine: redb)
+//!      ▲                                          │
+//!      └────────────── answers ◀──────────────────┘
+//! ```
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `source` | [`DurableQueue`]: opening, options, errors |
+//! | `actor` | the messages of the queue protocol |
+//! | `state` | the index: which jobs there are, and where each stands |
+//! | `writer` | the one thread that writes: group commit |
+//! | `paper`, [`codec`], [`format`](mod@format) | jobs as bytes |
+//! | `engine` | the only place that knows redb |
+//! | [`inspect`] | looking into a file without its program |
+//!
+//! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
+
+mod actor;
+pub mod codec;
+mod core;
+mod durability;
+mod engine;
+pub mod format;
+pub mod inspect;
+mod paper;
+mod source;
+mod state;
+mod wake;
+mod writer;
+
+pub use actor::{DurableActor, Later};
+pub use codec::{Bytes, Codec, CodecError, Compact, Json};
+pub use durability::Durability;
+pub use engine::EngineError;
+pub use source::{DurableBuilder, DurableQueue, OpenError, OpenErrorReason};

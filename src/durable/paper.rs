@@ -1,0 +1,161 @@
+//! Paper: jobs to bytes and back, with the codec of the queue and the clock of its process.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::codec::{Codec, CodecError};
+use super::format::{Dead, JobParts, Single};
+use crate::actors::Clock;
+use crate::words::{AttemptRecord, DeadReason, Envelope, Job, JobId, Moment};
+
+/// Writes and reads jobs. On disk a time is milliseconds since the Unix epoch; in memory it is a moment of this process. What
+/// was before the process began is its first moment.
+pub(super) struct Paper<J> {
+    pub(super) codec: Box<dyn Codec<J>>,
+    pub(super) clock: Clock,
+}
+
+impl<J: Send + Sync + 'static> Paper<J> {
+    pub(super) fn unix(&self, moment: Moment) -> u64 {
+        self.clock.unix_millis(moment)
+    }
+
+    pub(super) fn moment(&self, unix: u64) -> Moment {
+        Moment::from_millis(unix.saturating_sub(self.clock.unix_millis(Moment::START)))
+    }
+
+    /// Appends a job.
+    pub(super) fn write(&self, job: &Envelope<J>, into: &mut Vec<u8>) -> Result<(), CodecError> {
+        let parts = JobParts {
+            id: job.id(),
+            priority: job.priority().0,
+            key: job.key().cloned(),
+            reply_to: job.reply_to(),
+            // Rounded up: never too early.
+            not_before: job.not_before().map(|at| self.unix(at).saturating_add(1)),
+            expires_at: job.expires_at().map(|at| self.unix(at)),
+            dedup: job.dedup().cloned(),
+            payload: &[],
+        };
+        parts.write_head(into);
+        let from = into.len();
+        let done = catch_unwind(AssertUnwindSafe(|| self.codec.encode(job.payload(), into)));
+        done.unwrap_or_else(|_| Err(CodecError::new("the codec panicked")))?;
+        if into.len() - from > MOST_PAYLOAD {
+            return Err(CodecError::new("the payload has more than 1 GiB"));
+        }
+        Ok(())
+    }
+
+    /// Reads a job. `own`: it was written by this process, so somebody may wait for its outcome.
+    pub(super) fn read(&self, bytes: &[u8], own: bool) -> Result<Arc<Envelope<J>>, Unreadable> {
+        let parts = JobParts::read(bytes).map_err(|damage| Unreadable {
+            id: None,
+            why: damage.to_string(),
+        })?;
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.codec.decode(parts.payload)));
+        let payload = decoded
+            .unwrap_or_else(|_| Err(CodecError::new("the codec panicked")))
+            .map_err(|error| Unreadable {
+                id: Some(parts.id),
+                why: error.to_string(),
+            })?;
+        let since_start = |unix: Option<u64>| unix.map(|unix| self.moment(unix).since(Moment::START));
+        let mut job = Job::new(payload).priority(parts.priority);
+        job.key = parts.key;
+        job.dedup = parts.dedup;
+        job.delay = since_start(parts.not_before).filter(|delay| *delay > Duration::ZERO);
+        job.expires_after = since_start(parts.expires_at);
+        let reply_to = parts.reply_to.filter(|_| own);
+        Ok(Arc::new(Envelope::seal(parts.id, job, reply_to, Moment::START)))
+    }
+
+    pub(super) fn single(
+        &self,
+        job: &Envelope<J>,
+        attempts: u32,
+        tried: bool,
+        due: Option<Moment>,
+        history: &[AttemptRecord],
+    ) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = Vec::new();
+        self.write(job, &mut bytes)?;
+        let single = Single {
+            attempts,
+            tried,
+            due: due.map_or(0, |due| self.unix(due).saturating_add(1)),
+            history: self.on_paper(history),
+            job: &bytes,
+        };
+        Ok(single.write())
+    }
+
+    pub(super) fn dead(
+        &self,
+        job: &Envelope<J>,
+        at: Moment,
+        reason: &DeadReason,
+        history: &[AttemptRecord],
+    ) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A payload that was written once can be written again; if a codec will not, the letter keeps the head.
+        let _ = self.write(job, &mut bytes);
+        self.dead_bytes(&bytes, at, reason, history)
+    }
+
+    pub(super) fn dead_bytes(
+        &self,
+        bytes: &[u8],
+        at: Moment,
+        reason: &DeadReason,
+        history: &[AttemptRecord],
+    ) -> Vec<u8> {
+        let dead = Dead {
+            at: self.unix(at),
+            reason: reason.clone(),
+            history: self.on_paper(history),
+            job: bytes,
+        };
+        dead.write()
+    }
+
+    /// A history with the times of the disk.
+    fn on_paper(&self, history: &[AttemptRecord]) -> Vec<AttemptRecord> {
+        let mut history = history.to_vec();
+        for record in &mut history {
+            record.at = Moment::from_millis(self.unix(record.at));
+        }
+        history
+    }
+
+    /// A history with the moments of this process.
+    pub(super) fn off_paper(&self, mut history: Vec<AttemptRecord>) -> Vec<AttemptRecord> {
+        for record in &mut history {
+            record.at = self.moment(record.at.as_millis());
+        }
+        history
+    }
+}
+
+/// The longest payload in bytes.
+const MOST_PAYLOAD: usize = 1 << 30;
+
+/// A job that cannot be read.
+pub(super) struct Unreadable {
+    /// Its name, if at least that could be read.
+    pub(super) id: Option<JobId>,
+    pub(super) why: String,
+}
+
+impl Unreadable {
+    pub(super) fn of(why: String) -> Self {
+        Self { id: None, why }
+    }
+
+    /// The name, or one made of the number of the record.
+    pub(super) fn id_or(&self, number: u64) -> JobId {
+        self.id
+            .unwrap_or_else(|| JobId::from_uuid(uuid::Uuid::from_u128(u128::from(number))))
+    }
+}

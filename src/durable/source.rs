@@ -1,0 +1,308 @@
+//! [`DurableQueue`]: the file, opened.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::actor::DurableActor;
+use super::codec::{Codec, Json};
+use super::core::{Core, lock};
+use super::durability::Durability;
+use super::engine::{Change, Engine, EngineError, Meta, Table};
+use super::paper::Paper;
+use super::state::Recovered;
+use super::writer::{Round, Writer};
+use crate::actors::Clock;
+use crate::actors::queue::{QueueRoom, QueueSource};
+use crate::words::{Capabilities, ConfigError, Epoch, GroupConfig, QueueConfig, QueueCounts};
+
+/// The version of the file's layout. A file of a later one is not opened.
+pub(super) const FORMAT: u64 = 1;
+
+/// Why a queue could not be opened. What is in the file is not touched.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue {path} could not be opened", path = path.display())]
+pub struct OpenError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub reason: OpenErrorReason,
+}
+
+/// What stood in the way of an opening.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenErrorReason {
+    /// The file, the disk, or another owner.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The file was written by a later version of this crate.
+    #[error("its format is version {found}; this program knows versions up to {known}")]
+    Format {
+        /// The version of the file.
+        found: u64,
+        /// The greatest one that this program knows.
+        known: u64,
+    },
+    /// The file was written with another codec.
+    #[error("its payloads are written by the codec {found:?}, and it was opened with {wanted:?}")]
+    Codec {
+        /// The codec of the file.
+        found: String,
+        /// The codec that was asked for.
+        wanted: &'static str,
+    },
+    /// A value of the configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no thread for it.
+    #[error("the thread that writes could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A queue in a file: jobs that outlive the process. Clones share it.
+///
+/// It does everything that the memory queue does. A send is answered when the job is on disk; jobs of a process that died are
+/// ready again when the file is opened, with the attempt counted. One process at a time has a file open.
+///
+/// ```
+/// use consumer_group::durable::DurableQueue;
+/// use consumer_group::{Delivery, Group};
+///
+/// # actix::System::new().block_on(async {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("jobs.queue");
+/// let group = Group::builder()
+///     .queue(DurableQueue::open(&path)?)
+///     .consume_with(4, async |delivery: &Delivery<u64>| Ok(delivery.job() * 2))
+///     .start()?;
+/// assert_eq!(group.producer().call(21).await?, 42);
+/// group.stop().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub struct DurableQueue<J: Send + Sync + 'static> {
+    core: Arc<Core<J>>,
+    clock: Clock,
+}
+
+/// Says how a queue is opened. See [`DurableQueue::at`].
+#[must_use = "nothing is opened before `.open()`"]
+pub struct DurableBuilder<J> {
+    path: PathBuf,
+    codec: Box<dyn Codec<J>>,
+    config: QueueConfig,
+    durability: Durability,
+    dead_age: Option<Duration>,
+    cache: usize,
+}
+
+impl<J: Send + Sync + 'static> DurableQueue<J> {
+    /// Opens the queue in this file, or makes it, with everything as it is by default. The folder must exist. The file is
+    /// for its owner alone (mode 0600). Blocks the thread while it reads: seconds for tens of millions of jobs.
+    ///
+    /// # Errors
+    /// [`OpenError`]: another process has it open, the folder is missing or read-only, the file is damaged or of another
+    /// codec.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError>
+    where
+        J: Serialize + DeserializeOwned,
+    {
+        Self::at(path, Json).open()
+    }
+
+    /// Says how the queue in this file is opened, and by which codec its payloads are written.
+    pub fn at(path: impl AsRef<Path>, codec: impl Codec<J>) -> DurableBuilder<J> {
+        DurableBuilder {
+            path: path.as_ref().to_owned(),
+            codec: Box::new(codec),
+            config: QueueConfig::default(),
+            durability: Durability::default(),
+            dead_age: None,
+            cache: 64 << 20,
+        }
+    }
+
+    /// How many commits were made since it was opened: with [`Durability::EveryJob`] each of them is one fsync. Jobs that
+    /// come together share one.
+    pub fn commits(&self) -> u64 {
+        self.core.commits.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What it holds now.
+    pub fn counts(&self) -> QueueCounts {
+        lock(&self.core.state).counts()
+    }
+}
+
+impl<J: Send + Sync + 'static> DurableBuilder<J> {
+    /// Capacity, overflow policy, the number of dead letters and deduplication keys that are kept: as for the memory queue.
+    pub fn config(mut self, config: QueueConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// When an accepted job is safe.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Dead letters that are older go by themselves. By default only their number is bounded.
+    pub fn keep_dead_letters_for(mut self, age: Duration) -> Self {
+        self.dead_age = Some(age);
+        self
+    }
+
+    /// The memory, in bytes, in which the engine keeps parts of the file. The default is 64 MiB.
+    pub fn cache(mut self, bytes: usize) -> Self {
+        self.cache = bytes;
+        self
+    }
+
+    /// Opens the queue. A queue of this process that is just being closed is waited for, a second at most.
+    ///
+    /// # Errors
+    /// As [`DurableQueue::open`]; and a value of the configuration that cannot be.
+    pub fn open(self) -> Result<DurableQueue<J>, OpenError>
+    where
+        J: Send + Sync + 'static,
+    {
+        let path = self.path.clone();
+        self.try_open().map_err(|reason| OpenError { path, reason })
+    }
+
+    fn try_open(self) -> Result<DurableQueue<J>, OpenErrorReason>
+    where
+        J: Send + Sync + 'static,
+    {
+        let group = GroupConfig {
+            queue: self.config,
+            ..GroupConfig::default()
+        };
+        group.check()?;
+        let mut engine = Engine::open(&self.path, self.cache, true)?;
+        let first = check(&mut engine, self.codec.name())?;
+        let clock = Clock::start();
+        let paper = Arc::new(Paper {
+            codec: self.codec,
+            clock,
+        });
+        let Recovered { state, mut changes } =
+            Recovered::read(&mut engine, Arc::clone(&paper), group.queue, self.dead_age)?;
+        changes.extend(first);
+        engine.commit(&changes, true)?;
+        let state = Arc::new(Mutex::new(state));
+        let (requests, asked) = mpsc::channel();
+        let commits = Arc::<std::sync::atomic::AtomicU64>::default();
+        let writer = Writer {
+            engine,
+            state: Arc::clone(&state),
+            paper,
+            durability: self.durability,
+            requests: asked,
+            round: Round::default(),
+            unsaved: Vec::new(),
+            waiting: Vec::new(),
+            flush_by: None,
+            is_untidy: true,
+            is_failing: false,
+            commits: Arc::clone(&commits),
+        };
+        std::thread::Builder::new()
+            .name("durable queue".into())
+            .spawn(move || writer.run())
+            .map_err(OpenErrorReason::Thread)?;
+        let core = Arc::new(Core {
+            state,
+            requests,
+            commits,
+        });
+        Ok(DurableQueue { core, clock })
+    }
+}
+
+/// Compares format and codec. Gives what has to be written into a new file.
+fn check(engine: &mut Engine, codec: &'static str) -> Result<Vec<Change>, OpenErrorReason> {
+    let Some(format) = engine.get(Table::Meta, Meta::Format as u64)? else {
+        return Ok(vec![
+            Change::meta(Meta::Format, FORMAT),
+            Change::Put(Table::Meta, Meta::Codec as u64, codec.as_bytes().to_vec()),
+        ]);
+    };
+    let format = format.try_into().map_or(u64::MAX, u64::from_le_bytes);
+    if format > FORMAT {
+        return Err(OpenErrorReason::Format {
+            found: format,
+            known: FORMAT,
+        });
+    }
+    let found = engine.get(Table::Meta, Meta::Codec as u64)?.unwrap_or_default();
+    if found != codec.as_bytes() {
+        return Err(OpenErrorReason::Codec {
+            found: String::from_utf8_lossy(&found).into_owned(),
+            wanted: codec,
+        });
+    }
+    Ok(Vec::new())
+}
+
+impl<J: Send + Sync + 'static> QueueSource<J> for DurableQueue<J> {
+    type Actor = DurableActor<J>;
+
+    /// The clock that is given is not looked at: the queue counts by the one that began when it was opened, and so does
+    /// the group over it.
+    fn create(&self, _: Clock) -> Self::Actor {
+        DurableActor::new(Arc::clone(&self.core))
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        Some(self.clock)
+    }
+
+    fn epoch(&self) -> Epoch {
+        lock(&self.core.state).epoch
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            volatile: false,
+            ..Capabilities::MEMORY
+        }
+    }
+
+    fn room(&self) -> Option<QueueRoom> {
+        lock(&self.core.state).room.clone()
+    }
+}
+
+impl<J: Send + Sync + 'static> Clone for DurableQueue<J> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+            clock: self.clock,
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static> fmt::Debug for DurableQueue<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableQueue")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J> fmt::Debug for DurableBuilder<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableBuilder")
+            .field("path", &self.path)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,108 @@
+//! One job of the index that does not stand in its chunk any more, and what its record says of it.
+
+use std::sync::Arc;
+
+use super::State;
+use crate::durable::engine::{Change, Table};
+use crate::words::{AttemptRecord, Envelope, Moment};
+
+pub(super) struct Entry<J> {
+    pub(super) job: Arc<Envelope<J>>,
+    /// Its place in the order of acceptance, and the key of its record.
+    pub(super) number: u64,
+    /// The chunk in which it is written, if it has no record of its own.
+    pub(super) chunk: Option<u64>,
+    /// Attempts that count.
+    pub(super) attempts: u32,
+    /// Whether it was leased or requeued: then it does not expire any more.
+    pub(super) tried: bool,
+    /// Whether [`Table::Held`] has a line for it.
+    pub(super) held: bool,
+    pub(super) history: Vec<AttemptRecord>,
+}
+
+impl<J> Entry<J> {
+    /// A job that nobody has tried, in a record of its own.
+    pub(super) fn new(job: Arc<Envelope<J>>, number: u64) -> Self {
+        Self {
+            job,
+            number,
+            chunk: None,
+            attempts: 0,
+            tried: false,
+            held: false,
+            history: Vec::new(),
+        }
+    }
+
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempts.saturating_add(1)
+    }
+
+    pub(super) fn end_attempt(&mut self, counts: bool, record: Option<&AttemptRecord>, most: usize) {
+        if counts {
+            self.attempts = self.attempts.saturating_add(1);
+        }
+        if let Some(record) = record {
+            // Past the bound the second oldest goes: the first failure and the latest ones tell the most.
+            if self.history.len() >= most.max(2) {
+                self.history.remove(1);
+            }
+            self.history.push(record.clone());
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static> State<J> {
+    /// Writes the job into a record of its own, as it is now.
+    pub(super) fn write_single(&mut self, entry: &mut Entry<J>, due: Option<Moment>, out: &mut Vec<Change>) {
+        let record = self
+            .paper
+            .single(&entry.job, entry.attempts, entry.tried, due, &entry.history);
+        // A payload that could be written once and cannot be written now stays where it was: the attempt is forgotten with
+        // the process, the job is not.
+        if let Ok(record) = record {
+            out.push(Change::Put(Table::Singles, entry.number, record));
+            if let Some(chunk) = entry.chunk.take() {
+                self.note_gone(chunk, entry.number);
+            }
+        }
+    }
+
+    /// Takes the job off the disk.
+    pub(super) fn erase(&mut self, entry: &Entry<J>, out: &mut Vec<Change>) {
+        match entry.chunk {
+            Some(chunk) => self.note_gone(chunk, entry.number),
+            None => out.push(Change::Delete(Table::Singles, entry.number)),
+        }
+        if entry.held {
+            out.push(Change::Delete(Table::Held, entry.number));
+        }
+    }
+
+    /// Notes that a job of a chunk is done, dead, or in a record of its own.
+    pub(super) fn note_gone(&mut self, first: u64, number: u64) {
+        if let Some(chunk) = self.chunks.get_mut(&first)
+            && chunk.mark.set_gone(number.saturating_sub(first) as u32)
+        {
+            chunk.left = chunk.left.saturating_sub(1);
+            self.touched.insert(first);
+        }
+    }
+
+    /// Writes the marks that have changed; a chunk without a job left goes.
+    pub(in crate::durable) fn write_marks(&mut self, out: &mut Vec<Change>) {
+        while let Some(first) = self.touched.pop_first() {
+            let Some(chunk) = self.chunks.get(&first) else {
+                continue;
+            };
+            if chunk.left > 0 {
+                out.push(Change::Put(Table::Marks, first, chunk.mark.write()));
+            } else {
+                self.chunks.remove(&first);
+                out.push(Change::Delete(Table::Chunks, first));
+                out.push(Change::Delete(Table::Marks, first));
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The index of a file that was just opened.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dead::DeadEntry;
+use super::{Chunk, Entry, Loaded, State};
+use crate::actors::queue::QueueRoom;
+use crate::durable::engine::{Change, Engine, EngineError, Meta, Table};
+use crate::durable::format::{Accepted, Damage, Dead, Mark, Single};
+use crate::durable::paper::{Paper, Unreadable};
+use crate::rules::store::News;
+use crate::words::{DeadLetter, DeadReason, Epoch, JobId, Moment, Overflow, Priority, QueueConfig};
+
+/// A file that was read.
+pub(in crate::durable) struct Recovered<J: Send + Sync + 'static> {
+    pub(in crate::durable) state: State<J>,
+    /// What has to be written before anything else: attempts of the dead process, records that cannot be read.
+    pub(in crate::durable) changes: Vec<Change>,
+}
+
+/// Reads a table whose records have numbers.
+fn numbers(engine: &mut Engine, table: Table) -> Result<BTreeMap<u64, u64>, EngineError> {
+    let mut found = BTreeMap::new();
+    engine.each(table, |key, value| {
+        if let Ok(value) = value.try_into() {
+            found.insert(key, u64::from_le_bytes(value));
+        }
+    })?;
+    Ok(found)
+}
+
+impl<J: Send + Sync + 'static> Recovered<J> {
+    /// Reads the index of the file. Chunks are not read, but for those with jobs that the last process had leased.
+    pub(in crate::durable) fn read(
+        engine: &mut Engine,
+        paper: Arc<Paper<J>>,
+        config: QueueConfig,
+        dead_age: Option<Duration>,
+    ) -> Result<Self, EngineError> {
+        let meta = numbers(engine, Table::Meta)?;
+        let number = |key: Meta| meta.get(&(key as u64)).copied().unwrap_or(0);
+        let opens = number(Meta::Opens) + 1;
+        let mut recovered = Self {
+            state: State::empty(paper, config, dead_age),
+            changes: vec![Change::meta(Meta::Opens, opens)],
+        };
+        let state = &mut recovered.state;
+        state.epoch = Epoch(number(Meta::Epoch));
+        state.next = number(Meta::Next);
+        // No lease is ever named twice: each opening has a range of names of its own.
+        state.next_lease = opens << 40;
+        let now = Moment::START;
+        let mut held = BTreeMap::new();
+        engine.each(Table::Held, |key, value| {
+            held.insert(key, value == [1]);
+        })?;
+        recovered.dead(engine, now)?;
+        recovered.singles(engine, now, &held)?;
+        let used = recovered.chunks(engine)?;
+        recovered.tried_in_chunks(engine, now, &held, used)?;
+        recovered.keys(engine)?;
+        let Self { state, changes } = &mut recovered;
+        changes.extend(held.keys().map(|number| Change::Delete(Table::Held, *number)));
+        state.first_own = state.next;
+        changes.push(Change::meta(Meta::Next, state.next));
+        state.wake(now, changes);
+        state.write_marks(changes);
+        state.open_room();
+        Ok(recovered)
+    }
+
+    fn dead(&mut self, engine: &mut Engine, now: Moment) -> Result<(), EngineError> {
+        let Self { state, .. } = self;
+        engine.each(Table::Dead, |number, record| {
+            state.next_dead = number + 1;
+            let read = Dead::read(record);
+            let (unix, reason, history, job) = match &read {
+                Ok(dead) => (dead.at, dead.reason.clone(), dead.history.clone(), dead.job),
+                Err(damage) => (state.paper.unix(now), unreadable(*damage), Vec::new(), record),
+            };
+            let letter = state.paper.read(job, false);
+            let (id, letter) = match letter {
+                Ok(job) => {
+                    let history = state.paper.off_paper(history);
+                    let at = state.paper.moment(unix);
+                    let letter = DeadLetter {
+                        job,
+                        reason,
+                        history,
+                        at,
+                    };
+                    (letter.id(), Some(letter))
+                }
+                Err(lost) => (lost.id_or(number), None),
+            };
+            state.dead.push_back(DeadEntry {
+                number,
+                at: unix,
+                id,
+                letter,
+            });
+        })
+    }
+
+    /// Jobs in records of their own. Those that were leased have made an attempt.
+    fn singles(
+        &mut self,
+        engine: &mut Engine,
+        now: Moment,
+        held: &BTreeMap<u64, bool>,
+    ) -> Result<(), EngineError> {
+        let Self { state, changes } = self;
+        engine.each(Table::Singles, |number, record| {
+            state.next = state.next.max(number + 1);
+            let single = match Single::read(record) {
+                Ok(single) => single,
+                Err(damage) => {
+                    return lose(
+                        state,
+                        now,
+                        (number, record),
+                        Unreadable::of(damage.to_string()),
+                        changes,
+                    );
+                }
+            };
+            let job = match state.paper.read(single.job, false) {
+                Ok(job) => job,
+                Err(lost) => return lose(state, now, (number, single.job), lost, changes),
+            };
+            let was_leased = held.get(&number) == Some(&true);
+            let due = (single.due > 0).then(|| state.paper.moment(single.due));
+            let mut entry = Entry {
+                attempts: single.attempts,
+                tried: single.tried || was_leased,
+                history: state.paper.off_paper(single.history),
+                ..Entry::new(job, number)
+            };
+            if was_leased {
+                entry.attempts += 1;
+                state.write_single(&mut entry, None, changes);
+            }
+            state.place_single(now, entry, due.filter(|_| !was_leased));
+        })
+    }
+
+    /// The chunks, from their marks alone. Gives those of which jobs were leased and are not done.
+    fn chunks(&mut self, engine: &mut Engine) -> Result<Vec<(u64, Mark)>, EngineError> {
+        let Self { state, .. } = self;
+        let mut used = Vec::new();
+        let mut without = Vec::new();
+        engine.each(Table::Marks, |first, record| match Mark::read(record) {
+            Ok(mark) => {
+                let gone_fresh = (mark.leased..mark.jobs)
+                    .filter(|place| mark.is_gone(*place))
+                    .count();
+                let fresh = (mark.jobs - mark.leased) as usize - gone_fresh;
+                let left = mark.left();
+                if left as usize > fresh {
+                    used.push((first, mark.clone()));
+                }
+                state.next = state.next.max(first + u64::from(mark.jobs));
+                state.fresh += fresh;
+                if fresh > 0 {
+                    state.lane(Priority(mark.priority)).chunks.push_back(first);
+                }
+                state.chunks.insert(
+                    first,
+                    Chunk {
+                        mark,
+                        left,
+                        jobs: None,
+                        is_asked_for: false,
+                    },
+                );
+            }
+            Err(_) => without.push(first),
+        })?;
+        for first in without {
+            self.without_mark(engine, first)?;
+        }
+        Ok(used)
+    }
+
+    /// A chunk whose mark is damaged: all its jobs count as waiting. Some may be done a second time, none is lost.
+    fn without_mark(&mut self, engine: &mut Engine, first: u64) -> Result<(), EngineError> {
+        let record = engine.get(Table::Chunks, first)?.unwrap_or_default();
+        let jobs = crate::durable::format::read_chunk(&record).map_or(0, |jobs| jobs.len() as u32);
+        let Self { state, changes } = self;
+        if jobs == 0 {
+            let lost = Unreadable::of("neither the chunk nor its mark can be read".into());
+            state.bury_unreadable(Moment::START, lost.id_or(first), &lost.why, &record, changes);
+            changes.push(Change::Delete(Table::Marks, first));
+            changes.push(Change::Delete(Table::Chunks, first));
+            return Ok(());
+        }
+        let mark = Mark {
+            jobs,
+            bytes: record.len() as u32,
+            ..Mark::default()
+        };
+        state.next = state.next.max(first + u64::from(jobs));
+        state.fresh += jobs as usize;
+        state.lane(Priority(0)).chunks.push_back(first);
+        state.chunks.insert(
+            first,
+            Chunk {
+                mark,
+                left: jobs,
+                jobs: None,
+                is_asked_for: false,
+            },
+        );
+        state.touched.insert(first);
+        Ok(())
+    }
+
+    /// Jobs of chunks that the last process had leased get records of their own, with the attempt counted.
+    fn tried_in_chunks(
+        &mut self,
+        engine: &mut Engine,
+        now: Moment,
+        held: &BTreeMap<u64, bool>,
+        used: Vec<(u64, Mark)>,
+    ) -> Result<(), EngineError> {
+        let Self { state, changes } = self;
+        for (first, mark) in used {
+            let record = engine.get(Table::Chunks, first)?;
+            let cut = Mark {
+                jobs: mark.leased,
+                ..mark
+            };
+            let loaded = Loaded::read(&state.paper, first, &cut, 0, record.as_deref(), false);
+            let (jobs, lost) = loaded.into_parts();
+            for (place, job) in jobs {
+                let number = first + u64::from(place);
+                let counts = held.get(&number) != Some(&false);
+                let mut entry = Entry {
+                    chunk: Some(first),
+                    attempts: u32::from(counts),
+                    tried: true,
+                    ..Entry::new(job, number)
+                };
+                state.write_single(&mut entry, None, changes);
+                state.put_alone(entry);
+            }
+            for (place, id, why, bytes) in lost {
+                state.note_gone(first, first + u64::from(place));
+                state.bury_unreadable(now, id, &why, &bytes, changes);
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
+        let Self { state, changes } = self;
+        engine.each(Table::Dedup, |number, record| {
+            state.next_key = number + 1;
+            match Accepted::read(record) {
+                Ok(accepted) => {
+                    state.dedup.insert(accepted.key.clone(), accepted.job);
+                    let at = state.paper.moment(accepted.at);
+                    state.keys.push_back((at, accepted.key, number));
+                }
+                Err(_) => changes.push(Change::Delete(Table::Dedup, number)),
+            }
+        })
+    }
+}
+
+fn unreadable(damage: Damage) -> DeadReason {
+    DeadReason::Unreadable(damage.to_string().into())
+}
+
+/// A single that cannot be read becomes a dead letter; its bytes are kept there.
+fn lose<J: Send + Sync + 'static>(
+    state: &mut State<J>,
+    now: Moment,
+    (number, bytes): (u64, &[u8]),
+    lost: Unreadable,
+    changes: &mut Vec<Change>,
+) {
+    changes.push(Change::Delete(Table::Singles, number));
+    state.bury_unreadable(now, lost.id_or(number), &lost.why, bytes, changes);
+}
+
+impl<J: Send + Sync + 'static> State<J> {
+    fn empty(paper: Arc<Paper<J>>, config: QueueConfig, dead_age: Option<Duration>) -> Self {
+        Self {
+            clock: paper.clock,
+            paper,
+            config,
+            dead_age,
+            next: 0,
+            first_own: 0,
+            next_lease: 0,
+            next_dead: 0,
+            next_key: 0,
+            lanes: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+            resident: 0,
+            fresh: 0,
+            alone: 0,
+            shelf: BTreeMap::new(),
+            expiries: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            dead: VecDeque::new(),
+            dedup: BTreeMap::<_, JobId>::new(),
+            keys: VecDeque::new(),
+            epoch: Epoch(0),
+            is_attached: false,
+            closed: false,
+            news: News::default(),
+            actor: None,
+            room: None,
+            charged: 0,
+            pushing: 0,
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// The room for senders, now that it is known how many jobs there are.
+    fn open_room(&mut self) {
+        if matches!(self.config.overflow, Overflow::DropOldest | Overflow::DropNewest) {
+            return;
+        }
+        let capacity = self.config.capacity.min(tokio::sync::Semaphore::MAX_PERMITS);
+        let held = self.unfinished();
+        self.charged = held.min(capacity);
+        self.room = Some(QueueRoom {
+            semaphore: Arc::new(tokio::sync::Semaphore::new(capacity.saturating_sub(held))),
+            capacity,
+            overflow: self.config.overflow,
+        });
+    }
+}

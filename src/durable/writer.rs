@@ -1,0 +1,403 @@
+//! The thread that writes: group commit.
+//!
+//! ```text
+//! Push, Settle, Lease, … ─▶ [ whatever has gathered ] ─▶ one commit, one fsync ─▶ all answers
+//! ```
+//!
+//! While a commit waits for the disk, the next one gathers. Nobody waits for a timer: a single job is written at once, and
+//! thousands that come together share one fsync. The thread is the only one that touches the file; an arbiter never does.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::core::{Pushing, Request, Then, Written, lock};
+use super::durability::Durability;
+use super::engine::{Change, Engine, EngineError, Table};
+use super::format::ChunkWriter;
+use super::paper::Paper;
+use super::state::{Admission, Loaded, Needed, State};
+use super::wake::Wake;
+use crate::rules::store::{Refusal, Refused};
+use crate::words::{Envelope, Moment};
+
+/// Jobs in one commit, about, at most.
+const MOST_JOBS: usize = 16_384;
+
+/// Requests in one commit at most.
+const MOST_REQUESTS: usize = 1_024;
+
+/// How long a disk that failed is left alone before what has to be saved is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long the queue has nothing to do before it looks whether there is space to give back.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A file that is smaller is left as it is.
+const SMALL: u64 = 16 << 20;
+
+pub(super) struct Writer<J: Send + Sync + 'static> {
+    pub(super) engine: Engine,
+    pub(super) state: Arc<Mutex<State<J>>>,
+    pub(super) paper: Arc<Paper<J>>,
+    pub(super) durability: Durability,
+    pub(super) requests: Receiver<Request<J>>,
+    pub(super) round: Round<J>,
+    /// Changes that the index has made and that are not on disk, oldest first. Emptied by each commit; grows while the disk
+    /// fails.
+    pub(super) unsaved: Vec<Change>,
+    /// What waits for them.
+    pub(super) waiting: Vec<Then>,
+    /// When commits without a flush have to be flushed.
+    pub(super) flush_by: Option<Instant>,
+    /// Whether there was a commit since space was last given back.
+    pub(super) is_untidy: bool,
+    /// Whether the last commit failed. It is told once.
+    pub(super) is_failing: bool,
+    pub(super) commits: Arc<AtomicU64>,
+}
+
+/// What has gathered for the next commit.
+pub(super) struct Round<J> {
+    jobs: Vec<Arc<Envelope<J>>>,
+    /// The bytes of all jobs.
+    bytes: Vec<u8>,
+    /// Where those of each job are; `None` if the codec failed.
+    bodies: Vec<Option<Range<usize>>>,
+    pushes: Vec<(Range<usize>, Pushing<J>)>,
+    needed: Needed,
+    requests: usize,
+}
+
+impl<J> Default for Round<J> {
+    fn default() -> Self {
+        Self {
+            jobs: Vec::new(),
+            bytes: Vec::new(),
+            bodies: Vec::new(),
+            pushes: Vec::new(),
+            needed: Vec::new(),
+            requests: 0,
+        }
+    }
+}
+
+impl<J: Send + Sync + 'static> Writer<J> {
+    /// Writes until every handle of the queue is gone.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.next() {
+                Ok(Some(request)) => self.take(request),
+                Ok(None) => {}
+                Err(()) => break,
+            }
+            while self.round.requests < MOST_REQUESTS
+                && self.round.jobs.len() < MOST_JOBS
+                && let Ok(request) = self.requests.try_recv()
+            {
+                self.take(request);
+            }
+            self.finish_round();
+        }
+        if let Err(error) = self.save(&[], true) {
+            tracing::error!(%error, "the last changes of a queue could not be written");
+        }
+    }
+
+    /// The next request; `None` when it is time for something else.
+    fn next(&mut self) -> Result<Option<Request<J>>, ()> {
+        let wait = if !self.unsaved.is_empty() || !self.waiting.is_empty() {
+            Some(if self.is_failing {
+                TRY_AGAIN
+            } else {
+                Duration::ZERO
+            })
+        } else if let Some(by) = self.flush_by {
+            Some(by.saturating_duration_since(Instant::now()))
+        } else {
+            self.is_untidy.then_some(IDLE)
+        };
+        let Some(wait) = wait else {
+            return self.requests.recv().map(Some).map_err(|_| ());
+        };
+        match self.requests.recv_timeout(wait) {
+            Ok(request) => Ok(Some(request)),
+            Err(RecvTimeoutError::Disconnected) => Err(()),
+            Err(RecvTimeoutError::Timeout) => {
+                let is_idle = self.unsaved.is_empty() && self.waiting.is_empty() && self.flush_by.is_none();
+                if is_idle {
+                    self.tidy();
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn take(&mut self, request: Request<J>) {
+        self.round.requests += 1;
+        match request {
+            Request::Push(pushing) => self.take_push(pushing),
+            Request::Load(needed) => self.round.needed.extend(needed),
+            Request::Change(changes, then) => {
+                self.unsaved.extend(changes);
+                self.waiting.extend(then);
+            }
+        }
+    }
+
+    /// Encodes the jobs of a push, outside of the lock.
+    fn take_push(&mut self, pushing: Pushing<J>) {
+        let round = &mut self.round;
+        let from = round.jobs.len();
+        for job in pushing.jobs.peek().into_iter().flatten() {
+            let begin = round.bytes.len();
+            let body = match self.paper.write(job, &mut round.bytes) {
+                Ok(()) => Some(begin..round.bytes.len()),
+                Err(error) => {
+                    tracing::warn!(job = %job.id(), %error, "a payload cannot be written");
+                    round.bytes.truncate(begin);
+                    None
+                }
+            };
+            round.jobs.push(Arc::clone(job));
+            round.bodies.push(body);
+        }
+        round.pushes.push((from..round.jobs.len(), pushing));
+    }
+
+    /// Admits, writes, places, answers, and reads what is wanted.
+    fn finish_round(&mut self) {
+        let round = std::mem::take(&mut self.round);
+        if !round.pushes.is_empty() {
+            self.push_round(round.jobs, round.bytes, round.bodies, round.pushes);
+        } else if !self.unsaved.is_empty() || !self.waiting.is_empty() || self.is_flush_due() {
+            let saved = self.save(&[], false);
+            self.told(&saved);
+        }
+        if !round.needed.is_empty() {
+            self.load(round.needed);
+            self.wake();
+        }
+    }
+
+    fn push_round(
+        &mut self,
+        jobs: Vec<Arc<Envelope<J>>>,
+        bytes: Vec<u8>,
+        bodies: Vec<Option<Range<usize>>>,
+        pushes: Vec<(Range<usize>, Pushing<J>)>,
+    ) {
+        let now = lock(&self.state).clock.now();
+        let mut written = Vec::new();
+        let mut admission = self.admit(now, &jobs, &bodies, &mut written);
+        self.write_down(&admission, &jobs, &bytes, &bodies, &mut written);
+        let saved = self.save(&written, false);
+        self.told(&saved);
+        let mut state = lock(&self.state);
+        match saved {
+            Ok(()) => {
+                state.pushing = state.pushing.saturating_sub(jobs.len());
+                let mut refused = std::mem::take(&mut admission.refused);
+                state.place(now, admission, &jobs, &mut self.unsaved);
+                state.settle_accounts(&mut self.unsaved);
+                drop(state);
+                // A refused job goes back to its sender whole: nobody else may hold it by then.
+                drop(jobs);
+                refused.sort_unstable_by_key(|(index, _)| *index);
+                answer(pushes, refused);
+            }
+            Err(error) => {
+                state.forget_admission(admission);
+                drop(jobs);
+                // A commit that failed may be on the disk all the same. What was handed back must not come out there.
+                self.unsaved.extend(written.iter().filter_map(Change::undone));
+                let room = state.room.as_ref().map(|room| Arc::clone(&room.semaphore));
+                for (range, pushing) in pushes {
+                    let has_permits = state.hand_back(range.len());
+                    let failed = Written::Failed {
+                        jobs: pushing.jobs,
+                        refusal: Refusal::NotWritten(error.kind()),
+                        room: room.clone().filter(|_| has_permits),
+                    };
+                    // An error means that the actor has died; then the jobs go back by the handover.
+                    let _ = pushing.answer.send(failed);
+                }
+                drop(state);
+                // What leaves the queue needs no room that the new jobs would have taken.
+                let saved = self.save(&[], false);
+                self.told(&saved);
+            }
+        }
+        self.wake();
+    }
+
+    /// Decides about all jobs of the round.
+    fn admit(
+        &mut self,
+        now: Moment,
+        jobs: &[Arc<Envelope<J>>],
+        bodies: &[Option<Range<usize>>],
+        written: &mut Vec<Change>,
+    ) -> Admission {
+        let mut admission = Admission::default();
+        let state = Arc::clone(&self.state);
+        let mut state = lock(&state);
+        state.wake(now, &mut self.unsaved);
+        for (index, (job, body)) in jobs.iter().zip(bodies).enumerate() {
+            let Some(body) = body else {
+                admission.refused.push((index, Refusal::NotEncoded));
+                continue;
+            };
+            let job = (index, job, body.len());
+            while let Err(needed) = state.admit(now, job, &mut admission, &mut self.unsaved) {
+                for (first, mark) in needed {
+                    let loaded = self.read_chunk(state.first_own(), first, &mark);
+                    match loaded {
+                        Ok(loaded) => state.loaded(now, loaded, &mut self.unsaved),
+                        Err(_) => state.not_loaded(first),
+                    }
+                }
+            }
+        }
+        state.close_chunks(now, &mut admission, written);
+        state.write_marks(&mut self.unsaved);
+        admission
+    }
+
+    /// The records of the admitted jobs.
+    fn write_down(
+        &self,
+        admission: &Admission,
+        jobs: &[Arc<Envelope<J>>],
+        bytes: &[u8],
+        bodies: &[Option<Range<usize>>],
+        written: &mut Vec<Change>,
+    ) {
+        let body = |index: usize| bodies.get(index)?.clone().and_then(|range| bytes.get(range));
+        for chunk in &admission.chunks {
+            let mut record = ChunkWriter::with_room(chunk.jobs.len(), chunk.bytes as usize);
+            for index in &chunk.jobs {
+                record.add(body(*index).unwrap_or_default());
+            }
+            written.push(Change::Put(Table::Chunks, chunk.first, record.finish()));
+            written.push(Change::Put(Table::Marks, chunk.first, chunk.mark().write()));
+        }
+        for (index, number) in &admission.singles {
+            if let Some(Ok(record)) = jobs
+                .get(*index)
+                .map(|job| self.paper.single(job, 0, false, None, &[]))
+            {
+                written.push(Change::Put(Table::Singles, *number, record));
+            }
+        }
+    }
+
+    /// One commit: everything that is unsaved, and `also`. What waited for it is done.
+    fn save(&mut self, also: &[Change], flush: bool) -> Result<(), EngineError> {
+        let relaxed = match self.durability {
+            Durability::EveryJob => None,
+            Durability::LoseUpTo(most) => Some(most),
+        };
+        let flush = flush || relaxed.is_none() || self.is_flush_due();
+        self.engine.commit(self.unsaved.iter().chain(also), flush)?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.is_untidy = true;
+        self.flush_by = match relaxed {
+            Some(most) if !flush => Some(self.flush_by.unwrap_or_else(|| Instant::now() + most)),
+            _ => None,
+        };
+        self.unsaved.clear();
+        self.waiting.drain(..).for_each(|then| then());
+        Ok(())
+    }
+
+    fn is_flush_due(&self) -> bool {
+        self.flush_by.is_some_and(|by| by <= Instant::now())
+    }
+
+    fn told(&mut self, saved: &Result<(), EngineError>) {
+        match saved {
+            Ok(()) if self.is_failing => tracing::info!("the queue can write again"),
+            Err(error) if !self.is_failing => {
+                tracing::error!(%error, "the queue cannot write: it takes no jobs until it can");
+            }
+            _ => {}
+        }
+        self.is_failing = saved.is_err();
+    }
+
+    fn read_chunk(
+        &mut self,
+        first_own: u64,
+        first: u64,
+        mark: &super::format::Mark,
+    ) -> Result<Loaded<J>, EngineError> {
+        let record = self.engine.get(Table::Chunks, first)?;
+        let own = first >= first_own;
+        Ok(Loaded::read(
+            &self.paper,
+            first,
+            mark,
+            mark.leased,
+            record.as_deref(),
+            own,
+        ))
+    }
+
+    fn load(&mut self, needed: Needed) {
+        let first_own = lock(&self.state).first_own();
+        for (first, mark) in needed {
+            match self.read_chunk(first_own, first, &mark) {
+                Ok(loaded) => {
+                    let mut state = lock(&self.state);
+                    let now = state.clock.now();
+                    state.loaded(now, loaded, &mut self.unsaved);
+                    state.settle_accounts(&mut self.unsaved);
+                }
+                Err(error) => {
+                    tracing::error!(%error, first, "jobs could not be read; they stay on disk");
+                    lock(&self.state).not_loaded(first);
+                }
+            }
+        }
+    }
+
+    /// Gives space back if the file is much larger than what it holds.
+    fn tidy(&mut self) {
+        self.is_untidy = false;
+        let size = self.engine.size();
+        if size > SMALL && lock(&self.state).bytes_on_disk() < size / 4 {
+            match self.engine.compact() {
+                Ok(()) => tracing::debug!(before = size, after = self.engine.size(), "space was given back"),
+                Err(error) => tracing::warn!(%error, "space could not be given back"),
+            }
+        }
+    }
+
+    /// Tells the actor that there is something new.
+    fn wake(&self) {
+        let actor = lock(&self.state).actor.clone();
+        if let Some(actor) = actor.and_then(|actor| actor.upgrade()) {
+            actor.do_send(Wake);
+        }
+    }
+}
+
+/// Tells each sender which of its jobs were refused, and takes the others over.
+fn answer<J: Send + Sync + 'static>(pushes: Vec<(Range<usize>, Pushing<J>)>, refused: Vec<(usize, Refusal)>) {
+    let mut refused = refused.into_iter().peekable();
+    for (range, mut pushing) in pushes {
+        // From here on they are the queue's.
+        let sent = pushing.jobs.take().unwrap_or_default();
+        let mut back = Vec::new();
+        for (index, job) in range.zip(sent) {
+            if let Some((_, refusal)) = refused.next_if(|(refused, _)| *refused == index) {
+                back.push(Refused { job, refusal });
+            }
+        }
+        // An error means that the actor has died; the handover has told the sender.
+        let _ = pushing.answer.send(Written::Done(back));
+    }
+}
