@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kameo::actor::Spawn;
 use kameo_actors::pool::{ActorPool, Dispatch};
 use ractor::factory::{
-    Factory, FactoryArguments, FactoryMessage, Job, JobOptions, Worker, WorkerBuilder, WorkerId, queues, routing,
+    Factory, FactoryArguments, FactoryMessage, Job, JobOptions, Worker, WorkerBuilder, WorkerId, queues,
+    routing,
 };
 use ractor::{ActorProcessingErr, ActorRef};
 use ruststream::memory::prelude::*;

@@ -101,7 +101,9 @@ impl Pool for Crossbeam {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
             // With a timeout: if all threads have panicked, nobody takes anything any more.
-            let _ = self.sender.send_timeout(job, std::time::Duration::from_millis(100));
+            let _ = self
+                .sender
+                .send_timeout(job, std::time::Duration::from_millis(100));
         }
     }
 

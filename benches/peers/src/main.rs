@@ -6,6 +6,7 @@
 //! cargo run --release -p peers -- --json        # an object a line
 //! cargo run --release -p peers -- --plots docs  # also writes throughput.svg and latency.svg there
 //! cargo run --release -p peers -- --soak        # a simulated day, then an hour at full load: memory must not grow
+//! cargo run --release -p peers --features mimalloc -- --only batches   # with another allocator, for all alike
 //! ```
 //! The runs of the peers alternate, so that a busy moment of the machine hits all of them. A run counts until every job is
 //! done, ours until every job is acked. Compare ratios; absolute figures differ from machine to machine.
@@ -28,6 +29,10 @@ use clap::Parser;
 
 use report::Row;
 use works::{Case, Peer};
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs of each peer at each work; the median counts.
 const RUNS: usize = 5;
@@ -76,7 +81,11 @@ fn main() -> ExitCode {
     // Jobs that panic are part of a work; their messages are not.
     std::panic::set_hook(Box::new(|_| {}));
     let rows = all(&arguments);
-    match arguments.plots.as_deref().map(|directory| write_plots(directory, &rows)) {
+    match arguments
+        .plots
+        .as_deref()
+        .map(|directory| write_plots(directory, &rows))
+    {
         Some(Err(error)) => {
             eprintln!("the plots could not be written: {error}");
             ExitCode::FAILURE
@@ -87,12 +96,19 @@ fn main() -> ExitCode {
 
 fn all(arguments: &Arguments) -> Vec<Row> {
     let is_wanted = |work: &str| arguments.only.as_ref().is_none_or(|only| work.contains(only));
-    let print = if arguments.json { report::print_json } else { report::print };
+    let print = if arguments.json {
+        report::print_json
+    } else {
+        report::print
+    };
     if !arguments.json {
         report::print_head();
     }
     let mut all = Vec::new();
-    for case in works::cases(arguments.quick).iter().filter(|case| is_wanted(case.work)) {
+    for case in works::cases(arguments.quick)
+        .iter()
+        .filter(|case| is_wanted(case.work))
+    {
         let rows = rows_of(case);
         print(&rows);
         all.extend(rows);

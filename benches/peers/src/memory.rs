@@ -13,7 +13,13 @@ use crate::report::{Row, compare};
 use crate::works::Peer;
 
 /// The peers whose queues have no bound, or can be made that large.
-const PEERS: [Peer; 5] = [Peer::Ours, Peer::Actix, Peer::RactorQueuer, Peer::Kameo, Peer::RustStream];
+const PEERS: [Peer; 5] = [
+    Peer::Ours,
+    Peer::Actix,
+    Peer::RactorQueuer,
+    Peer::Kameo,
+    Peer::RustStream,
+];
 
 pub fn rows(jobs: u64) -> Vec<Row> {
     let mut rows: Vec<Row> = PEERS
@@ -49,7 +55,7 @@ pub fn print_bytes(name: &str, jobs: u64) {
         let workers = 4;
         match PEERS.into_iter().find(|peer| peer.name() == name) {
             Some(Peer::Ours) => {
-                let group = ours::group(workers, 1, jobs as usize + 1, Handler::Forever, meter);
+                let group = ours::group(workers, 1, jobs as usize + 1_024, Handler::Forever, meter);
                 measure(Ours::new(group, true, false), jobs).await
             }
             Some(Peer::Actix) => {

@@ -52,8 +52,17 @@ thread_local! {
 }
 
 impl Meter {
-    pub fn new(handler: Handler, jobs: u64, rate: Option<u64>, answers: Option<UnboundedSender<u64>>) -> Self {
-        let panics = if handler == Handler::OneInThousandPanics { jobs / 1_000 + 1 } else { 0 };
+    pub fn new(
+        handler: Handler,
+        jobs: u64,
+        rate: Option<u64>,
+        answers: Option<UnboundedSender<u64>>,
+    ) -> Self {
+        let panics = if handler == Handler::OneInThousandPanics {
+            jobs / 1_000 + 1
+        } else {
+            0
+        };
         Self {
             handler,
             began: Instant::now(),
@@ -67,7 +76,8 @@ impl Meter {
 
     /// When a job is due, after the beginning, at the rate of the run.
     pub fn due(&self, job: u64) -> Option<Duration> {
-        self.rate.map(|rate| Duration::from_nanos(job * 1_000_000_000 / rate))
+        self.rate
+            .map(|rate| Duration::from_nanos(job * 1_000_000_000 / rate))
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -76,7 +86,10 @@ impl Meter {
 
     /// Jobs that were done.
     pub fn done(&self) -> u64 {
-        self.done.iter().map(|shard| shard.0.load(Ordering::Relaxed)).sum()
+        self.done
+            .iter()
+            .map(|shard| shard.0.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// The wait that a part of the jobs did not exceed.

@@ -18,8 +18,18 @@ pub struct Ours {
     in_batches: bool,
 }
 
-pub fn group(workers: usize, arbiters: usize, room: usize, handler: Handler, meter: Arc<Meter>) -> Group<u64, u64> {
-    let placement = if arbiters == 1 { Placement::Local } else { Placement::Arbiters(arbiters - 1) };
+pub fn group(
+    workers: usize,
+    arbiters: usize,
+    room: usize,
+    handler: Handler,
+    meter: Arc<Meter>,
+) -> Group<u64, u64> {
+    let placement = if arbiters == 1 {
+        Placement::Local
+    } else {
+        Placement::Arbiters(arbiters - 1)
+    };
     let started = Group::builder()
         .placement(placement)
         .queue(MemoryQueue::bounded(room))

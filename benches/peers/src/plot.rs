@@ -80,7 +80,10 @@ pub fn chart(title: &str, across: &str, up: &str, lines: &[Line]) -> String {
         );
         for point in &line.points {
             let (x, y) = (x(point.0), y(point.1));
-            let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
+            let _ = writeln!(
+                svg,
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"
+            );
         }
         let row = FRAME.2 + 10.0 + 20.0 * index as f64;
         let _ = writeln!(
@@ -97,7 +100,9 @@ pub fn chart(title: &str, across: &str, up: &str, lines: &[Line]) -> String {
 
 /// The whole powers of ten around all values.
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = values.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
     (low.log10().floor(), high.log10().ceil())
 }
 

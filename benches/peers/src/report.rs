@@ -66,7 +66,10 @@ fn is_better(row: &Row, than: &Row) -> bool {
 /// Fills in the ratios; ours is the row of this crate.
 pub fn compare(rows: &mut [Row]) {
     let figure = |row: &Row| row.bytes_per_job.or(row.p99_us).or(row.jobs_per_s);
-    let ours = rows.iter().find(|row| row.peer == Peer::Ours.name()).and_then(figure);
+    let ours = rows
+        .iter()
+        .find(|row| row.peer == Peer::Ours.name())
+        .and_then(figure);
     for row in rows {
         row.ratio = ours.zip(figure(row)).map(|(ours, its)| ours / its);
     }
@@ -84,7 +87,8 @@ pub fn print_head() {
 }
 
 pub fn print(rows: &[Row]) {
-    let show = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
+    let show =
+        |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
     for row in rows {
         println!(
             "{:<20} {:>7} {:>8}  {:<15} {:>12} {:>10} {:>7} {:>9} {:>7}",

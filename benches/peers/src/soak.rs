@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use consumer_group::Job;
 
-use crate::meter::{Handler, Meter};
 use crate::memory::resident;
+use crate::meter::{Handler, Meter};
 use crate::ours;
 
 /// By how much the memory of the last quarter may exceed that of the second one: pages that the allocator keeps.
@@ -21,7 +21,10 @@ pub fn soak(minutes: u64) -> Result<(), String> {
 /// 24 hours under a paused clock: jobs every simulated second, with keys and delays.
 fn simulated_day() -> Result<(), String> {
     let system = actix::System::with_tokio_rt(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build();
         match runtime {
             Ok(runtime) => runtime,
             Err(error) => panic!("a runtime can be built: {error}"),
@@ -33,7 +36,11 @@ fn simulated_day() -> Result<(), String> {
         let producer = group.producer();
         let mut samples = Vec::new();
         for second in 0..86_400_u64 {
-            let jobs = (0..10).map(|nth| Job::new(nth).key(second * 10 + nth).delay(Duration::from_millis(nth * 100)));
+            let jobs = (0..10).map(|nth| {
+                Job::new(nth)
+                    .key(second * 10 + nth)
+                    .delay(Duration::from_millis(nth * 100))
+            });
             if producer.send_batch(jobs).await.is_err() {
                 break;
             }
@@ -66,7 +73,11 @@ fn full_load(time: Duration) -> Result<(), String> {
         }
         group.drain(Duration::from_secs(60)).await;
         let seconds = began.elapsed().as_secs_f64();
-        println!("{seconds:.0} s at full load: {} jobs, {:.0} a second", meter.done(), meter.done() as f64 / seconds);
+        println!(
+            "{seconds:.0} s at full load: {} jobs, {:.0} a second",
+            meter.done(),
+            meter.done() as f64 / seconds
+        );
         samples
     });
     judge("full load", &samples)
@@ -79,7 +90,10 @@ fn judge(name: &str, samples: &[u64]) -> Result<(), String> {
     let after = most(samples.get(quarter * 3..).unwrap_or_default());
     println!("{name}: {before} bytes in the second quarter, {after} in the last");
     if samples.len() < 100 || before == 0 || after > before + SLACK {
-        return Err(format!("{name}: memory grew from {before} to {after} bytes ({} samples)", samples.len()));
+        return Err(format!(
+            "{name}: memory grew from {before} to {after} bytes ({} samples)",
+            samples.len()
+        ));
     }
     Ok(())
 }

@@ -139,11 +139,20 @@ impl Peer {
     }
 }
 
-async fn go(pool: impl Pool, answers: Option<mpsc::UnboundedReceiver<u64>>, meter: Arc<Meter>, case: &Case) -> Run {
+async fn go(
+    pool: impl Pool,
+    answers: Option<mpsc::UnboundedReceiver<u64>>,
+    meter: Arc<Meter>,
+    case: &Case,
+) -> Run {
     match answers {
         Some(answers) => {
             let outstanding = 0;
-            let pool = Answered { pool, answers, outstanding };
+            let pool = Answered {
+                pool,
+                answers,
+                outstanding,
+            };
             drive(pool, meter, case.jobs).await
         }
         None => drive(pool, meter, case.jobs).await,
@@ -166,7 +175,11 @@ fn runtime(threads: usize) -> tokio::runtime::Runtime {
 
 /// Every work, at every size.
 pub fn cases(quick: bool) -> Vec<Case> {
-    let (jobs, workers): (u64, &[usize]) = if quick { (32_768, &[4]) } else { (131_072, &[1, 4, 64, 10_000]) };
+    let (jobs, workers): (u64, &[usize]) = if quick {
+        (32_768, &[4])
+    } else {
+        (131_072, &[1, 4, 64, 10_000])
+    };
     let base = Case {
         work: "batches",
         handler: Handler::Nothing,
@@ -179,27 +192,64 @@ pub fn cases(quick: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for arbiters in [1, 2] {
         for &workers in workers {
-            cases.push(Case { workers, arbiters, ..base });
-            cases.push(Case { work: "single sends", sending: Sending::Singly, workers, arbiters, ..base });
+            cases.push(Case {
+                workers,
+                arbiters,
+                ..base
+            });
+            cases.push(Case {
+                work: "single sends",
+                sending: Sending::Singly,
+                workers,
+                arbiters,
+                ..base
+            });
         }
         if quick && arbiters > 1 {
             continue;
         }
         let at = Case { arbiters, ..base };
-        cases.push(Case { work: "with results", sending: Sending::WithResults, ..at });
+        cases.push(Case {
+            work: "with results",
+            sending: Sending::WithResults,
+            ..at
+        });
         for (work, rate) in [("latency at 10,000/s", 10_000), ("latency at 100,000/s", 100_000)] {
-            let jobs = if quick { rate / 10 } else { rate };
-            cases.push(Case { work, sending: Sending::Singly, jobs, rate: Some(rate), ..at });
+            let jobs = if quick { rate / 10 } else { rate / 2 };
+            cases.push(Case {
+                work,
+                sending: Sending::Singly,
+                jobs,
+                rate: Some(rate),
+                ..at
+            });
         }
         if !quick && arbiters == 1 {
             for rate in [1_000, 30_000, 300_000, 1_000_000] {
-                let (work, jobs) = ("latency by load", rate / 2);
-                cases.push(Case { work, sending: Sending::Singly, jobs, rate: Some(rate), ..at });
+                let (work, jobs) = ("latency by load", rate / 4);
+                cases.push(Case {
+                    work,
+                    sending: Sending::Singly,
+                    jobs,
+                    rate: Some(rate),
+                    ..at
+                });
             }
         }
-        cases.push(Case { work: "1 us of work", handler: Handler::Microsecond, jobs: jobs / 4, ..at });
-        cases.push(Case { work: "1 ms of sleep", handler: Handler::Millisecond, workers: 64, jobs: 1_280, ..at });
-        let slow = if quick { 500 } else { 4_000 };
+        cases.push(Case {
+            work: "1 us of work",
+            handler: Handler::Microsecond,
+            jobs: jobs / 4,
+            ..at
+        });
+        cases.push(Case {
+            work: "1 ms of sleep",
+            handler: Handler::Millisecond,
+            workers: 64,
+            jobs: 1_280,
+            ..at
+        });
+        let slow = if quick { 500 } else { 1_500 };
         cases.push(Case {
             work: "1 % slow",
             handler: Handler::OneInHundredSlow,
@@ -208,7 +258,11 @@ pub fn cases(quick: bool) -> Vec<Case> {
             jobs: slow,
             ..at
         });
-        cases.push(Case { work: "1 in 1,000 panics", handler: Handler::OneInThousandPanics, ..at });
+        cases.push(Case {
+            work: "1 in 1,000 panics",
+            handler: Handler::OneInThousandPanics,
+            ..at
+        });
     }
     cases
 }
