@@ -71,11 +71,27 @@ pub const ON_THE_WAY: usize = 4_096;
 /// Nothing was done for so long: what is missing is lost.
 const GIVEN_UP: Duration = Duration::from_millis(200);
 
+/// A pool that does not come up within this time is not measured.
+const COMES_UP: Duration = Duration::from_secs(20);
+
+/// Sends the first job a few times and waits until that is done, so that no start of workers is measured.
+async fn warm_up(pool: &mut impl Pool, meter: &Meter) {
+    for _ in 0..BATCH {
+        pool.send(0..1).await;
+    }
+    while meter.all_done() < BATCH && meter.elapsed() < COMES_UP {
+        tokio::task::yield_now().await;
+    }
+    pool.settled().await;
+    meter.start();
+}
+
 pub async fn drive(mut pool: impl Pool, meter: Arc<Meter>, jobs: u64) -> Run {
+    warm_up(&mut pool, &meter).await;
     let began = meter.elapsed();
     if meter.due(0).is_some() {
         for job in 0..jobs {
-            while meter.due(job).is_some_and(|due| meter.elapsed() < due + began) {
+            while meter.due(job).is_some_and(|due| meter.elapsed() < due) {
                 // Sleeping is coarser than the pause between two jobs.
                 tokio::task::yield_now().await;
             }

@@ -156,8 +156,13 @@ fn write_plots(directory: &Path, rows: &[Row]) -> std::io::Result<()> {
         "microseconds",
         &lines(rows, by_load),
     );
-    std::fs::write(directory.join("throughput.svg"), throughput)?;
-    std::fs::write(directory.join("latency.svg"), latency)
+    // With `--only` one of them may have nothing to show; then the picture that is there stays.
+    for (name, chart) in [("throughput.svg", throughput), ("latency.svg", latency)] {
+        if chart.contains("<polyline") {
+            std::fs::write(directory.join(name), chart)?;
+        }
+    }
+    Ok(())
 }
 
 fn lines(rows: &[Row], point: impl Fn(&Row) -> Option<(f64, f64)>) -> Vec<plot::Line> {

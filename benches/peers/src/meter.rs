@@ -34,6 +34,10 @@ struct Shard(AtomicU64);
 pub struct Meter {
     handler: Handler,
     began: Instant,
+    /// When the first job of the work is due, in ns after the beginning: the pool has come up and is warm.
+    first_due: AtomicU64,
+    /// Jobs that were done before.
+    warm: AtomicU64,
     /// Jobs a second, if they are sent at a steady rate.
     rate: Option<u64>,
     done: [Shard; 16],
@@ -66,6 +70,8 @@ impl Meter {
         Self {
             handler,
             began: Instant::now(),
+            first_due: AtomicU64::new(0),
+            warm: AtomicU64::new(0),
             rate,
             done: Default::default(),
             waits: Mutex::default(),
@@ -76,16 +82,29 @@ impl Meter {
 
     /// When a job is due, after the beginning, at the rate of the run.
     pub fn due(&self, job: u64) -> Option<Duration> {
+        let first = self.first_due.load(Ordering::Relaxed);
         self.rate
-            .map(|rate| Duration::from_nanos(job * 1_000_000_000 / rate))
+            .map(|rate| Duration::from_nanos(first + job * 1_000_000_000 / rate))
+    }
+
+    /// The pool is warm: from here on it counts.
+    pub fn start(&self) {
+        self.warm.store(self.all_done(), Ordering::Relaxed);
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.first_due.store(self.began.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Jobs that were done.
+    /// Jobs that were done since the start.
     pub fn done(&self) -> u64 {
+        self.all_done() - self.warm.load(Ordering::Relaxed)
+    }
+
+    /// Jobs that were done, those before the start as well.
+    pub fn all_done(&self) -> u64 {
         self.done
             .iter()
             .map(|shard| shard.0.load(Ordering::Relaxed))

@@ -178,7 +178,7 @@ pub fn cases(quick: bool) -> Vec<Case> {
     let (jobs, workers): (u64, &[usize]) = if quick {
         (32_768, &[4])
     } else {
-        (131_072, &[1, 4, 64, 10_000])
+        (65_536, &[1, 4, 64, 10_000])
     };
     let base = Case {
         work: "batches",
@@ -197,6 +197,9 @@ pub fn cases(quick: bool) -> Vec<Case> {
                 arbiters,
                 ..base
             });
+            if workers > 64 && arbiters > 1 {
+                continue;
+            }
             cases.push(Case {
                 work: "single sends",
                 sending: Sending::Singly,
