@@ -91,7 +91,8 @@ impl Meter {
     pub fn start(&self) {
         self.warm.store(self.all_done(), Ordering::Relaxed);
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.first_due.store(self.began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.first_due
+            .store(self.began.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub fn elapsed(&self) -> Duration {
