@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_envelope_takes_72_bytes_and_its_payload() {
-        assert_eq!(size_of::<Envelope<u64>>(), 72 + size_of::<u64>());
+    fn a_plain_envelope_takes_64_bytes_and_its_payload() {
+        assert_eq!(size_of::<Envelope<u64>>(), 64 + size_of::<u64>());
     }
 }
