@@ -39,7 +39,7 @@ pub fn group(
             config.restart.backoff = BackoffConfig {
                 min_ms: 0,
                 max_ms: 0,
-                ..config.restart.backoff.clone()
+                ..config.restart.backoff
             };
             if handler == Handler::OneInHundredSlow {
                 config.strategy = StrategyName::LeastLoaded;
