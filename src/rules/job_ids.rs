@@ -1,6 +1,6 @@
 //! Names for jobs.
 
-use uuid::Builder;
+use uuid::Uuid;
 
 use crate::words::JobId;
 
@@ -33,37 +33,30 @@ const LATEST_MS: u64 = (1 << 45) - 1;
 pub struct JobIds {
     /// Milliseconds and counter as one number, `ms << 18 | counter`, as of the latest id.
     tick: u64,
-    /// The last seven bytes of every id.
-    own: [u8; 7],
+    /// The last 56 bits of every id.
+    own: u64,
 }
 
 impl JobIds {
     /// A generator for this seed.
     pub fn new(seed: u64) -> Self {
-        let [_, own @ ..] = mix(seed).to_be_bytes();
-        Self { tick: 0, own }
+        Self {
+            tick: 0,
+            own: mix(seed) >> 8,
+        }
     }
 
     /// The next id. `unix_ms` is the present time in milliseconds since the Unix epoch; it may stand still or go back.
     pub fn next(&mut self, unix_ms: u64) -> JobId {
         let earliest = unix_ms.min(LATEST_MS) << COUNTER_BITS;
         self.tick = self.tick.saturating_add(1).max(earliest);
-        let counter = self.tick & ((1 << COUNTER_BITS) - 1);
-        let [own_0, own_1, own_2, own_3, own_4, own_5, own_6] = self.own;
-        // The builder puts version and variant over the upper bits of the first and the third byte.
-        let bytes = [
-            (counter >> 14) as u8,
-            (counter >> 6) as u8,
-            (counter & 0x3f) as u8,
-            own_0,
-            own_1,
-            own_2,
-            own_3,
-            own_4,
-            own_5,
-            own_6,
-        ];
-        JobId::from_uuid(Builder::from_unix_timestamp_millis(self.tick >> COUNTER_BITS, &bytes).into_uuid())
+        let milliseconds = u128::from(self.tick >> COUNTER_BITS);
+        let counter = u128::from(self.tick & ((1 << COUNTER_BITS) - 1));
+        let version_and_variant = (0x7 << 76) | (0b10 << 62);
+        let counted = ((counter >> 6) << 64) | ((counter & 0x3f) << 56);
+        JobId::from_uuid(Uuid::from_u128(
+            (milliseconds << 80) | version_and_variant | counted | u128::from(self.own),
+        ))
     }
 }
 

@@ -97,7 +97,12 @@ struct Wishes {
     not_before: Option<Moment>,
     expires_at: Option<Moment>,
     dedup: Option<Key>,
+    /// A mailbox whose number is too large for the place that it has in the envelope.
+    reply_to: Option<ReplyTo>,
 }
+
+/// Numbers of mailboxes up to here share eight bytes with the priority, so that a waiting job takes 16 bytes less.
+const PACKED_REPLIES: u64 = 1 << 56;
 
 /// The bit of [`Envelope`]'s mark that says "was in the hands of code that panicked". Delivery numbers never reach it.
 const CULPRIT: u64 = 1 << 63;
@@ -109,31 +114,37 @@ pub struct Envelope<J> {
     id: JobId,
     key: Option<Key>,
     wishes: Option<Box<Wishes>>,
-    reply_to: Option<ReplyTo>,
+    /// The number of the mailbox that waits for the outcome, 0 if none does or if it is among the wishes; then the priority
+    /// in the lowest byte.
+    reply_and_priority: u64,
     /// The number of the last delivery in which a consumer looked at the payload; 0 before any did. Written by the
     /// consumer's side, read by the supervisor when a consumer died: only deliveries that had begun cost an attempt.
     begun: AtomicU64,
-    priority: Priority,
     payload: J,
 }
 
 impl<J> Envelope<J> {
     /// Puts a job into its envelope. `now` is the moment from which delay and expiry count.
     pub fn seal(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
-        let wishes = (job.delay.is_some() || job.expires_after.is_some() || job.dedup.is_some()).then(|| {
+        let packed = reply_to.map_or(0, |reply_to| reply_to.0);
+        let is_large = reply_to.is_some() && !(1..PACKED_REPLIES).contains(&packed);
+        let has_wishes =
+            job.delay.is_some() || job.expires_after.is_some() || job.dedup.is_some() || is_large;
+        let wishes = has_wishes.then(|| {
             Box::new(Wishes {
                 not_before: job.delay.map(|delay| now.after(delay)),
                 expires_at: job.expires_after.map(|age| now.after(age)),
                 dedup: job.dedup,
+                reply_to: reply_to.filter(|_| is_large),
             })
         });
+        let packed = if is_large { 0 } else { packed };
         Self {
             id,
             key: job.key,
             wishes,
-            reply_to,
+            reply_and_priority: (packed << 8) | u64::from(job.priority.0),
             begun: AtomicU64::new(0),
-            priority: job.priority,
             payload: job.payload,
         }
     }
@@ -155,7 +166,8 @@ impl<J> Envelope<J> {
 
     /// How urgent the job is.
     pub fn priority(&self) -> Priority {
-        self.priority
+        let [priority, ..] = self.reply_and_priority.to_le_bytes();
+        Priority(priority)
     }
 
     /// Not to be leased before this moment.
@@ -175,7 +187,10 @@ impl<J> Envelope<J> {
 
     /// Who waits for the outcome, if anyone does.
     pub fn reply_to(&self) -> Option<ReplyTo> {
-        self.reply_to
+        match self.reply_and_priority >> 8 {
+            0 => self.wishes.as_ref().and_then(|wishes| wishes.reply_to),
+            packed => Some(ReplyTo(packed)),
+        }
     }
 
     /// What the producer sent.
@@ -237,7 +252,41 @@ impl<J> fmt::Debug for Envelope<J> {
         f.debug_struct("Envelope")
             .field("id", &self.id)
             .field("key", &self.key)
-            .field("priority", &self.priority)
+            .field("priority", &self.priority())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn an_envelope_tells_every_mailbox_and_every_priority_that_it_was_sealed_with() {
+        let id = JobId::from_uuid(Uuid::nil());
+        for reply_to in [
+            None,
+            Some(0),
+            Some(1),
+            Some(PACKED_REPLIES - 1),
+            Some(PACKED_REPLIES),
+            Some(u64::MAX),
+        ] {
+            let reply_to = reply_to.map(ReplyTo);
+            for priority in [0, 1, u8::MAX] {
+                let job = Job::new(()).priority(priority);
+                let envelope = Envelope::seal(id, job, reply_to, Moment::START);
+                assert_eq!(envelope.reply_to(), reply_to);
+                assert_eq!(envelope.priority(), Priority(priority));
+                assert_eq!(envelope.dedup(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_envelope_takes_64_bytes_and_its_payload() {
+        assert_eq!(size_of::<Envelope<u64>>(), 64 + size_of::<u64>());
     }
 }

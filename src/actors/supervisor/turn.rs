@@ -67,7 +67,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Turns the ledger's deliveries into parcels, by slot.
     fn gather_deliveries(&mut self) {
         let wants_jobs = self.wiring.bus.wants_jobs();
-        for handed in std::mem::take(&mut self.effects.deliver) {
+        for handed in self.effects.deliver.drain(..) {
             let Some(Some(job)) = self.jobs.get(handed.ticket.0 as usize) else {
                 continue;
             };
@@ -108,7 +108,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let Some(found) = self.slots.get_mut(slot.0 as usize) else {
             return;
         };
-        let parcels = std::mem::take(&mut found.outgoing);
+        // The next lot is about as large; growing to it step by step would copy it several times.
+        let room = found.outgoing.len();
+        let parcels = std::mem::replace(&mut found.outgoing, Vec::with_capacity(room));
         if self
             .ledger
             .seat(slot)

@@ -7,6 +7,7 @@ use super::effects::TellKind;
 #[cfg(feature = "sim")]
 use super::entries::Entry;
 use super::entries::State;
+use super::slots::SlotPhase;
 use super::{Effects, Ledger};
 use crate::words::{
     AttemptRecord, Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, Moment, Rejection, Renewal,
@@ -63,8 +64,11 @@ impl Ledger {
         report: Report,
         effects: &mut Effects,
     ) -> Result<(), Stale> {
+        if report == Report::Done {
+            return self.done(ticket, number, effects);
+        }
         let (slot, _) = self.out(ticket, number)?;
-        self.release(ticket, slot, report == Report::Done, effects);
+        self.release(ticket, slot, effects);
         let incarnation = self.incarnation(slot);
         let ended = |cause| Ended {
             ticket,
@@ -74,7 +78,8 @@ impl Ledger {
             now,
         };
         match report {
-            Report::Done => self.end(ticket, Verdict::Ack, effects),
+            // Handled above.
+            Report::Done => {}
             Report::Failed { cause, after } => {
                 if let Some(ticket) = self.again(ended(cause), after, effects) {
                     self.put_in_front(&[ticket]);
@@ -87,6 +92,39 @@ impl Ledger {
         }
         self.fill(slot, effects);
         self.note_emptied(slot, effects);
+        Ok(())
+    }
+
+    /// The way of almost every delivery, so each thing that it touches is looked up once.
+    fn done(&mut self, ticket: Ticket, number: DeliveryNumber, effects: &mut Effects) -> Result<(), Stale> {
+        let Some(entry) = self.entries.get(ticket).filter(|entry| entry.number == number) else {
+            return Err(Stale);
+        };
+        let State::Out(slot) = entry.state else {
+            return Err(Stale);
+        };
+        let (lease, attempt, key) = (entry.lease, entry.attempt, entry.key);
+        let (mut waits_here, mut retires) = (false, false);
+        self.change(slot, effects, |found, entries| {
+            found.chain.remove(entries, ticket);
+            if found.alone == Some(ticket) {
+                found.alone = None;
+            }
+            found.counters.acked += 1;
+            entries.remove(ticket);
+            waits_here = !found.parked.is_empty();
+            retires = found.phase == SlotPhase::Retiring;
+        });
+        self.news = true;
+        effects.settle(lease, attempt, Verdict::Ack);
+        effects.ended.push(ticket);
+        self.leave_line(key);
+        if waits_here {
+            self.fill(slot, effects);
+        }
+        if retires {
+            self.note_emptied(slot, effects);
+        }
         Ok(())
     }
 
@@ -107,7 +145,7 @@ impl Ledger {
     }
 
     /// Takes the delivery out of its slot's chain.
-    fn release(&mut self, ticket: Ticket, slot: SlotId, acked: bool, effects: &mut Effects) {
+    fn release(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
             if found.alone == Some(ticket) {
@@ -117,11 +155,7 @@ impl Ledger {
             if let Some(entry) = entries.get_mut(ticket) {
                 entry.suspect = false;
             }
-            if acked {
-                found.counters.acked += 1;
-            } else {
-                found.counters.failed += 1;
-            }
+            found.counters.failed += 1;
         });
         self.news = true;
     }

@@ -218,6 +218,7 @@ impl Ledger {
     }
 
     /// Changes a slot, with what it holds, and keeps the sums over all slots right.
+    #[inline]
     pub(super) fn change(
         &mut self,
         slot: SlotId,
