@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::errors::{BatchSendError, CallError, SendError, Unsent};
 use crate::actors::intake::{Intake, NotAdmitted, Word};
@@ -172,8 +175,7 @@ async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<
     // Without a word the group has ended; the jobs are among its unfinished ones.
     for Refused { job, refusal } in word.await.unwrap_or_default() {
         let id = job.id();
-        // Nobody else holds a job that was never accepted.
-        if let Some(job) = Arc::into_inner(job) {
+        if let Some(job) = alone(job).await {
             turned_away.push((
                 id,
                 SendError {
@@ -181,7 +183,29 @@ async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<
                     reason: refusal.into(),
                 },
             ));
+        } else {
+            tracing::error!(%id, "a queue keeps a job that it refused, so the job cannot be handed back");
         }
+    }
+}
+
+/// How long a queue may hold on to a job after it refused it.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
+
+/// The job, once nobody else holds it. A queue that refuses a job lets it go, but another thread of it may do so a moment
+/// after the answer. `None` for a queue that keeps it.
+async fn alone<J>(mut job: Arc<Envelope<J>>) -> Option<Envelope<J>> {
+    let until = Instant::now() + LETS_GO_WITHIN;
+    loop {
+        job = match Arc::try_unwrap(job) {
+            Ok(job) => return Some(job),
+            Err(job) => job,
+        };
+        if Instant::now() >= until {
+            return None;
+        }
+        // Nobody tells when a holder lets go; this happens only to refused jobs of such a queue.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -238,5 +262,45 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Clone for Producer<J, O> {
 impl<J: Send + Sync + 'static, O: Send + 'static> fmt::Debug for Producer<J, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::Moment;
+
+    fn sealed() -> Arc<Envelope<u32>> {
+        let id = JobId::from_uuid(uuid::Uuid::nil());
+        Arc::new(Envelope::seal(id, Job::new(7), None, Moment::START))
+    }
+
+    fn paused(test: impl Future<Output = ()>) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(test);
+    }
+
+    #[test]
+    fn a_refused_job_is_handed_back_even_if_its_queue_lets_go_of_it_a_moment_after_the_answer() {
+        paused(async {
+            let job = sealed();
+            let (holder, late) = (Arc::clone(&job), Duration::from_millis(20));
+            let held = tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                drop(holder);
+            });
+            assert_eq!(alone(job).await.map(Envelope::into_payload), Some(7));
+            held.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_queue_that_keeps_a_refused_job_is_not_waited_for_for_ever() {
+        paused(async {
+            let job = sealed();
+            let _holder = Arc::clone(&job);
+            assert!(alone(job).await.is_none());
+        });
     }
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::effects::TellKind;
-#[cfg(feature = "sim")]
-use super::entries::Entry;
-use super::entries::State;
+use super::entries::{Entry, State};
 use super::slots::SlotPhase;
 use super::{Effects, Ledger};
 use crate::words::{
@@ -49,7 +47,7 @@ impl Ledger {
     /// # Errors
     /// [`Stale`] if no such delivery is out.
     pub fn attempt(&self, ticket: Ticket, number: DeliveryNumber) -> Result<u32, Stale> {
-        self.out(ticket, number).map(|(_, attempt)| attempt)
+        self.out(ticket, number).map(|(_, entry)| entry.attempt)
     }
 
     /// A consumer settled a delivery.
@@ -97,12 +95,7 @@ impl Ledger {
 
     /// The way of almost every delivery, so each thing that it touches is looked up once.
     fn done(&mut self, ticket: Ticket, number: DeliveryNumber, effects: &mut Effects) -> Result<(), Stale> {
-        let Some(entry) = self.entries.get(ticket).filter(|entry| entry.number == number) else {
-            return Err(Stale);
-        };
-        let State::Out(slot) = entry.state else {
-            return Err(Stale);
-        };
+        let (slot, entry) = self.out(ticket, number)?;
         let (lease, attempt, key) = (entry.lease, entry.attempt, entry.key);
         let (mut waits_here, mut retires) = (false, false);
         self.change(slot, effects, |found, entries| {
@@ -128,16 +121,16 @@ impl Ledger {
         Ok(())
     }
 
-    fn out(&self, ticket: Ticket, number: DeliveryNumber) -> Result<(SlotId, u32), Stale> {
+    /// The fence: the delivery of this number, if it is out.
+    fn out(&self, ticket: Ticket, number: DeliveryNumber) -> Result<(SlotId, &Entry), Stale> {
         match self.entries.get(ticket) {
             #[cfg(feature = "sim")]
-            Some(Entry {
-                state: State::Out(slot),
-                attempt,
-                ..
-            }) if self.lets_through(ticket, number) => Ok((*slot, *attempt)),
+            Some(entry) if self.lets_through(ticket, number) => match entry.state {
+                State::Out(slot) => Ok((slot, entry)),
+                _ => Err(Stale),
+            },
             Some(entry) if entry.number == number => match entry.state {
-                State::Out(slot) => Ok((slot, entry.attempt)),
+                State::Out(slot) => Ok((slot, entry)),
                 _ => Err(Stale),
             },
             _ => Err(Stale),
