@@ -72,14 +72,14 @@ impl From<&RestartConfig> for FamilyRules {
 /// What a family has decided; its supervisor carries it out, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// Make this life of the child, then say [`up`](Family::up) or [`down`](Family::down).
+    /// Make this life of the child, then say [`up`](super::Family::up) or [`down`](super::Family::down).
     Start {
         /// Which child.
         child: ChildNumber,
         /// Which life, counted from one.
         life: u64,
     },
-    /// Say [`due`](Family::due) after this wait.
+    /// Say [`due`](super::Family::due) after this wait.
     Wait {
         /// Which child.
         child: ChildNumber,
@@ -90,7 +90,7 @@ pub enum Order {
         /// Whether it rests because its budget is spent.
         quarantine: bool,
     },
-    /// End the child as it wishes to be ended, then say [`down`](Family::down).
+    /// End the child as it wishes to be ended, then say [`down`](super::Family::down).
     End {
         /// Which child.
         child: ChildNumber,
