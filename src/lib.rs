@@ -22,9 +22,9 @@
 //! | floor | module | what you find there |
 //! |---|---|---|
 //! | 1 | [`words`] | plain data: jobs, keys, verdicts, failures, events, health, the configuration |
-//! | 2 | [`rules`] | pure decisions: the dispatch ledger, strategies, the memory store, windows, backoff, restart budgets |
+//! | 2 | [`rules`] | pure decisions: the dispatch ledger, strategies, the memory store, windows, backoff, restart budgets, supervision |
 //! | 3 | [`protocol`] | every message between the actors, and the traits of the roles that you can fill yourself |
-//! | 4 | [`actors`] | the queue, the supervisor, the shells of strategy and consumers, and the cell in which all of them run |
+//! | 4 | [`actors`] | the queue, the supervisor, the shells of strategy and consumers, the supervision of any actor ([`supervision`]), and the cell in which all of them run |
 //! | 5 | `group` | what you hold: [`Group`], [`GroupBuilder`], [`Producer`], [`ProducerGroup`], [`Results`], [`DeadLetters`] |
 //! | 6 | `config_file`, `durable`, `sim`, `testing` | edges: a cargo feature each, and nothing imports them |
 //!
@@ -39,6 +39,7 @@
 //! | bring a queue of your own | [`Store`], [`protocol::QueueActor`] |
 //! | see what happens | [`Group::events`], [`EventKind`], [`Group::health`] |
 //! | set numbers and names | [`GroupConfig`] |
+//! | supervise an actor of your own | [`supervision::Child`], [`supervision::SupervisorSpec`], `docs/supervision.md` |
 //!
 //! # Words
 //!
@@ -149,3 +150,8 @@ pub struct ReadmeDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/extending.md")]
 pub struct ExtendingDoctests;
+
+/// And that of the page on supervision.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/supervision.md")]
+pub struct SupervisionDoctests;
