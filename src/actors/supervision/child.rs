@@ -256,8 +256,10 @@ impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
         let noted = Rc::clone(&told);
         let hooks = CellHooks {
             ended: Box::new(move |cause| {
-                // The first and only call.
-                let _ = noted.set(at_end.ended(cause));
+                if let Some(down) = at_end.ended(cause) {
+                    // The first and only call.
+                    let _ = noted.set(down);
+                }
             }),
             down: Box::new(move |_| {
                 if let Some(told) = told.get() {

@@ -17,12 +17,26 @@ pub(super) struct Postman<A: Actor<Context = Context<A>>> {
     notes: Rc<LifeNotes<A>>,
     /// Taken at the first turn, which comes after `started` and all that it waits for.
     up: Option<Recipient<ChildUp>>,
+    /// The actor waits for something that the last message began, an atomic answer: it is at work meanwhile.
+    at_work: bool,
 }
 
 impl<A: Actor<Context = Context<A>>> Postman<A> {
     /// With `up`, says so at its first turn.
     pub(super) fn new(notes: Rc<LifeNotes<A>>, up: Option<Recipient<ChildUp>>) -> Self {
-        Self { notes, up }
+        Self {
+            notes,
+            up,
+            at_work: false,
+        }
+    }
+
+    fn set_at_work(&mut self, at_work: bool) {
+        match (std::mem::replace(&mut self.at_work, at_work), at_work) {
+            (false, true) => self.notes.post.answer_begins(),
+            (true, false) => self.notes.post.answer_ends(),
+            (false, false) | (true, true) => {}
+        }
     }
 
     fn tell_up(&mut self) {
@@ -33,6 +47,12 @@ impl<A: Actor<Context = Context<A>>> Postman<A> {
                 life: self.notes.life,
             });
         }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Postman<A> {
+    fn drop(&mut self) {
+        self.set_at_work(false);
     }
 }
 
@@ -54,6 +74,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Postman<A> {
         }
         // Whatever stayed in hand was an atomic answer, and it is done: nothing else runs meanwhile.
         this.notes.let_go();
+        this.set_at_work(false);
         this.tell_up();
         for _ in 0..AT_ONCE {
             match this.notes.post.next(this.notes.life, task.waker()) {
@@ -68,6 +89,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Postman<A> {
                 Next::Nothing => return Poll::Pending,
             }
             if context.waiting() {
+                this.set_at_work(true);
                 return Poll::Pending;
             }
         }

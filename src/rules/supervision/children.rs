@@ -27,9 +27,11 @@ pub enum NotDone {
 }
 
 impl Family {
-    /// Starts a child that was added while the family runs. During a walk that starts children it takes its turn there.
+    /// Starts a child that was added while the family runs. A walk that starts children and still comes by it starts it in
+    /// its turn.
     pub fn start(&mut self, child: ChildNumber, orders: &mut Vec<Order>) {
-        if self.gather.is_none() && self.ending.is_none() {
+        let has_a_turn = self.gather.as_ref().is_some_and(|gather| gather.comes_by(child));
+        if !has_a_turn && self.ending.is_none() {
             self.begin(child, orders);
         }
     }
@@ -60,6 +62,12 @@ impl Family {
             (Wish::Terminate, ChildState::Ended) => {}
             (Wish::Terminate, ChildState::Waiting | ChildState::BackingOff | ChildState::Quarantined) => {
                 member.state = ChildState::Ended;
+                if let Some(gather) = &mut self.gather
+                    && gather.waits_for(child)
+                {
+                    // The others waited for this one's wait; nobody else would end it.
+                    gather.wait_is_over();
+                }
                 let forgotten = member.restart == crate::words::Restart::Temporary;
                 if forgotten {
                     self.forget(child);

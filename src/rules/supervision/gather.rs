@@ -48,6 +48,14 @@ impl Gather {
         matches!(self.step, Step::Pausing) && self.after.is_some_and(|(first, _)| first == child)
     }
 
+    /// Whether the walk that starts children is still to come by this one.
+    pub(super) fn comes_by(&self, child: ChildNumber) -> bool {
+        match self.step {
+            Step::Ending(_) | Step::Pausing => child >= self.from,
+            Step::Starting { next } => child >= next,
+        }
+    }
+
     pub(super) fn wait_is_over(&mut self) {
         self.step = Step::Starting { next: self.from };
     }

@@ -267,13 +267,13 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
         queue.door = DoorState::Down;
     }
 
-    /// A life has ended, and what it had in hand with it; nothing of it has been dropped yet.
-    pub(in crate::actors::supervision) fn ended(&self, down: &Arc<Down>) {
+    /// A life has ended, and what it had in hand with it; nothing of it has been dropped yet. False if that was known: it
+    /// was given up before, and told as such.
+    pub(in crate::actors::supervision) fn ended(&self, down: &Arc<Down>) -> bool {
         {
             let mut queue = open(&self.queue);
             if !queue.is_present(down.life) {
-                // It was given up before, and told as such.
-                return;
+                return false;
             }
             if matches!(queue.door, DoorState::Up) {
                 queue.door = DoorState::Down;
@@ -287,6 +287,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
             news.last.pop_front();
         }
         news.last.push_back(Arc::clone(down));
+        true
     }
 
     /// Tells everybody who asked of the end of a life. Called last, when nothing of that life is left.

@@ -85,8 +85,8 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
         Cause::DeadlinePassed(u64::try_from(deadline).unwrap_or(u64::MAX))
     }
 
-    /// The life has ended and nothing of it has been dropped: says how.
-    pub(in crate::actors::supervision) fn ended(&self, cause: &Cause) -> Arc<Down> {
+    /// The life has ended and nothing of it has been dropped: says how. `None` if it was given up before: its end was told.
+    pub(in crate::actors::supervision) fn ended(&self, cause: &Cause) -> Option<Arc<Down>> {
         let down = Arc::new(Down {
             child: self.post.path(),
             actor: self.post.actor().into(),
@@ -94,10 +94,10 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
             cause: cause.clone(),
             in_hand: self.in_hand.get().map(Into::into),
         });
-        self.post.ended(&down);
+        let is_new = self.post.ended(&down);
         // From here on senders that see their channel close find the cause.
         self.is_over.set(true);
         self.until_the_end.take();
-        down
+        is_new.then_some(down)
     }
 }
