@@ -82,7 +82,7 @@ fn the_tree_is_drawn_and_is_data() {
              ├─ left (supervisor, one for one): up\n\
              │  ├─ a (Patient): up, life 2, last panicked: {place}\n\
              │  └─ b (Patient): up\n\
-             └─ last (Patient): ended, last stopped by itself"
+             └─ last (Patient): ended, last ended by its supervisor"
         );
         assert_eq!(tree.to_string(), expected);
         let text = serde_json::to_string(&tree).unwrap();

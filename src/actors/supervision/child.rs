@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Recipient};
+use actix::{Actor, AsyncContext, Context};
 
 use super::bus::TreeBus;
 use super::errors::SupervisorStartError;
 use super::handle::Handle;
-use super::messages::{ChildDown, ChildUp, LifeFault};
+use super::messages::{ChildDown, Reports};
 use super::post::{Bounds, LifeNotes, Post, Undelivered, UndeliveredMessage};
 use super::postman::Postman;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
@@ -176,9 +176,7 @@ pub(super) struct Cradle {
     pub(super) child: ChildNumber,
     pub(super) life: u64,
     pub(super) seed: CellSeed,
-    pub(super) up: Recipient<ChildUp>,
-    pub(super) down: Recipient<ChildDown>,
-    pub(super) faults: Recipient<LifeFault>,
+    pub(super) reports: Arc<Reports>,
 }
 
 /// A child of any type, as its supervisor sees it.
@@ -239,17 +237,15 @@ impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
             child,
             life,
             seed,
-            up,
-            down,
-            faults,
+            reports,
         } = cradle;
-        self.post.begin(faults.clone(), child, life);
+        self.post.begin(Arc::clone(&reports), child, life);
         let notes = Rc::new(LifeNotes::new(
             Arc::clone(&self.post),
             (child, life),
             self.policy.deadline,
             self.quiet,
-            faults,
+            Arc::clone(&reports),
         ));
         let (at_end, post) = (Rc::clone(&notes), Arc::clone(&self.post));
         let told = Rc::new(std::cell::OnceCell::new());
@@ -264,7 +260,7 @@ impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
             down: Box::new(move |_| {
                 if let Some(told) = told.get() {
                     post.tell_down(told);
-                    down.do_send(ChildDown {
+                    reports.down.do_send(ChildDown {
                         child,
                         down: Arc::clone(told),
                     });
@@ -274,7 +270,7 @@ impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
         let make = &self.make;
         spawn_in_cell(seed, hooks, self.quiet, |context| {
             let actor = make(context);
-            context.spawn(Postman::new(notes, tells_up.then_some(up)));
+            context.spawn(Postman::new(notes, tells_up));
             actor
         });
     }

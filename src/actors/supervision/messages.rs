@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::Message;
+use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 
 use crate::rules::supervision::ChildNumber;
 use crate::words::{Cause, Down};
@@ -30,4 +30,25 @@ pub(super) struct LifeFault {
     pub(super) child: ChildNumber,
     pub(super) life: u64,
     pub(super) cause: Cause,
+}
+
+/// Where a life reports to. Made once by each life of a supervisor and shared by all of its children: an address of its own
+/// for each of them would be several allocations.
+pub(super) struct Reports {
+    pub(super) up: Recipient<ChildUp>,
+    pub(super) down: Recipient<ChildDown>,
+    pub(super) faults: Recipient<LifeFault>,
+}
+
+impl Reports {
+    pub(super) fn to<S>(supervisor: Addr<S>) -> Arc<Self>
+    where
+        S: Actor<Context = Context<S>> + Handler<ChildUp> + Handler<ChildDown> + Handler<LifeFault>,
+    {
+        Arc::new(Self {
+            up: supervisor.clone().recipient(),
+            down: supervisor.clone().recipient(),
+            faults: supervisor.recipient(),
+        })
+    }
 }

@@ -8,7 +8,7 @@ use super::child::{AnyChild, ChildPolicy, Cradle, ReadyChild, problem_of};
 use super::errors::SupervisorStartError;
 use super::messages::ChildUp;
 use super::post::{Bounds, Post};
-use super::shared::TreeShared;
+use super::shared::{Lives, TreeShared};
 use super::tree::{SupervisorHandle, TreeSupervisor};
 use crate::words::{ChildKind, Down, SupervisorConfig};
 
@@ -161,14 +161,14 @@ impl AnyChild for SupervisorChild {
     }
 
     fn make(&self, cradle: Cradle) {
-        let (post, up) = (Arc::clone(&self.ready.post), cradle.up.clone());
+        let (post, reports) = (Arc::clone(&self.ready.post), Arc::clone(&cradle.reports));
         let (child, life) = (cradle.child, cradle.life);
         let arrival = Box::new(move || {
             post.up(life);
-            up.do_send(ChildUp { child, life });
+            reports.up.do_send(ChildUp { child, life });
         });
         *self.shared.arrival.lock().unwrap_or_else(PoisonError::into_inner) = Some(arrival);
-        self.shared.ending.send_replace(None);
+        self.shared.lives.send_modify(Lives::begin);
         // It is up when its children are, not when it has started.
         self.ready.make_life(cradle, false);
     }

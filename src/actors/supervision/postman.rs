@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Recipient};
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
 
 use super::messages::ChildUp;
 use super::post::{LifeNotes, Next};
@@ -15,18 +15,18 @@ const AT_ONCE: usize = 256;
 /// Brings messages to the actor, inside of it.
 pub(super) struct Postman<A: Actor<Context = Context<A>>> {
     notes: Rc<LifeNotes<A>>,
-    /// Taken at the first turn, which comes after `started` and all that it waits for.
-    up: Option<Recipient<ChildUp>>,
+    /// Whether it says so at its first turn, which comes after `started` and all that it waits for.
+    tells_up: bool,
     /// The actor waits for something that the last message began, an atomic answer: it is at work meanwhile.
     at_work: bool,
 }
 
 impl<A: Actor<Context = Context<A>>> Postman<A> {
-    /// With `up`, says so at its first turn.
-    pub(super) fn new(notes: Rc<LifeNotes<A>>, up: Option<Recipient<ChildUp>>) -> Self {
+    /// With `tells_up`, says at its first turn that the actor is up.
+    pub(super) fn new(notes: Rc<LifeNotes<A>>, tells_up: bool) -> Self {
         Self {
             notes,
-            up,
+            tells_up,
             at_work: false,
         }
     }
@@ -40,9 +40,9 @@ impl<A: Actor<Context = Context<A>>> Postman<A> {
     }
 
     fn tell_up(&mut self) {
-        if let Some(up) = self.up.take() {
+        if std::mem::take(&mut self.tells_up) {
             self.notes.post.up(self.notes.life);
-            up.do_send(ChildUp {
+            self.notes.reports.up.do_send(ChildUp {
                 child: self.notes.child,
                 life: self.notes.life,
             });

@@ -5,7 +5,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use super::bus::TreeBus;
 use super::child::{AnyChild, Cradle};
 use super::errors::SupervisorStartError;
-use super::messages::{ChildDown, ChildUp, LifeFault};
+use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
 use super::nested::SupervisorChild;
 use super::tree::SupervisorHandle;
 use crate::actors::cell::CellHandle;
@@ -55,9 +55,7 @@ impl Actor for RootKeeper {
             child: 0,
             life: 1,
             seed,
-            up: own.clone().recipient(),
-            down: own.clone().recipient(),
-            faults: own.recipient(),
+            reports: Reports::to(own),
         });
         // Its own address keeps it alive, and is in the cradle; it stops when the tree has ended.
     }
@@ -89,14 +87,13 @@ impl Handler<ChildDown> for RootKeeper {
 
     fn handle(&mut self, ChildDown { down, .. }: ChildDown, context: &mut Context<Self>) {
         self.child.over();
-        self.child.shared.ending.send_if_modified(|ending| {
-            let is_new = ending.is_none();
+        self.child.shared.lives.send_if_modified(|lives| {
+            let is_new = lives.is_running();
             if is_new {
-                let cause = match &down.cause {
+                lives.end(match &down.cause {
                     Cause::Stopped => Ending::Stopped,
                     cause => Ending::Down(cause.clone()),
-                };
-                *ending = Some(cause);
+                });
             }
             is_new
         });

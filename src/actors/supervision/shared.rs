@@ -22,8 +22,8 @@ pub(super) struct TreeShared {
     pub(super) bus: OnceLock<TreeBus>,
     /// How the present life of the supervisor tells that it is up. Taken by that life.
     pub(super) arrival: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    /// How the last life ended; `None` while one runs.
-    pub(super) ending: watch::Sender<Option<Ending>>,
+    /// The lives that began and ended.
+    pub(super) lives: watch::Sender<Lives>,
 }
 
 impl TreeShared {
@@ -54,5 +54,38 @@ impl TreeShared {
     pub(super) fn find(&self, name: &str) -> Option<Arc<dyn AnyChild>> {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         listed.get(name).cloned()
+    }
+}
+
+/// The lives of a supervisor, counted, so that whoever waits for the end of one sees it even if the next has begun by then.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    begun: u64,
+    ended: u64,
+    last: Option<Ending>,
+}
+
+impl Lives {
+    pub(super) fn begin(&mut self) {
+        self.begun += 1;
+    }
+
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.ended = self.begun;
+        self.last = Some(ending);
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.ended < self.begun
+    }
+
+    /// The number of the present life, or of the last one; 1 before the first.
+    pub(super) fn present(&self) -> u64 {
+        self.begun.max(1)
+    }
+
+    /// How this life ended, or a later one; `None` while it runs.
+    pub(super) fn ending_of(&self, life: u64) -> Option<&Ending> {
+        self.last.as_ref().filter(|_| self.ended >= life)
     }
 }

@@ -11,7 +11,7 @@ use super::child::{AnyChild, Child, ChildPolicy, ReadyChild};
 use super::errors::SupervisorStartError;
 use super::nested::SupervisorChild;
 use super::root;
-use super::shared::TreeShared;
+use super::shared::{Lives, TreeShared};
 use super::tree::SupervisorHandle;
 use crate::words::{
     AutoShutdown, BackoffConfig, Placement, Restart, RestartReach, Shutdown, SupervisorConfig,
@@ -164,7 +164,7 @@ impl SupervisorSpec {
             path: OnceLock::new(),
             bus: OnceLock::new(),
             arrival: Mutex::new(None),
-            ending: watch::channel(None).0,
+            lives: watch::channel(Lives::default()).0,
         };
         SupervisorChild::new(shared, self.policy)
     }

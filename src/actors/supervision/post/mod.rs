@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use actix::{Actor, Context, Recipient};
+use actix::{Actor, Context};
 use tokio::sync::broadcast;
 
 use crate::actors::cell::guard_of_a_call;
 use crate::actors::supervision::errors::NotDelivered;
-use crate::actors::supervision::messages::LifeFault;
+use crate::actors::supervision::messages::{LifeFault, Reports};
 use crate::rules::supervision::ChildNumber;
 use crate::words::{Cause, Down};
 
@@ -72,8 +72,10 @@ struct Queue<A: Actor> {
     waker: Option<Waker>,
     /// The actor is asked to stop.
     stop: bool,
+    /// Whether the present life was ever asked to.
+    asked: bool,
     /// The present life, and where to tell that it shall end.
-    present: Option<(Recipient<LifeFault>, ChildNumber, u64)>,
+    present: Option<(Arc<Reports>, ChildNumber, u64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -162,6 +164,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
                 stashed: 0,
                 waker: None,
                 stop: false,
+                asked: false,
                 present: None,
             }),
             progress: AtomicU64::new(0),
@@ -253,15 +256,11 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
     }
 
     /// A life begins: what an earlier one was asked concerns it no more, and what comes waits.
-    pub(in crate::actors::supervision) fn begin(
-        &self,
-        faults: Recipient<LifeFault>,
-        child: ChildNumber,
-        life: u64,
-    ) {
+    pub(in crate::actors::supervision) fn begin(&self, reports: Arc<Reports>, child: ChildNumber, life: u64) {
         let mut queue = open(&self.queue);
-        queue.present = Some((faults, child, life));
+        queue.present = Some((reports, child, life));
         queue.stop = false;
+        queue.asked = false;
         queue.waker = None;
         queue.stashed = 0;
         queue.door = DoorState::Down;
@@ -334,10 +333,15 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
     /// Ends the present life, because that of an actor at `path` ended to which this one is linked.
     pub(in crate::actors::supervision) fn end_by_link(&self, path: Arc<str>) {
         let present = open(&self.queue).present.clone();
-        if let Some((faults, child, life)) = present {
+        if let Some((reports, child, life)) = present {
             let cause = Cause::Linked(path);
-            faults.do_send(LifeFault { child, life, cause });
+            reports.faults.do_send(LifeFault { child, life, cause });
         }
+    }
+
+    /// Whether the present life was asked to stop.
+    pub(in crate::actors::supervision) fn was_asked(&self) -> bool {
+        open(&self.queue).asked
     }
 
     /// Asks the present life to stop.
@@ -345,6 +349,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
         let waker = {
             let mut queue = open(&self.queue);
             queue.stop = true;
+            queue.asked = true;
             queue.waker.take()
         };
         if let Some(waker) = waker {

@@ -5,10 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Recipient};
+use actix::{Actor, Context};
 
 use super::Post;
-use crate::actors::supervision::messages::LifeFault;
+use crate::actors::supervision::messages::{LifeFault, Reports};
 use crate::rules::supervision::ChildNumber;
 use crate::words::{Cause, Down};
 
@@ -20,7 +20,7 @@ pub(in crate::actors::supervision) struct LifeNotes<A: Actor<Context = Context<A
     pub(in crate::actors::supervision) deadline: Option<Duration>,
     pub(in crate::actors::supervision) quiet: bool,
     /// Where a fault is told that the cell cannot see by itself.
-    pub(in crate::actors::supervision) faults: Recipient<LifeFault>,
+    pub(in crate::actors::supervision) reports: Arc<Reports>,
     /// The type of the message that is worked on.
     in_hand: Cell<Option<&'static str>>,
     /// Ends of channels whose other ends shall see nothing before the cause is known.
@@ -34,7 +34,7 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
         (child, life): (ChildNumber, u64),
         deadline: Option<Duration>,
         quiet: bool,
-        faults: Recipient<LifeFault>,
+        reports: Arc<Reports>,
     ) -> Self {
         Self {
             post,
@@ -42,7 +42,7 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
             life,
             deadline,
             quiet,
-            faults,
+            reports,
             in_hand: Cell::new(None),
             until_the_end: RefCell::default(),
             is_over: Cell::new(false),
@@ -68,7 +68,7 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
 
     /// The life is ended for this cause, with this message in hand.
     pub(in crate::actors::supervision) fn fault(&self, cause: Cause, message: &'static str) {
-        self.faults.do_send(LifeFault {
+        self.reports.faults.do_send(LifeFault {
             child: self.child,
             life: self.life,
             cause,
@@ -87,11 +87,16 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
 
     /// The life has ended and nothing of it has been dropped: says how. `None` if it was given up before: its end was told.
     pub(in crate::actors::supervision) fn ended(&self, cause: &Cause) -> Option<Arc<Down>> {
+        // A stop that the supervisor asked for was not the actor's own will.
+        let cause = match cause {
+            Cause::Stopped if self.post.was_asked() => Cause::Killed,
+            cause => cause.clone(),
+        };
         let down = Arc::new(Down {
             child: self.post.path(),
             actor: self.post.actor().into(),
             life: self.life,
-            cause: cause.clone(),
+            cause,
             in_hand: self.in_hand.get().map(Into::into),
         });
         let is_new = self.post.ended(&down);

@@ -4,6 +4,7 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message};
+use tokio::sync::watch;
 
 use super::asking::{AddChild, AskCounts, AskTree, WishFor};
 use super::{TreeSupervisor, supervisor_of};
@@ -12,7 +13,7 @@ use crate::actors::supervision::child::{AnyChild, Child, ReadyChild};
 use crate::actors::supervision::errors::ChildError;
 use crate::actors::supervision::handle::Handle;
 use crate::actors::supervision::post::Post;
-use crate::actors::supervision::shared::TreeShared;
+use crate::actors::supervision::shared::{Lives, TreeShared};
 use crate::rules::supervision::Wish;
 use crate::words::{ChildCounts, ChildKind, ChildState, Ending, Restart, TreeNode};
 
@@ -207,18 +208,28 @@ impl SupervisorHandle {
     /// dropping the future does not call it off. The root of a tree stays ended; another supervisor is started again by
     /// its own, if it is permanent: use [`terminate`](Self::terminate) there.
     pub async fn stop(&self) -> Ending {
+        // Which life it is about is settled before that life can end.
+        let (lives, life) = self.present_life();
         self.actor.post.ask_to_stop();
-        self.ended().await
+        end_of(lives, life).await
     }
 
     /// Waits until the present life of the supervisor has ended, and says why. At once if it has.
     pub async fn ended(&self) -> Ending {
-        let mut ending = self.shared.ending.subscribe();
-        let found = ending.wait_for(Option::is_some).await;
-        // The sender lives as long as this handle, so there is an answer.
-        found
-            .ok()
-            .and_then(|ending| ending.clone())
-            .unwrap_or(Ending::Stopped)
+        let (lives, life) = self.present_life();
+        end_of(lives, life).await
     }
+
+    fn present_life(&self) -> (watch::Receiver<Lives>, u64) {
+        let lives = self.shared.lives.subscribe();
+        let life = lives.borrow().present();
+        (lives, life)
+    }
+}
+
+async fn end_of(mut lives: watch::Receiver<Lives>, life: u64) -> Ending {
+    let found = lives.wait_for(|lives| lives.ending_of(life).is_some()).await;
+    // The sender lives as long as the handle that is waited with, so there is an answer.
+    let ending = found.ok().and_then(|lives| lives.ending_of(life).cloned());
+    ending.unwrap_or(Ending::Stopped)
 }

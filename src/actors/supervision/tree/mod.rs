@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::bus::TreeBus;
 use super::child::AnyChild;
 use super::errors::ChildError;
-use super::messages::{ChildDown, ChildUp, LifeFault};
+use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
 use super::shared::TreeShared;
 use crate::actors::Clock;
 use crate::actors::cell::CellHandle;
@@ -61,6 +61,8 @@ type Answer = oneshot::Sender<Result<(), ChildError>>;
 pub(crate) struct TreeSupervisor {
     shared: Arc<TreeShared>,
     bus: TreeBus,
+    /// Made at the first start of a child, because it needs this actor's address.
+    reports: Option<Arc<Reports>>,
     family: Family,
     /// What the family decided and nobody has carried out yet; empty between two messages.
     orders: Vec<Order>,
@@ -97,6 +99,7 @@ impl TreeSupervisor {
         Self {
             bus,
             family: Family::new((&shared.config).into()),
+            reports: None,
             orders: Vec::new(),
             entries: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -260,7 +263,8 @@ impl TreeSupervisor {
         if let Some(answer) = self.restarting.remove(&child) {
             let _ = answer.send(Err(ChildError::StartFailed(Arc::clone(&down))));
         }
-        let exit = if down.cause == Cause::Stopped {
+        // `Killed` without the family's order is a stop that somebody asked for by the child's own handle.
+        let exit = if matches!(down.cause, Cause::Stopped | Cause::Killed) {
             Exit::Normal
         } else {
             Exit::Fault

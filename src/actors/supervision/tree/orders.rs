@@ -9,7 +9,7 @@ use super::TreeSupervisor;
 use crate::actors::cell::{CellHandle, note_error};
 use crate::actors::homes::Home;
 use crate::actors::supervision::child::Cradle;
-use crate::actors::supervision::messages::ChildDown;
+use crate::actors::supervision::messages::{ChildDown, Reports};
 use crate::rules::supervision::{ChildNumber, FamilyEnd, Order};
 use crate::words::{Cause, ChildKind, Down, Ending, Shutdown, TreeEvent};
 
@@ -39,7 +39,7 @@ impl TreeSupervisor {
 
     fn make(&mut self, child: ChildNumber, life: u64, context: &mut Context<Self>) {
         let now = self.clock.now();
-        let own = context.address();
+        let reports = self.reports.get_or_insert_with(|| Reports::to(context.address()));
         let Some(entry) = self.entries.get_mut(&child) else {
             return;
         };
@@ -51,9 +51,7 @@ impl TreeSupervisor {
             child,
             life,
             seed,
-            up: own.clone().recipient(),
-            down: own.clone().recipient(),
-            faults: own.recipient(),
+            reports: Arc::clone(reports),
         };
         // A supervisor lives with its own supervisor: it runs no code of the user, and is not lost with an arbiter.
         let home = match entry.spec.kind() {
@@ -173,7 +171,7 @@ impl TreeSupervisor {
             supervisor: self.shared.path(),
             ending: ending.clone(),
         });
-        self.shared.ending.send_replace(Some(ending));
+        self.shared.lives.send_modify(|lives| lives.end(ending));
         self.ended = true;
         context.stop();
     }
