@@ -33,7 +33,7 @@ const TOP: [&str; 8] = [
 ];
 
 /// Names of others that the pages speak of.
-const OF_OTHERS: [&str; 15] = [
+const OF_OTHERS: [&str; 33] = [
     "ask",
     "alive",
     "cargo",
@@ -49,6 +49,24 @@ const OF_OTHERS: [&str; 15] = [
     "unsafe",
     "unwrap",
     "warn",
+    "DynamicSupervisor",
+    "SyncContext",
+    "SystemRegistry",
+    "brutal_kill",
+    "count_children",
+    "delete_child",
+    "gen_server",
+    "gen_statem",
+    "infinity",
+    "restart_child",
+    "set_mailbox_capacity",
+    "simple_one_for_one",
+    "start_child",
+    "sys",
+    "terminate_child",
+    "via",
+    "whereis",
+    "which_children",
 ];
 
 /// What the pages are held against.
