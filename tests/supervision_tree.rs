@@ -122,3 +122,18 @@ fn a_client_that_hangs_up_is_forgotten() {
         assert_eq!(ask(&mut comes, "count").await.unwrap(), "1");
     });
 }
+
+#[test]
+fn when_the_supervisor_of_the_connections_ends_it_and_the_listener_are_started_again() {
+    with_a_server(async |server| {
+        let mut old = Client::connect(server.address).await.unwrap();
+        assert_eq!(ask(&mut old, "count").await.unwrap(), "1");
+        let connections = server.tree.supervisor("connections").unwrap();
+        connections.stop().await;
+        assert_eq!(ask(&mut old, "hello").await, None);
+        let mut new = Client::connect(server.address).await.unwrap();
+        assert_eq!(ask(&mut new, "count").await.unwrap(), "1");
+        let tree = server.tree.tree().await.unwrap().to_string();
+        assert!(tree.contains("listener (Listener): up, life 2"), "{tree}");
+    });
+}
