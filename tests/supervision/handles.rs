@@ -4,23 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use consumer_group::supervision::{NotDelivered, Registry, RegistryError, SendError, SupervisorSpec, link};
-use consumer_group::{BackoffConfig, Cause, Ending, Restart, TreeEvent};
+use consumer_group::{Cause, Ending, Restart, TreeEvent};
 
 use crate::common::{is_pending, paused, settle_down, within};
 use crate::patient::*;
 
 fn ward() -> SupervisorSpec {
     SupervisorSpec::new("ward").intensity(100, Duration::from_secs(60))
-}
-
-/// A minute of backoff, so that a test can look at what happens meanwhile.
-fn a_minute() -> BackoffConfig {
-    BackoffConfig {
-        min_ms: 60_000,
-        max_ms: 60_000,
-        factor: 1.0,
-        jitter: 0.0,
-    }
 }
 
 #[test]

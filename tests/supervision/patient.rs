@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use consumer_group::TreeEvent;
 use consumer_group::supervision::{Child, Handle, TreeEvents, stop_with_error};
+use consumer_group::{BackoffConfig, TreeEvent};
 use tokio::sync::mpsc;
 
 /// How the patient is to die.
@@ -230,4 +230,14 @@ pub(crate) async fn tree_event<T>(
         }
     };
     crate::common::within(what, found).await
+}
+
+/// A minute of backoff, so that a test can look at what happens meanwhile.
+pub(crate) fn a_minute() -> BackoffConfig {
+    BackoffConfig {
+        min_ms: 60_000,
+        max_ms: 60_000,
+        factor: 1.0,
+        jitter: 0.0,
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use consumer_group::supervision::{Child, ChildError, SupervisorHandle, SupervisorSpec};
-use consumer_group::{BackoffConfig, Cause, ChildCounts, ChildState, Restart, RestartReach, TreeEvent};
+use consumer_group::{Cause, ChildCounts, ChildState, Restart, RestartReach, TreeEvent};
 
 use crate::common::{paused, system, within};
 use crate::patient::*;
@@ -173,16 +173,10 @@ fn a_child_that_is_restarted_by_wish_while_others_are_being_started_is_started_t
         let (sender, _notes) = tokio::sync::mpsc::unbounded_channel();
         let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| patient_of(name, &sender, Stopping::Stops));
         let (elder, handle, _young) = (a.handle(), b.handle(), c.handle());
-        let minute = BackoffConfig {
-            min_ms: 60_000,
-            max_ms: 60_000,
-            factor: 1.0,
-            jitter: 0.0,
-        };
         let ward = SupervisorSpec::new("ward")
             .reach(RestartReach::RestForOne)
             .intensity(9, Duration::from_secs(60))
-            .backoff(minute)
+            .backoff(a_minute())
             .child(a)
             .child(b)
             .child(c)
@@ -209,16 +203,10 @@ fn the_siblings_do_not_wait_for_ever_when_the_child_that_backs_off_is_ended() {
         let (sender, _notes) = tokio::sync::mpsc::unbounded_channel();
         let [mut a, mut b] = ["a", "b"].map(|name| patient_of(name, &sender, Stopping::Stops));
         let (first, sibling) = (a.handle(), b.handle());
-        let minute = BackoffConfig {
-            min_ms: 60_000,
-            max_ms: 60_000,
-            factor: 1.0,
-            jitter: 0.0,
-        };
         let ward = SupervisorSpec::new("ward")
             .reach(RestartReach::OneForAll)
             .intensity(9, Duration::from_secs(60))
-            .backoff(minute)
+            .backoff(a_minute())
             .child(a)
             .child(b)
             .start()

@@ -276,7 +276,7 @@ pub(crate) async fn guard_of_a_task<F: Future + Unpin>(
     .await
 }
 
-/// Runs code of the user that is called outside of any actor; false if it panicked.
+/// Runs code of the user that is called outside of any actor; a panic comes back as a report.
 pub(crate) fn guard_of_a_call<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
     guarded(false, work)
 }

@@ -1,11 +1,10 @@
 //! Dead letters and deduplication keys: what is kept for a while.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Entry, State};
 use crate::durable::engine::{Change, Table};
-use crate::rules::store::DeadSelection;
+use crate::rules::store::{DeadSelection, Selected};
 use crate::words::{DeadLetter, DeadReason, Envelope, EventKind, JobId, Key, Moment};
 
 /// A dead letter of the index.
@@ -197,28 +196,6 @@ impl<J: Send + Sync + 'static> State<J> {
                 self.dedup.remove(&key);
                 out.push(Change::Delete(Table::Dedup, number));
             }
-        }
-    }
-}
-
-/// A selection that is quick to ask.
-enum Selected {
-    All,
-    Jobs(BTreeSet<JobId>),
-}
-
-impl Selected {
-    fn new(which: &DeadSelection) -> Self {
-        match which {
-            DeadSelection::All => Self::All,
-            DeadSelection::Jobs(jobs) => Self::Jobs(jobs.iter().copied().collect()),
-        }
-    }
-
-    fn means(&self, job: JobId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Jobs(jobs) => jobs.contains(&job),
         }
     }
 }

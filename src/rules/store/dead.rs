@@ -64,20 +64,20 @@ impl<J> DeadLetters<J> {
 }
 
 /// A selection that is quick to ask.
-enum Selected {
+pub(crate) enum Selected {
     All,
     Jobs(BTreeSet<JobId>),
 }
 
 impl Selected {
-    fn new(which: &DeadSelection) -> Self {
+    pub(crate) fn new(which: &DeadSelection) -> Self {
         match which {
             DeadSelection::All => Self::All,
             DeadSelection::Jobs(jobs) => Self::Jobs(jobs.iter().copied().collect()),
         }
     }
 
-    fn means(&self, job: JobId) -> bool {
+    pub(crate) fn means(&self, job: JobId) -> bool {
         match self {
             Self::All => true,
             Self::Jobs(jobs) => jobs.contains(&job),

@@ -15,6 +15,8 @@ mod thrift;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "durable")]
+pub(crate) use dead::Selected;
 pub use memory::MemoryStore;
 
 use std::sync::Arc;

@@ -144,7 +144,7 @@ impl Family {
         } else if !is_started_again(member.restart, exit) {
             self.ended_for_good(child, orders);
         } else if self.gather.as_ref().is_some_and(Gather::is_opening) && before == ChildState::Starting {
-            self.end(FamilyEnd::StartFailed(child), orders);
+            self.end(FamilyEnd::StartFailed(child));
         } else {
             self.start_again(child, now, unit, orders);
         }
@@ -222,7 +222,7 @@ impl Family {
                 AutoShutdown::AllSignificant => !left,
             };
             if ends {
-                self.end(FamilyEnd::AutoShutdown, orders);
+                self.end(FamilyEnd::AutoShutdown);
             }
         }
         if forgotten {
@@ -269,7 +269,7 @@ impl Family {
             }
             PastBudget::Escalate => {
                 orders.push(Order::BudgetSpent { child });
-                self.end(FamilyEnd::BudgetSpent(child), orders);
+                self.end(FamilyEnd::BudgetSpent(child));
             }
         }
     }

@@ -24,11 +24,11 @@ impl Family {
 
     /// Ends all children, youngest first. Answered by [`Order::Ended`].
     pub fn stop(&mut self, orders: &mut Vec<Order>) {
-        self.end(FamilyEnd::Stopped, orders);
+        self.end(FamilyEnd::Stopped);
         self.walk_on(orders);
     }
 
-    pub(super) fn end(&mut self, why: FamilyEnd, _: &mut Vec<Order>) {
+    pub(super) fn end(&mut self, why: FamilyEnd) {
         if self.ending.is_none() {
             self.gather = None;
             self.ending = Some((why, Walk::begin()));
