@@ -26,8 +26,8 @@ use consumer_group::rules::strategies::{self, Choice, strategy_fn};
 use consumer_group::testing::conformance::{self, QueueTraits, Report};
 use consumer_group::testing::{ManualQueue, Probe};
 use consumer_group::{
-    BatchConsumer, BatchSize, Capabilities, Consumer, DeadLetter, Deliver, Delivery, Envelope, Failure,
-    JobId, LeaseId, MemoryQueue, Moment, Overflow, QueueConfig, QueueCounts, SlotId, StrategyName, Verdict,
+    BatchConsumer, BatchSize, Capabilities, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, LeaseId,
+    MemoryQueue, Moment, Overflow, QueueConfig, QueueCounts, Sealed, SlotId, StrategyName, Verdict,
 };
 
 mod queues {
@@ -109,7 +109,7 @@ enum Fault {
 }
 
 struct Small {
-    job: Arc<Envelope<u64>>,
+    job: Sealed<u64>,
     attempts: u32,
 }
 
@@ -144,7 +144,7 @@ impl Store<u64> for SmallStore {
         None
     }
 
-    fn push(&mut self, _: Moment, jobs: Vec<Arc<Envelope<u64>>>, _: &mut News<u64>) -> Vec<Refused<u64>> {
+    fn push(&mut self, _: Moment, jobs: Vec<Sealed<u64>>, _: &mut News<u64>) -> Vec<Refused<u64>> {
         for job in jobs {
             self.ready.insert(self.next, Small { job, attempts: 0 });
             self.next += 1;
@@ -171,7 +171,7 @@ impl Store<u64> for SmallStore {
             leased.push(Leased {
                 lease,
                 attempt: small.attempts + 1,
-                job: Arc::clone(&small.job),
+                job: Sealed::clone(&small.job),
             });
             self.leased.insert(lease, (place, small));
         }
@@ -250,9 +250,13 @@ impl Store<u64> for SmallStore {
         0
     }
 
-    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<u64>>> {
+    fn take_unfinished(&mut self) -> Vec<Sealed<u64>> {
         self.take_back(Moment::START);
-        let jobs = self.ready.values().map(|small| Arc::clone(&small.job)).collect();
+        let jobs = self
+            .ready
+            .values()
+            .map(|small| Sealed::clone(&small.job))
+            .collect();
         if !self.has(Fault::HandsOutTwice) {
             self.ready.clear();
         }
@@ -269,8 +273,8 @@ struct LeastQueue {
 
 #[derive(Default)]
 struct LeastKept {
-    ready: VecDeque<(u64, Arc<Envelope<u64>>)>,
-    leased: BTreeMap<u64, (u64, Arc<Envelope<u64>>)>,
+    ready: VecDeque<(u64, Sealed<u64>)>,
+    leased: BTreeMap<u64, (u64, Sealed<u64>)>,
     epoch: u64,
     place: u64,
     lease: u64,
@@ -278,7 +282,7 @@ struct LeastKept {
 }
 
 impl LeastKept {
-    fn give_back(&mut self, job: (u64, Arc<Envelope<u64>>)) {
+    fn give_back(&mut self, job: (u64, Sealed<u64>)) {
         let at = self.ready.partition_point(|ready| ready.0 < job.0);
         self.ready.insert(at, job);
     }
@@ -295,7 +299,7 @@ impl LeastQueue {
             self.credit -= 1;
             kept.lease += 1;
             let lease = kept.lease;
-            kept.leased.insert(lease, (place, Arc::clone(&job)));
+            kept.leased.insert(lease, (place, Sealed::clone(&job)));
             jobs.push(Leased {
                 lease: LeaseId(lease),
                 attempt: 1,
@@ -303,10 +307,7 @@ impl LeastQueue {
             });
         }
         if !jobs.is_empty() {
-            attached.batches.do_send(Batch {
-                epoch: attached.epoch,
-                jobs,
-            });
+            attached.batches.do_send(Batch::new(attached.epoch, jobs));
         }
     }
 }
@@ -319,7 +320,7 @@ impl Handler<Push<u64>> for LeastQueue {
     type Result = Pushed<u64>;
 
     fn handle(&mut self, mut push: Push<u64>, _: &mut Context<Self>) -> Pushed<u64> {
-        let jobs = push.jobs.take().unwrap_or_default();
+        let jobs = push.take_jobs();
         let mut kept = self.kept.lock().unwrap();
         if kept.closed {
             let refusal = consumer_group::rules::store::Refusal::Closed;
@@ -646,11 +647,7 @@ mod strategy_actors {
         type Result = Assigned;
 
         fn handle(&mut self, assign: Assign, _: &mut Context<Self>) -> Assigned {
-            Assigned {
-                choices: vec![Choice::Hold],
-                jobs: Vec::new(),
-                roster: assign.roster,
-            }
+            Assigned::new(vec![Choice::Hold], assign.roster)
         }
     }
 

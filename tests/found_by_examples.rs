@@ -18,7 +18,7 @@ use consumer_group::protocol::{
 use consumer_group::rules::store::Leased;
 use consumer_group::{
     ActorQueue, BatchConsumer, BatchSize, CallError, Capabilities, Cause, DeadReason, Deliver, Delivery,
-    Envelope, EventKind, Failure, Group, Job, LeaseId, Placement, QueueCounts, Verdict,
+    EventKind, Failure, Group, Job, LeaseId, Placement, QueueCounts, Sealed, Verdict,
 };
 use tokio::time::{Instant, timeout};
 
@@ -28,8 +28,8 @@ const LONG: Duration = Duration::from_secs(5);
 /// The least queue: keeps jobs until their lease ends.
 #[derive(Default)]
 struct Least {
-    waiting: Vec<Arc<Envelope<u32>>>,
-    leased: BTreeMap<LeaseId, Arc<Envelope<u32>>>,
+    waiting: Vec<Sealed<u32>>,
+    leased: BTreeMap<LeaseId, Sealed<u32>>,
     link: Option<(consumer_group::Epoch, Recipient<Batch<u32>>)>,
     credit: usize,
     next_lease: u64,
@@ -46,7 +46,7 @@ impl Least {
         for job in self.waiting.drain(..count) {
             self.next_lease += 1;
             let lease = LeaseId(self.next_lease);
-            self.leased.insert(lease, Arc::clone(&job));
+            self.leased.insert(lease, Sealed::clone(&job));
             jobs.push(Leased {
                 lease,
                 attempt: 1,
@@ -54,7 +54,7 @@ impl Least {
             });
         }
         self.credit -= jobs.len();
-        batches.do_send(Batch { epoch: *epoch, jobs });
+        batches.do_send(Batch::new(*epoch, jobs));
     }
 }
 
@@ -76,7 +76,7 @@ impl Handler<Push<u32>> for Least {
     type Result = Pushed<u32>;
 
     fn handle(&mut self, mut push: Push<u32>, _: &mut Context<Self>) -> Pushed<u32> {
-        self.waiting.extend(push.jobs.take().unwrap());
+        self.waiting.extend(push.take_jobs());
         self.hand_out();
         Pushed { refused: Vec::new() }
     }

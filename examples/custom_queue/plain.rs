@@ -12,7 +12,7 @@ use consumer_group::protocol::{
     SettleReply,
 };
 use consumer_group::rules::store::{Leased, Refusal, Refused};
-use consumer_group::{Envelope, Epoch, LeaseId, QueueCounts, Verdict};
+use consumer_group::{Epoch, LeaseId, QueueCounts, Sealed, Verdict};
 
 type Job = u32;
 
@@ -25,8 +25,8 @@ pub(crate) struct Shelf(Mutex<Jobs>);
 
 #[derive(Default)]
 struct Jobs {
-    waiting: VecDeque<Arc<Envelope<Job>>>,
-    leased: BTreeMap<LeaseId, Arc<Envelope<Job>>>,
+    waiting: VecDeque<Sealed<Job>>,
+    leased: BTreeMap<LeaseId, Sealed<Job>>,
     next_lease: u64,
     /// The latest life of the supervisor. What an earlier one says does not count.
     epoch: Option<Epoch>,
@@ -76,7 +76,7 @@ impl PlainQueue {
         {
             state.next_lease += 1;
             let lease = LeaseId(state.next_lease);
-            state.leased.insert(lease, Arc::clone(&job));
+            state.leased.insert(lease, Sealed::clone(&job));
             // Always 1: the group counts the attempts.
             jobs.push(Leased {
                 lease,
@@ -86,7 +86,7 @@ impl PlainQueue {
         }
         self.credit -= jobs.len();
         if !jobs.is_empty() {
-            batches.do_send(Batch { epoch, jobs });
+            batches.do_send(Batch::new(epoch, jobs));
         }
     }
 }
@@ -127,7 +127,7 @@ impl Handler<Push<Job>> for PlainQueue {
 
     fn handle(&mut self, mut push: Push<Job>, _: &mut Context<Self>) -> Pushed<Job> {
         // Before `take` the jobs belong to the message: if this actor died with it, they would go to the next actor.
-        let pushed = push.jobs.take().unwrap_or_default();
+        let pushed = push.take_jobs();
         let mut refused = Vec::new();
         let mut jobs = self.shelf.lock();
         for job in pushed {

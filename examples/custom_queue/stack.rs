@@ -1,12 +1,11 @@
 //! A store: last in, first out. The stock queue actor around it does the talking.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use consumer_group::rules::store::{Bound, DeadSelection, Leased, News, Refusal, Refused, Settled};
 use consumer_group::{
-    AttemptRecord, Capabilities, DeadLetter, DeadReason, Envelope, EventKind, JobId, LeaseId, Moment,
-    Overflow, QueueCounts, Store, Verdict,
+    AttemptRecord, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Moment, Overflow,
+    QueueCounts, Sealed, Store, Verdict,
 };
 
 /// Dead letters that are kept at most.
@@ -26,7 +25,7 @@ pub(crate) struct Stack<J> {
 /// A job with what happened to it.
 struct Kept<J> {
     number: u64,
-    job: Arc<Envelope<J>>,
+    job: Sealed<J>,
     attempts: u32,
     history: Vec<AttemptRecord>,
 }
@@ -54,7 +53,7 @@ impl<J> Stack<J> {
         self.next
     }
 
-    fn put_on_top(&mut self, job: Arc<Envelope<J>>, history: Vec<AttemptRecord>) {
+    fn put_on_top(&mut self, job: Sealed<J>, history: Vec<AttemptRecord>) {
         let number = self.number();
         self.ready.push(Kept {
             number,
@@ -129,7 +128,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         })
     }
 
-    fn push(&mut self, _now: Moment, jobs: Vec<Arc<Envelope<J>>>, _news: &mut News<J>) -> Vec<Refused<J>> {
+    fn push(&mut self, _now: Moment, jobs: Vec<Sealed<J>>, _news: &mut News<J>) -> Vec<Refused<J>> {
         let mut refused = Vec::new();
         for job in jobs {
             if self.counts().unfinished() < self.capacity {
@@ -149,7 +148,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
             leased.push(Leased {
                 lease,
                 attempt: kept.attempts + 1,
-                job: Arc::clone(&kept.job),
+                job: Sealed::clone(&kept.job),
             });
             self.leased.insert(lease, kept);
         }
@@ -235,7 +234,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         self.take_dead(which, usize::MAX).len()
     }
 
-    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<J>>> {
+    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
         self.take_back(Moment::START);
         self.ready.drain(..).map(|kept| kept.job).collect()
     }

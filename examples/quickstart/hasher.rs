@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use consumer_group::{Consumer, Delivery, Envelope, Failure, SlotId};
+use consumer_group::{Consumer, Delivery, Failure, Sealed, SlotId};
 use sha2::{Digest, Sha256};
 
 /// How much of a file is read at once. Small enough that a consumer gives its thread back many times a second.
@@ -36,7 +35,7 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct Hashed {
     /// The job itself: it is shared, so giving the path back copies nothing.
-    pub(crate) job: Arc<Envelope<FileJob>>,
+    pub(crate) job: Sealed<FileJob>,
     pub(crate) digest: [u8; 32],
     pub(crate) bytes: u64,
     /// Who did it, and in which attempt; for the report.

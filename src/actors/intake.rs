@@ -21,10 +21,12 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::queue::QueueRoom;
 use super::{Clock, EventBus};
-use crate::protocol::{Handover, Push, Pushed, QueueDoor};
+use crate::protocol::{Push, Pushed, QueueDoor};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Capabilities, Envelope, EventKind, Job, JobId, Overflow, ReplyTo};
+use crate::words::{
+    Block, Capabilities, Envelope, EventKind, Job, JobId, Load, Moment, Overflow, Places, ReplyTo, Sealed,
+};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
@@ -41,20 +43,68 @@ const CROWDED: usize = 1_024;
 
 impl<J> Buffer<J> {
     /// Puts jobs back that a queue had no room for after all, in front of everything that was sent after them.
-    fn put_in_front(&mut self, jobs: Vec<Arc<Envelope<J>>>) {
+    fn put_in_front(&mut self, jobs: Vec<Sealed<J>>) {
         self.was_full = !jobs.is_empty();
+        self.len += jobs.len();
         for waiter in &mut self.waiters {
             waiter.jobs = waiter.jobs.start + jobs.len()..waiter.jobs.end + jobs.len();
         }
         for job in jobs.into_iter().rev() {
-            self.jobs.push_front(job);
+            self.loads.push_front(Load::Job(job));
         }
+    }
+
+    /// Puts a job at the end that travels alone.
+    fn put_alone(&mut self, job: Sealed<J>) {
+        self.close_block();
+        self.len += 1;
+        self.loads.push_back(Load::Job(job));
+    }
+
+    /// Puts a plain job at the end: it joins the block that is open.
+    #[inline]
+    fn put_plain(&mut self, envelope: Envelope<J>) {
+        self.len += 1;
+        self.open.push(envelope);
+        if self.open.len() == Places::MOST {
+            self.close_block();
+        }
+    }
+
+    /// Whatever comes next does not join the open block.
+    fn close_block(&mut self) {
+        // The next block will be about as large as this one; growing to that step by step would copy it several times.
+        let room = if self.open.len() > 4 { self.open.len() } else { 0 };
+        let mut open = std::mem::replace(&mut self.open, Vec::with_capacity(room));
+        let load = if open.len() > 1 {
+            Block::new(open).map(|block| Load::Block(Arc::new(block)))
+        } else {
+            open.pop().map(|envelope| Load::Job(Sealed::new(envelope)))
+        };
+        self.loads.extend(load);
+    }
+
+    /// Takes the oldest loads, of at least `jobs` jobs.
+    fn take(&mut self, jobs: usize) -> Vec<Load<J>> {
+        self.close_block();
+        let (mut taken, mut loads) = (0, Vec::with_capacity(self.loads.len().min(jobs)));
+        while taken < jobs
+            && let Some(load) = self.loads.pop_front()
+        {
+            taken += load.len();
+            loads.push(load);
+        }
+        self.len -= taken;
+        for waiter in &mut self.waiters {
+            waiter.jobs = waiter.jobs.start.saturating_sub(taken)..waiter.jobs.end.saturating_sub(taken);
+        }
+        loads
     }
 
     /// How many jobs the next push takes. A cut through the jobs of one waiter would need two answers for it, so the cut is
     /// made after it; what is overrun is bounded, because room is granted in lots.
     fn cut(&self) -> usize {
-        let most = self.jobs.len().min(PUSHED_AT_ONCE);
+        let most = self.len.min(PUSHED_AT_ONCE);
         let cut_through = self
             .waiters
             .iter()
@@ -91,6 +141,8 @@ pub(crate) struct Intake<J> {
     is_transit: bool,
     /// Whether a job counts as accepted once it is in the buffer.
     volatile: bool,
+    /// Whether plain jobs travel in blocks.
+    takes_blocks: bool,
     /// Has no permits; closed together with the intake, to wake whoever waits for room.
     open: Semaphore,
     clock: Clock,
@@ -104,7 +156,16 @@ pub(crate) type TurnedAway<J> = Box<dyn Fn(&Envelope<J>) + Send + Sync>;
 
 struct Buffer<J> {
     ids: JobIds,
-    jobs: VecDeque<Arc<Envelope<J>>>,
+    /// What was sent and has not been pushed, oldest first.
+    loads: VecDeque<Load<J>>,
+    /// Plain jobs that were sent after all of `loads`. They become a block when it is full, when a job comes that travels
+    /// alone, or when the pump comes.
+    open: Vec<Envelope<J>>,
+    /// Jobs in `loads` and `open`.
+    len: usize,
+    /// The time that the names of plain jobs carry: read when the buffer was last empty, since a name is a little early or
+    /// not, and the clock costs as much as the rest of a send.
+    unix_ms: u64,
     waiters: VecDeque<Waiter<J>>,
     closed: bool,
     /// Whether the pump has jobs in its hands.
@@ -112,7 +173,7 @@ struct Buffer<J> {
     /// Whether the queue had no room at the last push; then the next one waits a little.
     was_full: bool,
     /// Jobs that the queue refused for good while it closed; handed back with the unfinished ones.
-    stranded: Vec<Arc<Envelope<J>>>,
+    stranded: Vec<Sealed<J>>,
 }
 
 /// A producer that waits for the queue's own word on some of the jobs.
@@ -121,11 +182,18 @@ struct Waiter<J> {
     answer: oneshot::Sender<Vec<Refused<J>>>,
 }
 
-/// What becomes of jobs that were put: their names, and the queue's word where the sender has to wait for it.
-pub(crate) type Put<J> = (Vec<JobId>, Option<Word<J>>);
+/// What becomes of jobs that were put.
+pub(crate) struct Put<J, N> {
+    /// Their names.
+    pub(crate) names: N,
+    /// The queue's word, where the sender has to wait for it.
+    pub(crate) word: Option<Word<J>>,
+    /// Whether so many jobs wait here that the sender should let others run.
+    pub(crate) is_crowded: bool,
+}
 
 /// Jobs for one push, with the producers that wait for the queue's word on them.
-type Lot<J> = (Vec<Arc<Envelope<J>>>, Vec<Waiter<J>>);
+type Lot<J> = (Vec<Load<J>>, Vec<Waiter<J>>);
 
 /// The queue's own word on jobs: those that it refused.
 pub(crate) type Word<J> = oneshot::Receiver<Vec<Refused<J>>>;
@@ -147,7 +215,10 @@ impl<J: Send + Sync + 'static> Intake<J> {
         });
         let buffer = Buffer {
             ids,
-            jobs: VecDeque::new(),
+            loads: VecDeque::new(),
+            open: Vec::new(),
+            len: 0,
+            unix_ms: 0,
             waiters: VecDeque::new(),
             closed: false,
             pushing: false,
@@ -163,6 +234,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
             overflow: room.overflow,
             is_transit,
             volatile: capabilities.volatile,
+            // Who drops a payload that owns something wants that at once when its job has ended; see `Block`.
+            takes_blocks: capabilities.blocks && capabilities.volatile && !std::mem::needs_drop::<J>(),
             open: Semaphore::new(0),
             clock,
             turned_away,
@@ -229,23 +302,27 @@ impl<J: Send + Sync + 'static> Intake<J> {
         job: Job<J>,
         reply_to: Option<ReplyTo>,
         note: impl FnOnce(JobId),
-    ) -> Result<(JobId, Option<Word<J>>), Job<J>> {
-        let now = self.clock.now();
-        let asks = !self.volatile || job.dedup.is_some();
+    ) -> Result<Put<J, JobId>, Job<J>> {
+        let asks = !self.volatile || job.has_dedup();
         let mut buffer = self.lock();
         if buffer.closed {
             drop(buffer);
             self.give_back(1);
             return Err(job);
         }
-        let id = buffer.ids.next(self.clock.unix_millis(now));
+        let joins_block = self.takes_blocks && reply_to.is_none() && job.is_plain();
+        let now = self.time_for(&mut buffer, joins_block);
+        let unix_ms = buffer.unix_ms;
+        let id = buffer.ids.next(unix_ms);
         // Under the lock, so that no outcome can come before it is expected.
         note(id);
-        let from = buffer.jobs.len();
-        buffer
-            .jobs
-            .push_back(Arc::new(Envelope::seal(id, job, reply_to, now)));
-        Ok((id, self.finish_put(buffer, from, asks)))
+        let from = buffer.len;
+        if joins_block {
+            buffer.put_plain(Envelope::plain(id, job.into_payload()));
+        } else {
+            buffer.put_alone(Sealed::new(Envelope::seal(id, job, reply_to, now)));
+        }
+        Ok(self.finish_put(buffer, from, asks, id))
     }
 
     /// Puts admitted jobs into the buffer, as [`put_one`](Self::put_one).
@@ -254,38 +331,52 @@ impl<J: Send + Sync + 'static> Intake<J> {
         jobs: Vec<Job<J>>,
         reply_to: Option<ReplyTo>,
         note: impl FnOnce(&[JobId]),
-    ) -> Result<Put<J>, Vec<Job<J>>> {
-        let now = self.clock.now();
-        let unix_ms = self.clock.unix_millis(now);
-        let asks = !self.volatile || jobs.iter().any(|job| job.dedup.is_some());
+    ) -> Result<Put<J, Vec<JobId>>, Vec<Job<J>>> {
+        let asks = !self.volatile || jobs.iter().any(|job| job.has_dedup());
         let mut buffer = self.lock();
         if buffer.closed {
             drop(buffer);
             self.give_back(jobs.len());
             return Err(jobs);
         }
-        let ids: Vec<JobId> = jobs.iter().map(|_| buffer.ids.next(unix_ms)).collect();
+        let now = self.time_for(&mut buffer, false);
+        let unix_ms = buffer.unix_ms;
+        let ids = buffer.ids.many(unix_ms, jobs.len());
         note(&ids);
-        let from = buffer.jobs.len();
-        let sealed = ids
-            .iter()
-            .zip(jobs)
-            .map(|(id, job)| Arc::new(Envelope::seal(*id, job, reply_to, now)));
-        buffer.jobs.extend(sealed);
-        Ok((ids, self.finish_put(buffer, from, asks)))
+        let from = buffer.len;
+        // Whoever waits for the queue's word waits for that on whole loads, so such jobs travel alone.
+        let may_join = self.takes_blocks && reply_to.is_none() && !asks;
+        for (id, job) in ids.iter().zip(jobs) {
+            let plain = if may_join { job.into_plain() } else { Err(job) };
+            match plain {
+                Ok(payload) => buffer.put_plain(Envelope::plain(*id, payload)),
+                Err(job) => buffer.put_alone(Sealed::new(Envelope::seal(*id, job, reply_to, now))),
+            }
+        }
+        Ok(self.finish_put(buffer, from, asks, ids))
+    }
+
+    /// The present moment. For a plain job, which has no use for it, that of the first job in the buffer will do.
+    fn time_for(&self, buffer: &mut Buffer<J>, is_plain: bool) -> Moment {
+        if is_plain && buffer.len > 0 {
+            return Moment::START;
+        }
+        let now = self.clock.now();
+        buffer.unix_ms = self.clock.unix_millis(now);
+        now
     }
 
     /// Puts an admitted job back that was in the queue before. False if the intake is closed; the job is then among the
     /// unfinished ones.
-    pub(crate) fn put_back(&self, job: Arc<Envelope<J>>) -> bool {
+    pub(crate) fn put_back(&self, job: Sealed<J>) -> bool {
         let mut buffer = self.lock();
         if buffer.closed {
             buffer.stranded.push(job);
             return false;
         }
-        let from = buffer.jobs.len();
-        buffer.jobs.push_back(job);
-        self.finish_put(buffer, from, false);
+        let from = buffer.len;
+        buffer.put_alone(job);
+        self.finish_put(buffer, from, false, ());
         true
     }
 
@@ -295,25 +386,28 @@ impl<J: Send + Sync + 'static> Intake<J> {
     }
 
     /// Notes who waits for the queue's word on the jobs from `from` on, and wakes the pump if it may sleep.
-    fn finish_put(&self, mut buffer: MutexGuard<'_, Buffer<J>>, from: usize, asks: bool) -> Option<Word<J>> {
+    fn finish_put<N>(
+        &self,
+        mut buffer: MutexGuard<'_, Buffer<J>>,
+        from: usize,
+        asks: bool,
+        names: N,
+    ) -> Put<J, N> {
         let word = asks.then(|| {
             let (answer, word) = oneshot::channel();
-            let jobs = from..buffer.jobs.len();
+            let jobs = from..buffer.len;
             buffer.waiters.push_back(Waiter { jobs, answer });
             word
         });
+        let is_crowded = buffer.len >= CROWDED;
         drop(buffer);
         if from == 0 {
             self.filled.notify_one();
         }
-        word
-    }
-
-    /// Lets others run once if the buffer is crowded.
-    pub(crate) async fn give_way(&self) {
-        let is_crowded = self.lock().jobs.len() >= CROWDED;
-        if is_crowded {
-            tokio::task::yield_now().await;
+        Put {
+            names,
+            word,
+            is_crowded,
         }
     }
 
@@ -345,14 +439,15 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     fn is_flushed(&self) -> bool {
         let buffer = self.lock();
-        buffer.jobs.is_empty() && !buffer.pushing
+        buffer.len == 0 && !buffer.pushing
     }
 
     /// Everything that never reached the queue, oldest first. For the end of the group.
-    pub(crate) fn take_rest(&self) -> Vec<Arc<Envelope<J>>> {
+    pub(crate) fn take_rest(&self) -> Vec<Sealed<J>> {
         let mut buffer = self.lock();
         let mut rest = std::mem::take(&mut buffer.stranded);
-        rest.extend(buffer.jobs.drain(..));
+        let waiting = buffer.len;
+        rest.extend(buffer.take(waiting).into_iter().flat_map(Load::into_jobs));
         buffer.waiters.clear();
         rest
     }
@@ -360,14 +455,14 @@ impl<J: Send + Sync + 'static> Intake<J> {
     /// Pushes what gathers, for ever.
     pub(crate) async fn pump(self: Arc<Self>, mut doors: watch::Receiver<Option<QueueDoor<J>>>) {
         loop {
-            let Some((jobs, waiters)) = self.next_batch() else {
+            let Some((loads, waiters)) = self.next_batch() else {
                 self.filled.notified().await;
                 continue;
             };
-            self.tell_accepted(&jobs, &waiters);
+            self.tell_accepted(&loads, &waiters);
             let batch = InHand {
                 intake: &self,
-                jobs: Some(jobs),
+                loads: Some(loads),
             };
             if !self.push(batch, waiters, &mut doors).await {
                 return;
@@ -386,37 +481,36 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     fn next_batch(&self) -> Option<Lot<J>> {
         let mut buffer = self.lock();
-        if buffer.jobs.is_empty() {
+        if buffer.len == 0 {
             return None;
         }
         buffer.pushing = true;
         let cut = buffer.cut();
-        let jobs = buffer.jobs.drain(..cut).collect();
         let asked = buffer
             .waiters
             .iter()
             .take_while(|waiter| waiter.jobs.end <= cut)
             .count();
         let waiters = buffer.waiters.drain(..asked).collect();
-        for waiter in &mut buffer.waiters {
-            waiter.jobs = waiter.jobs.start - cut..waiter.jobs.end - cut;
-        }
-        Some((jobs, waiters))
+        Some((buffer.take(cut), waiters))
     }
 
     /// Tells of the jobs of a batch for which nobody waits for the queue's word: they are accepted as soon as they are here.
-    fn tell_accepted(&self, jobs: &[Arc<Envelope<J>>], waiters: &[Waiter<J>]) {
+    fn tell_accepted(&self, loads: &[Load<J>], waiters: &[Waiter<J>]) {
         if !self.bus.wants_jobs() {
             return;
         }
-        let mut asks = vec![false; jobs.len()];
+        let mut asks = vec![false; loads.iter().map(Load::len).sum()];
         for waiter in waiters {
             asks.get_mut(waiter.jobs.clone()).unwrap_or_default().fill(true);
         }
-        for (job, asks) in jobs.iter().zip(asks) {
-            if !asks {
-                self.bus.tell(EventKind::Accepted { job: job.id() });
-            }
+        let mut asks = asks.into_iter();
+        for load in loads {
+            load.each(|job| {
+                if asks.next() == Some(false) {
+                    self.bus.tell(EventKind::Accepted { job: job.id() });
+                }
+            });
         }
     }
 
@@ -436,12 +530,12 @@ impl<J: Send + Sync + 'static> Intake<J> {
             let Some(door) = next_door(doors).await else {
                 return false;
             };
-            let Some(jobs) = batch.jobs.take() else {
+            let Some(loads) = batch.loads.take() else {
                 return true;
             };
-            let count = jobs.len();
-            let (jobs, back) = Handover::new(jobs);
-            let answer = door.push.send(Push { jobs }).await;
+            let count = loads.iter().map(Load::len).sum();
+            let (push, back) = Push::new(loads);
+            let answer = door.push.send(push).await;
             match answer {
                 Ok(Pushed { refused }) => {
                     self.leave_transit(count);
@@ -451,7 +545,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 // The queue died. Jobs that it did not take come back and go to its next life; those that it took it has
                 // kept, for a queue keeps what it took over all its lives.
                 Err(_) => match back.await {
-                    Ok(jobs) => batch.jobs = Some(jobs),
+                    Ok(loads) => batch.loads = Some(loads),
                     Err(_) => {
                         self.leave_transit(count);
                         self.answer(waiters, &ids, Vec::new());
@@ -513,18 +607,23 @@ impl<J: Send + Sync + 'static> Intake<J> {
 /// A batch in the hands of the pump. If the pump is dropped with it, the jobs go back into the buffer.
 struct InHand<'a, J: Send + Sync + 'static> {
     intake: &'a Intake<J>,
-    jobs: Option<Vec<Arc<Envelope<J>>>>,
+    loads: Option<Vec<Load<J>>>,
 }
 
 impl<J: Send + Sync + 'static> InHand<'_, J> {
     fn ids(&self) -> Vec<JobId> {
-        self.jobs.iter().flatten().map(|job| job.id()).collect()
+        let mut ids = Vec::new();
+        for load in self.loads.iter().flatten() {
+            load.each(|job| ids.push(job.id()));
+        }
+        ids
     }
 }
 
 impl<J: Send + Sync + 'static> Drop for InHand<'_, J> {
     fn drop(&mut self) {
-        if let Some(jobs) = self.jobs.take() {
+        if let Some(loads) = self.loads.take() {
+            let jobs = loads.into_iter().flat_map(Load::into_jobs);
             self.intake.lock().stranded.extend(jobs);
         }
     }

@@ -10,13 +10,13 @@ use actix::{Actor, Context, Handler};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::protocol::{Outcomes, SealedFates};
-use crate::words::{DeadLetter, Envelope, JobId, Outcome, ReplyTo};
+use crate::words::{DeadLetter, JobId, Outcome, ReplyTo, Sealed};
 
 /// Why no outcome will come.
 #[derive(Debug)]
 pub(crate) enum NoOutcome<J> {
     /// The group ended and hands the job back.
-    Returned(Arc<Envelope<J>>),
+    Returned(Sealed<J>),
 }
 
 /// What arrives for a call.
@@ -160,13 +160,13 @@ impl<J, O> Mailboxes<J, O> {
 
     /// The group ended: these jobs will never have an outcome. Callers get theirs back; the others learn that the stream
     /// has ended.
-    pub(crate) fn end(&self, unfinished: &[Arc<Envelope<J>>]) {
+    pub(crate) fn end(&self, unfinished: &[Sealed<J>]) {
         let mut wakers = Vec::new();
         let mut inner = self.lock();
         inner.closed = true;
         for job in unfinished {
             if let Some(call) = inner.calls.remove(&job.id()) {
-                let _ = call.send(Err(NoOutcome::Returned(Arc::clone(job))));
+                let _ = call.send(Err(NoOutcome::Returned(Sealed::clone(job))));
             }
         }
         inner.calls.clear();

@@ -191,7 +191,7 @@ impl<J: Send + Sync + 'static> DurableActor<J> {
             let count = jobs.len();
             let hand_on: Then = Box::new(move || {
                 // If the supervisor is gone, the jobs come back when the next one attaches.
-                batches.do_send(Batch { epoch, jobs });
+                batches.do_send(Batch::new(epoch, jobs));
             });
             (count, (count > 0).then_some(hand_on))
         });
@@ -238,12 +238,12 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for DurableActor<J> {
     type Result = Later<Pushed<J>>;
 
     fn handle(&mut self, message: Push<J>, context: &mut Context<Self>) -> Self::Result {
-        if message.jobs.peek().is_none_or(Vec::is_empty) {
+        if message.loads.peek().is_none_or(Vec::is_empty) {
             return Later::now(Pushed { refused: Vec::new() });
         }
         let (answer, told) = oneshot::channel();
-        let jobs = message.jobs;
-        match self.core.push(Pushing { jobs, answer }) {
+        let loads = message.loads;
+        match self.core.push(Pushing { loads, answer }) {
             Err(_) => self.writer_gone(context),
             Ok(()) => Later(Box::pin(async move {
                 let refused = told.await.ok()?.refused();

@@ -10,7 +10,7 @@ use super::engine::Change;
 use super::state::{Needed, State};
 use crate::protocol::Handover;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Envelope, Moment};
+use crate::words::{Load, Moment};
 
 /// What is done once changes are on disk.
 pub(super) type Then = Box<dyn FnOnce() + Send>;
@@ -29,7 +29,7 @@ pub(super) enum Request<J> {
 /// Jobs on their way to the disk. They stay in the handover until they are there, so that they go back to their sender
 /// whatever happens to the thread or the actor.
 pub(super) struct Pushing<J> {
-    pub(super) jobs: Handover<Vec<Arc<Envelope<J>>>>,
+    pub(super) loads: Handover<Vec<Load<J>>>,
     pub(super) answer: oneshot::Sender<Written<J>>,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Written<J> {
     Done(Vec<Refused<J>>),
     /// Nothing is.
     Failed {
-        jobs: Handover<Vec<Arc<Envelope<J>>>>,
+        loads: Handover<Vec<Load<J>>>,
         refusal: Refusal,
         /// The room whose permits the teller gives back.
         room: Option<Arc<Semaphore>>,
@@ -52,11 +52,12 @@ impl<J> Written<J> {
         match self {
             Self::Done(refused) => refused,
             Self::Failed {
-                mut jobs,
+                mut loads,
                 refusal,
                 room,
             } => {
-                let jobs = jobs.take().unwrap_or_default();
+                let loads = loads.take().unwrap_or_default();
+                let jobs: Vec<_> = loads.into_iter().flat_map(Load::into_jobs).collect();
                 if let Some(room) = room {
                     room.add_permits(jobs.len());
                 }
@@ -100,7 +101,8 @@ impl<J: Send + Sync + 'static> Core<J> {
     }
 
     pub(super) fn push(&self, pushing: Pushing<J>) -> Result<(), Gone> {
-        let jobs = pushing.jobs.peek().map_or(0, Vec::len);
+        let loads = pushing.loads.peek().into_iter().flatten();
+        let jobs = loads.map(Load::len).sum();
         lock(&self.state).charge(jobs);
         self.requests.send(Request::Push(pushing)).map_err(|_| Gone)
     }

@@ -1,13 +1,12 @@
 //! Paper: jobs to bytes and back, with the codec of the queue and the clock of its process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec::{Codec, CodecError};
 use super::format::{Dead, JobParts, Single};
 use crate::actors::Clock;
-use crate::words::{AttemptRecord, DeadReason, Envelope, Job, JobId, Moment};
+use crate::words::{AttemptRecord, DeadReason, Envelope, Job, JobId, Moment, Sealed};
 
 /// Writes and reads jobs. On disk a time is milliseconds since the Unix epoch; in memory it is a moment of this process. What
 /// was before the process began is its first moment.
@@ -49,7 +48,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
     }
 
     /// Reads a job. `own`: it was written by this process, so somebody may wait for its outcome.
-    pub(super) fn read(&self, bytes: &[u8], own: bool) -> Result<Arc<Envelope<J>>, Unreadable> {
+    pub(super) fn read(&self, bytes: &[u8], own: bool) -> Result<Sealed<J>, Unreadable> {
         let parts = JobParts::read(bytes).map_err(|damage| Unreadable {
             id: None,
             why: damage.to_string(),
@@ -64,11 +63,22 @@ impl<J: Send + Sync + 'static> Paper<J> {
         let since_start = |unix: Option<u64>| unix.map(|unix| self.moment(unix).since(Moment::START));
         let mut job = Job::new(payload).priority(parts.priority);
         job.key = parts.key;
-        job.dedup = parts.dedup;
-        job.delay = since_start(parts.not_before).filter(|delay| *delay > Duration::ZERO);
-        job.expires_after = since_start(parts.expires_at);
+        if let Some(dedup) = parts.dedup {
+            job = job.dedup(dedup);
+        }
+        if let Some(delay) = since_start(parts.not_before).filter(|delay| *delay > Duration::ZERO) {
+            job = job.delay(delay);
+        }
+        if let Some(age) = since_start(parts.expires_at) {
+            job = job.expires_after(age);
+        }
         let reply_to = parts.reply_to.filter(|_| own);
-        Ok(Arc::new(Envelope::seal(parts.id, job, reply_to, Moment::START)))
+        Ok(Sealed::new(Envelope::seal(
+            parts.id,
+            job,
+            reply_to,
+            Moment::START,
+        )))
     }
 
     pub(super) fn single(

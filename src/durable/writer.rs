@@ -21,7 +21,7 @@ use super::paper::Paper;
 use super::state::{Admission, Loaded, Needed, State};
 use super::wake::Wake;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Envelope, Moment};
+use crate::words::{Load, Moment, Sealed};
 
 /// Jobs in one commit, about, at most.
 const MOST_JOBS: usize = 16_384;
@@ -61,7 +61,7 @@ pub(super) struct Writer<J: Send + Sync + 'static> {
 
 /// What has gathered for the next commit.
 pub(super) struct Round<J> {
-    jobs: Vec<Arc<Envelope<J>>>,
+    jobs: Vec<Sealed<J>>,
     /// The bytes of all jobs.
     bytes: Vec<u8>,
     /// Where those of each job are; `None` if the codec failed.
@@ -151,9 +151,9 @@ impl<J: Send + Sync + 'static> Writer<J> {
     fn take_push(&mut self, pushing: Pushing<J>) {
         let round = &mut self.round;
         let from = round.jobs.len();
-        for job in pushing.jobs.peek().into_iter().flatten() {
+        for job in pushing.loads.peek().into_iter().flatten().flat_map(Load::handles) {
             let begin = round.bytes.len();
-            let body = match self.paper.write(job, &mut round.bytes) {
+            let body = match self.paper.write(&job, &mut round.bytes) {
                 Ok(()) => Some(begin..round.bytes.len()),
                 Err(error) => {
                     tracing::warn!(job = %job.id(), %error, "a payload cannot be written");
@@ -161,7 +161,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
                     None
                 }
             };
-            round.jobs.push(Arc::clone(job));
+            round.jobs.push(job);
             round.bodies.push(body);
         }
         round.pushes.push((from..round.jobs.len(), pushing));
@@ -184,7 +184,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
 
     fn push_round(
         &mut self,
-        jobs: Vec<Arc<Envelope<J>>>,
+        jobs: Vec<Sealed<J>>,
         bytes: Vec<u8>,
         bodies: Vec<Option<Range<usize>>>,
         pushes: Vec<(Range<usize>, Pushing<J>)>,
@@ -217,7 +217,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
                 for (range, pushing) in pushes {
                     let has_permits = state.hand_back(range.len());
                     let failed = Written::Failed {
-                        jobs: pushing.jobs,
+                        loads: pushing.loads,
                         refusal: Refusal::NotWritten(error.kind()),
                         room: room.clone().filter(|_| has_permits),
                     };
@@ -237,7 +237,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     fn admit(
         &mut self,
         now: Moment,
-        jobs: &[Arc<Envelope<J>>],
+        jobs: &[Sealed<J>],
         bodies: &[Option<Range<usize>>],
         written: &mut Vec<Change>,
     ) -> Admission {
@@ -270,7 +270,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     fn write_down(
         &self,
         admission: &Admission,
-        jobs: &[Arc<Envelope<J>>],
+        jobs: &[Sealed<J>],
         bytes: &[u8],
         bodies: &[Option<Range<usize>>],
         written: &mut Vec<Change>,
@@ -390,7 +390,12 @@ fn answer<J: Send + Sync + 'static>(pushes: Vec<(Range<usize>, Pushing<J>)>, ref
     let mut refused = refused.into_iter().peekable();
     for (range, mut pushing) in pushes {
         // From here on they are the queue's.
-        let sent = pushing.jobs.take().unwrap_or_default();
+        let sent = pushing
+            .loads
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .flat_map(Load::into_jobs);
         let mut back = Vec::new();
         for (index, job) in range.zip(sent) {
             if let Some((_, refusal)) = refused.next_if(|(refused, _)| *refused == index) {

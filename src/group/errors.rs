@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::words::{ConfigError, DeadLetter, Envelope, JobId};
+use crate::words::{ConfigError, DeadLetter, Envelope, JobId, Sealed};
 
 /// Why a job was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +62,7 @@ pub enum CallError<J> {
     /// The job was given up; the dead letter says why and holds the job and its history.
     Failed(Arc<DeadLetter<J>>),
     /// The group ended before the job did. The job, if it was still there.
-    Stopped(Option<Arc<Envelope<J>>>),
+    Stopped(Option<Sealed<J>>),
 }
 
 /// The group has ended and cannot answer.
@@ -92,11 +92,11 @@ pub enum StartError {
 /// The supervisor may have lost the news of a job that was in fact done; such a job is in here too.
 #[derive(Clone)]
 pub struct Undelivered<J> {
-    job: Arc<Envelope<J>>,
+    job: Sealed<J>,
 }
 
 impl<J> Undelivered<J> {
-    pub(crate) fn new(job: Arc<Envelope<J>>) -> Self {
+    pub(crate) fn new(job: Sealed<J>) -> Self {
         Self { job }
     }
 
@@ -112,7 +112,7 @@ impl<J> Undelivered<J> {
 
     /// Takes the job out; `None` while somebody else (a consumer that blocks its thread, a dead letter) still holds it.
     pub fn into_job(self) -> Option<J> {
-        Arc::into_inner(self.job).map(Envelope::into_payload)
+        self.job.into_envelope().ok().map(Envelope::into_payload)
     }
 }
 

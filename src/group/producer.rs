@@ -10,7 +10,7 @@ use super::errors::{BatchSendError, CallError, SendError, Unsent};
 use crate::actors::intake::{Intake, NotAdmitted, Word};
 use crate::actors::results::{Mailboxes, NoOutcome};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Envelope, Job, JobId, Outcome, ReplyTo};
+use crate::words::{Envelope, Job, JobId, Outcome, ReplyTo, Sealed};
 
 /// Puts jobs on the group's queue. Clones are cheap, and a producer can be used from any thread.
 ///
@@ -112,7 +112,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                 reason: reason.into(),
             });
         }
-        let (id, word) = self
+        let put = self
             .intake
             .put_one(job, reply_to, note)
             .map_err(|job| SendError {
@@ -120,9 +120,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                 reason: Unsent::Closed,
             })?;
         let mut refused = Vec::new();
-        hear(word, &mut refused).await;
-        self.intake.give_way().await;
-        refused.pop().map_or(Ok(id), |(_, error)| Err(error))
+        hear(put.word, &mut refused).await;
+        give_way(put.is_crowded).await;
+        refused.pop().map_or(Ok(put.names), |(_, error)| Err(error))
     }
 
     /// Sends jobs in lots for which there is room; `note` sees the names of each lot before any outcome can come.
@@ -148,15 +148,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                 }
             };
             match self.intake.put(lot, reply_to, &mut note) {
-                Ok((mut ids, word)) => {
-                    let mut turned_away = Vec::new();
-                    hear(word, &mut turned_away).await;
+                Ok(put) => {
+                    let (mut ids, mut turned_away) = (put.names, Vec::new());
+                    hear(put.word, &mut turned_away).await;
                     for (id, error) in turned_away {
                         ids.retain(|accepted| *accepted != id);
                         refused.push(error);
                     }
                     accepted.append(&mut ids);
-                    self.intake.give_way().await;
+                    give_way(put.is_crowded).await;
                 }
                 Err(jobs) => refuse(jobs, Unsent::Closed, &mut refused),
             }
@@ -166,6 +166,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         } else {
             Err(BatchSendError { accepted, refused })
         }
+    }
+}
+
+/// Lets others run once if many jobs wait to be pushed.
+async fn give_way(is_crowded: bool) {
+    if is_crowded {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -194,10 +201,10 @@ const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// The job, once nobody else holds it. A queue that refuses a job lets it go, but another thread of it may do so a moment
 /// after the answer. `None` for a queue that keeps it.
-async fn alone<J>(mut job: Arc<Envelope<J>>) -> Option<Envelope<J>> {
+async fn alone<J>(mut job: Sealed<J>) -> Option<Envelope<J>> {
     let until = Instant::now() + LETS_GO_WITHIN;
     loop {
-        job = match Arc::try_unwrap(job) {
+        job = match job.into_envelope() {
             Ok(job) => return Some(job),
             Err(job) => job,
         };
@@ -270,9 +277,9 @@ mod tests {
     use super::*;
     use crate::words::Moment;
 
-    fn sealed() -> Arc<Envelope<u32>> {
+    fn sealed() -> Sealed<u32> {
         let id = JobId::from_uuid(uuid::Uuid::nil());
-        Arc::new(Envelope::seal(id, Job::new(7), None, Moment::START))
+        Sealed::new(Envelope::seal(id, Job::new(7), None, Moment::START))
     }
 
     fn paused(test: impl Future<Output = ()>) {
@@ -285,7 +292,7 @@ mod tests {
     fn a_refused_job_is_handed_back_even_if_its_queue_lets_go_of_it_a_moment_after_the_answer() {
         paused(async {
             let job = sealed();
-            let (holder, late) = (Arc::clone(&job), Duration::from_millis(20));
+            let (holder, late) = (Sealed::clone(&job), Duration::from_millis(20));
             let held = tokio::spawn(async move {
                 tokio::time::sleep(late).await;
                 drop(holder);
@@ -299,7 +306,7 @@ mod tests {
     fn a_queue_that_keeps_a_refused_job_is_not_waited_for_for_ever() {
         paused(async {
             let job = sealed();
-            let _holder = Arc::clone(&job);
+            let _holder = Sealed::clone(&job);
             assert!(alone(job).await.is_none());
         });
     }

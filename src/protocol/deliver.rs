@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use super::{Delivery, Parcel, SettleDesk, SettledDelivery, Work};
+use super::{Delivery, Parcel, PieceParcel, SettleDesk, SettledDelivery, Work};
 use crate::words::Failure;
 
 /// Deliveries for the stock shell.
@@ -15,6 +15,8 @@ use crate::words::Failure;
 pub struct DeliverBatch<J: Send + Sync + 'static> {
     /// The deliveries, in order.
     pub parcels: Vec<Parcel<J>>,
+    /// Deliveries of jobs in blocks, in order, behind the others.
+    pub pieces: Vec<PieceParcel<J>>,
 }
 
 /// A delivery that its holder settles: with [`ack`](Self::ack), [`fail`](Self::fail), or by dropping it.

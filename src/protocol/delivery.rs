@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::words::{DeliveryNumber, Envelope, Epoch, FencingToken, Incarnation, JobId, Key, SlotId, Ticket};
+use crate::words::{
+    Block, DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, Key, Places, Sealed, SlotId, Ticket,
+};
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
 #[derive(Debug)]
@@ -74,13 +76,48 @@ impl SlotBoard {
 #[derive(Debug)]
 pub struct Parcel<J> {
     /// The job.
-    pub job: Arc<Envelope<J>>,
+    pub job: Sealed<J>,
     /// Its place in the ledger.
     pub ticket: Ticket,
     /// The running number of this delivery.
     pub number: DeliveryNumber,
     /// The attempt, counted from one.
     pub attempt: u32,
+}
+
+/// Attempts to have jobs of a block done, as the supervisor sends them. All are the first ones.
+#[derive(Debug)]
+pub struct PieceParcel<J> {
+    /// The block.
+    pub block: Arc<Block<J>>,
+    /// Its place in the ledger.
+    pub ticket: Ticket,
+    /// Which of its jobs.
+    pub places: Places,
+    /// The running number of the delivery at place 0; the others follow.
+    pub first: DeliveryNumber,
+}
+
+impl<J> PieceParcel<J> {
+    /// The parcel of the job at this place.
+    pub fn parcel(&self, place: u8) -> Parcel<J> {
+        Parcel {
+            job: Sealed::in_block(Arc::clone(&self.block), place),
+            ticket: self.ticket,
+            number: self.number(place),
+            attempt: 1,
+        }
+    }
+
+    /// Its jobs one by one.
+    pub fn parcels(&self) -> impl Iterator<Item = Parcel<J>> {
+        self.places.iter().map(|place| self.parcel(place))
+    }
+
+    /// The running number of the delivery at this place.
+    pub fn number(&self, place: u8) -> DeliveryNumber {
+        DeliveryNumber(self.first.0 + u64::from(place))
+    }
 }
 
 /// One attempt to have a job done, as a consumer sees it.
@@ -99,6 +136,13 @@ impl<J> Delivery<J> {
         self.parcel = parcel;
     }
 
+    /// Goes on to another job of the block that the present one is in.
+    #[inline]
+    pub(crate) fn go_to(&mut self, place: u8, number: DeliveryNumber) {
+        self.parcel.job.go_to(place);
+        self.parcel.number = number;
+    }
+
     /// What the producer sent. The first look at it marks the delivery as begun: from then on it costs the job an attempt.
     pub fn job(&self) -> &J {
         self.begin();
@@ -106,9 +150,9 @@ impl<J> Delivery<J> {
     }
 
     /// The payload, shared: for handlers that must keep it longer than the delivery.
-    pub fn shared_job(&self) -> Arc<Envelope<J>> {
+    pub fn shared_job(&self) -> Sealed<J> {
         self.begin();
-        Arc::clone(&self.parcel.job)
+        Sealed::clone(&self.parcel.job)
     }
 
     pub(crate) fn begin(&self) {

@@ -9,7 +9,7 @@ use actix::{Message, Recipient};
 use super::ConsumerInfo;
 #[cfg(feature = "sim")]
 use super::faults;
-use crate::words::{DeliveryNumber, Failure, Ticket};
+use crate::words::{DeliveryNumber, Failure, Places, Ticket};
 
 /// What became of a delivery, in the words of its consumer.
 #[derive(Debug)]
@@ -50,6 +50,17 @@ impl<O> SettledDelivery<O> {
     }
 }
 
+/// Deliveries of jobs in a block that were done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DonePlaces {
+    /// The place of the block in the ledger.
+    pub ticket: Ticket,
+    /// The number of the piece.
+    pub first: DeliveryNumber,
+    /// Which of its jobs.
+    pub places: Places,
+}
+
 /// What one consumer has to say at once.
 #[derive(Debug)]
 pub struct Settlement<O> {
@@ -57,6 +68,8 @@ pub struct Settlement<O> {
     pub consumer: Arc<ConsumerInfo>,
     /// Its settled deliveries, in the order in which it settled them.
     pub deliveries: Vec<SettledDelivery<O>>,
+    /// Its done deliveries of jobs in blocks, for whose output nobody waits.
+    pub done: Vec<DonePlaces>,
     /// The time that it spent on them, for the prefetch window; zero if it was not measured.
     pub busy: Duration,
 }
@@ -90,6 +103,7 @@ impl<O: Send + 'static> SettleDesk<O> {
             return self.settle_all(Settlement {
                 consumer: Arc::clone(consumer),
                 deliveries: vec![delivery],
+                done: Vec::new(),
                 busy: Duration::ZERO,
             });
         }
@@ -103,6 +117,7 @@ impl<O: Send + 'static> SettleDesk<O> {
         let settlement = Settlement {
             consumer: Arc::clone(consumer),
             deliveries: vec![delivery],
+            done: Vec::new(),
             busy: Duration::ZERO,
         };
         self.put(waiting, settlement);
@@ -142,6 +157,7 @@ impl<O: Send + 'static> SettleDesk<O> {
                         let late = Settlement {
                             consumer,
                             deliveries: vec![delivery],
+                            done: Vec::new(),
                             busy: Duration::ZERO,
                         };
                         desk.put(desk.lock(), late);

@@ -11,16 +11,31 @@
 use std::sync::Arc;
 
 use actix::{Actor, Handler, Message, Recipient};
+use tokio::sync::oneshot;
 
 use super::Handover;
-use crate::rules::store::{DeadSelection, Leased, Refused};
-use crate::words::{DeadLetter, Envelope, Epoch, EventKind, JobId, QueueCounts, SettleItem};
+use crate::rules::store::{DeadSelection, Leased, LeasedBlock, Refused};
+use crate::words::{AckedPlaces, DeadLetter, Epoch, EventKind, JobId, Load, QueueCounts, Sealed, SettleItem};
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
 #[derive(Debug)]
 pub struct Push<J> {
-    /// The jobs, in the order in which they were sent.
-    pub jobs: Handover<Vec<Arc<Envelope<J>>>>,
+    /// The jobs, in the order in which they were sent. Blocks come only to a queue that takes them.
+    pub loads: Handover<Vec<Load<J>>>,
+}
+
+impl<J: Send + Sync + 'static> Push<J> {
+    /// A push of these jobs; the receiver gets them back if nobody takes them, and an error if somebody did.
+    pub fn new<L: Into<Load<J>>>(loads: Vec<L>) -> (Self, oneshot::Receiver<Vec<Load<J>>>) {
+        let (loads, back) = Handover::new(loads.into_iter().map(Into::into).collect());
+        (Self { loads }, back)
+    }
+
+    /// Takes the jobs one by one, for a queue that knows no blocks; from here on they are the queue's to keep.
+    pub fn take_jobs(&mut self) -> Vec<Sealed<J>> {
+        let loads = self.loads.take().unwrap_or_default();
+        loads.into_iter().flat_map(Load::into_jobs).collect()
+    }
 }
 
 /// The answer to [`Push`]: every job that is not in it was accepted.
@@ -91,6 +106,19 @@ pub struct Batch<J: Send + Sync + 'static> {
     pub epoch: Epoch,
     /// The jobs, in order.
     pub jobs: Vec<Leased<J>>,
+    /// Blocks, in order, behind the jobs.
+    pub blocks: Vec<LeasedBlock<J>>,
+}
+
+impl<J: Send + Sync + 'static> Batch<J> {
+    /// A batch of jobs that were leased one by one.
+    pub fn new(epoch: Epoch, jobs: Vec<Leased<J>>) -> Self {
+        Self {
+            epoch,
+            jobs,
+            blocks: Vec::new(),
+        }
+    }
 }
 
 /// Verdicts on leases, applied in order. Sending it twice is harmless: the second time every item is stale.
@@ -100,6 +128,19 @@ pub struct Settle {
     pub epoch: Epoch,
     /// The verdicts. Shared, because the supervisor keeps them until they are answered.
     pub items: Arc<Vec<SettleItem>>,
+    /// Jobs of blocks that were done; empty for a queue that leases no blocks.
+    pub acked: Arc<Vec<AckedPlaces>>,
+}
+
+impl Settle {
+    /// Verdicts on jobs that were leased one by one.
+    pub fn new(epoch: Epoch, items: Vec<SettleItem>) -> Self {
+        Self {
+            epoch,
+            items: Arc::new(items),
+            acked: Arc::default(),
+        }
+    }
 }
 
 /// The answer to [`Settle`].
@@ -163,7 +204,7 @@ pub enum QueueReply<J> {
     /// How many dead letters were forgotten.
     Purged(usize),
     /// The jobs that were handed out, oldest first.
-    Unfinished(Vec<Arc<Envelope<J>>>),
+    Unfinished(Vec<Sealed<J>>),
     /// The queue cannot do that, for the reason given.
     Unsupported(&'static str),
 }

@@ -7,8 +7,8 @@
 
 use actix::{Actor, Handler, Message};
 
-use crate::rules::strategies::{AssignJob, Choice};
-use crate::words::Roster;
+use crate::rules::strategies::{AssignJob, Choice, Share};
+use crate::words::{Places, Roster};
 
 /// Jobs that need a consumer, and the consumers there are.
 ///
@@ -18,6 +18,9 @@ use crate::words::Roster;
 pub struct Assign {
     /// The jobs, in the order in which they were leased.
     pub jobs: Vec<AssignJob>,
+    /// Plain jobs behind them, by block: which of its jobs. Only for a strategy that said in its last answer that it does
+    /// not look at jobs; for all others every job is in `jobs`.
+    pub parts: Vec<Places>,
     /// The live consumers with their weights, loads and rooms.
     pub roster: Roster,
 }
@@ -37,9 +40,8 @@ impl Assign {
         }
         self.jobs.clear();
         Assigned {
-            choices,
             jobs: self.jobs,
-            roster: self.roster,
+            ..Assigned::new(choices, self.roster)
         }
     }
 }
@@ -49,10 +51,27 @@ impl Assign {
 pub struct Assigned {
     /// A choice for each job, in the order of the question. A missing choice is a `Hold`, a surplus one is ignored.
     pub choices: Vec<Choice>,
+    /// Who gets which jobs of the parts that it was asked about, ordered by part. A job that nobody gets is held.
+    pub shares: Vec<Share>,
+    /// Whether the answer depends on the jobs. If not, plain jobs are only counted in the next question.
+    pub looks_at_jobs: bool,
     /// The emptied list of jobs, so that its memory can be used again.
     pub jobs: Vec<AssignJob>,
     /// The roster, as it is after the placements.
     pub roster: Roster,
+}
+
+impl Assigned {
+    /// An answer with a choice for each job, and the roster as it is after the placements.
+    pub fn new(choices: Vec<Choice>, roster: Roster) -> Self {
+        Self {
+            choices,
+            shares: Vec::new(),
+            looks_at_jobs: true,
+            jobs: Vec::new(),
+            roster,
+        }
+    }
 }
 
 impl Message for Assign {

@@ -50,13 +50,26 @@ impl JobIds {
     pub fn next(&mut self, unix_ms: u64) -> JobId {
         let earliest = unix_ms.min(LATEST_MS) << COUNTER_BITS;
         self.tick = self.tick.saturating_add(1).max(earliest);
-        let milliseconds = u128::from(self.tick >> COUNTER_BITS);
-        let counter = u128::from(self.tick & ((1 << COUNTER_BITS) - 1));
-        let version_and_variant = (0x7 << 76) | (0b10 << 62);
-        let counted = ((counter >> 6) << 64) | ((counter & 0x3f) << 56);
-        JobId::from_uuid(Uuid::from_u128(
-            (milliseconds << 80) | version_and_variant | counted | u128::from(self.own),
-        ))
+        self.name(self.tick)
+    }
+
+    /// The next `count` ids, as [`next`](Self::next) would give them one after the other.
+    pub fn many(&mut self, unix_ms: u64, count: usize) -> Vec<JobId> {
+        let earliest = unix_ms.min(LATEST_MS) << COUNTER_BITS;
+        let first = self.tick.saturating_add(1).max(earliest);
+        let end = first.saturating_add(count as u64);
+        self.tick = end.saturating_sub(1).max(self.tick);
+        (first..end).map(|tick| self.name(tick)).collect()
+    }
+
+    /// The id of a tick.
+    #[inline]
+    fn name(&self, tick: u64) -> JobId {
+        // Milliseconds and the upper part of the counter stand next to each other but for the version between them.
+        let (upper, version) = (tick >> 6, 0x7 << 12);
+        let high = ((upper >> 12) << 16) | version | (upper & 0xfff);
+        let low = (0b10 << 62) | ((tick & 0x3f) << 56) | self.own;
+        JobId::from_uuid(Uuid::from_u64_pair(high, low))
     }
 }
 
@@ -95,6 +108,16 @@ mod tests {
             let id = ids.next(NOW + wobble);
             assert!(id > last, "{id} after {last}");
             last = id;
+        }
+    }
+
+    #[test]
+    fn many_ids_at_once_are_those_that_would_come_one_by_one() {
+        let (mut many, mut single) = (JobIds::new(3), JobIds::new(3));
+        for (nth, count) in [1_usize, 0, 300, 64, 262_144, 5].into_iter().enumerate() {
+            let now = NOW + nth as u64 / 2;
+            let one_by_one: Vec<_> = (0..count).map(|_| single.next(now)).collect();
+            assert_eq!(many.many(now, count), one_by_one);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::protocol::{
 };
 use crate::rules::store::{DeadSelection, Leased, Refusal, Refused};
 use crate::words::{
-    AttemptRecord, Capabilities, DeadLetter, Envelope, Epoch, JobId, LeaseId, Moment, QueueCounts, Rejection,
+    AttemptRecord, Capabilities, DeadLetter, Epoch, JobId, LeaseId, Moment, QueueCounts, Rejection, Sealed,
     SettleItem, Verdict,
 };
 
@@ -86,7 +86,7 @@ struct State<J: Send + Sync + 'static> {
 }
 
 struct Kept<J> {
-    job: Arc<Envelope<J>>,
+    job: Sealed<J>,
     /// Attempts that ended and count.
     attempts: u32,
     history: Vec<AttemptRecord>,
@@ -266,7 +266,7 @@ impl<J: Send + Sync + 'static> State<J> {
         self.next += 1;
     }
 
-    fn push(&mut self, jobs: Vec<Arc<Envelope<J>>>) -> Vec<Refused<J>> {
+    fn push(&mut self, jobs: Vec<Sealed<J>>) -> Vec<Refused<J>> {
         let refusal = if self.closed {
             Some(Refusal::Closed)
         } else {
@@ -297,17 +297,14 @@ impl<J: Send + Sync + 'static> State<J> {
             jobs.push(Leased {
                 lease,
                 attempt: kept.attempts + 1,
-                job: Arc::clone(&kept.job),
+                job: Sealed::clone(&kept.job),
             });
             self.leased.insert(lease, (place, kept));
         }
         let leased = jobs.len();
         self.credit -= leased;
         if leased > 0 {
-            link.batches.do_send(Batch {
-                epoch: link.epoch,
-                jobs,
-            });
+            link.batches.do_send(Batch::new(link.epoch, jobs));
         }
         leased
     }
@@ -448,7 +445,7 @@ impl<J: Send + Sync + 'static> State<J> {
         }
     }
 
-    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<J>>> {
+    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
         self.ripen(None);
         self.ready.extend(std::mem::take(&mut self.leased).into_values());
         let all = std::mem::take(&mut self.ready);
@@ -568,7 +565,7 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for ManualQueueActor<J> {
     type Result = Pushed<J>;
 
     fn handle(&mut self, mut push: Push<J>, _: &mut Context<Self>) -> Pushed<J> {
-        let jobs = push.jobs.take().unwrap_or_default();
+        let jobs = push.take_jobs();
         let refused = self.shared.change(|state| state.push(jobs));
         Pushed { refused }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Envelope, Incarnation, JobId, SlotId};
+use super::{Incarnation, JobId, Sealed, SlotId};
 
 /// What shall happen to a job that a consumer could not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -225,7 +225,7 @@ impl fmt::Display for DeadReason {
 /// A job that will not be tried again, with everything that is known about it.
 pub struct DeadLetter<J> {
     /// The job.
-    pub job: Arc<Envelope<J>>,
+    pub job: Sealed<J>,
     /// Why it was given up.
     pub reason: DeadReason,
     /// Its attempts, oldest first. Bounded: the first attempt and the latest ones are kept.
@@ -244,7 +244,7 @@ impl<J> DeadLetter<J> {
 impl<J> Clone for DeadLetter<J> {
     fn clone(&self) -> Self {
         Self {
-            job: Arc::clone(&self.job),
+            job: Sealed::clone(&self.job),
             reason: self.reason.clone(),
             history: self.history.clone(),
             at: self.at,

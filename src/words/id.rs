@@ -85,6 +85,26 @@ number!(
     "reply to "
 );
 
+/// The bit of a ticket that says: a block, not a single job.
+const OF_BLOCK: u32 = 1 << 31;
+
+impl Ticket {
+    /// The ticket of the block in this place. There are never 2^31 of them: leases are bounded by windows.
+    pub(crate) fn of_block(number: u32) -> Self {
+        Self(number | OF_BLOCK)
+    }
+
+    /// Whether this is the ticket of a block, in which a job is known by its delivery number.
+    pub fn is_of_block(self) -> bool {
+        self.0 & OF_BLOCK != 0
+    }
+
+    /// The place of the job, or of the block, in its list.
+    pub(crate) fn number(self) -> u32 {
+        self.0 & !OF_BLOCK
+    }
+}
+
 /// A number that grows with every delivery of a job, for sinks that must refuse a late writer.
 ///
 /// A sink keeps the greatest token that it has seen for a job or key and refuses anything smaller; so a consumer that

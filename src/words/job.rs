@@ -27,9 +27,15 @@ pub struct Job<J> {
     pub(crate) payload: J,
     pub(crate) key: Option<Key>,
     pub(crate) priority: Priority,
-    pub(crate) delay: Option<Duration>,
-    pub(crate) expires_after: Option<Duration>,
-    pub(crate) dedup: Option<Key>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What few producers wish, kept behind a pointer so that a plain job stays small.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rest {
+    delay: Option<Duration>,
+    expires_after: Option<Duration>,
+    dedup: Option<Key>,
 }
 
 impl<J> Job<J> {
@@ -39,9 +45,7 @@ impl<J> Job<J> {
             payload,
             key: None,
             priority: Priority(0),
-            delay: None,
-            expires_after: None,
-            dedup: None,
+            rest: None,
         }
     }
 
@@ -60,7 +64,7 @@ impl<J> Job<J> {
 
     /// The job is not leased before this much time has passed since the group took it. Timers tell milliseconds.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = Some(delay);
+        self.rest.get_or_insert_default().delay = Some(delay);
         self
     }
 
@@ -68,20 +72,44 @@ impl<J> Job<J> {
     ///
     /// A job that has been leased no longer expires; see the group's `deadline_ms` for work that takes too long.
     pub fn expires_after(mut self, age: Duration) -> Self {
-        self.expires_after = Some(age);
+        self.rest.get_or_insert_default().expires_after = Some(age);
         self
     }
 
     /// Refuses this job if a job with the same deduplication key was accepted within the queue's window. A send of such a job
     /// waits for the queue's own word, also with a queue in memory.
     pub fn dedup(mut self, key: impl Into<Key>) -> Self {
-        self.dedup = Some(key.into());
+        self.rest.get_or_insert_default().dedup = Some(key.into());
         self
     }
 
     /// Takes the payload out again.
     pub fn into_payload(self) -> J {
         self.payload
+    }
+
+    /// The payload, if nothing is wished for this job, so that it can travel in a block; else the job.
+    #[inline]
+    pub(crate) fn into_plain(self) -> Result<J, Self> {
+        match self {
+            Self {
+                payload,
+                key: None,
+                priority: Priority(0),
+                rest: None,
+            } => Ok(payload),
+            job => Err(job),
+        }
+    }
+
+    /// Whether nothing is wished for this job.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.key.is_none() && self.priority == Priority(0) && self.rest.is_none()
+    }
+
+    /// Whether a second job like it shall be refused.
+    pub(crate) fn has_dedup(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.dedup.is_some())
     }
 }
 
@@ -109,7 +137,7 @@ const CULPRIT: u64 = 1 << 63;
 
 /// A job inside the group: the payload with its name, shared by queue, supervisor and consumer.
 ///
-/// Envelopes travel as `Arc<Envelope<J>>`, so a redelivery never clones the payload.
+/// Envelopes travel as `Sealed<J>`, so a redelivery never clones the payload.
 pub struct Envelope<J> {
     id: JobId,
     key: Option<Key>,
@@ -128,13 +156,13 @@ impl<J> Envelope<J> {
     pub fn seal(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
         let packed = reply_to.map_or(0, |reply_to| reply_to.0);
         let is_large = reply_to.is_some() && !(1..PACKED_REPLIES).contains(&packed);
-        let has_wishes =
-            job.delay.is_some() || job.expires_after.is_some() || job.dedup.is_some() || is_large;
+        let has_wishes = job.rest.is_some() || is_large;
         let wishes = has_wishes.then(|| {
+            let rest = job.rest.map(|rest| *rest).unwrap_or_default();
             Box::new(Wishes {
-                not_before: job.delay.map(|delay| now.after(delay)),
-                expires_at: job.expires_after.map(|age| now.after(age)),
-                dedup: job.dedup,
+                not_before: rest.delay.map(|delay| now.after(delay)),
+                expires_at: rest.expires_after.map(|age| now.after(age)),
+                dedup: rest.dedup,
                 reply_to: reply_to.filter(|_| is_large),
             })
         });
@@ -149,7 +177,21 @@ impl<J> Envelope<J> {
         }
     }
 
+    /// As [`seal`](Self::seal), for a payload of which nothing is wished.
+    #[inline]
+    pub(crate) fn plain(id: JobId, payload: J) -> Self {
+        Self {
+            id,
+            key: None,
+            wishes: None,
+            reply_and_priority: 0,
+            begun: AtomicU64::new(0),
+            payload,
+        }
+    }
+
     /// The name of the job.
+    #[inline]
     pub fn id(&self) -> JobId {
         self.id
     }

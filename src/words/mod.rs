@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows an actor, a clock or a broker; a value of this floor can be printed, compared and sent anywhere.
 
+mod block;
 mod capabilities;
 mod config;
 mod event;
@@ -15,6 +16,7 @@ mod supervision;
 mod time;
 mod verdict;
 
+pub use block::{AckedPlaces, Block, Load, Places, Sealed};
 pub use capabilities::Capabilities;
 pub(crate) use config::MOST_CONSUMERS;
 pub use config::{

@@ -120,6 +120,17 @@ impl Roster {
         }
     }
 
+    /// As [`place`](Self::place), for jobs for which the seat has room.
+    pub fn place_many(&mut self, index: usize, jobs: u32) {
+        if let Some(seat) = self.seats.get_mut(index) {
+            seat.load = seat.load.saturating_add(jobs);
+            seat.room = seat.room.saturating_sub(jobs);
+            if seat.room == 0 {
+                self.mark(index);
+            }
+        }
+    }
+
     /// Sets what changes from job to job in the seat at `index`: load, room and what waits, as in `now`.
     pub fn update(&mut self, index: usize, now: &Seat) {
         if let Some(seat) = self.seats.get_mut(index) {

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::inbox::Inbox;
+use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
 #[cfg(feature = "sim")]
 use crate::protocol::faults;
-use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel};
+use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel};
 use crate::words::Failure;
 
 /// When a batch closes.
@@ -83,13 +83,19 @@ async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
 /// Waits until a batch can be closed.
 async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: BatchSize) {
     if arrived.is_empty() {
-        arrived.append(&mut inbox.take().await);
+        take_in(arrived, inbox.take().await);
     }
     let deadline = tokio::time::Instant::now() + size.wait;
     while arrived.len() < size.most {
         match tokio::time::timeout_at(deadline, inbox.take()).await {
-            Ok(mut more) => arrived.append(&mut more),
+            Ok(more) => take_in(arrived, more),
             Err(_) => return,
         }
     }
+}
+
+/// The consumer settles each delivery on its own, so jobs in blocks come out of them here.
+fn take_in<J>(parcels: &mut VecDeque<Parcel<J>>, mut arrived: Arrived<J>) {
+    parcels.append(&mut arrived.parcels);
+    parcels.extend(arrived.pieces.iter().flat_map(PieceParcel::parcels));
 }

@@ -5,11 +5,26 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-use crate::protocol::Parcel;
+use crate::protocol::{DeliverBatch, Parcel, PieceParcel};
+
+/// What has arrived, in order: first the jobs that came one by one, then those in blocks.
+pub(super) struct Arrived<J> {
+    pub(super) parcels: VecDeque<Parcel<J>>,
+    pub(super) pieces: VecDeque<PieceParcel<J>>,
+}
+
+impl<J> Default for Arrived<J> {
+    fn default() -> Self {
+        Self {
+            parcels: VecDeque::new(),
+            pieces: VecDeque::new(),
+        }
+    }
+}
 
 /// A queue between the shell's handler and its loop; both live on one thread.
 pub(super) struct Inbox<J> {
-    parcels: RefCell<VecDeque<Parcel<J>>>,
+    arrived: RefCell<Arrived<J>>,
     /// The loop, if it waits.
     loop_waker: Cell<Option<Waker>>,
 }
@@ -17,36 +32,44 @@ pub(super) struct Inbox<J> {
 impl<J> Inbox<J> {
     pub(super) fn new() -> Self {
         Self {
-            parcels: RefCell::new(VecDeque::new()),
+            arrived: RefCell::default(),
             loop_waker: Cell::new(None),
         }
     }
 
-    pub(super) fn put(&self, parcels: Vec<Parcel<J>>) {
-        let mut waiting = self.parcels.borrow_mut();
-        if waiting.is_empty() {
-            // Takes the memory over instead of copying.
-            *waiting = parcels.into();
-        } else {
-            waiting.extend(parcels);
-        }
-        drop(waiting);
+    pub(super) fn put(&self, batch: DeliverBatch<J>)
+    where
+        J: Send + Sync + 'static,
+    {
+        let mut arrived = self.arrived.borrow_mut();
+        join(&mut arrived.parcels, batch.parcels);
+        join(&mut arrived.pieces, batch.pieces);
+        drop(arrived);
         if let Some(waker) = self.loop_waker.take() {
             waker.wake();
         }
     }
 
     /// Everything that has arrived; waits until there is something.
-    pub(super) async fn take(&self) -> VecDeque<Parcel<J>> {
+    pub(super) async fn take(&self) -> Arrived<J> {
         poll_fn(|context| {
-            let mut parcels = self.parcels.borrow_mut();
-            if parcels.is_empty() {
+            let mut arrived = self.arrived.borrow_mut();
+            if arrived.parcels.is_empty() && arrived.pieces.is_empty() {
                 self.loop_waker.set(Some(context.waker().clone()));
                 Poll::Pending
             } else {
-                Poll::Ready(std::mem::take(&mut *parcels))
+                Poll::Ready(std::mem::take(&mut *arrived))
             }
         })
         .await
+    }
+}
+
+/// Adds to a queue; an empty one takes the memory over instead of copying.
+fn join<T>(waiting: &mut VecDeque<T>, more: Vec<T>) {
+    if waiting.is_empty() {
+        *waiting = more.into();
+    } else {
+        waiting.extend(more);
     }
 }

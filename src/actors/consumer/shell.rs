@@ -91,6 +91,6 @@ impl<J: Send + Sync + 'static> Handler<DeliverBatch<J>> for Shell<J> {
     type Result = ();
 
     fn handle(&mut self, batch: DeliverBatch<J>, _: &mut Context<Self>) {
-        self.inbox.put(batch.parcels);
+        self.inbox.put(batch);
     }
 }

@@ -4,21 +4,27 @@
 //! is ready at once, and puts what was settled on the supervisor's desk in batches: when the inbox is empty, when a delivery
 //! has to wait, and at least every tenth of a millisecond.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::vec_deque;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
-use super::inbox::Inbox;
+use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
 #[cfg(feature = "sim")]
 use crate::protocol::faults;
-use crate::protocol::{Consumer, Delivery, Door, Parcel, SettledDelivery, Settlement, Work};
-use crate::words::Failure;
+use crate::protocol::{
+    Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, PieceParcel, SettledDelivery, Settlement,
+    Work,
+};
+use crate::words::{DeliveryNumber, Failure, Places, Ticket};
 
 /// After this much work the settled deliveries go to the desk, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
@@ -42,70 +48,177 @@ pub(super) async fn work<C: Consumer>(
     let mut pace = Pace::new();
     let outbox = Outbox::new(berth);
     while !outbox.berth.info.board.has_ended() {
-        let parcels = inbox.take().await;
+        let arrived = inbox.take().await;
         outbox.restart_clock();
         pace.resume();
-        work_through(&mut consumer, parcels, &outbox, &mut pace).await;
+        work_through(&mut consumer, Hand::new(arrived), &outbox, &mut pace).await;
         outbox.flush();
     }
     Ok(())
 }
 
+/// The deliveries that a consumer works through, one after the other.
+struct Hand<J> {
+    parcels: vec_deque::IntoIter<Parcel<J>>,
+    pieces: vec_deque::IntoIter<PieceParcel<J>>,
+    /// What is left of the piece in hand.
+    left: Places,
+    /// The number of the delivery at place 0 of the piece in hand.
+    first: DeliveryNumber,
+    /// The delivery in hand. One is enough: it goes from job to job.
+    delivery: Option<Delivery<J>>,
+}
+
+/// Where a delivery belongs.
+#[derive(Clone, Copy)]
+struct Step {
+    ticket: Ticket,
+    number: DeliveryNumber,
+    /// Its place in the block, if it is of one.
+    place: Option<u8>,
+}
+
+impl<J> Hand<J> {
+    fn new(arrived: Arrived<J>) -> Self {
+        Self {
+            parcels: arrived.parcels.into_iter(),
+            pieces: arrived.pieces.into_iter(),
+            left: Places::NONE,
+            first: DeliveryNumber(0),
+            delivery: None,
+        }
+    }
+
+    /// Takes the next delivery into the hand. `open` is told of each piece that is taken up.
+    #[inline]
+    fn next(&mut self, info: &Arc<ConsumerInfo>, open: impl FnOnce(&PieceParcel<J>)) -> Option<Step> {
+        let Some(place) = self.left.take_lowest() else {
+            return self.next_parcel(info, open);
+        };
+        let number = DeliveryNumber(self.first.0 + u64::from(place));
+        let delivery = self.delivery.as_mut()?;
+        delivery.go_to(place, number);
+        Some(Step {
+            ticket: delivery.parcel().ticket,
+            number,
+            place: Some(place),
+        })
+    }
+
+    fn next_parcel(&mut self, info: &Arc<ConsumerInfo>, open: impl FnOnce(&PieceParcel<J>)) -> Option<Step> {
+        let mut place = None;
+        let parcel = match self.parcels.next() {
+            Some(parcel) => parcel,
+            None => {
+                let piece = self.pieces.next()?;
+                open(&piece);
+                (self.left, self.first) = (piece.places, piece.first);
+                place = self.left.take_lowest();
+                piece.parcel(place?)
+            }
+        };
+        let (ticket, number) = (parcel.ticket, parcel.number);
+        match &mut self.delivery {
+            Some(delivery) => delivery.replace(parcel),
+            None => self.delivery = Some(Delivery::new(parcel, Arc::clone(info))),
+        }
+        Some(Step {
+            ticket,
+            number,
+            place,
+        })
+    }
+}
+
+/// The loop in which every job of every consumer of this kind is done: nothing in it is a function of its own that waits,
+/// since each of those would be a state machine to go in and out of for each job.
 async fn work_through<C: Consumer>(
     consumer: &mut C,
-    parcels: impl IntoIterator<Item = Parcel<C::Job>>,
+    mut hand: Hand<C::Job>,
     outbox: &Outbox<C::Job, C::Output>,
     pace: &mut Pace,
 ) {
-    let mut delivery: Option<Delivery<C::Job>> = None;
-    for parcel in parcels {
+    let info = &outbox.berth.info;
+    let mut waker = present_waker().await;
+    while let Some(step) = hand.next(info, |piece| outbox.open(piece.ticket, piece.first)) {
+        let Some(delivery) = &hand.delivery else { return };
         // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
         // up stops here, before it touches the next delivery, which somebody else has by now.
-        if outbox.berth.info.board.has_ended() {
+        if info.board.has_ended() {
             return;
         }
-        let (ticket, number) = (parcel.ticket, parcel.number);
-        let current = match &mut delivery {
-            Some(current) => {
-                current.replace(parcel);
-                current
-            }
-            None => delivery.insert(Delivery::new(parcel, Arc::clone(&outbox.berth.info))),
-        };
-        current.begin();
-        #[cfg(not(feature = "sim"))]
-        let result = consume_one(consumer, current, outbox).await;
+        delivery.begin();
         #[cfg(feature = "sim")]
-        let result = consume_with_faults(consumer, current, outbox).await;
-        current.finish();
-        outbox.berth.info.board.note_progress();
-        let work = match result {
-            Ok(output) => Work::Done(output),
-            Err(failure) => Work::Failed(failure),
+        let result = consume_with_faults(consumer, delivery, outbox, &mut waker).await;
+        #[cfg(not(feature = "sim"))]
+        let result = {
+            let mut work = pin!(consumer.consume(delivery));
+            let span = span_of(delivery);
+            match poll_work(work.as_mut(), &mut Context::from_waker(&waker), span.as_ref()) {
+                Poll::Ready(result) => result,
+                Poll::Pending => {
+                    let result = wait_for(work, span.as_ref(), outbox).await;
+                    waker = present_waker().await;
+                    result
+                }
+            }
         };
-        outbox.put(SettledDelivery { ticket, number, work });
-        if pace.is_time_to_look() {
-            let now = Instant::now();
-            if pace.should_flush(now) {
-                outbox.flush_at(now);
-            }
-            if pace.should_yield(now) {
-                outbox.flush_at(now);
-                tokio::task::yield_now().await;
-                // The time that others had is not the time that deliveries took.
-                outbox.restart_clock();
-                pace.resume();
-            }
+        delivery.finish();
+        info.board.note_progress();
+        match step.place {
+            // Nobody waits for the output of a job in a block.
+            Some(place) if result.is_ok() && !is_simulated() => outbox.done(place),
+            _ => outbox.put(SettledDelivery {
+                ticket: step.ticket,
+                number: step.number,
+                work: result.map_or_else(Work::Failed, Work::Done),
+            }),
+        }
+        if pace.is_time_to_look() && look_around(outbox, pace).await {
+            waker = present_waker().await;
         }
     }
 }
 
-/// Calls the consumer; what was settled before goes to the desk if this delivery has to wait.
-async fn consume_one<C: Consumer>(
-    consumer: &mut C,
-    delivery: &Delivery<C::Job>,
-    outbox: &Outbox<C::Job, C::Output>,
-) -> Result<C::Output, Failure> {
+/// The waker of the task. It stays the same until the task waits, so it is fetched again after each wait.
+async fn present_waker() -> Waker {
+    poll_fn(|context| Poll::Ready(context.waker().clone())).await
+}
+
+/// A simulation decides of each word alone whether it arrives.
+fn is_simulated() -> bool {
+    #[cfg(feature = "sim")]
+    return faults::ask(|_| ()).is_some();
+    #[cfg(not(feature = "sim"))]
+    return false;
+}
+
+/// Now and then what was settled goes to the desk, and others have their turn. Whether they had.
+async fn look_around<J: Send + Sync + 'static, O: Send + 'static>(
+    outbox: &Outbox<J, O>,
+    pace: &mut Pace,
+) -> bool {
+    let now = Instant::now();
+    if pace.should_flush(now) {
+        outbox.flush_at(now);
+    }
+    let yields = pace.should_yield(now);
+    if yields {
+        outbox.flush_at(now);
+        tokio::task::yield_now().await;
+        // The time that others had is not the time that deliveries took.
+        outbox.restart_clock();
+        pace.resume();
+    }
+    yields
+}
+
+/// The span of a job, if spans are looked at.
+#[inline]
+fn span_of<J>(delivery: &Delivery<J>) -> Option<tracing::Span> {
+    if LevelFilter::current() < LevelFilter::DEBUG {
+        return None;
+    }
     let span = tracing::debug_span!(
         "job",
         id = %delivery.id(),
@@ -114,38 +227,62 @@ async fn consume_one<C: Consumer>(
         incarnation = delivery.incarnation().0,
         key = delivery.key().map(tracing::field::display),
     );
-    let mut work = pin!(consumer.consume(delivery));
-    let mut waits = false;
+    (!span.is_disabled()).then_some(span)
+}
+
+#[inline]
+fn poll_work<F: Future>(
+    work: Pin<&mut F>,
+    context: &mut Context<'_>,
+    span: Option<&tracing::Span>,
+) -> Poll<F::Output> {
+    let _inside = span.map(tracing::Span::enter);
+    work.poll(context)
+}
+
+/// Waits for work that was polled a moment ago. What was settled before it goes to the desk meanwhile.
+async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
+    mut work: Pin<&mut F>,
+    span: Option<&tracing::Span>,
+    outbox: &Outbox<J, O>,
+) -> F::Output {
+    outbox.flush();
+    let mut was_polled = true;
     poll_fn(|context| {
-        // Nobody looks at most spans, and then there is nothing to enter.
-        let _inside = (!span.is_disabled()).then(|| span.enter());
-        let polled = work.as_mut().poll(context);
-        if polled.is_pending() && !waits {
-            waits = true;
-            outbox.flush();
+        // Not once more at once: a future that only wanted to let others run would be ready without having done so.
+        if std::mem::take(&mut was_polled) {
+            return Poll::Pending;
         }
-        polled
+        poll_work(work.as_mut(), context, span)
     })
     .await
 }
 
-/// As [`consume_one`], with the faults that a simulation has for this delivery.
+/// Has a delivery done, with the faults that a simulation has for it.
 #[cfg(feature = "sim")]
 async fn consume_with_faults<C: Consumer>(
     consumer: &mut C,
     delivery: &Delivery<C::Job>,
     outbox: &Outbox<C::Job, C::Output>,
+    waker: &mut Waker,
 ) -> Result<C::Output, Failure> {
-    if faults::ask(|_| ()).is_none() {
-        return consume_one(consumer, delivery, outbox).await;
+    let is_simulated = is_simulated();
+    if is_simulated {
+        outbox.flush();
+        *waker = present_waker().await;
     }
-    outbox.flush();
-    let result = if faults::before_work(delivery.seen()).await {
+    let result = if is_simulated && faults::before_work(delivery.seen()).await {
         Err(Failure::retry("a planned fault"))
     } else {
-        consume_one(consumer, delivery, outbox).await
+        let mut work = pin!(consumer.consume(delivery));
+        let span = span_of(delivery);
+        match poll_work(work.as_mut(), &mut Context::from_waker(waker), span.as_ref()) {
+            Poll::Ready(result) => result,
+            Poll::Pending => wait_for(work, span.as_ref(), outbox).await,
+        }
     };
-    if faults::after_work(delivery.seen(), result.is_ok()) {
+    *waker = present_waker().await;
+    if is_simulated && faults::after_work(delivery.seen(), result.is_ok()) {
         return Err(Failure::retry("a planned fault"));
     }
     result
@@ -154,47 +291,105 @@ async fn consume_with_faults<C: Consumer>(
 /// What was settled and is not on the desk yet.
 struct Outbox<J: Send + Sync + 'static, O: Send + 'static> {
     berth: ShellBerth<J, O>,
-    settled: RefCell<(Vec<SettledDelivery<O>>, Instant)>,
+    settled: RefCell<Settled<O>>,
+    /// Jobs of the piece in hand that were done: of the last one in `Settled::done`.
+    in_hand: Cell<Places>,
+}
+
+struct Settled<O> {
+    deliveries: Vec<SettledDelivery<O>>,
+    /// Jobs of blocks that were done, by piece; the last one is the piece in hand, whose jobs are noted apart.
+    done: Vec<DonePlaces>,
+    /// When the work on all this began.
+    since: Instant,
+}
+
+impl<O> Settled<O> {
+    fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.done.iter().all(|done| done.places.is_empty())
+    }
+
+    fn close(&mut self, in_hand: Places) {
+        if let Some(piece) = self.done.last_mut() {
+            piece.places.add(in_hand);
+        }
+    }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     fn new(berth: ShellBerth<J, O>) -> Self {
         Self {
             berth,
-            settled: RefCell::new((Vec::new(), Instant::now())),
+            settled: RefCell::new(Settled {
+                deliveries: Vec::new(),
+                done: Vec::new(),
+                since: Instant::now(),
+            }),
+            in_hand: Cell::default(),
         }
     }
 
     /// The time from here to the next flush is the time that the deliveries took.
     fn restart_clock(&self) {
-        self.settled.borrow_mut().1 = Instant::now();
+        self.settled.borrow_mut().since = Instant::now();
     }
 
     fn put(&self, delivery: SettledDelivery<O>) {
-        self.settled.borrow_mut().0.push(delivery);
+        self.settled.borrow_mut().deliveries.push(delivery);
+    }
+
+    /// A piece is taken up.
+    fn open(&self, ticket: Ticket, first: DeliveryNumber) {
+        let mut settled = self.settled.borrow_mut();
+        settled.close(self.in_hand.take());
+        settled.done.push(DonePlaces {
+            ticket,
+            first,
+            places: Places::NONE,
+        });
+    }
+
+    /// The job at this place of the piece in hand was done.
+    #[inline]
+    fn done(&self, place: u8) {
+        let mut places = self.in_hand.get();
+        places.add(Places::only(place));
+        self.in_hand.set(places);
     }
 
     fn flush(&self) {
-        if !self.settled.borrow().0.is_empty() {
+        if !self.in_hand.get().is_empty() || !self.settled.borrow().is_empty() {
             self.flush_at(Instant::now());
         }
     }
 
     fn flush_at(&self, now: Instant) {
         let mut settled = self.settled.borrow_mut();
-        let busy = now.saturating_duration_since(settled.1);
-        settled.1 = now;
-        let room = settled.0.len();
-        let deliveries = std::mem::replace(&mut settled.0, Vec::with_capacity(room));
-        drop(settled);
-        if !deliveries.is_empty() {
-            let consumer = Arc::clone(&self.berth.info);
-            self.berth.desk.settle_all(Settlement {
-                consumer,
-                deliveries,
-                busy,
-            });
+        let busy = now.saturating_duration_since(settled.since);
+        settled.since = now;
+        settled.close(self.in_hand.take());
+        if settled.is_empty() {
+            return;
         }
+        let room = settled.deliveries.len();
+        let deliveries = std::mem::replace(&mut settled.deliveries, Vec::with_capacity(room));
+        // The piece in hand stays open.
+        let in_hand = settled.done.last().map(|piece| DonePlaces {
+            places: Places::NONE,
+            ..*piece
+        });
+        let room = settled.done.len();
+        let mut done = std::mem::replace(&mut settled.done, Vec::with_capacity(room));
+        settled.done.extend(in_hand);
+        drop(settled);
+        done.retain(|piece| !piece.places.is_empty());
+        let consumer = Arc::clone(&self.berth.info);
+        self.berth.desk.settle_all(Settlement {
+            consumer,
+            deliveries,
+            done,
+            busy,
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Guardian;
 use crate::protocol::{Command, Handover, QueueCommand, QueueDoor, QueueReply, SealedFates};
-use crate::words::{Cause, Envelope, EventKind, GroupState, Role};
+use crate::words::{Cause, EventKind, GroupState, Role, Sealed};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     pub(super) fn drain(&mut self, everything: bool, context: &mut Context<Self>) {
@@ -122,7 +122,7 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 /// Asks the queue for all jobs that it holds: its present life, or the next one if it dies over the question.
 async fn take_unfinished<J: Send + Sync + 'static>(
     mut doors: watch::Receiver<Option<QueueDoor<J>>>,
-) -> Vec<Arc<Envelope<J>>> {
+) -> Vec<Sealed<J>> {
     loop {
         let door = doors.borrow_and_update().clone();
         if let Some(door) = door {

@@ -32,7 +32,7 @@ use crate::protocol::{
 };
 use crate::rules::supervision::{Family, FamilyRules, Order};
 use crate::words::{
-    BackoffConfig, Cause, Envelope, Epoch, EventKind, GroupState, PastBudget, Restart, RestartConfig, Role,
+    BackoffConfig, Cause, Epoch, EventKind, GroupState, PastBudget, Restart, RestartConfig, Role, Sealed,
 };
 
 /// Makes one life of the queue actor in a cell.
@@ -54,7 +54,7 @@ pub(crate) struct Shared<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) doors: watch::Receiver<Option<QueueDoor<J>>>,
     pub(crate) status: watch::Receiver<Status>,
     /// Jobs that were not finished when the group ended.
-    pub(crate) leftovers: Arc<Mutex<Vec<Arc<Envelope<J>>>>>,
+    pub(crate) leftovers: Arc<Mutex<Vec<Sealed<J>>>>,
 }
 
 /// What the guardian publishes.
@@ -113,7 +113,7 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
     family: Option<Family>,
     doors: watch::Sender<Option<QueueDoor<J>>>,
     status: watch::Sender<Status>,
-    leftovers: Arc<Mutex<Vec<Arc<Envelope<J>>>>>,
+    leftovers: Arc<Mutex<Vec<Sealed<J>>>>,
     strategy: Option<Recipient<Assign>>,
     results: Option<ResultsUp<J, O>>,
     supervisor: Option<Addr<Supervisor<J, O>>>,

@@ -11,9 +11,8 @@ use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueCommand, QueueReply,
     Settle, SettleReply, Tell,
 };
-use crate::rules::store::Store;
-use crate::words::SettleItem;
-use crate::words::{Epoch, Moment, Verdict};
+use crate::rules::store::{LeasedRun, Store};
+use crate::words::{Epoch, Load, Moment, SettleItem, Verdict};
 
 /// Jobs that wait for the end of the poll before they are handed on, at most. The mailbox is emptied in one poll, however
 /// long that takes; without this bound a busy producer could keep the consumers waiting.
@@ -146,14 +145,20 @@ impl<J: Send + Sync + 'static, S: Store<J>> StoreQueue<J, S> {
             return;
         }
         let credit = self.credit;
-        let jobs = self.operate(ctx, |state, now| state.lease(now, epoch, credit));
-        if jobs.is_empty() {
-            return;
-        }
-        self.credit = self.credit.saturating_sub(jobs.len());
-        if let Some(link) = &self.link {
-            // If the supervisor is gone, the jobs come back when the next one attaches.
-            link.batches.do_send(Batch { epoch, jobs });
+        for run in self.operate(ctx, |state, now| state.lease(now, epoch, credit)) {
+            let batch = match run {
+                LeasedRun::Jobs(jobs) => Batch::new(epoch, jobs),
+                LeasedRun::Blocks(blocks) => Batch {
+                    blocks,
+                    ..Batch::new(epoch, Vec::new())
+                },
+            };
+            let in_blocks: usize = batch.blocks.iter().map(|leased| leased.places.len()).sum();
+            self.credit = self.credit.saturating_sub(batch.jobs.len() + in_blocks);
+            if let Some(link) = &self.link {
+                // If the supervisor is gone, the jobs come back when the next one attaches.
+                link.batches.do_send(batch);
+            }
         }
     }
 }
@@ -171,9 +176,9 @@ impl<J: Send + Sync + 'static, S: Store<J>> Handler<Push<J>> for StoreQueue<J, S
     type Result = Pushed<J>;
 
     fn handle(&mut self, mut message: Push<J>, ctx: &mut Context<Self>) -> Pushed<J> {
-        let jobs = message.jobs.take().unwrap_or_default();
-        self.unflushed += jobs.len();
-        let refused = self.operate(ctx, |state, now| state.push(now, jobs));
+        let loads = message.loads.take().unwrap_or_default();
+        self.unflushed += loads.iter().map(Load::len).sum::<usize>();
+        let refused = self.operate(ctx, |state, now| state.push(now, loads));
         if self.unflushed < MOST_UNFLUSHED {
             self.flush_soon(ctx);
         } else {
@@ -216,7 +221,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> Handler<Settle> for StoreQueue<J, S>
     type Result = SettleReply;
 
     fn handle(&mut self, settle: Settle, ctx: &mut Context<Self>) -> SettleReply {
-        let reply = self.operate(ctx, |state, now| state.settle(now, settle.epoch, &settle.items));
+        let reply = self.operate(ctx, |state, now| state.settle(now, &settle));
         let retries = |item: &SettleItem| matches!(item.verdict, Verdict::Retry(_));
         if settle.items.iter().any(retries) {
             self.flush_soon(ctx);

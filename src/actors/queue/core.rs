@@ -1,14 +1,13 @@
 //! What outlives the queue actor.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::room::{Account, QueueRoom};
 use crate::actors::Clock;
-use crate::protocol::{AttachError, Attached, QueueCommand, QueueReply, SettleReply};
-use crate::rules::store::{DeadSelection, Leased, News, Refusal, Refused, Settled, Store};
-use crate::words::SettleItem;
-use crate::words::{Capabilities, DeadLetter, Envelope, Epoch, EventKind, JobId, Moment};
+use crate::protocol::{AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
+use crate::rules::store::{DeadSelection, LeasedRun, News, Refusal, Refused, Settled, Store};
+use crate::words::{Capabilities, DeadLetter, Epoch, EventKind, JobId, Load, Moment, Sealed};
 
 /// What a queue holds and knows, apart from the actor in front of it. When the actor dies, the next one is made over the
 /// same core: it finds every job, every lease and the epoch.
@@ -115,12 +114,12 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
 }
 
 impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
-    pub(super) fn push(&mut self, now: Moment, jobs: Vec<Arc<Envelope<J>>>) -> Vec<Refused<J>> {
-        self.account.charge(jobs.len());
+    pub(super) fn push(&mut self, now: Moment, loads: Vec<Load<J>>) -> Vec<Refused<J>> {
+        self.account.charge(loads.iter().map(Load::len).sum());
         if self.closed {
-            return jobs.into_iter().map(closed).collect();
+            return loads.into_iter().flat_map(Load::into_jobs).map(closed).collect();
         }
-        self.store.push(now, jobs, &mut self.news)
+        self.store.push_loads(now, loads, &mut self.news)
     }
 
     /// Lets in a supervisor, unless a later one was here.
@@ -138,20 +137,26 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
     }
 
     /// Leases jobs to a supervisor, unless a later one is here.
-    pub(super) fn lease(&mut self, now: Moment, epoch: Epoch, most: usize) -> Vec<Leased<J>> {
-        let mut leased = Vec::new();
+    pub(super) fn lease(&mut self, now: Moment, epoch: Epoch, most: usize) -> Vec<LeasedRun<J>> {
+        let mut runs = Vec::new();
         if self.epoch == Some(epoch) {
-            self.store.lease(now, most, &mut leased, &mut self.news);
+            self.store.lease_runs(now, most, &mut runs, &mut self.news);
         }
-        leased
+        runs
     }
 
-    pub(super) fn settle(&mut self, now: Moment, epoch: Epoch, items: &[SettleItem]) -> SettleReply {
-        if self.epoch != Some(epoch) {
-            return SettleReply { stale: items.len() };
+    pub(super) fn settle(&mut self, now: Moment, settle: &Settle) -> SettleReply {
+        if self.epoch != Some(settle.epoch) {
+            let in_blocks: usize = settle.acked.iter().map(|acked| acked.places.len()).sum();
+            return SettleReply {
+                stale: settle.items.len() + in_blocks,
+            };
         }
         let mut stale = 0;
-        for item in items {
+        for acked in settle.acked.iter() {
+            stale += self.store.ack_places(acked.lease, acked.places);
+        }
+        for item in settle.items.iter() {
             let settled = self
                 .store
                 .settle(now, item.lease, item.attempt, &item.verdict, &mut self.news);
@@ -202,7 +207,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
     }
 }
 
-fn closed<J>(job: Arc<Envelope<J>>) -> Refused<J> {
+fn closed<J>(job: Sealed<J>) -> Refused<J> {
     let refusal = Refusal::Closed;
     Refused { job, refusal }
 }

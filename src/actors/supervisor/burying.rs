@@ -4,14 +4,13 @@
 //! come again, never vanish.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::Supervisor;
-use crate::words::{AttemptRecord, DeadLetter, Envelope, EventKind, LeaseId, SettleItem, Verdict};
+use crate::words::{AttemptRecord, DeadLetter, EventKind, LeaseId, Sealed, SettleItem, Verdict};
 
 /// What is known of the leased jobs of such a queue. An entry lives as long as its lease.
 pub(super) struct Histories<J> {
-    leases: BTreeMap<LeaseId, (Arc<Envelope<J>>, Vec<AttemptRecord>)>,
+    leases: BTreeMap<LeaseId, (Sealed<J>, Vec<AttemptRecord>)>,
     /// How many records one job may have: the first and the latest are kept.
     most: usize,
 }
@@ -24,8 +23,8 @@ impl<J> Histories<J> {
         }
     }
 
-    pub(super) fn begin(&mut self, lease: LeaseId, job: &Arc<Envelope<J>>) {
-        self.leases.insert(lease, (Arc::clone(job), Vec::new()));
+    pub(super) fn begin(&mut self, lease: LeaseId, job: &Sealed<J>) {
+        self.leases.insert(lease, (Sealed::clone(job), Vec::new()));
     }
 
     fn note(&mut self, lease: LeaseId, record: Option<AttemptRecord>) {

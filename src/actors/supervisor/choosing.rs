@@ -6,8 +6,8 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFu
 
 use super::Supervisor;
 use crate::protocol::{Assign, Assigned, StrategyUp};
-use crate::rules::strategies::AssignJob;
-use crate::words::{EventKind, Roster};
+use crate::rules::strategies::{AssignJob, Choice};
+use crate::words::{EventKind, Places, Priority, Roster};
 
 /// How long to wait before a strategy that gave no answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
@@ -19,6 +19,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<StrategyUp> for Superv
     fn handle(&mut self, StrategyUp(strategy): StrategyUp, context: &mut Context<Self>) {
         self.strategy = strategy;
         self.strategy_life += 1;
+        self.strategy_looks = true;
         self.question_lost();
         self.turn(context);
     }
@@ -32,12 +33,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         self.offers.clear();
         self.ledger.offer(&mut self.offers);
-        if self.offers.is_empty() {
+        if !self.ledger.is_offering() {
             return;
         }
         let roster = self.current_roster();
         let assign = Assign {
             jobs: self.questions(),
+            parts: self.parts(),
             roster,
         };
         self.asked = Some(self.now());
@@ -63,7 +65,31 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 });
             }
         }
+        if !self.strategy_looks {
+            return questions;
+        }
+        for (ticket, places) in self.ledger.offered_in_blocks() {
+            if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
+                questions.extend(places.iter().map(|place| AssignJob {
+                    id: block.job(place).id(),
+                    key: None,
+                    priority: Priority(0),
+                    attempt: 1,
+                }));
+            }
+        }
         questions
+    }
+
+    /// The jobs in blocks that are on offer, for a strategy that does not look at them.
+    fn parts(&self) -> Vec<Places> {
+        if self.strategy_looks {
+            return Vec::new();
+        }
+        self.ledger
+            .offered_in_blocks()
+            .map(|(_, places)| places)
+            .collect()
     }
 
     /// The roster as it is now. Only what changed since the last question is brought up to date.
@@ -96,16 +122,22 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         };
         self.asked = None;
         self.questions = assigned.jobs;
-        let bad = self.ledger.assigned(&assigned.choices, &mut self.effects);
+        self.strategy_looks = assigned.looks_at_jobs;
+        let bad = self
+            .ledger
+            .assigned_shares(&assigned.choices, &assigned.shares, &mut self.effects);
         // A strategy can place a job in the roster that the ledger parks or holds; noting every slot that it named as
         // touched brings those seats up to date again.
         self.roster = Some(assigned.roster);
         self.effects
             .touched
             .extend(assigned.choices.iter().filter_map(|choice| match choice {
-                crate::rules::strategies::Choice::Slot(slot) => Some(*slot),
-                crate::rules::strategies::Choice::Hold => None,
+                Choice::Slot(slot) => Some(*slot),
+                Choice::Hold => None,
             }));
+        self.effects
+            .touched
+            .extend(assigned.shares.iter().map(|share| share.slot));
         for slot in bad {
             self.bad_choices += 1;
             self.wiring.bus.tell(EventKind::BadChoice { slot });

@@ -125,6 +125,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Everything that the consumer held goes to others at once.
     fn give_back(&mut self, slot: SlotId, incarnation: Incarnation, cause: &Cause) {
         let now = self.now();
+        // Each job has to be asked whether it was its fault, so none stays in a block.
+        self.tell_effects();
+        self.ledger.single_out_all(slot, &mut self.effects);
+        self.tell_effects();
         let costs_an_attempt = blames_the_job(cause);
         let jobs = &self.jobs;
         let job = |ticket: Ticket| jobs.get(ticket.0 as usize).and_then(Option::as_ref);

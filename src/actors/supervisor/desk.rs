@@ -5,9 +5,9 @@ use std::time::Duration;
 use actix::{Context, Handler};
 
 use super::Supervisor;
-use crate::protocol::{ConsumerInfo, SettledDelivery, Settlement, SettlesWaiting, Work};
+use crate::protocol::{ConsumerInfo, DonePlaces, SettledDelivery, Settlement, SettlesWaiting, Work};
 use crate::rules::ledger::{Report, Stale};
-use crate::words::{Advice, Cause, EventKind, Failure, Moment, Outcome};
+use crate::words::{Advice, Cause, DeliveryNumber, EventKind, Failure, Moment, Outcome, Places, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Supervisor<J, O> {
     type Result = ();
@@ -36,12 +36,28 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let Settlement {
             consumer,
             deliveries,
+            done,
             busy,
         } = settlement;
-        let count = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
+        let in_blocks: usize = done.iter().map(|done| done.places.len()).sum();
+        let count = u32::try_from(deliveries.len() + in_blocks).unwrap_or(u32::MAX);
         let wants_jobs = self.wiring.bus.wants_jobs();
         let mut any_done = false;
+        for done in done {
+            any_done |= self.done_in_block(&consumer, done);
+        }
         for SettledDelivery { ticket, number, work } in deliveries {
+            let ticket = match self.ticket_of(&consumer, ticket, number, &work) {
+                Ok(Some(ticket)) => ticket,
+                Ok(None) => {
+                    any_done = true;
+                    continue;
+                }
+                Err(Stale) => {
+                    self.stale_settle(&consumer, number);
+                    continue;
+                }
+            };
             let settled = match work {
                 Work::Done(output) => {
                     let attempt = if wants_jobs {
@@ -97,15 +113,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 }),
             };
             if settled == Err(Stale) {
-                self.stale_settles += 1;
-                let ConsumerInfo {
-                    slot, incarnation, ..
-                } = *consumer;
-                self.wiring.bus.tell(EventKind::StaleSettle {
-                    slot,
-                    incarnation,
-                    number,
-                });
+                self.stale_settle(&consumer, number);
             }
         }
         if consumer.incarnation == self.ledger.incarnation(consumer.slot)
@@ -123,6 +131,79 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 self.ledger.served(consumer.slot, count, busy, &mut self.effects);
             }
         }
+    }
+
+    /// Jobs of a block were done. Whether any of them counts.
+    fn done_in_block(&mut self, consumer: &ConsumerInfo, done: DonePlaces) -> bool {
+        let DonePlaces {
+            ticket,
+            first,
+            mut places,
+        } = done;
+        let acked = self
+            .ledger
+            .done_in_block(consumer.slot, ticket, first, places, &mut self.effects);
+        let number = |place: u8| DeliveryNumber(first.0 + u64::from(place));
+        if self.wiring.bus.wants_jobs()
+            && let Some(Some(block)) = self.blocks.get(ticket.number() as usize)
+        {
+            for place in acked.iter() {
+                self.wiring.bus.tell(EventKind::Acked {
+                    job: block.job(place).id(),
+                    attempt: 1,
+                    slot: consumer.slot,
+                    incarnation: consumer.incarnation,
+                    number: number(place),
+                });
+            }
+        }
+        places.remove(acked);
+        for place in places.iter() {
+            self.stale_settle(consumer, number(place));
+        }
+        !acked.is_empty()
+    }
+
+    /// The ticket under which a delivery is settled. A job in a block that was done is settled here (`None`); one that was
+    /// not leaves its block first.
+    fn ticket_of(
+        &mut self,
+        consumer: &ConsumerInfo,
+        ticket: Ticket,
+        number: DeliveryNumber,
+        work: &Work<O>,
+    ) -> Result<Option<Ticket>, Stale> {
+        if !ticket.is_of_block() {
+            return Ok(Some(ticket));
+        }
+        let slot = consumer.slot;
+        if matches!(work, Work::Done(_)) {
+            let (first, place) = self.ledger.piece_of(slot, ticket, number)?;
+            let places = Places::only(place);
+            self.done_in_block(
+                consumer,
+                DonePlaces {
+                    ticket,
+                    first,
+                    places,
+                },
+            );
+            return Ok(None);
+        }
+        self.tell_effects();
+        let own = self.ledger.single_out(slot, ticket, number, &mut self.effects)?;
+        self.tell_effects();
+        Ok(Some(own))
+    }
+
+    /// A word that counts for nothing.
+    fn stale_settle(&mut self, consumer: &ConsumerInfo, number: DeliveryNumber) {
+        self.stale_settles += 1;
+        self.wiring.bus.tell(EventKind::StaleSettle {
+            slot: consumer.slot,
+            incarnation: consumer.incarnation,
+            number,
+        });
     }
 
     fn failed(&mut self, failure: Failure, attempt: u32) -> Report {

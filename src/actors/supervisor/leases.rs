@@ -8,7 +8,9 @@ use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Mailbo
 use super::Supervisor;
 use super::last_words::LastWords;
 use super::slot::SlotActor;
+use super::turn::{keep_at, renew};
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
+use crate::rules::store::LeasedBlock;
 use crate::words::{DeadReason, EventKind, Incarnation, SlotId, SlotState};
 
 /// How long to wait before a queue that is out of order is asked again.
@@ -56,16 +58,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             else {
                 continue;
             };
-            let index = ticket.0 as usize;
-            if index >= self.jobs.len() {
-                self.jobs.resize_with(index + 1, || None);
-            }
             if knows_no_time && let Some(until) = leased.job.not_before().filter(|until| *until > now) {
                 self.ledger.shelve(ticket, until);
             }
-            if let Some(job) = self.jobs.get_mut(index) {
-                *job = Some(leased.job);
-            }
+            keep_at(&mut self.jobs, ticket.0, leased.job);
+        }
+        // Jobs in blocks are in their first attempt, nobody has begun them, and their queue knows the time.
+        for LeasedBlock { lease, places, block } in batch.blocks {
+            let ticket = self.ledger.leased_block(lease, places);
+            keep_at(&mut self.blocks, ticket.number(), block);
         }
         self.turn(context);
     }
@@ -73,30 +74,33 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
 
 /// The jobs of a batch, some of them twice: as a source outside of the process delivers now and then.
 #[cfg(feature = "sim")]
-fn repeated<J: Send + Sync + 'static>(batch: Batch<J>) -> Batch<J> {
+fn repeated<J: Send + Sync + 'static>(mut batch: Batch<J>) -> Batch<J> {
     use crate::protocol::faults;
     use crate::rules::store::Leased;
-    use crate::words::LeaseId;
+    use crate::words::{LeaseId, Sealed};
 
     if faults::ask(|_| ()).is_none() {
         return batch;
     }
     let mut jobs = Vec::with_capacity(batch.jobs.len());
-    for leased in batch.jobs {
+    for leased in std::mem::take(&mut batch.jobs) {
         let again = faults::ask(|world| world.repeats(leased.job.id(), leased.attempt)) == Some(true);
         let copy = again.then(|| Leased {
             // A lease that the queue does not know: it refuses every word on it.
             lease: LeaseId(u64::MAX - leased.lease.0),
             attempt: leased.attempt,
-            job: Arc::clone(&leased.job),
+            job: Sealed::clone(&leased.job),
         });
         jobs.push(leased);
         jobs.extend(copy);
     }
-    Batch {
-        epoch: batch.epoch,
-        jobs,
+    for leased in batch.blocks.iter().flat_map(LeasedBlock::one_by_one) {
+        if faults::ask(|world| world.repeats(leased.job.id(), leased.attempt)) == Some(true) {
+            let lease = LeaseId(u64::MAX - leased.lease.0);
+            jobs.push(Leased { lease, ..leased });
+        }
     }
+    Batch { jobs, ..batch }
 }
 
 /// The queue was restarted: it is attached again, and what it has not answered is sent again.
@@ -199,14 +203,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// Tells the queue what became of its leases, and remembers it until the queue has answered.
     pub(super) fn send_settles(&mut self, context: &mut Context<Self>) {
-        if self.effects.settle.is_empty() {
+        if self.effects.settle.is_empty() && self.effects.acked.is_empty() {
             return;
         }
-        let room = self.effects.settle.len();
-        let items = std::mem::replace(&mut self.effects.settle, Vec::with_capacity(room));
         let settle = Settle {
             epoch: self.epoch,
-            items: Arc::new(items),
+            items: Arc::new(renew(&mut self.effects.settle)),
+            acked: Arc::new(renew(&mut self.effects.acked)),
         };
         let number = self.next_settle;
         self.next_settle += 1;

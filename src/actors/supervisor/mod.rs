@@ -40,7 +40,7 @@ use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk}
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::rules::supervision::{Family, Order};
-use crate::words::{Envelope, Epoch, Moment, Outcome, ReplyTo, Roster, SlotId};
+use crate::words::{Block, Epoch, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId};
 
 use burying::Histories;
 use slot::SlotActor;
@@ -71,7 +71,9 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// What the ledger decided and nobody has carried out yet; empty between two messages.
     effects: Effects,
     /// The job of each ticket. Written when a job is leased, cleared when its lease ends.
-    jobs: Vec<Option<Arc<Envelope<J>>>>,
+    jobs: Vec<Option<Sealed<J>>>,
+    /// The block of each ticket of one. Written when a block is leased, cleared when nothing of it is left.
+    blocks: Vec<Option<Arc<Block<J>>>>,
     /// The consumers, by slot number; as long as the ledger's list of slots.
     slots: Vec<SlotActor<J, O>>,
     homes: Homes,
@@ -92,6 +94,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     strategy: Recipient<Assign>,
     /// Counts the lives of the strategy, as `queue_life` does.
     strategy_life: u64,
+    /// Whether the strategy looks at jobs. Its answers say so; a new life is asked as if it did.
+    strategy_looks: bool,
     /// When the open question to the strategy was asked.
     asked: Option<Moment>,
     results: ResultsUp<J, O>,
@@ -164,6 +168,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             orders: Vec::new(),
             effects: Effects::default(),
             jobs: Vec::new(),
+            blocks: Vec::new(),
             slots: Vec::new(),
             exists,
             desk: None,
@@ -175,6 +180,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             histories,
             strategy,
             strategy_life: 0,
+            strategy_looks: true,
             asked: None,
             results,
             outcomes: Vec::new(),

@@ -1,10 +1,15 @@
 //! The turn: after each message, what the ledger decided is carried out.
 
+use std::sync::Arc;
+
 use actix::{AsyncContext, Context};
 
 use super::Supervisor;
-use crate::protocol::{Deliver, DeliverBatch, Delivery, Door, Handover, Notice, Outcomes, Parcel};
-use crate::words::{EventKind, SlotId, Ticket};
+use crate::protocol::{
+    Deliver, DeliverBatch, Delivery, Door, Handover, Notice, Outcomes, Parcel, PieceParcel,
+};
+use crate::rules::ledger::SingledOut;
+use crate::words::{EventKind, Sealed, SlotId, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Ends the handling of a message: everything that follows from it goes out.
@@ -16,6 +21,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.bury();
         self.send_settles(context);
         self.gather_deliveries();
+        self.gather_pieces();
         self.send_deliveries();
         self.end_emptied();
         self.demand();
@@ -32,8 +38,22 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .map(|job| job.id())
     }
 
-    /// Events of retried and returned jobs; then the jobs whose lease has ended are forgotten.
-    fn tell_effects(&mut self) {
+    /// Jobs that left their block get a place of their own; events of retried and returned jobs are told; then the jobs
+    /// whose lease has ended are forgotten. Tickets are used again, so whoever makes the ledger end leases and single jobs
+    /// out in one message calls this in between.
+    pub(super) fn tell_effects(&mut self) {
+        for SingledOut { block, place, ticket } in self.effects.singled.drain(..) {
+            let found = self.blocks.get(block.number() as usize).and_then(Option::as_ref);
+            if let Some(block) = found {
+                let job = Sealed::in_block(Arc::clone(block), place);
+                keep_at(&mut self.jobs, ticket.0, job);
+            }
+        }
+        for ticket in self.effects.ended_blocks.drain(..) {
+            if let Some(block) = self.blocks.get_mut(ticket.number() as usize) {
+                *block = None;
+            }
+        }
         for (ticket, kind) in std::mem::take(&mut self.effects.tell) {
             if let Some(job) = self.job_id(ticket) {
                 self.wiring.bus.tell(kind.event(job));
@@ -51,6 +71,41 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 found.is_outdated = true;
                 self.outdated.push(slot);
             }
+        }
+    }
+
+    /// Turns the ledger's pieces of blocks into parcels, by slot.
+    fn gather_pieces(&mut self) {
+        let wants_jobs = self.wiring.bus.wants_jobs();
+        for handed in self.effects.pieces.drain(..) {
+            let Some(Some(block)) = self.blocks.get(handed.ticket.number() as usize) else {
+                continue;
+            };
+            let Some(slot) = self.slots.get_mut(handed.slot.0 as usize) else {
+                continue;
+            };
+            let piece = PieceParcel {
+                block: Arc::clone(block),
+                ticket: handed.ticket,
+                places: handed.places,
+                first: handed.first,
+            };
+            if wants_jobs {
+                for parcel in piece.parcels() {
+                    self.wiring.bus.tell(EventKind::Delivered {
+                        job: parcel.job.id(),
+                        key: None,
+                        attempt: parcel.attempt,
+                        slot: handed.slot,
+                        incarnation: self.ledger.incarnation(handed.slot),
+                        number: parcel.number,
+                    });
+                }
+            }
+            if slot.outgoing.is_empty() && slot.outgoing_pieces.is_empty() {
+                self.sending.push(handed.slot);
+            }
+            slot.outgoing_pieces.push(piece);
         }
     }
 
@@ -108,20 +163,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let Some(found) = self.slots.get_mut(slot.0 as usize) else {
             return;
         };
-        // The next lot is about as large; growing to it step by step would copy it several times.
-        let room = found.outgoing.len();
-        let parcels = std::mem::replace(&mut found.outgoing, Vec::with_capacity(room));
+        let (parcels, pieces) = (renew(&mut found.outgoing), renew(&mut found.outgoing_pieces));
+        let in_pieces: usize = pieces.iter().map(|piece| piece.places.len()).sum();
+        let sent = parcels.len() + in_pieces;
         if self
             .ledger
             .seat(slot)
-            .is_some_and(|seat| seat.load as usize == parcels.len())
+            .is_some_and(|seat| seat.load as usize == sent)
         {
             found.busy_since = self.wiring.clock.now();
         }
         match (&found.door, &found.info, &self.desk) {
-            (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels }),
+            (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels, pieces }),
             (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
-                for parcel in parcels {
+                let in_pieces = pieces.iter().flat_map(PieceParcel::parcels);
+                for parcel in parcels.into_iter().chain(in_pieces) {
                     let delivery = Delivery::new(parcel, info.clone());
                     #[cfg(feature = "sim")]
                     if crate::protocol::faults::ask(|world| world.begins(delivery.seen(), false)).is_some() {
@@ -175,5 +231,22 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if self.desired.draining && self.ledger.in_flight() == 0 && self.unanswered.is_empty() {
             self.wiring.guardian.do_send(Notice::Idle);
         }
+    }
+}
+
+/// Takes what is in the list. The next lot is about as large; growing to it step by step would copy it several times.
+pub(super) fn renew<T>(list: &mut Vec<T>) -> Vec<T> {
+    let room = list.len();
+    std::mem::replace(list, Vec::with_capacity(room))
+}
+
+/// Puts `what` at this place of a list that grows as needed.
+pub(super) fn keep_at<T>(list: &mut Vec<Option<T>>, place: u32, what: T) {
+    let index = place as usize;
+    if index >= list.len() {
+        list.resize_with(index + 1, || None);
+    }
+    if let Some(found) = list.get_mut(index) {
+        *found = Some(what);
     }
 }

@@ -1,11 +1,9 @@
 //! Dead letters and deduplication keys: what is kept for a while.
 
-use std::sync::Arc;
-
 use super::{Entry, State};
 use crate::durable::engine::{Change, Table};
 use crate::rules::store::{DeadSelection, Selected};
-use crate::words::{DeadLetter, DeadReason, Envelope, EventKind, JobId, Key, Moment};
+use crate::words::{DeadLetter, DeadReason, EventKind, JobId, Key, Moment, Sealed};
 
 /// A dead letter of the index.
 pub(super) struct DeadEntry<J> {
@@ -37,13 +35,13 @@ impl<J: Send + Sync + 'static> State<J> {
     pub(super) fn bury_new(
         &mut self,
         now: Moment,
-        job: &Arc<Envelope<J>>,
+        job: &Sealed<J>,
         reason: DeadReason,
         out: &mut Vec<Change>,
     ) {
         let record = self.paper.dead(job, now, &reason, &[]);
         let letter = DeadLetter {
-            job: Arc::clone(job),
+            job: Sealed::clone(job),
             reason,
             history: Vec::new(),
             at: now,

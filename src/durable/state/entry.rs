@@ -1,13 +1,11 @@
 //! One job of the index that does not stand in its chunk any more, and what its record says of it.
 
-use std::sync::Arc;
-
 use super::State;
 use crate::durable::engine::{Change, Table};
-use crate::words::{AttemptRecord, Envelope, Moment};
+use crate::words::{AttemptRecord, Moment, Sealed};
 
 pub(super) struct Entry<J> {
-    pub(super) job: Arc<Envelope<J>>,
+    pub(super) job: Sealed<J>,
     /// Its place in the order of acceptance, and the key of its record.
     pub(super) number: u64,
     /// The chunk in which it is written, if it has no record of its own.
@@ -23,7 +21,7 @@ pub(super) struct Entry<J> {
 
 impl<J> Entry<J> {
     /// A job that nobody has tried, in a record of its own.
-    pub(super) fn new(job: Arc<Envelope<J>>, number: u64) -> Self {
+    pub(super) fn new(job: Sealed<J>, number: u64) -> Self {
         Self {
             job,
             number,

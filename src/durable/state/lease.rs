@@ -1,7 +1,5 @@
 //! Leasing and settling.
 
-use std::sync::Arc;
-
 use super::{Entry, Needed, State};
 use crate::durable::engine::{Change, Table};
 use crate::protocol::SettleReply;
@@ -129,7 +127,7 @@ impl<J: Send + Sync + 'static> State<J> {
         let leased = Leased {
             lease,
             attempt: entry.attempt(),
-            job: Arc::clone(&entry.job),
+            job: entry.job.clone(),
         };
         self.leases.insert(lease, entry);
         leased

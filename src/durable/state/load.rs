@@ -1,13 +1,12 @@
 //! Chunks that come from the disk into memory.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::{RESIDENT, State};
 use crate::durable::engine::Change;
 use crate::durable::format::{Mark, read_chunk};
 use crate::durable::paper::{Paper, Unreadable};
-use crate::words::{Envelope, JobId, Moment, Priority};
+use crate::words::{JobId, Moment, Priority, Sealed};
 
 /// Chunks that are wanted in memory, with what is known of them.
 pub(in crate::durable) type Needed = Vec<(u64, Mark)>;
@@ -15,7 +14,7 @@ pub(in crate::durable) type Needed = Vec<(u64, Mark)>;
 /// A chunk as it was read.
 pub(in crate::durable) struct Loaded<J> {
     first: u64,
-    jobs: VecDeque<(u32, Arc<Envelope<J>>)>,
+    jobs: VecDeque<(u32, Sealed<J>)>,
     unreadable: Vec<Lost>,
 }
 
@@ -72,12 +71,7 @@ impl<J: Send + Sync + 'static> Loaded<J> {
 
     /// The jobs, and what could not be read: place, name, reason, bytes.
     #[allow(clippy::type_complexity, reason = "taken apart at once, in one place")]
-    pub(super) fn into_parts(
-        self,
-    ) -> (
-        VecDeque<(u32, Arc<Envelope<J>>)>,
-        Vec<(u32, JobId, String, Vec<u8>)>,
-    ) {
+    pub(super) fn into_parts(self) -> (VecDeque<(u32, Sealed<J>)>, Vec<(u32, JobId, String, Vec<u8>)>) {
         let lost = self.unreadable.into_iter();
         (
             self.jobs,

@@ -36,7 +36,7 @@ use crate::actors::Clock;
 use crate::actors::queue::QueueRoom;
 use crate::rules::store::News;
 use crate::words::{
-    DeadReason, Envelope, Epoch, JobId, Key, LeaseId, Moment, Priority, QueueConfig, QueueCounts,
+    DeadReason, Epoch, JobId, Key, LeaseId, Moment, Priority, QueueConfig, QueueCounts, Sealed,
 };
 
 pub(super) use self::load::{Loaded, Needed};
@@ -52,7 +52,7 @@ struct Chunk<J> {
     /// Jobs that are not gone.
     left: u32,
     /// The jobs that were never leased, with their places, while they are in memory.
-    jobs: Option<VecDeque<(u32, Arc<Envelope<J>>)>>,
+    jobs: Option<VecDeque<(u32, Sealed<J>)>>,
     /// Whether the writer was asked for it.
     is_asked_for: bool,
 }

@@ -2,14 +2,13 @@
 //! leased that is not on disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use super::lease::Head;
 use super::{Chunk, Entry, Needed, RESIDENT, State};
 use crate::durable::engine::{Change, Table};
 use crate::durable::format::{Accepted, Mark};
 use crate::rules::store::Refusal;
-use crate::words::{DeadReason, Envelope, EventKind, JobId, Key, Moment, Overflow, Priority};
+use crate::words::{DeadReason, Envelope, EventKind, JobId, Key, Moment, Overflow, Priority, Sealed};
 
 /// Jobs in one chunk at most. A chunk is read and forgotten as a whole.
 const MOST_IN_CHUNK: usize = 1_024;
@@ -68,7 +67,7 @@ impl<J: Send + Sync + 'static> State<J> {
     pub(in crate::durable) fn admit(
         &mut self,
         now: Moment,
-        (index, job, bytes): (usize, &Arc<Envelope<J>>, usize),
+        (index, job, bytes): (usize, &Sealed<J>, usize),
         admission: &mut Admission,
         out: &mut Vec<Change>,
     ) -> Result<(), Needed> {
@@ -198,7 +197,7 @@ impl<J: Send + Sync + 'static> State<J> {
         &mut self,
         now: Moment,
         admission: Admission,
-        jobs: &[Arc<Envelope<J>>],
+        jobs: &[Sealed<J>],
         out: &mut Vec<Change>,
     ) {
         for (number, key, _) in admission.keys {
@@ -227,7 +226,7 @@ impl<J: Send + Sync + 'static> State<J> {
         }
         for (index, number) in admission.singles {
             if let Some(job) = jobs.get(index) {
-                self.place_single(now, Entry::new(Arc::clone(job), number), None);
+                self.place_single(now, Entry::new(Sealed::clone(job), number), None);
             }
         }
     }

@@ -13,7 +13,7 @@ impl Ledger {
         if self.paused || self.closed {
             return None;
         }
-        let unplaced = self.waiting.len() + self.offered.len();
+        let unplaced = self.waiting.len() + self.offered.len() + self.blocks.unplaced();
         let wanted = self.room.saturating_sub(unplaced);
         let held = self.blocked + self.shelved.len();
         let allowed = wanted.min(self.policy.hold.saturating_sub(held));
@@ -33,6 +33,6 @@ impl Ledger {
 
     /// All rooms and everything that is out, together: what the group holds when it is full.
     fn capacity(&self) -> usize {
-        self.room + self.entries.len()
+        self.room + self.in_flight()
     }
 }

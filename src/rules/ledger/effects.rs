@@ -1,6 +1,8 @@
 //! What follows from what happened: the ledger appends here, the supervisor carries it out.
 
-use crate::words::{DeliveryNumber, EventKind, LeaseId, SettleItem, SlotId, Ticket, Verdict};
+use crate::words::{
+    AckedPlaces, DeliveryNumber, EventKind, LeaseId, Places, SettleItem, SlotId, Ticket, Verdict,
+};
 
 /// A delivery to be handed to a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,13 +17,45 @@ pub struct Handed {
     pub attempt: u32,
 }
 
+/// Jobs of a block that go to a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HandedPiece {
+    /// The block.
+    pub ticket: Ticket,
+    /// Which of its jobs.
+    pub places: Places,
+    /// To which slot.
+    pub slot: SlotId,
+    /// The number of the delivery at place 0; the others follow.
+    pub first: DeliveryNumber,
+}
+
+/// A job that left its block and has an entry of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SingledOut {
+    /// The block.
+    pub block: Ticket,
+    /// The place of the job in it.
+    pub place: u8,
+    /// Its entry.
+    pub ticket: Ticket,
+}
+
 /// What follows, in order. The supervisor empties the lists as it carries them out, so their memory is used again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Deliveries to hand out.
     pub deliver: Vec<Handed>,
+    /// Pieces of blocks to hand out.
+    pub pieces: Vec<HandedPiece>,
     /// Verdicts for the queue.
     pub settle: Vec<SettleItem>,
+    /// Jobs of blocks that were done, for the queue.
+    pub acked: Vec<AckedPlaces>,
+    /// Jobs that left their block. To be carried out before anything else that names their tickets.
+    pub singled: Vec<SingledOut>,
+    /// Blocks of which nothing is left: nothing more will be said of them.
+    pub ended_blocks: Vec<Ticket>,
     /// Entries whose lease has ended: nothing more will be said of them.
     pub ended: Vec<Ticket>,
     /// Slots whose load or room changed. May name a slot more than once.

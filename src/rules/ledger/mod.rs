@@ -21,6 +21,7 @@
 //! 4. a live slot never holds more than its window, but for what it held when the window shrank;
 //! 5. redelivered entries go in front of everything that was leased after them.
 
+mod blocks;
 mod chain;
 mod demand;
 mod down;
@@ -34,7 +35,7 @@ mod settle;
 mod slots;
 mod step;
 
-pub use effects::{Effects, Handed};
+pub use effects::{Effects, Handed, HandedPiece, SingledOut};
 pub use offer::Offer;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
@@ -45,6 +46,7 @@ pub use step::Input;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use blocks::Blocks;
 use entries::{Entries, State};
 use slots::Slot;
 
@@ -76,8 +78,10 @@ pub struct LedgerPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ledger {
     policy: LedgerPolicy,
-    /// Every leased job. Written by all methods; an entry leaves when its lease ends.
+    /// Every leased job but those in blocks. Written by all methods; an entry leaves when its lease ends.
     entries: Entries,
+    /// Every leased block, with its jobs to which nothing but the plain way of a job has happened.
+    blocks: Blocks,
     /// Every slot that ever was, by number. A slot that was taken away stays as `Gone`, so numbers are never reused.
     slots: Vec<Slot>,
     /// Entries that can be offered to the strategy, in order. Filled by leases, deaths, due retries and freed keys.
@@ -123,6 +127,7 @@ impl Ledger {
         Self {
             policy,
             entries: Entries::default(),
+            blocks: Blocks::default(),
             slots: Vec::new(),
             waiting: VecDeque::new(),
             offered: Vec::new(),
@@ -209,10 +214,10 @@ impl Ledger {
 
     /// How many leases the ledger holds.
     pub fn in_flight(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.blocks.jobs()
     }
 
-    /// The tickets of all leases that the ledger holds, in no promised order.
+    /// The tickets of all leases that the ledger holds, but for those of jobs in blocks, in no promised order.
     pub fn tickets(&self) -> impl Iterator<Item = (Ticket, LeaseId, u32)> + '_ {
         self.entries.iter()
     }

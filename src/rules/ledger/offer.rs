@@ -3,7 +3,7 @@
 use super::entries::State;
 use super::slots::SlotPhase;
 use super::{Effects, Ledger};
-use crate::rules::strategies::Choice;
+use crate::rules::strategies::{Choice, Share};
 use crate::words::{SlotId, Ticket};
 
 /// Entries on offer, with their attempts, in order.
@@ -16,14 +16,15 @@ pub struct Offer {
 }
 
 impl Ledger {
-    /// Puts waiting entries on offer, in order, into `offers`: as many as there is room for. Nothing happens while an offer
-    /// is open, so a strategy that is slow gets larger batches.
+    /// Puts waiting jobs on offer, as many as there is room for: first entries, in order, into `offers`, then jobs in blocks,
+    /// see [`offered_in_blocks`](Self::offered_in_blocks). Nothing happens while an offer is open, so a strategy that is slow gets larger batches.
     pub fn offer(&mut self, offers: &mut Vec<Offer>) {
-        if self.paused || !self.news || self.room == 0 || !self.offered.is_empty() {
+        if self.paused || !self.news || self.room == 0 || self.is_offering() {
             return;
         }
         self.news = false;
-        let count = (self.room + self.held_back).min(self.waiting.len());
+        let most = self.room + self.held_back;
+        let count = most.min(self.waiting.len());
         for ticket in self.waiting.drain(..count) {
             if let Some(entry) = self.entries.get_mut(ticket) {
                 entry.state = State::Offered;
@@ -35,23 +36,36 @@ impl Ledger {
             }
         }
         self.offered_version = self.version;
+        self.offer_blocks(most - count);
     }
 
     /// Whether the strategy owes an answer.
     pub fn is_offering(&self) -> bool {
-        !self.offered.is_empty()
+        !self.offered.is_empty() || self.blocks.is_offering()
     }
 
-    /// The strategy answered. A missing choice is a hold. Returns the slots that it named and that do not exist, or were
+    /// The strategy answered with a choice for each job: for the entries, then for the jobs in blocks. A missing choice is a
+    /// hold. Returns the slots that it named and that do not exist, or were
     /// not live when it was asked: they are treated as holds.
     pub fn assigned(&mut self, choices: &[Choice], effects: &mut Effects) -> Vec<SlotId> {
+        self.assigned_shares(choices, &[], effects)
+    }
+
+    /// As [`assigned`](Self::assigned), with shares for jobs in blocks: ordered by part, as
+    /// [`offered_in_blocks`](Self::offered_in_blocks) counts them.
+    pub fn assigned_shares(
+        &mut self,
+        choices: &[Choice],
+        shares: &[Share],
+        effects: &mut Effects,
+    ) -> Vec<SlotId> {
         let offered = std::mem::take(&mut self.offered);
         let roster_is_current = self.offered_version == self.version;
         let mut held = Vec::new();
         let mut bad = Vec::new();
-        let choices = choices.iter().copied().chain(std::iter::repeat(Choice::Hold));
-        for (&ticket, choice) in offered.iter().zip(choices) {
-            match choice {
+        let mut choices = choices.iter().copied();
+        for &ticket in &offered {
+            match choices.next().unwrap_or(Choice::Hold) {
                 Choice::Hold => held.push(ticket),
                 // The group was paused while the strategy thought; it is asked again after that.
                 Choice::Slot(_) if self.paused => held.push(ticket),
@@ -66,12 +80,13 @@ impl Ledger {
                 }
             }
         }
-        // Entries that were beyond the reach of this offer may find the room that the held ones left.
-        let unseen = self.room > 0 && !self.waiting.is_empty();
+        let held_in_blocks = self.assigned_blocks(&mut choices, shares, &mut bad, effects);
+        // Jobs that were beyond the reach of this offer may find the room that the held ones left.
+        let unseen = self.room > 0 && (!self.waiting.is_empty() || self.blocks.unplaced() > held_in_blocks);
         let news = self.news || unseen;
         self.put_in_front(&held);
         self.news = news;
-        self.held_back = held.len();
+        self.held_back = held.len() + held_in_blocks;
         self.offered = offered;
         self.offered.clear();
         bad
@@ -81,6 +96,7 @@ impl Ledger {
     pub fn offer_lost(&mut self) {
         let offered = std::mem::take(&mut self.offered);
         self.put_in_front(&offered);
+        self.offered_blocks_lost();
     }
 
     /// Hands the entry to the slot, or lets it wait there.

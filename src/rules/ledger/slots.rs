@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::blocks::Piece;
 use super::chain::Chain;
 use super::entries::{Entries, State};
 use super::{Effects, Handed, Ledger};
 use crate::rules::window::Window;
-use crate::words::{DeliveryNumber, Incarnation, Seat, SlotId, Ticket, Weight};
+use crate::words::{DeliveryNumber, Incarnation, Places, Seat, SlotId, Ticket, Weight};
 
 /// What the ledger knows of a slot's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,8 +39,14 @@ pub(super) struct Slot {
     pub(super) incarnation: Incarnation,
     pub(super) weight: Weight,
     pub(super) window: Window,
-    /// What its consumer holds.
+    /// What its consumer holds, but for the pieces.
     pub(super) chain: Chain,
+    /// What its consumer holds of blocks, in the order of delivery.
+    pub(super) pieces: VecDeque<Piece>,
+    /// Jobs in `pieces`.
+    pub(super) in_pieces: u32,
+    /// What it gets of the block that is being dealt out; empty between two blocks.
+    pub(super) dealt: Places,
     /// Entries that the strategy sent here while the window was full.
     pub(super) parked: VecDeque<Ticket>,
     /// The suspect that its consumer holds alone; nothing else is handed out here meanwhile.
@@ -48,6 +55,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// How many deliveries its consumer holds.
+    pub(super) fn load(&self) -> u32 {
+        self.chain.len() + self.in_pieces
+    }
+
     /// What can be sent to its consumer now. None while something waits for it already: that goes first.
     pub(super) fn room(&self) -> u32 {
         if self.parked.is_empty() { self.free() } else { 0 }
@@ -56,19 +68,19 @@ impl Slot {
     /// What is free in its window.
     fn free(&self) -> u32 {
         match self.phase {
-            SlotPhase::Live if self.alone.is_none() => self.window.size().saturating_sub(self.chain.len()),
+            SlotPhase::Live if self.alone.is_none() => self.window.size().saturating_sub(self.load()),
             SlotPhase::Live | SlotPhase::Empty | SlotPhase::Retiring | SlotPhase::Gone => 0,
         }
     }
 
     /// Whether this entry can be sent to its consumer now.
     pub(super) fn takes(&self, is_suspect: bool) -> bool {
-        self.free() > 0 && !(is_suspect && self.chain.len() > 0)
+        self.free() > 0 && !(is_suspect && self.load() > 0)
     }
 
     /// Whether its consumer has nothing to do.
     fn is_idle(&self) -> bool {
-        self.phase == SlotPhase::Live && self.chain.len() == 0
+        self.phase == SlotPhase::Live && self.load() == 0
     }
 }
 
@@ -82,6 +94,9 @@ impl Ledger {
             weight,
             window: Window::new(&self.policy.window),
             chain: Chain::default(),
+            pieces: VecDeque::new(),
+            in_pieces: 0,
+            dealt: Places::NONE,
             parked: VecDeque::new(),
             alone: None,
             counters: Counters::default(),
@@ -299,7 +314,7 @@ impl Ledger {
     pub(super) fn note_emptied(&self, slot: SlotId, effects: &mut Effects) {
         if let Some(found) = self.slots.get(slot.0 as usize)
             && found.phase == SlotPhase::Retiring
-            && found.chain.len() == 0
+            && found.load() == 0
         {
             effects.emptied.push(slot);
         }
@@ -311,7 +326,7 @@ impl Slot {
         Seat {
             slot,
             weight: self.weight,
-            load: self.chain.len(),
+            load: self.load(),
             room: self.room(),
             waiting: u32::try_from(self.parked.len()).unwrap_or(u32::MAX),
         }

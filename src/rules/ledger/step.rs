@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{Effects, Ledger, Report};
 use crate::rules::strategies::Choice;
-use crate::words::{Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket, Weight};
+use crate::words::{
+    Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket, Weight,
+};
 
 /// Everything that can happen to a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,7 +20,14 @@ pub enum Input {
         /// The key of the job.
         key: Option<KeyHash>,
     },
-    /// Waiting entries are put on offer.
+    /// The queue leased jobs of a block.
+    LeasedBlock {
+        /// The lease.
+        lease: LeaseId,
+        /// Which of its jobs.
+        places: Places,
+    },
+    /// Waiting jobs are put on offer.
     Offer,
     /// The strategy answered.
     Assigned(Vec<Choice>),
@@ -33,6 +42,28 @@ pub enum Input {
         /// What became of it.
         report: Report,
     },
+    /// Jobs of a block were done.
+    DoneInBlock {
+        /// At which slot.
+        slot: SlotId,
+        /// The block.
+        ticket: Ticket,
+        /// The number of the piece.
+        first: DeliveryNumber,
+        /// Which of its jobs.
+        places: Places,
+    },
+    /// A job of a block failed, or its consumer ended: it leaves the block.
+    SingleOut {
+        /// At which slot.
+        slot: SlotId,
+        /// The block.
+        ticket: Ticket,
+        /// The running number of the delivery.
+        number: DeliveryNumber,
+    },
+    /// The consumer of a slot is about to be told as ended: what it holds of blocks leaves them.
+    SingleOutAll(SlotId),
     /// A consumer told how long it worked.
     Served {
         /// Which.
@@ -68,6 +99,22 @@ impl Ledger {
                 self.leased(lease, attempt, key, effects);
             }
             Input::Offer => self.offer(&mut Vec::new()),
+            Input::LeasedBlock { lease, places } => {
+                self.leased_block(lease, places);
+            }
+            Input::DoneInBlock {
+                slot,
+                ticket,
+                first,
+                places,
+            } => {
+                self.done_in_block(slot, ticket, first, places, effects);
+            }
+            Input::SingleOut { slot, ticket, number } => {
+                // A stale word changes nothing, as with `Settled`.
+                let _ = self.single_out(slot, ticket, number, effects);
+            }
+            Input::SingleOutAll(slot) => self.single_out_all(slot, effects),
             Input::Assigned(choices) => {
                 self.assigned(&choices, effects);
             }

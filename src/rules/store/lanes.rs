@@ -2,15 +2,35 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use super::blocks::ReadyBlock;
 use super::record::Record;
 use super::thrift::give_back;
 use crate::words::Priority;
 
+/// What comes in order and leaves in order.
+pub(super) enum Fresh<J> {
+    /// A job.
+    Job(Record<J>),
+    /// Jobs of a block; at least one.
+    Block(ReadyBlock<J>),
+}
+
+impl<J> Fresh<J> {
+    /// The number of the oldest job.
+    fn oldest(&self) -> u64 {
+        match self {
+            Self::Job(record) => record.seq,
+            Self::Block(ready) => ready.oldest(),
+        }
+    }
+}
+
 /// Ready jobs of one priority, in two parts; the next job is the older of the two heads.
 struct Lane<J> {
     /// Jobs that came in order and leave in order: almost all of them. Their numbers ascend.
-    fresh: VecDeque<Record<J>>,
+    fresh: VecDeque<Fresh<J>>,
     /// Jobs that come to their place from elsewhere (a retry, a delay), or may have to leave from the middle (expiry).
     sorted: BTreeMap<u64, Record<J>>,
 }
@@ -27,26 +47,57 @@ impl<J> Default for Lane<J> {
 impl<J> Lane<J> {
     fn pop(&mut self) -> Option<Record<J>> {
         let Some((&returned, _)) = self.sorted.first_key_value() else {
-            return self.fresh.pop_front();
+            return self.pop_fresh();
         };
         match self.fresh.front() {
-            Some(fresh) if fresh.seq < returned => self.fresh.pop_front(),
+            Some(fresh) if fresh.oldest() < returned => self.pop_fresh(),
             _ => self.sorted.pop_first().map(|(_, record)| record),
         }
     }
 
+    /// The oldest of the fresh jobs, out of its block if it stands in one.
+    fn pop_fresh(&mut self) -> Option<Record<J>> {
+        match self.fresh.pop_front()? {
+            Fresh::Job(record) => Some(record),
+            Fresh::Block(mut ready) => {
+                let place = ready.places.take_first(1).lowest()?;
+                let record = ready.record(place);
+                if !ready.places.is_empty() {
+                    self.fresh.push_front(Fresh::Block(ready));
+                }
+                Some(record)
+            }
+        }
+    }
+
     /// Takes up to `wanted` jobs and lowers it by as many.
-    fn pop_many(&mut self, wanted: &mut usize, mut take: impl FnMut(Record<J>)) {
+    fn pop_many(&mut self, wanted: &mut usize, mut take: impl FnMut(Fresh<J>)) {
         while !self.sorted.is_empty()
             && *wanted > 0
             && let Some(record) = self.pop()
         {
             *wanted -= 1;
-            take(record);
+            take(Fresh::Job(record));
         }
-        let fresh = (*wanted).min(self.fresh.len());
-        *wanted -= fresh;
-        self.fresh.drain(..fresh).for_each(take);
+        while *wanted > 0
+            && let Some(fresh) = self.fresh.pop_front()
+        {
+            match fresh {
+                Fresh::Job(record) => {
+                    *wanted -= 1;
+                    take(Fresh::Job(record));
+                }
+                Fresh::Block(mut rest) => {
+                    let places = rest.places.take_first(*wanted);
+                    *wanted -= places.len();
+                    let (block, seq) = (Arc::clone(&rest.block), rest.seq);
+                    if !rest.places.is_empty() {
+                        self.fresh.push_front(Fresh::Block(rest));
+                    }
+                    take(Fresh::Block(ReadyBlock { block, seq, places }));
+                }
+            }
+        }
         give_back(&mut self.fresh);
     }
 }
@@ -78,7 +129,13 @@ impl<J> Lanes<J> {
     #[inline]
     pub(super) fn push_back(&mut self, record: Record<J>) {
         self.len += 1;
-        self.lane(&record).fresh.push_back(record);
+        self.lane(&record).fresh.push_back(Fresh::Job(record));
+    }
+
+    /// Adds jobs of a block that are younger than all others. Jobs in blocks have the least urgent priority.
+    pub(super) fn push_block(&mut self, ready: ReadyBlock<J>) {
+        self.len += ready.places.len();
+        self.plain.fresh.push_back(Fresh::Block(ready));
     }
 
     /// Adds a job at the place that its number gives it.
@@ -107,7 +164,7 @@ impl<J> Lanes<J> {
     }
 
     /// Takes up to `most` jobs, the most urgent first, then the oldest first.
-    pub(super) fn pop(&mut self, most: usize, mut take: impl FnMut(Record<J>)) {
+    pub(super) fn pop(&mut self, most: usize, mut take: impl FnMut(Fresh<J>)) {
         let mut wanted = most.min(self.len);
         self.len -= wanted;
         for lane in self.urgent.values_mut().chain([&mut self.plain]) {
@@ -127,14 +184,19 @@ impl<J> Lanes<J> {
         Some(record)
     }
 
-    /// Takes all jobs, in no order.
-    pub(super) fn take_all(&mut self, into: &mut Vec<Record<J>>) {
+    /// Takes all jobs, in no order: blocks as they are, the others as records.
+    pub(super) fn take_all(&mut self, blocks: &mut Vec<ReadyBlock<J>>, records: &mut Vec<Record<J>>) {
         self.len = 0;
         let urgent = std::mem::take(&mut self.urgent);
         let plain = std::mem::take(&mut self.plain);
         for lane in urgent.into_values().chain([plain]) {
-            into.extend(lane.fresh);
-            into.extend(lane.sorted.into_values());
+            for fresh in lane.fresh {
+                match fresh {
+                    Fresh::Job(record) => records.push(record),
+                    Fresh::Block(ready) => blocks.push(ready),
+                }
+            }
+            records.extend(lane.sorted.into_values());
         }
     }
 

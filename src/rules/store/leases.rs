@@ -186,17 +186,16 @@ fn generation(lease: LeaseId) -> u32 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use uuid::Uuid;
 
     use super::*;
-    use crate::words::{Envelope, Job, JobId, Moment};
+    use crate::words::{Envelope, Job, JobId, Moment, Sealed};
 
     fn record(number: u64) -> Record<u64> {
         let id = JobId::from_uuid(Uuid::from_u128(u128::from(number)));
         Record::new(
-            Arc::new(Envelope::seal(id, Job::new(number), None, Moment::START)),
+            Sealed::new(Envelope::seal(id, Job::new(number), None, Moment::START)),
             number,
         )
     }

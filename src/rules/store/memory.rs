@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::blocks::{BlockLeases, ReadyBlock, is_of_block};
 use super::dead::DeadLetters;
 use super::dedup::Dedup;
-use super::lanes::Lanes;
+use super::lanes::{Fresh, Lanes};
 use super::leases::Leases;
 use super::record::{History, Record};
 use super::shelf::{Expiries, Expiring, Shelf};
-use super::{Bound, DeadSelection, Leased, News, Refusal, Refused, Settled, Store};
+use super::{Bound, DeadSelection, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused, Settled, Store};
 use crate::words::{
-    Capabilities, DeadLetter, DeadReason, Envelope, EventKind, JobId, LeaseId, Moment, Overflow, QueueConfig,
-    QueueCounts, Rejection, Retry, Verdict,
+    Block, Capabilities, DeadLetter, DeadReason, Envelope, EventKind, JobId, LeaseId, Load, Moment, Overflow,
+    Places, QueueConfig, QueueCounts, Rejection, Retry, Sealed, Verdict,
 };
 
 /// Keeps jobs in memory, in the order of their priority and then of their acceptance.
@@ -34,6 +35,7 @@ pub struct MemoryStore<J> {
     lanes: Lanes<J>,
     shelf: Shelf<J>,
     leases: Leases<J>,
+    blocks: BlockLeases<J>,
     expiries: Expiries,
     dead: DeadLetters<J>,
     dedup: Dedup,
@@ -52,6 +54,7 @@ impl<J> MemoryStore<J> {
             lanes: Lanes::new(),
             shelf: Shelf::new(),
             leases: Leases::new(),
+            blocks: BlockLeases::new(),
             expiries: Expiries::default(),
             dead: DeadLetters::new(config.dead_letters),
             dedup: Dedup::new(Duration::from_millis(config.dedup_window_ms), config.dedup_keys),
@@ -59,7 +62,11 @@ impl<J> MemoryStore<J> {
     }
 
     fn unfinished(&self) -> usize {
-        self.lanes.len() + self.shelf.len() + self.leases.len()
+        self.lanes.len() + self.shelf.len() + self.leased()
+    }
+
+    fn leased(&self) -> usize {
+        self.leases.len() + self.blocks.jobs()
     }
 
     fn number(&mut self) -> u64 {
@@ -69,7 +76,7 @@ impl<J> MemoryStore<J> {
     }
 
     /// Takes one job in, or hands it back.
-    fn admit(&mut self, now: Moment, job: Arc<Envelope<J>>, news: &mut News<J>) -> Result<(), Refused<J>> {
+    fn admit(&mut self, now: Moment, job: Sealed<J>, news: &mut News<J>) -> Result<(), Refused<J>> {
         if let Some(of) = job.dedup().and_then(|key| self.dedup.find(key)) {
             news.events.push(EventKind::Duplicate { job: job.id(), of });
             let refusal = Refusal::Duplicate { of };
@@ -95,6 +102,27 @@ impl<J> MemoryStore<J> {
             Some(reason) => self.bury(now, record, reason, news),
         }
         Ok(())
+    }
+
+    /// Takes a block in. If it does not fit as a whole, its jobs are taken one by one.
+    fn admit_block(
+        &mut self,
+        now: Moment,
+        block: Arc<Block<J>>,
+        news: &mut News<J>,
+        refused: &mut Vec<Refused<J>>,
+    ) {
+        let places = block.places();
+        if self.unfinished() + places.len() > self.bound.capacity {
+            for place in places.iter() {
+                let job = Sealed::in_block(Arc::clone(&block), place);
+                refused.extend(self.admit(now, job, news).err());
+            }
+            return;
+        }
+        let seq = self.next_seq;
+        self.next_seq += places.len() as u64;
+        self.lanes.push_block(ReadyBlock { block, seq, places });
     }
 
     /// Makes room for `job` as the policy says. False: the job itself has to go.
@@ -162,7 +190,12 @@ impl<J> MemoryStore<J> {
 
     /// Ends the lease and, if it lasted, does `then` with its job.
     fn end(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Self, Record<J>)) -> Settled {
-        match self.leases.end(lease, attempt) {
+        let ended = if is_of_block(lease) {
+            self.blocks.end(lease, attempt)
+        } else {
+            self.leases.end(lease, attempt)
+        };
+        match ended {
             Some(record) => {
                 then(self, record);
                 Settled::Applied
@@ -173,11 +206,13 @@ impl<J> MemoryStore<J> {
 
     /// Does `then` with the job of a lease that goes on.
     fn keep(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Record<J>)) -> Settled {
-        match self.leases.find(lease, attempt) {
-            Some(record) => {
-                then(record);
-                Settled::Applied
-            }
+        let kept = if is_of_block(lease) {
+            self.blocks.keep(lease, attempt, then)
+        } else {
+            self.leases.find(lease, attempt).map(then)
+        };
+        match kept {
+            Some(()) => Settled::Applied,
             None => Settled::Stale,
         }
     }
@@ -198,7 +233,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         Some(self.bound)
     }
 
-    fn push(&mut self, now: Moment, jobs: Vec<Arc<Envelope<J>>>, news: &mut News<J>) -> Vec<Refused<J>> {
+    fn push(&mut self, now: Moment, jobs: Vec<Sealed<J>>, news: &mut News<J>) -> Vec<Refused<J>> {
         self.wake(now, news);
         let mut refused = Vec::new();
         for job in jobs {
@@ -209,23 +244,73 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         refused
     }
 
-    fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>) {
+    fn push_loads(&mut self, now: Moment, loads: Vec<Load<J>>, news: &mut News<J>) -> Vec<Refused<J>> {
         self.wake(now, news);
-        let most = most.min(self.leases.room());
-        leased.reserve(most.min(self.lanes.len()));
+        let mut refused = Vec::new();
+        for load in loads {
+            match load {
+                Load::Job(job) => refused.extend(self.admit(now, job, news).err()),
+                Load::Block(block) => self.admit_block(now, block, news, &mut refused),
+            }
+        }
+        refused
+    }
+
+    fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>) {
+        let mut runs = Vec::new();
+        self.lease_runs(now, most, &mut runs, news);
+        for run in runs {
+            match run {
+                LeasedRun::Jobs(mut jobs) => leased.append(&mut jobs),
+                LeasedRun::Blocks(blocks) => leased.extend(blocks.iter().flat_map(LeasedBlock::one_by_one)),
+            }
+        }
+    }
+
+    fn lease_runs(&mut self, now: Moment, most: usize, runs: &mut Vec<LeasedRun<J>>, news: &mut News<J>) {
+        self.wake(now, news);
         let Self {
             lanes,
             leases,
+            blocks,
             expiries,
             ..
         } = self;
-        lanes.pop(most, |mut record| {
-            expiries.strike(&mut record);
-            let attempt = record.attempt();
-            let job = Arc::clone(&record.job);
-            let lease = leases.begin(record);
-            leased.push(Leased { lease, attempt, job });
+        let most = if blocks.has_room() {
+            most.min(leases.room())
+        } else {
+            0
+        };
+        let waiting = most.min(lanes.len());
+        lanes.pop(most, |fresh| match fresh {
+            Fresh::Job(mut record) => {
+                expiries.strike(&mut record);
+                let (attempt, job) = (record.attempt(), Sealed::clone(&record.job));
+                let lease = leases.begin(record);
+                let leased = Leased { lease, attempt, job };
+                match runs.last_mut() {
+                    Some(LeasedRun::Jobs(jobs)) => jobs.push(leased),
+                    _ => {
+                        let mut jobs = Vec::with_capacity(waiting);
+                        jobs.push(leased);
+                        runs.push(LeasedRun::Jobs(jobs));
+                    }
+                }
+            }
+            Fresh::Block(ready) => {
+                let (places, block) = (ready.places, Arc::clone(&ready.block));
+                let lease = blocks.begin(ready);
+                let leased = LeasedBlock { lease, places, block };
+                match runs.last_mut() {
+                    Some(LeasedRun::Blocks(blocks)) => blocks.push(leased),
+                    _ => runs.push(LeasedRun::Blocks(vec![leased])),
+                }
+            }
         });
+    }
+
+    fn ack_places(&mut self, lease: LeaseId, places: Places) -> usize {
+        self.blocks.finish(lease, places)
     }
 
     fn settle(
@@ -238,6 +323,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     ) -> Settled {
         let history = self.history;
         match verdict {
+            Verdict::Ack if is_of_block(lease) => self.end(lease, attempt, |_, _| ()),
             Verdict::Ack => match self.leases.finish(lease, attempt) {
                 Some(()) => Settled::Applied,
                 None => Settled::Stale,
@@ -258,6 +344,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     fn take_back(&mut self, _now: Moment) -> usize {
         let mut back = Vec::new();
         self.leases.end_all(&mut back);
+        self.blocks.end_all(&mut back);
         let returned = back.len();
         for record in back {
             self.lanes.insert(record);
@@ -287,7 +374,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         QueueCounts {
             ready: self.lanes.len(),
             delayed: self.shelf.len(),
-            leased: self.leases.len(),
+            leased: self.leased(),
             dead: self.dead.len(),
         }
     }
@@ -315,13 +402,36 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         self.dead.take(which, usize::MAX).len()
     }
 
-    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<J>>> {
-        let mut records = Vec::with_capacity(self.unfinished());
-        self.lanes.take_all(&mut records);
+    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
+        let (mut blocks, mut records) = (Vec::new(), Vec::with_capacity(self.unfinished()));
+        self.lanes.take_all(&mut blocks, &mut records);
         self.shelf.take_all(&mut records);
         self.leases.end_all(&mut records);
+        self.blocks.take_all(&mut blocks, &mut records);
         self.expiries = Expiries::default();
-        records.sort_unstable_by_key(|record| record.seq);
-        records.into_iter().map(|record| record.job).collect()
+        let mut jobs: Vec<(u64, Sealed<J>)> = records
+            .into_iter()
+            .map(|record| (record.seq, record.job))
+            .collect();
+        for ReadyBlock { block, seq, places } in whole(blocks) {
+            let numbers = places.iter().map(|place| seq + u64::from(place));
+            jobs.extend(numbers.zip(block.into_sealed(places)));
+        }
+        jobs.sort_unstable_by_key(|(seq, _)| *seq);
+        jobs.into_iter().map(|(_, job)| job).collect()
     }
+}
+
+/// Puts the parts of each block together, so that it has one holder and its jobs can be taken out of it.
+fn whole<J>(mut parts: Vec<ReadyBlock<J>>) -> Vec<ReadyBlock<J>> {
+    parts.sort_unstable_by_key(|part| part.seq);
+    let mut whole: Vec<ReadyBlock<J>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match whole.last_mut() {
+            // The number of the first place is the block's alone.
+            Some(last) if last.seq == part.seq => last.places.add(part.places),
+            _ => whole.push(part),
+        }
+    }
+    whole
 }

@@ -3,6 +3,7 @@
 //! A [`Store`] runs inside the stock queue actor. Whoever needs more (a broker, a file) writes an actor of their own
 //! against the queue protocol.
 
+mod blocks;
 mod dead;
 mod dedup;
 mod lanes;
@@ -22,7 +23,8 @@ pub use memory::MemoryStore;
 use std::sync::Arc;
 
 use crate::words::{
-    Capabilities, DeadLetter, Envelope, EventKind, JobId, LeaseId, Moment, Overflow, QueueCounts, Verdict,
+    Block, Capabilities, DeadLetter, EventKind, JobId, LeaseId, Load, Moment, Overflow, Places, QueueCounts,
+    Sealed, Verdict,
 };
 
 /// A job that the queue has promised to keep until it is settled.
@@ -33,7 +35,38 @@ pub struct Leased<J> {
     /// The attempt that starts with it, counted from one.
     pub attempt: u32,
     /// The job.
-    pub job: Arc<Envelope<J>>,
+    pub job: Sealed<J>,
+}
+
+/// Jobs of a block that the queue has promised to keep, each until it is settled. All are in their first attempt.
+#[derive(Debug)]
+pub struct LeasedBlock<J> {
+    /// The promise. That of one job is [`LeaseId::of_place`] of it.
+    pub lease: LeaseId,
+    /// Which of its jobs.
+    pub places: Places,
+    /// The block.
+    pub block: Arc<Block<J>>,
+}
+
+impl<J> LeasedBlock<J> {
+    /// The jobs as if each had been leased alone.
+    pub fn one_by_one(&self) -> impl Iterator<Item = Leased<J>> {
+        self.places.iter().map(|place| Leased {
+            lease: self.lease.of_place(place),
+            attempt: 1,
+            job: Sealed::in_block(Arc::clone(&self.block), place),
+        })
+    }
+}
+
+/// What a store leases at once: jobs that stand next to each other in the line and are of one kind.
+#[derive(Debug)]
+pub enum LeasedRun<J> {
+    /// One by one.
+    Jobs(Vec<Leased<J>>),
+    /// In blocks.
+    Blocks(Vec<LeasedBlock<J>>),
 }
 
 /// Why a store did not take a job.
@@ -63,7 +96,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Refused<J> {
     /// The job, handed back.
-    pub job: Arc<Envelope<J>>,
+    pub job: Sealed<J>,
     /// Why.
     pub refusal: Refusal,
 }
@@ -128,11 +161,34 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     fn bound(&self) -> Option<Bound>;
 
     /// Takes jobs in, in order. Those that are not taken come back with the reason.
-    fn push(&mut self, now: Moment, jobs: Vec<Arc<Envelope<J>>>, news: &mut News<J>) -> Vec<Refused<J>>;
+    fn push(&mut self, now: Moment, jobs: Vec<Sealed<J>>, news: &mut News<J>) -> Vec<Refused<J>>;
 
     /// Leases up to `most` ready jobs and appends them to `leased`. The attempt is counted here, so a job that ends the
     /// whole process uses attempts up as well.
     fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>);
+
+    /// Takes loads in, in order, as [`push`](Self::push) does. A store that knows no blocks need not write this.
+    fn push_loads(&mut self, now: Moment, loads: Vec<Load<J>>, news: &mut News<J>) -> Vec<Refused<J>> {
+        let jobs = loads.into_iter().flat_map(Load::into_jobs).collect();
+        self.push(now, jobs, news)
+    }
+
+    /// Leases up to `most` ready jobs, as [`lease`](Self::lease) does, and appends them to `runs` in order. A store that knows
+    /// no blocks need not write this.
+    fn lease_runs(&mut self, now: Moment, most: usize, runs: &mut Vec<LeasedRun<J>>, news: &mut News<J>) {
+        let mut leased = Vec::new();
+        self.lease(now, most, &mut leased, news);
+        if !leased.is_empty() {
+            runs.push(LeasedRun::Jobs(leased));
+        }
+    }
+
+    /// Jobs of a leased block were done in their first attempt. Returns for how many of them that does not count any more. A
+    /// store that leases no blocks need not write this.
+    fn ack_places(&mut self, lease: LeaseId, places: Places) -> usize {
+        let _ = lease;
+        places.len()
+    }
 
     /// Settles a lease. Counts only if the lease is alive and `attempt` is its current attempt.
     fn settle(
@@ -168,5 +224,5 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     fn purge(&mut self, which: &DeadSelection) -> usize;
 
     /// Hands out every job that is neither done nor dead, oldest first, and holds none of them any more.
-    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<J>>>;
+    fn take_unfinished(&mut self) -> Vec<Sealed<J>>;
 }

@@ -1,13 +1,11 @@
 //! What the store keeps of one job, and the history that grows with its failures.
 
-use std::sync::Arc;
+use crate::words::{AttemptRecord, Sealed};
 
-use crate::words::{AttemptRecord, Envelope};
-
-/// One job in the store, wherever it stands: ready, on the shelf or leased. 32 bytes; everything else is the envelope's.
+/// One job in the store, wherever it stands: ready, on the shelf or leased. 40 bytes; everything else is the envelope's.
 pub(super) struct Record<J> {
     /// The job. Shared with whoever holds the lease.
-    pub(super) job: Arc<Envelope<J>>,
+    pub(super) job: Sealed<J>,
     /// Its place in the order of acceptance. Given at the push and kept over retries; only a requeue gives a new one.
     pub(super) seq: u64,
     /// What went wrong so far. Absent for the many jobs with which nothing did.
@@ -20,7 +18,7 @@ pub(super) struct Record<J> {
 
 impl<J> Record<J> {
     /// A job that nobody has tried.
-    pub(super) fn new(job: Arc<Envelope<J>>, seq: u64) -> Self {
+    pub(super) fn new(job: Sealed<J>, seq: u64) -> Self {
         Self {
             job,
             seq,

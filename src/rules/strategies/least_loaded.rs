@@ -25,6 +25,10 @@ impl Chooser for LeastLoaded {
         }
         choice(roster, least)
     }
+
+    fn looks_at_jobs(&self) -> bool {
+        false
+    }
 }
 
 /// The least loaded seat with room; of equals the first one at or after `from`, going round once.

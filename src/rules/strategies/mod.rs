@@ -35,7 +35,7 @@ pub use sticky::Sticky;
 pub use two_choices::TwoChoices;
 pub use weighted::Weighted;
 
-use crate::words::{JobId, KeyHash, Priority, Roster, Seat, SlotId, StrategyName};
+use crate::words::{JobId, KeyHash, Places, Priority, Roster, Seat, SlotId, StrategyName};
 
 /// The built-in strategy of this name. `seed` is for those that draw at random; the others do not look at it.
 pub fn by_name(name: StrategyName, seed: u64) -> Box<dyn Chooser> {
@@ -76,6 +76,36 @@ pub enum Choice {
     Hold,
 }
 
+impl AssignJob {
+    /// A job of which nothing is said, for a strategy that [does not look](Chooser::looks_at_jobs).
+    pub const UNSEEN: Self = Self {
+        id: JobId::from_uuid(uuid::Uuid::nil()),
+        key: None,
+        priority: Priority(0),
+        attempt: 1,
+    };
+}
+
+/// Jobs of a block that a strategy gives to a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Which of the parts that it was asked about, counted from zero.
+    pub part: u32,
+    /// To whom.
+    pub slot: SlotId,
+    /// Which of its jobs.
+    pub places: Places,
+}
+
+/// Consecutive turns of a seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Turns {
+    /// The seat's index in the roster.
+    pub index: usize,
+    /// How many jobs it gets.
+    pub jobs: u32,
+}
+
 /// A pure strategy: one decision at a time, with no clock and no I/O.
 ///
 /// Ordering: jobs are offered in the order in which they were leased. After each [`Choice::Slot`] the shell notes the
@@ -93,6 +123,19 @@ pub trait Chooser: Send + 'static {
 
     /// Chooses a consumer for `job`, or holds it.
     fn choose(&mut self, job: &AssignJob, roster: &Roster) -> Choice;
+
+    /// Whether the answer depends on the job. A strategy that does not look is not told about plain jobs: it is asked with
+    /// [`AssignJob::UNSEEN`] for each of them, which saves a name and a copy for each job.
+    fn looks_at_jobs(&self) -> bool {
+        true
+    }
+
+    /// Chooses for `count` unseen jobs at once: appends who gets how many to `turns`. Each consumer that is named must have
+    /// the room. False, and nothing is changed, if that is not to be had; then it is asked one by one.
+    fn take_turns(&mut self, count: u32, roster: &Roster, turns: &mut Vec<Turns>) -> bool {
+        let _ = (count, roster, turns);
+        false
+    }
 }
 
 impl Chooser for Box<dyn Chooser> {
@@ -102,6 +145,14 @@ impl Chooser for Box<dyn Chooser> {
 
     fn choose(&mut self, job: &AssignJob, roster: &Roster) -> Choice {
         (**self).choose(job, roster)
+    }
+
+    fn looks_at_jobs(&self) -> bool {
+        (**self).looks_at_jobs()
+    }
+
+    fn take_turns(&mut self, count: u32, roster: &Roster, turns: &mut Vec<Turns>) -> bool {
+        (**self).take_turns(count, roster, turns)
     }
 }
 

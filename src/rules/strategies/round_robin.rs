@@ -1,6 +1,6 @@
 //! Each consumer in turn.
 
-use super::{AssignJob, Choice, Chooser, choice, takes_turns};
+use super::{AssignJob, Choice, Chooser, Turns, choice, takes_turns};
 use crate::words::{Roster, SlotId};
 
 /// Gives the jobs to the consumers strictly in turn, ordered by slot.
@@ -36,6 +36,34 @@ impl Chooser for RoundRobin {
             self.last = Some(slot);
         }
         chosen
+    }
+
+    fn looks_at_jobs(&self) -> bool {
+        false
+    }
+
+    /// As many turns in a row: each consumer gets its jobs side by side instead of every n-th one, and the same number.
+    fn take_turns(&mut self, count: u32, roster: &Roster, turns: &mut Vec<Turns>) -> bool {
+        let seats = u32::try_from(roster.len()).unwrap_or(u32::MAX);
+        if seats == 0 || count == 0 {
+            return false;
+        }
+        let (each, more) = (count / seats, count % seats);
+        let from = if self.next < roster.len() { self.next } else { 0 };
+        let before = turns.len();
+        let in_turn = (from..roster.len()).chain(0..from);
+        for (nth, index) in (0..seats.min(count)).zip(in_turn) {
+            let jobs = each + u32::from(nth < more);
+            if roster.seat(index).is_none_or(|seat| seat.room < jobs) {
+                turns.truncate(before);
+                return false;
+            }
+            turns.push(Turns { index, jobs });
+        }
+        let last = (from + count as usize - 1) % roster.len();
+        self.next = last + 1;
+        self.last = roster.seat(last).map(|seat| seat.slot);
+        true
     }
 }
 
@@ -83,6 +111,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn turns_at_once_are_as_many_for_each_as_turns_one_by_one(
+            seats in 1_u32..90,
+            batches in prop::collection::vec(1_u32..200, 1..8),
+        ) {
+            let (mut at_once, mut single) = (RoundRobin::default(), RoundRobin::default());
+            let roster = equals(0..seats, 1);
+            for count in batches {
+                let mut turns = Vec::new();
+                // The seats of the testing kit have room for a few jobs only.
+                if !at_once.take_turns(count, &roster, &mut turns) {
+                    prop_assert!(turns.is_empty());
+                    slots(&mut at_once, &roster, u64::from(count));
+                }
+                let got = slots(&mut single, &roster, u64::from(count));
+                for turns in turns {
+                    let slot = roster.seat(turns.index).unwrap().slot.0;
+                    prop_assert_eq!(got.iter().filter(|got| **got == Some(slot)).count(), turns.jobs as usize);
+                }
+                prop_assert_eq!((at_once.next % seats as usize, at_once.last), (single.next % seats as usize, single.last));
+            }
+        }
+
         #[test]
         fn equal_consumers_get_exactly_one_job_each_in_every_round(
             missing in prop::collection::btree_set(0_u32..150, 0..149),

@@ -45,6 +45,10 @@ impl Chooser for TwoChoices {
         let (one, other) = self.draw(roster.len());
         choice(roster, better(roster, one, other))
     }
+
+    fn looks_at_jobs(&self) -> bool {
+        false
+    }
 }
 
 /// The less loaded of the two that have room; the first of equals.

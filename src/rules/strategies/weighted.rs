@@ -104,6 +104,10 @@ impl Chooser for Weighted {
         }
         choice(roster, best)
     }
+
+    fn looks_at_jobs(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

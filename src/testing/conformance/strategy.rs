@@ -215,6 +215,7 @@ impl Rig {
     async fn ask(&mut self, jobs: Vec<AssignJob>, roster: &Roster) -> Held<Vec<Choice>> {
         let asked = jobs.len();
         let assign = Assign {
+            parts: Vec::new(),
             jobs,
             roster: roster.clone(),
         };

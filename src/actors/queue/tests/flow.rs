@@ -41,8 +41,8 @@ fn all_pushes_of_one_poll_make_one_batch() {
         rig.attach(1).await.unwrap();
         rig.demand(1, 1_000);
         for number in 0..200 {
-            let (jobs, _back) = Handover::new(rig.plain([number]));
-            rig.queue.do_send(Push { jobs });
+            let (push, _back) = Push::new(rig.plain([number]));
+            rig.queue.do_send(push);
         }
         rig.expect(0..200).await;
     });
@@ -55,8 +55,8 @@ fn a_poll_that_does_not_end_holds_up_no_more_than_a_batch() {
         rig.attach(1).await.unwrap();
         rig.demand(1, 1_000);
         for number in 0..300 {
-            let (jobs, _back) = Handover::new(rig.plain([number]));
-            rig.queue.do_send(Push { jobs });
+            let (push, _back) = Push::new(rig.plain([number]));
+            rig.queue.do_send(push);
         }
         rig.expect(0..256).await;
         rig.expect(256..300).await;

@@ -158,12 +158,7 @@ impl Store<u64> for Fragile {
     fn bound(&self) -> Option<Bound> {
         self.0.bound()
     }
-    fn push(
-        &mut self,
-        now: Moment,
-        jobs: Vec<Arc<Envelope<u64>>>,
-        news: &mut News<u64>,
-    ) -> Vec<Refused<u64>> {
+    fn push(&mut self, now: Moment, jobs: Vec<Sealed<u64>>, news: &mut News<u64>) -> Vec<Refused<u64>> {
         let bad = jobs.iter().any(|job| *job.payload() == 13);
         let refused = self.0.push(now, jobs, news);
         assert!(!bad, "13 is too much for me");
@@ -203,7 +198,7 @@ impl Store<u64> for Fragile {
     fn purge(&mut self, which: &DeadSelection) -> usize {
         self.0.purge(which)
     }
-    fn take_unfinished(&mut self) -> Vec<Arc<Envelope<u64>>> {
+    fn take_unfinished(&mut self) -> Vec<Sealed<u64>> {
         self.0.take_unfinished()
     }
 }
@@ -219,8 +214,8 @@ fn a_store_that_panics_ends_the_actor_and_not_the_queue() {
         let semaphore = rig.source.room().unwrap().semaphore;
         semaphore.try_acquire_many(3).unwrap().forget();
         rig.push(rig.plain([1])).await;
-        let (jobs, _back) = Handover::new(rig.plain([12, 13]));
-        assert!(rig.queue.send(Push { jobs }).await.is_err());
+        let (push, _back) = Push::new(rig.plain([12, 13]));
+        assert!(rig.queue.send(push).await.is_err());
         rig.kill().await;
         rig.attach(1).await.unwrap();
         assert_eq!(semaphore.available_permits(), 2);

@@ -15,14 +15,14 @@ use uuid::Uuid;
 use super::{MemoryQueue, QueueSource, StoreQueue};
 use crate::actors::Clock;
 use crate::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, Pushed, QueueCommand,
-    QueueReply, Settle, Tell,
+    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueCommand, QueueReply,
+    Settle, Tell,
 };
 use crate::rules::store::{DeadSelection, Leased, MemoryStore, Refusal, Store};
 use crate::words::SettleItem;
 use crate::words::{
     DeadLetter, DeadReason, Envelope, Epoch, EventKind, Job, JobId, Moment, Overflow, QueueConfig,
-    QueueCounts, Rejection, Retry, Verdict,
+    QueueCounts, Rejection, Retry, Sealed, Verdict,
 };
 
 /// Runs a test on a runtime whose clock moves only when everybody waits for it.
@@ -169,21 +169,21 @@ impl<S: Store<u64>> Rig<S> {
         self.queue.do_send(Demand { epoch, credit });
     }
 
-    fn sealed(&self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Arc<Envelope<u64>> {
+    fn sealed(&self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
         let job = wishes(Job::new(number));
-        Arc::new(Envelope::seal(name(number), job, None, self.clock.now()))
+        Sealed::new(Envelope::seal(name(number), job, None, self.clock.now()))
     }
 
-    fn plain(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Arc<Envelope<u64>>> {
+    fn plain(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Sealed<u64>> {
         numbers
             .into_iter()
             .map(|number| self.sealed(number, |job| job))
             .collect()
     }
 
-    async fn push(&self, jobs: Vec<Arc<Envelope<u64>>>) -> Pushed<u64> {
-        let (jobs, _back) = Handover::new(jobs);
-        self.queue.send(Push { jobs }).await.unwrap()
+    async fn push(&self, jobs: Vec<Sealed<u64>>) -> Pushed<u64> {
+        let (push, _back) = Push::new(jobs);
+        self.queue.send(push).await.unwrap()
     }
 
     async fn settle(&self, epoch: u64, leased: &Leased<u64>, verdict: Verdict) -> usize {
@@ -192,10 +192,7 @@ impl<S: Store<u64>> Rig<S> {
             attempt: leased.attempt,
             verdict,
         };
-        let settle = Settle {
-            epoch: Epoch(epoch),
-            items: Arc::new(vec![item]),
-        };
+        let settle = Settle::new(Epoch(epoch), vec![item]);
         self.queue.send(settle).await.unwrap().stale
     }
 

@@ -3,7 +3,6 @@
 mod model;
 mod rules;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -11,7 +10,7 @@ use uuid::Uuid;
 use super::{DeadSelection, Leased, MemoryStore, News, Refused, Settled, Store};
 use crate::words::{
     AttemptRecord, Cause, Envelope, Incarnation, Job, JobId, LeaseId, Moment, Overflow, QueueConfig,
-    Rejection, Renewal, Retry, SlotId, Verdict,
+    Rejection, Renewal, Retry, Sealed, SlotId, Verdict,
 };
 
 fn at(milliseconds: u64) -> Moment {
@@ -23,8 +22,8 @@ fn name(number: u64) -> JobId {
 }
 
 /// A job whose name and payload are the same number.
-fn sealed(number: u64, now: Moment, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Arc<Envelope<u64>> {
-    Arc::new(Envelope::seal(name(number), wishes(Job::new(number)), None, now))
+fn sealed(number: u64, now: Moment, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
+    Sealed::new(Envelope::seal(name(number), wishes(Job::new(number)), None, now))
 }
 
 fn attempt_record(attempt: u32) -> AttemptRecord {

@@ -24,7 +24,7 @@ enum Place {
 
 #[derive(Debug, Clone)]
 struct ModelJob {
-    envelope: Arc<Envelope<u64>>,
+    envelope: Sealed<u64>,
     seq: u64,
     place: Place,
     attempts: u32,
@@ -95,7 +95,7 @@ impl Model {
         self.keys.retain(|(at, _, _)| at.after(window) > now);
     }
 
-    fn push(&mut self, now: Moment, key: Option<u64>, envelope: Arc<Envelope<u64>>) -> Option<Refusal> {
+    fn push(&mut self, now: Moment, key: Option<u64>, envelope: Sealed<u64>) -> Option<Refusal> {
         if let Some((_, _, of)) = self.keys.iter().find(|(_, known, _)| Some(*known) == key) {
             let of = *of;
             self.events.push(EventKind::Duplicate {
@@ -439,7 +439,7 @@ impl Pair {
                 }
             });
             self.next_job += 1;
-            if let Some(refusal) = self.model.push(self.now, wish.key, Arc::clone(&job)) {
+            if let Some(refusal) = self.model.push(self.now, wish.key, Sealed::clone(&job)) {
                 expected.push((job.id(), refusal));
             }
             jobs.push(job);

@@ -86,8 +86,9 @@ fn refusals(refused: &[Refused<u64>]) -> Vec<Refusal> {
 }
 
 #[test]
-fn a_waiting_job_costs_32_bytes_besides_its_envelope() {
-    assert_eq!(size_of::<crate::rules::store::record::Record<u64>>(), 32);
+fn a_waiting_job_costs_40_bytes_besides_its_envelope_and_a_block_no_more() {
+    assert_eq!(size_of::<crate::rules::store::record::Record<u64>>(), 40);
+    assert_eq!(size_of::<crate::rules::store::lanes::Fresh<u64>>(), 40);
 }
 
 #[test]

@@ -16,10 +16,10 @@ use crate::protocol::{
     SettledDelivery, SettlesWaiting, SlotBoard, Work,
 };
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
-use crate::words::{Cause, DeliveryNumber, Envelope, Epoch, Incarnation, SlotId, Ticket};
+use crate::words::{Cause, DeliveryNumber, Epoch, Incarnation, Sealed, SlotId, Ticket};
 
 /// The jobs that a consumer is given.
-pub(super) type Sample<J> = Vec<Arc<Envelope<J>>>;
+pub(super) type Sample<J> = Vec<Sealed<J>>;
 
 type LifeName = (SlotId, Incarnation);
 
@@ -183,7 +183,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
     pub(super) fn deliver(
         &mut self,
         life: &Life<J, O>,
-        jobs: &[Arc<Envelope<J>>],
+        jobs: &[Sealed<J>],
         attempt: u32,
     ) -> Vec<DeliveryNumber> {
         let mut parcels = Vec::with_capacity(jobs.len());
@@ -191,7 +191,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             let number = self.next;
             self.next += 1;
             parcels.push(Parcel {
-                job: Arc::clone(job),
+                job: Sealed::clone(job),
                 ticket: Ticket(u32::try_from(number).unwrap_or(u32::MAX)),
                 number: DeliveryNumber(number),
                 attempt,
@@ -199,7 +199,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
         }
         let numbers = parcels.iter().map(|parcel| parcel.number).collect();
         match &life.door {
-            Door::Shell(door) => door.do_send(DeliverBatch { parcels }),
+            Door::Shell(door) => door.do_send(DeliverBatch {
+                parcels,
+                pieces: Vec::new(),
+            }),
             Door::Actor(door) => {
                 for parcel in parcels {
                     let delivery = Delivery::new(parcel, Arc::clone(&life.info));
@@ -212,7 +215,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
 
     /// The samples as often as it takes for this many jobs.
     pub(super) fn many(&self, jobs: usize) -> Sample<J> {
-        self.jobs.iter().cycle().take(jobs).map(Arc::clone).collect()
+        self.jobs.iter().cycle().take(jobs).cloned().collect()
     }
 
     /// Takes everything from the desk.
@@ -270,7 +273,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
     }
 
     /// Delivers jobs and waits until each was settled.
-    pub(super) async fn work(&mut self, life: &Life<J, O>, jobs: &[Arc<Envelope<J>>], attempt: u32) -> Held {
+    pub(super) async fn work(&mut self, life: &Life<J, O>, jobs: &[Sealed<J>], attempt: u32) -> Held {
         let numbers = self.deliver(life, jobs, attempt);
         self.all_settled(life, &numbers).await
     }

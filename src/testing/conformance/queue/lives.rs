@@ -177,6 +177,7 @@ pub(super) async fn a_push_is_taken_or_handed_back_when_the_actor_dies<S: QueueS
         let mut returned: Vec<u64> = back
             .unwrap_or_default()
             .iter()
+            .flat_map(|load| load.handles())
             .map(|job| *job.payload())
             .collect();
         returned.extend(refused.iter().map(|refused| *refused.job.payload()));

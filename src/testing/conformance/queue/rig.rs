@@ -1,7 +1,6 @@
 //! The rig: stands where the intake and the supervisor stand, and can kill the queue actor.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use actix::dev::RecipientRequest;
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
@@ -13,19 +12,19 @@ use crate::actors::Clock;
 use crate::actors::cell::{CellHandle, CellHooks, spawn_in_cell};
 use crate::actors::queue::QueueSource;
 use crate::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, QueueCommand, QueueDoor,
-    QueueReply, Settle, Tell,
+    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, QueueCommand, QueueDoor, QueueReply,
+    Settle, Tell,
 };
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Leased, Refused};
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
 use crate::words::{
-    Capabilities, Cause, DeadLetter, DeadReason, Envelope, Epoch, Job, QueueCounts, Rejection, Renewal,
-    Retry, SettleItem, Verdict,
+    Capabilities, Cause, DeadLetter, DeadReason, Envelope, Epoch, Job, Load, QueueCounts, Rejection, Renewal,
+    Retry, Sealed, SettleItem, Verdict,
 };
 
 /// Where the jobs of a push come back to if nobody takes them.
-pub(super) type WayBack = oneshot::Receiver<Vec<Arc<Envelope<u64>>>>;
+pub(super) type WayBack = oneshot::Receiver<Vec<Load<u64>>>;
 
 /// Hears what the queue says.
 struct Desk {
@@ -203,14 +202,10 @@ impl<S: QueueSource<u64>> Rig<S> {
         }
     }
 
-    pub(super) fn seal(
-        &mut self,
-        number: u64,
-        wishes: impl FnOnce(Job<u64>) -> Job<u64>,
-    ) -> Arc<Envelope<u64>> {
+    pub(super) fn seal(&mut self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
         let now = self.clock.now();
         let name = self.names.next(self.clock.unix_millis(now));
-        Arc::new(Envelope::seal(name, wishes(Job::new(number)), None, now))
+        Sealed::new(Envelope::seal(name, wishes(Job::new(number)), None, now))
     }
 
     /// Takes permits as a sender does.
@@ -238,11 +233,11 @@ impl<S: QueueSource<u64>> Rig<S> {
         self.source.room().map(|room| room.semaphore.available_permits())
     }
 
-    pub(super) async fn push_sealed(&mut self, jobs: Vec<Arc<Envelope<u64>>>) -> Held<Vec<Refused<u64>>> {
+    pub(super) async fn push_sealed(&mut self, jobs: Vec<Sealed<u64>>) -> Held<Vec<Refused<u64>>> {
         self.take_room(jobs.len()).await?;
-        let (jobs, _back) = Handover::new(jobs);
+        let (push, _back) = Push::new(jobs);
         let to = self.life.door.push.clone();
-        Ok(self.ask(&to, Push { jobs }, "Push").await?.refused)
+        Ok(self.ask(&to, push, "Push").await?.refused)
     }
 
     /// Pushes jobs with these numbers; all must be taken.
@@ -254,7 +249,7 @@ impl<S: QueueSource<u64>> Rig<S> {
         self.push_all(jobs).await
     }
 
-    pub(super) async fn push_all(&mut self, jobs: Vec<Arc<Envelope<u64>>>) -> Held {
+    pub(super) async fn push_all(&mut self, jobs: Vec<Sealed<u64>>) -> Held {
         let refused = self.push_sealed(jobs).await?;
         match refused.first() {
             None => Ok(()),
@@ -269,11 +264,11 @@ impl<S: QueueSource<u64>> Rig<S> {
     /// Sends a push without waiting for the answer. Gives what comes back if nobody takes the jobs, and the answer.
     pub(super) async fn push_and_go(
         &mut self,
-        jobs: Vec<Arc<Envelope<u64>>>,
+        jobs: Vec<Sealed<u64>>,
     ) -> Held<(WayBack, RecipientRequest<Push<u64>>)> {
         self.take_room(jobs.len()).await?;
-        let (jobs, back) = Handover::new(jobs);
-        Ok((back, self.life.door.push.send(Push { jobs })))
+        let (push, back) = Push::new(jobs);
+        Ok((back, self.life.door.push.send(push)))
     }
 
     pub(super) fn demand(&self, credit: usize) {
@@ -344,10 +339,7 @@ impl<S: QueueSource<u64>> Rig<S> {
 
     /// Sends verdicts; says how many were stale.
     pub(super) async fn settle_as(&mut self, epoch: u64, items: Vec<SettleItem>) -> Held<usize> {
-        let settle = Settle {
-            epoch: Epoch(epoch),
-            items: Arc::new(items),
-        };
+        let settle = Settle::new(Epoch(epoch), items);
         let to = self.life.door.settle.clone();
         Ok(self.ask(&to, settle, "Settle").await?.stale)
     }

@@ -1,0 +1,413 @@
+//! Blocks: plain jobs that are leased, offered, handed out and acked many at a time.
+//!
+//! What happens to most jobs, and nothing else, happens to them in blocks: they are leased, the strategy chooses, they are
+//! handed out in pieces (the jobs of one block that go to one slot), they are done. Whatever else happens to a job, it
+//! happens to an entry of its own: a job that fails, that has to wait for a slot, or whose consumer dies, leaves its block
+//! first ([`Ledger::single_out`]) and is as any other job from then on. So there is one set of rules for failures.
+//!
+//! ```text
+//!            leased_block            offer             assigned                 done_in_block
+//!   queue ────────────────▶ waiting ───────▶ offered ───────────▶ piece of a slot ──────────────▶ (gone)
+//!                                                        │                │ failed, or the consumer died
+//!                                        the slot is full ▼                ▼
+//!                                               an entry, Parked    an entry, Out
+//! ```
+//! The delivery number of a job is that of its piece and its place in the block: a piece takes 64 numbers.
+
+use std::collections::VecDeque;
+
+use super::entries::State;
+use super::slots::SlotPhase;
+use super::{Effects, HandedPiece, Ledger, SingledOut, Stale};
+use crate::rules::strategies::{Choice, Share};
+use crate::words::{AckedPlaces, DeliveryNumber, LeaseId, Places, SlotId, Ticket};
+
+/// A leased block.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Entry {
+    lease: LeaseId,
+    /// Its jobs that have not ended and have not left the block. None: the place is free.
+    left: Places,
+}
+
+/// Some jobs of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Part {
+    ticket: Ticket,
+    places: Places,
+}
+
+/// Jobs of a block that a slot's consumer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Piece {
+    ticket: Ticket,
+    places: Places,
+    /// The number of the delivery at place 0.
+    first: DeliveryNumber,
+}
+
+impl Piece {
+    /// The place of a delivery, if it is one of this piece.
+    fn place_of(&self, number: DeliveryNumber) -> Option<u8> {
+        let place = number.0.checked_sub(self.first.0)?;
+        let place = u8::try_from(place).ok().filter(|place| *place < 64)?;
+        self.places.contains(place).then_some(place)
+    }
+}
+
+/// Every leased block.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Blocks {
+    /// The blocks, by ticket. Freed places are used again, last freed first.
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// Jobs in all blocks together.
+    jobs: usize,
+    /// Parts that can be offered, in order.
+    waiting: VecDeque<Part>,
+    /// Jobs in `waiting`.
+    waiting_jobs: usize,
+    /// Parts that the strategy is choosing for, in order.
+    offered: Vec<Part>,
+    /// Jobs in `offered`.
+    offered_jobs: usize,
+    /// The slots that get something of the block that is being dealt out; empty between two blocks.
+    dealt: Vec<SlotId>,
+}
+
+impl Blocks {
+    /// Jobs in all blocks together.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs
+    }
+
+    /// Jobs that nobody holds.
+    pub(super) fn unplaced(&self) -> usize {
+        self.waiting_jobs + self.offered_jobs
+    }
+
+    /// Whether the strategy is choosing for a job of a block.
+    pub(super) fn is_offering(&self) -> bool {
+        !self.offered.is_empty()
+    }
+
+    fn add(&mut self, lease: LeaseId, places: Places) -> Ticket {
+        self.jobs += places.len();
+        let entry = Entry { lease, left: places };
+        if let Some(number) = self.free.pop()
+            && let Some(place) = self.entries.get_mut(number as usize)
+        {
+            *place = entry;
+            return Ticket::of_block(number);
+        }
+        self.entries.push(entry);
+        Ticket::of_block(self.entries.len() as u32 - 1)
+    }
+
+    /// These jobs are in the block no more. Returns the lease of the block.
+    fn leave(&mut self, ticket: Ticket, places: Places, effects: &mut Effects) -> LeaseId {
+        let number = ticket.number();
+        let Some(entry) = self.entries.get_mut(number as usize) else {
+            return LeaseId(0);
+        };
+        let gone = entry.left.both(places);
+        entry.left.remove(gone);
+        self.jobs -= gone.len();
+        let lease = entry.lease;
+        if entry.left.is_empty() && !gone.is_empty() {
+            self.free.push(number);
+            effects.ended_blocks.push(ticket);
+        }
+        lease
+    }
+
+    fn put_in_front(&mut self, parts: impl DoubleEndedIterator<Item = Part>) {
+        for part in parts.rev() {
+            self.waiting_jobs += part.places.len();
+            self.waiting.push_front(part);
+        }
+    }
+}
+
+impl Ledger {
+    /// The queue leased jobs of a block, all in their first attempt. Returns the ticket of the block.
+    pub fn leased_block(&mut self, lease: LeaseId, places: Places) -> Ticket {
+        self.credit = self.credit.saturating_sub(places.len());
+        let ticket = self.blocks.add(lease, places);
+        self.blocks.waiting_jobs += places.len();
+        self.blocks.waiting.push_back(Part { ticket, places });
+        self.news = true;
+        ticket
+    }
+
+    /// The jobs in blocks that are on offer, in order, behind the entries on offer.
+    pub fn offered_in_blocks(&self) -> impl Iterator<Item = (Ticket, Places)> + '_ {
+        self.blocks.offered.iter().map(|part| (part.ticket, part.places))
+    }
+
+    /// Puts up to `most` jobs in blocks on offer, behind the entries.
+    pub(super) fn offer_blocks(&mut self, most: usize) {
+        let blocks = &mut self.blocks;
+        let mut left = most;
+        while left > 0
+            && let Some(part) = blocks.waiting.front_mut()
+        {
+            let (ticket, places) = (part.ticket, part.places.take_first(left));
+            if part.places.is_empty() {
+                blocks.waiting.pop_front();
+            }
+            left -= places.len();
+            blocks.offered.push(Part { ticket, places });
+        }
+        let offered = most - left;
+        blocks.waiting_jobs -= offered;
+        blocks.offered_jobs = offered;
+    }
+
+    /// The strategy answered for the jobs in blocks, in the order of the offer. Returns how many it held.
+    pub(super) fn assigned_blocks(
+        &mut self,
+        choices: &mut impl Iterator<Item = Choice>,
+        shares: &[Share],
+        bad: &mut Vec<SlotId>,
+        effects: &mut Effects,
+    ) -> usize {
+        let roster_is_current = self.offered_version == self.version;
+        let offered = std::mem::take(&mut self.blocks.offered);
+        self.blocks.offered_jobs = 0;
+        let mut dealt = std::mem::take(&mut self.blocks.dealt);
+        let is_bad = roster_is_current && !self.paused;
+        let mut held = Vec::new();
+        let mut shares = shares.iter().peekable();
+        for (index, part) in (0..).zip(&offered) {
+            let mut left = part.places;
+            while let Some(share) = shares.next_if(|share| share.part <= index) {
+                // A job that is given away twice goes to the first one.
+                let places = share.places.both(left);
+                if share.part < index || places.is_empty() {
+                    continue;
+                }
+                if self.is_dealt(share.slot, places, &mut dealt) {
+                    left.remove(places);
+                } else if is_bad {
+                    bad.push(share.slot);
+                }
+            }
+            let mut held_here = Places::NONE;
+            for place in left.iter() {
+                let only = Places::only(place);
+                match choices.next() {
+                    Some(Choice::Slot(slot)) if self.is_dealt(slot, only, &mut dealt) => {}
+                    Some(Choice::Slot(slot)) => {
+                        held_here.add(only);
+                        if is_bad {
+                            bad.push(slot);
+                        }
+                    }
+                    Some(Choice::Hold) | None => held_here.add(only),
+                }
+            }
+            for slot in dealt.drain(..) {
+                self.place_piece(part.ticket, slot, effects);
+            }
+            if !held_here.is_empty() {
+                held.push(Part {
+                    places: held_here,
+                    ..*part
+                });
+            }
+        }
+        let held_jobs = held.iter().map(|part| part.places.len()).sum();
+        self.blocks.put_in_front(held.into_iter());
+        self.blocks.dealt = dealt;
+        self.blocks.offered = offered;
+        self.blocks.offered.clear();
+        held_jobs
+    }
+
+    /// The strategy died: what it was choosing for is offered again.
+    pub(super) fn offered_blocks_lost(&mut self) {
+        let offered = std::mem::take(&mut self.blocks.offered);
+        self.blocks.offered_jobs = 0;
+        self.news |= !offered.is_empty();
+        self.blocks.put_in_front(offered.into_iter());
+    }
+
+    /// Notes that these jobs go to the slot, if the slot is live.
+    fn is_dealt(&mut self, slot: SlotId, places: Places, dealt: &mut Vec<SlotId>) -> bool {
+        let is_paused = self.paused;
+        match self.slots.get_mut(slot.0 as usize) {
+            Some(found) if found.phase == SlotPhase::Live && !is_paused => {
+                if found.dealt.is_empty() {
+                    dealt.push(slot);
+                }
+                found.dealt.add(places);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Hands the slot what was dealt to it: as much as it has room for. The rest waits for it, one by one.
+    fn place_piece(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+        let first = DeliveryNumber(self.next_number);
+        let (mut rest, mut places) = (Places::NONE, Places::NONE);
+        self.change(slot, effects, |found, _| {
+            rest = std::mem::take(&mut found.dealt);
+            places = rest.take_first(found.room() as usize);
+            if !places.is_empty() {
+                found.pieces.push_back(Piece {
+                    ticket,
+                    places,
+                    first,
+                });
+                found.in_pieces += places.len() as u32;
+            }
+        });
+        if !places.is_empty() {
+            self.next_number += Places::MOST as u64;
+            effects.pieces.push(HandedPiece {
+                ticket,
+                places,
+                slot,
+                first,
+            });
+        }
+        for place in rest.iter() {
+            let entry = self.leave_block(ticket, place, effects);
+            self.park(entry, slot, effects);
+        }
+    }
+
+    /// Jobs of a piece were done. `first` is the number of the piece. Returns which of them count: the others were settled
+    /// before, or the consumer was given up on.
+    pub fn done_in_block(
+        &mut self,
+        slot: SlotId,
+        ticket: Ticket,
+        first: DeliveryNumber,
+        places: Places,
+        effects: &mut Effects,
+    ) -> Places {
+        let mut done = Places::NONE;
+        let (mut waits_here, mut retires) = (false, false);
+        self.change(slot, effects, |found, _| {
+            let is_meant = |piece: &Piece| piece.first == first && piece.ticket == ticket;
+            let Some(index) = found.pieces.iter().position(is_meant) else {
+                return;
+            };
+            done = found.take_from_piece(index, places);
+            found.counters.acked += done.len() as u64;
+            waits_here = !found.parked.is_empty();
+            retires = found.phase == SlotPhase::Retiring;
+        });
+        if done.is_empty() {
+            return done;
+        }
+        self.news = true;
+        let lease = self.blocks.leave(ticket, done, effects);
+        effects.acked.push(AckedPlaces { lease, places: done });
+        if waits_here {
+            self.fill(slot, effects);
+        }
+        if retires {
+            self.note_emptied(slot, effects);
+        }
+        done
+    }
+
+    /// Of which piece a delivery is: its number, and the place of the job.
+    ///
+    /// # Errors
+    /// [`Stale`] if no such delivery is out.
+    pub fn piece_of(
+        &self,
+        slot: SlotId,
+        ticket: Ticket,
+        number: DeliveryNumber,
+    ) -> Result<(DeliveryNumber, u8), Stale> {
+        let found = self.slots.get(slot.0 as usize).ok_or(Stale)?;
+        let mut pieces = found.pieces.iter().filter(|piece| piece.ticket == ticket);
+        pieces
+            .find_map(|piece| piece.place_of(number).map(|place| (piece.first, place)))
+            .ok_or(Stale)
+    }
+
+    /// A job that is out leaves its block, since it was not simply done: from here on it is an entry that is out.
+    ///
+    /// # Errors
+    /// [`Stale`] if no such delivery is out.
+    pub fn single_out(
+        &mut self,
+        slot: SlotId,
+        ticket: Ticket,
+        number: DeliveryNumber,
+        effects: &mut Effects,
+    ) -> Result<Ticket, Stale> {
+        let (first, place) = self.piece_of(slot, ticket, number)?;
+        let entry = self.leave_block(ticket, place, effects);
+        self.set_out(entry, slot, number);
+        self.change(slot, effects, |found, entries| {
+            if let Some(index) = found.pieces.iter().position(|piece| piece.first == first) {
+                found.take_from_piece(index, Places::only(place));
+            }
+            found.chain.push(entries, entry);
+        });
+        Ok(entry)
+    }
+
+    /// Everything that a slot's consumer holds of blocks leaves them: its consumer has died, and each job has to be asked
+    /// whether it was its fault. The order of delivery stays.
+    pub fn single_out_all(&mut self, slot: SlotId, effects: &mut Effects) {
+        let pieces = match self.slots.get_mut(slot.0 as usize) {
+            Some(found) if !found.pieces.is_empty() => std::mem::take(&mut found.pieces),
+            _ => return,
+        };
+        let mut out = Vec::new();
+        for piece in pieces {
+            for place in piece.places.iter() {
+                let entry = self.leave_block(piece.ticket, place, effects);
+                self.set_out(entry, slot, DeliveryNumber(piece.first.0 + u64::from(place)));
+                out.push(entry);
+            }
+        }
+        self.change(slot, effects, |found, entries| {
+            found.in_pieces = 0;
+            out.extend(found.chain.take(entries));
+            out.sort_by_key(|ticket| entries.get(*ticket).map(|entry| entry.number));
+            for ticket in out {
+                found.chain.push(entries, ticket);
+            }
+        });
+    }
+
+    fn leave_block(&mut self, block: Ticket, place: u8, effects: &mut Effects) -> Ticket {
+        let lease = self.blocks.leave(block, Places::only(place), effects);
+        let ticket = self.entries.add(lease.of_place(place), 1, None);
+        effects.singled.push(SingledOut { block, place, ticket });
+        ticket
+    }
+
+    fn set_out(&mut self, ticket: Ticket, slot: SlotId, number: DeliveryNumber) {
+        if let Some(entry) = self.entries.get_mut(ticket) {
+            entry.number = number;
+            entry.state = State::Out(slot);
+        }
+    }
+}
+
+impl super::slots::Slot {
+    /// Takes places out of a piece, and the piece away if nothing is left of it. Returns those that were in it.
+    fn take_from_piece(&mut self, index: usize, places: Places) -> Places {
+        let Some(piece) = self.pieces.get_mut(index) else {
+            return Places::NONE;
+        };
+        let taken = piece.places.both(places);
+        piece.places.remove(taken);
+        if piece.places.is_empty() {
+            self.pieces.remove(index);
+        }
+        self.in_pieces -= taken.len() as u32;
+        taken
+    }
+}
