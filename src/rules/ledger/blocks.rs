@@ -17,6 +17,7 @@
 use std::collections::VecDeque;
 
 use super::entries::State;
+use super::pieces::Piece;
 use super::slots::SlotPhase;
 use super::{Effects, HandedPiece, Ledger, SingledOut, Stale};
 use crate::rules::strategies::{Choice, Share};
@@ -35,24 +36,6 @@ struct Entry {
 struct Part {
     ticket: Ticket,
     places: Places,
-}
-
-/// Jobs of a block that a slot's consumer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Piece {
-    ticket: Ticket,
-    places: Places,
-    /// The number of the delivery at place 0.
-    first: DeliveryNumber,
-}
-
-impl Piece {
-    /// The place of a delivery, if it is one of this piece.
-    fn place_of(&self, number: DeliveryNumber) -> Option<u8> {
-        let place = number.0.checked_sub(self.first.0)?;
-        let place = u8::try_from(place).ok().filter(|place| *place < 64)?;
-        self.places.contains(place).then_some(place)
-    }
 }
 
 /// Every leased block.
@@ -393,21 +376,5 @@ impl Ledger {
             entry.number = number;
             entry.state = State::Out(slot);
         }
-    }
-}
-
-impl super::slots::Slot {
-    /// Takes places out of a piece, and the piece away if nothing is left of it. Returns those that were in it.
-    fn take_from_piece(&mut self, index: usize, places: Places) -> Places {
-        let Some(piece) = self.pieces.get_mut(index) else {
-            return Places::NONE;
-        };
-        let taken = piece.places.both(places);
-        piece.places.remove(taken);
-        if piece.places.is_empty() {
-            self.pieces.remove(index);
-        }
-        self.in_pieces -= taken.len() as u32;
-        taken
     }
 }

@@ -29,6 +29,7 @@ mod effects;
 mod entries;
 mod keys;
 mod offer;
+mod pieces;
 #[cfg(feature = "sim")]
 mod plants;
 mod settle;

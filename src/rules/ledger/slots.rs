@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::blocks::Piece;
 use super::chain::Chain;
 use super::entries::{Entries, State};
+use super::pieces::Piece;
 use super::{Effects, Handed, Ledger};
 use crate::rules::window::Window;
 use crate::words::{DeliveryNumber, Incarnation, Places, Seat, SlotId, Ticket, Weight};
@@ -58,6 +58,20 @@ impl Slot {
     /// How many deliveries its consumer holds.
     pub(super) fn load(&self) -> u32 {
         self.chain.len() + self.in_pieces
+    }
+
+    /// Takes places out of a piece, and the piece away if nothing is left of it. Returns those that were in it.
+    pub(super) fn take_from_piece(&mut self, index: usize, places: Places) -> Places {
+        let Some(piece) = self.pieces.get_mut(index) else {
+            return Places::NONE;
+        };
+        let taken = piece.places.both(places);
+        piece.places.remove(taken);
+        if piece.places.is_empty() {
+            self.pieces.remove(index);
+        }
+        self.in_pieces -= taken.len() as u32;
+        taken
     }
 
     /// What can be sent to its consumer now. None while something waits for it already: that goes first.
