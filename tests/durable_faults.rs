@@ -52,6 +52,15 @@ fn filled(path: &Path) {
         group.producer().send_batch(jobs).await.unwrap();
         group.stop().await;
     });
+    closed(path);
+}
+
+/// Waits until the thread of the queue has let go of the file: it holds a lock on it until everything is written.
+fn closed(path: &Path) {
+    let file = fs::File::open(path).unwrap();
+    while file.try_lock().is_err() {
+        std::thread::yield_now();
+    }
 }
 
 /// Opens the file and does whatever can be done. Gives how many jobs came out and how many are dead letters.
@@ -180,6 +189,7 @@ fn a_flipped_payload_byte_costs_one_job_and_not_its_neighbours() {
         group.producer().send_batch(jobs).await.unwrap();
         group.stop().await;
     });
+    closed(&path);
     let mut bytes = fs::read(&path).unwrap();
     let wanted = b"payload number 025";
     let mut changed = 0;
