@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use consumer_group::rules::ledger::{Effects, Input, Ledger, LedgerPolicy, Report, SlotPhase};
-use consumer_group::rules::strategies::Choice;
+use consumer_group::rules::strategies::{Choice, Share};
 use consumer_group::{
-    Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket, Verdict,
-    Weight, WindowConfig,
+    Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket,
+    Verdict, Weight, WindowConfig,
 };
 use proptest::prelude::*;
 
@@ -24,6 +24,10 @@ use proptest::prelude::*;
 enum Noise {
     /// The queue hands out up to this many jobs, within the credit, of these keys (0: no key).
     Lease(Vec<u8>),
+    /// The queue hands out up to this many plain jobs in a block, within the credit.
+    LeaseBlock(u8),
+    /// The strategy gives jobs in blocks away in shares; some go to slots that do not exist, some to nobody.
+    Share(Vec<Option<u8>>),
     /// More jobs than there is credit for, as a batch that was on its way when the credit was lost.
     LeaseBeyondCredit(u8),
     /// All the steps from the demand to the delivery, so that most of the noise happens with deliveries out.
@@ -86,6 +90,8 @@ fn end() -> impl Strategy<Value = End> {
 fn noise() -> impl Strategy<Value = Noise> {
     prop_oneof![
         6 => prop::collection::vec(0_u8..5, 1..8).prop_map(Noise::Lease),
+        4 => (1_u8..12).prop_map(Noise::LeaseBlock),
+        4 => prop::collection::vec(prop::option::weighted(0.9, 0_u8..7), 1..12).prop_map(Noise::Share),
         1 => (0_u8..5).prop_map(Noise::LeaseBeyondCredit),
         12 => (prop::collection::vec(0_u8..5, 1..8), prop::collection::vec(any::<u8>(), 8)).prop_map(|(keys, slots)| Noise::Work(keys, slots)),
         6 => Just(Noise::Demand),
@@ -142,6 +148,8 @@ struct Out {
     slot: SlotId,
     number: DeliveryNumber,
     lease: LeaseId,
+    /// The number of the piece and the place in the block, if it was handed out in one.
+    piece: Option<(DeliveryNumber, u8)>,
 }
 
 /// What the world around the ledger knows.
@@ -156,6 +164,11 @@ struct World {
     /// The order in which leases of a key came.
     lines: BTreeMap<KeyHash, Vec<LeaseId>>,
     tickets: BTreeMap<Ticket, LeaseId>,
+    /// The lease of each block, and the leases of jobs that are in one.
+    blocks: BTreeMap<Ticket, LeaseId>,
+    in_block: BTreeSet<LeaseId>,
+    /// How many leases began.
+    begun: usize,
     out: Vec<Out>,
     over: Vec<Out>,
     last_number: u64,
@@ -177,6 +190,9 @@ impl World {
             leases: BTreeMap::new(),
             lines: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            in_block: BTreeSet::new(),
+            begun: 0,
             out: Vec::new(),
             over: Vec::new(),
             last_number: 0,
@@ -200,6 +216,31 @@ impl World {
     fn follow(&mut self) {
         let effects = std::mem::take(&mut self.effects);
         self.trace.push(format!("{effects:?}"));
+        for single in &effects.singled {
+            let lease = self.blocks[&single.block].of_place(single.place);
+            assert!(self.in_block.remove(&lease), "a job left its block twice");
+            assert_eq!(self.tickets.insert(single.ticket, lease), None);
+            for out in self.out.iter_mut().filter(|out| out.lease == lease) {
+                out.ticket = single.ticket;
+            }
+        }
+        for acked in &effects.acked {
+            for place in acked.places.iter() {
+                let lease = acked.lease.of_place(place);
+                assert!(self.in_block.remove(&lease), "acked outside of its block");
+                assert!(self.leases.remove(&lease).is_some());
+                assert!(self.ended.insert(lease), "a lease ends twice");
+            }
+        }
+        for ticket in &effects.ended_blocks {
+            let block = self.blocks.remove(ticket).expect("a block ends once");
+            let left = |lease: &&LeaseId| lease.0 & !63 == block.0;
+            assert_eq!(
+                self.in_block.iter().find(left),
+                None,
+                "a block ended with jobs in it"
+            );
+        }
         let mut ending: BTreeSet<Ticket> = effects.ended.iter().copied().collect();
         for item in &effects.settle {
             let (_, attempt) = self
@@ -277,16 +318,36 @@ impl World {
                 slot: handed.slot,
                 number: handed.number,
                 lease,
+                piece: None,
             });
-            let holds = self.out.iter().filter(|out| out.slot == handed.slot).count();
-            assert!(
-                holds <= self.ledger.window(handed.slot) as usize,
-                "{} holds {holds} of {}",
-                handed.slot,
-                self.ledger.window(handed.slot)
-            );
+            self.check_window(handed.slot);
+        }
+        for handed in effects.pieces {
+            assert!(handed.first.0 > self.last_number, "delivery numbers grow");
+            self.last_number = handed.first.0 + 63;
+            assert_eq!(self.ledger.phase(handed.slot), SlotPhase::Live);
+            assert!(!self.ledger.is_paused(), "handed out while paused");
+            for place in handed.places.iter() {
+                let lease = self.blocks[&handed.ticket].of_place(place);
+                assert!(self.in_block.contains(&lease));
+                assert!(self.out.iter().all(|out| out.lease != lease), "handed out twice");
+                self.out.push(Out {
+                    ticket: handed.ticket,
+                    slot: handed.slot,
+                    number: DeliveryNumber(handed.first.0 + u64::from(place)),
+                    lease,
+                    piece: Some((handed.first, place)),
+                });
+            }
+            self.check_window(handed.slot);
         }
         self.check();
+    }
+
+    fn check_window(&self, slot: SlotId) {
+        let holds = self.out.iter().filter(|out| out.slot == slot).count();
+        let window = self.ledger.window(slot);
+        assert!(holds <= window as usize, "{slot} holds {holds} of {window}");
     }
 
     /// What must always be true.
@@ -296,9 +357,9 @@ impl World {
             .tickets()
             .map(|(ticket, lease, attempt)| (ticket, (lease, attempt)))
             .collect();
-        assert_eq!(known.len(), ledger.in_flight());
+        assert_eq!(known.len() + self.in_block.len(), ledger.in_flight());
         assert_eq!(
-            known.len(),
+            ledger.in_flight(),
             self.leases.len(),
             "a lease was lost, or lasts for ever"
         );
@@ -308,10 +369,12 @@ impl World {
         }
         let mut keys = BTreeSet::new();
         for out in &self.out {
-            assert!(
-                ledger.attempt(out.ticket, out.number).is_ok(),
-                "{out:?} is not out"
-            );
+            let is_out = if out.ticket.is_of_block() {
+                ledger.piece_of(out.slot, out.ticket, out.number) == Ok(out.piece.unwrap())
+            } else {
+                ledger.attempt(out.ticket, out.number).is_ok()
+            };
+            assert!(is_out, "{out:?} is not out");
             if let Some(key) = self.leases[&out.lease].0.filter(|_| self.policy.order_by_key) {
                 assert!(keys.insert(key), "two of one key are out");
             }
@@ -319,8 +382,9 @@ impl World {
         for slot in &self.slots {
             let held = ledger.held_by(*slot);
             let here: Vec<_> = self.out.iter().filter(|out| out.slot == *slot).collect();
-            assert_eq!(held.len(), here.len());
-            assert!(here.iter().all(|out| held.contains(&(out.ticket, out.number))));
+            let alone: Vec<_> = here.iter().filter(|out| !out.ticket.is_of_block()).collect();
+            assert_eq!(held.len(), alone.len());
+            assert!(alone.iter().all(|out| held.contains(&(out.ticket, out.number))));
             let seat = ledger.seat(*slot).unwrap();
             assert_eq!(seat.load as usize, here.len());
             let room = ledger.window(*slot).saturating_sub(seat.load);
@@ -351,7 +415,47 @@ impl World {
         world
     }
 
-    fn settle(&mut self, out: Out, end: End) {
+    fn settle(&mut self, mut out: Out, end: End) {
+        if out.ticket.is_of_block() {
+            let (first, place) = out.piece.unwrap();
+            if let End::Done = end {
+                // Now and then the whole piece at once.
+                let whole = |other: &&Out| {
+                    out.number.0.is_multiple_of(2) && other.piece.unwrap_or_default().0 == first
+                };
+                let mut places = Places::only(place);
+                for other in self
+                    .out
+                    .iter()
+                    .filter(whole)
+                    .filter(|other| other.ticket == out.ticket)
+                {
+                    places.add(Places::only(other.piece.unwrap().1));
+                }
+                let is_done = |other: &Out| {
+                    other.ticket == out.ticket
+                        && other
+                            .piece
+                            .is_some_and(|(of, place)| of == first && places.contains(place))
+                };
+                let (done, left) = self.out.iter().partition(|other| is_done(other));
+                self.out = left;
+                self.over.extend::<Vec<Out>>(done);
+                let (slot, ticket) = (out.slot, out.ticket);
+                return self.step(Input::DoneInBlock {
+                    slot,
+                    ticket,
+                    first,
+                    places,
+                });
+            }
+            self.step(Input::SingleOut {
+                slot: out.slot,
+                ticket: out.ticket,
+                number: out.number,
+            });
+            out = *self.out.iter().find(|other| other.lease == out.lease).unwrap();
+        }
         self.out.retain(|other| *other != out);
         self.over.push(out);
         self.step(Input::Settled {
@@ -364,6 +468,7 @@ impl World {
     fn lease(&mut self, key: u8) {
         let lease = LeaseId(self.next_lease);
         self.next_lease += 1;
+        self.begun += 1;
         let key = (key > 0).then_some(KeyHash(u64::from(key)));
         self.leases.insert(lease, (key, 1));
         if let Some(key) = key {
@@ -373,6 +478,21 @@ impl World {
         let ticket = self.ledger.leased(lease, 1, key, &mut self.effects);
         self.tickets
             .insert(ticket.expect("the first attempt is left"), lease);
+        self.follow();
+    }
+
+    fn lease_block(&mut self, jobs: usize) {
+        let lease = LeaseId(1 << 63 | self.next_lease << 6);
+        self.next_lease += 1;
+        self.begun += jobs;
+        let places = Places::first(jobs);
+        for place in places.iter() {
+            self.leases.insert(lease.of_place(place), (None, 1));
+            self.in_block.insert(lease.of_place(place));
+        }
+        self.credit -= jobs;
+        let ticket = self.ledger.leased_block(lease, places);
+        assert_eq!(self.blocks.insert(ticket, lease), None);
         self.follow();
     }
 
@@ -392,6 +512,9 @@ impl World {
     }
 
     fn down(&mut self, slot: SlotId, incarnation: Incarnation, bits: u64, innocent: bool) {
+        if self.ledger.incarnation(slot) == incarnation {
+            self.step(Input::SingleOutAll(slot));
+        }
         let held = self.ledger.held_by(slot);
         let guilty = (0..)
             .zip(&held)
@@ -417,6 +540,31 @@ impl World {
                 for key in keys.into_iter().take(self.credit) {
                     self.lease(key);
                 }
+            }
+            Noise::LeaseBlock(jobs) => {
+                let jobs = usize::from(jobs).min(self.credit);
+                if jobs > 0 {
+                    self.lease_block(jobs);
+                }
+            }
+            Noise::Share(slots) => {
+                self.step(Input::Offer);
+                let offered: Vec<Places> = self
+                    .ledger
+                    .offered_in_blocks()
+                    .map(|(_, places)| places)
+                    .collect();
+                let mut slots = slots.iter().cycle();
+                let mut shares = Vec::new();
+                for (part, places) in (0..).zip(offered) {
+                    for place in places.iter() {
+                        if let Some(Some(slot)) = slots.next() {
+                            let (slot, places) = (SlotId(u32::from(*slot)), Places::only(place));
+                            shares.push(Share { part, slot, places });
+                        }
+                    }
+                }
+                self.step(Input::AssignedShares(Vec::new(), shares));
             }
             Noise::Work(keys, slots) => {
                 self.demand();
@@ -449,6 +597,7 @@ impl World {
                     slot: SlotId(0),
                     number: DeliveryNumber(self.last_number + 1),
                     lease: LeaseId(0),
+                    piece: None,
                 };
                 // Best of all a late word on a job that is out again: only its number tells the two deliveries apart.
                 let again = |over: &&Out| self.out.iter().any(|out| out.ticket == over.ticket);
@@ -459,6 +608,17 @@ impl World {
                 let over = late.get(usize::from(which) % late.len().max(1)).copied();
                 let before = self.ledger.clone();
                 for out in over.into_iter().chain([never]) {
+                    if let Some((first, place)) = out.piece {
+                        let (slot, ticket, places) = (out.slot, out.ticket, Places::only(place));
+                        self.step(Input::DoneInBlock {
+                            slot,
+                            ticket,
+                            first,
+                            places,
+                        });
+                        let number = out.number;
+                        self.step(Input::SingleOut { slot, ticket, number });
+                    }
                     self.step(Input::Settled {
                         ticket: out.ticket,
                         number: out.number,
@@ -617,7 +777,7 @@ proptest! {
             world.make(step);
         }
         world.run_dry();
-        prop_assert_eq!(world.ended.len() as u64, world.next_lease - 1, "each lease ended exactly once");
+        prop_assert_eq!(world.ended.len(), world.begun, "each lease ended exactly once");
         world.takes_jobs_again();
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Effects, Ledger, Report};
-use crate::rules::strategies::Choice;
+use crate::rules::strategies::{Choice, Share};
 use crate::words::{
     Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket, Weight,
 };
@@ -31,6 +31,8 @@ pub enum Input {
     Offer,
     /// The strategy answered.
     Assigned(Vec<Choice>),
+    /// The strategy answered with choices for entries and shares for jobs in blocks.
+    AssignedShares(Vec<Choice>, Vec<Share>),
     /// The strategy died.
     OfferLost,
     /// A consumer settled a delivery.
@@ -117,6 +119,9 @@ impl Ledger {
             Input::SingleOutAll(slot) => self.single_out_all(slot, effects),
             Input::Assigned(choices) => {
                 self.assigned(&choices, effects);
+            }
+            Input::AssignedShares(choices, shares) => {
+                self.assigned_shares(&choices, &shares, effects);
             }
             Input::OfferLost => self.offer_lost(),
             Input::Settled {
