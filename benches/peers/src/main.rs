@@ -11,31 +11,38 @@
 //! The runs of the peers alternate, so that a busy moment of the machine hits all of them. A run counts until every job is
 //! done, ours until every job is acked. Compare ratios; absolute figures differ from machine to machine.
 
-mod actors;
-mod channels;
+mod cases;
 mod drive;
-mod memory;
 mod meter;
+mod peers;
+mod rounds;
+
+mod answered;
+mod bare_actix;
+mod channels;
+mod driver_alone;
+mod kameo_pool;
 mod ours;
+mod ractor_factory;
+mod rust_stream;
+
+mod memory;
 mod plot;
 mod report;
 mod soak;
-mod works;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use peers::Peer;
 use report::Row;
-use works::{Case, Peer};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Runs of each peer at each work; the median counts.
-const RUNS: usize = 5;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -48,6 +55,9 @@ struct Arguments {
     /// Only works whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Only peers whose name contains one of these; with commas in between.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
     /// Writes throughput.svg and latency.svg into this directory.
     #[arg(long)]
     plots: Option<PathBuf>,
@@ -60,14 +70,12 @@ struct Arguments {
     /// Measures one peer's memory in this process.
     #[arg(long, hide = true)]
     memory_of: Option<String>,
-    #[arg(long, hide = true, default_value_t = 1_000_000)]
-    memory_jobs: u64,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(name) = &arguments.memory_of {
-        memory::print_bytes(name, arguments.memory_jobs);
+        memory::print_bytes(name);
     }
     if arguments.soak {
         return match soak::soak(arguments.soak_minutes) {
@@ -96,48 +104,36 @@ fn main() -> ExitCode {
 
 fn all(arguments: &Arguments) -> Vec<Row> {
     let is_wanted = |work: &str| arguments.only.as_ref().is_none_or(|only| work.contains(only));
-    let print = if arguments.json {
-        report::print_json
-    } else {
-        report::print
+    let has_part = |peer: Peer| {
+        let names = &arguments.peers;
+        names.is_empty() || names.iter().any(|name| peer.name().contains(name))
     };
-    if !arguments.json {
-        report::print_head();
-    }
+    let print = if arguments.json {
+        table::print_json
+    } else {
+        table::print_head();
+        table::print
+    };
     let mut all = Vec::new();
-    for case in works::cases(arguments.quick)
-        .iter()
-        .filter(|case| is_wanted(case.work))
-    {
-        let rows = rows_of(case);
-        print(&rows);
-        all.extend(rows);
+    for set in cases::sets(arguments.quick) {
+        // A case needs the first one of its set beside it.
+        if set.iter().any(|case| is_wanted(case.work)) {
+            let rows = rounds::rows(&set, has_part, arguments.quick);
+            print(&rows);
+            all.extend(rows);
+        }
     }
     if is_wanted("memory") {
-        let rows = memory::rows(if arguments.quick { 100_000 } else { 1_000_000 });
+        let rows = memory::rows(has_part);
         print(&rows);
         all.extend(rows);
     }
     all
 }
 
-fn rows_of(case: &Case) -> Vec<Row> {
-    let mut runs: Vec<_> = Peer::ALL
-        .into_iter()
-        .filter(|peer| peer.can(case))
-        .map(|peer| (peer, Vec::new()))
-        .collect();
-    for _ in 0..RUNS {
-        for (peer, runs) in &mut runs {
-            runs.push(peer.run(case));
-        }
-    }
-    report::rows(case, &runs)
-}
-
 fn write_plots(directory: &Path, rows: &[Row]) -> std::io::Result<()> {
     let by_workers = |row: &Row| {
-        let is_one = row.work == "batches" && row.arbiters == 2;
+        let is_one = row.work == "batches" && row.arbiters == 1;
         is_one.then_some((row.workers as f64, row.jobs_per_s?))
     };
     let throughput = plot::chart(

@@ -31,8 +31,8 @@ fn simulated_day() -> Result<(), String> {
         }
     });
     let samples = system.block_on(async {
-        let meter = Arc::new(Meter::new(Handler::Nothing, 0, None, None));
-        let group = ours::group(4, 1, 16_384, Handler::Nothing, Arc::clone(&meter));
+        let meter = Arc::new(Meter::new(Handler::Nothing, None, None));
+        let group = ours::group(4, 1, 16_384, Handler::Nothing, &meter);
         let producer = group.producer();
         let mut samples = Vec::new();
         for second in 0..86_400_u64 {
@@ -58,8 +58,8 @@ fn simulated_day() -> Result<(), String> {
 
 fn full_load(time: Duration) -> Result<(), String> {
     let samples = actix::System::new().block_on(async {
-        let meter = Arc::new(Meter::new(Handler::Nothing, 0, None, None));
-        let group = ours::group(4, 2, 16_384, Handler::Nothing, Arc::clone(&meter));
+        let meter = Arc::new(Meter::new(Handler::Nothing, None, None));
+        let group = ours::group(4, 2, 16_384, Handler::Nothing, &meter);
         let producer = group.producer();
         let (began, mut samples) = (Instant::now(), Vec::new());
         while began.elapsed() < time {
