@@ -204,7 +204,7 @@ fn handlers(base: Case) -> Vec<Set> {
         handler: Handler::OneInHundredSlow,
         sending: Sending::Singly,
         rate: Some(2_500),
-        amount: Amount::Jobs(base.amount.jobs_at(2_500).max(500)),
+        amount: Amount::Jobs(base.amount.jobs_at(2_500).max(300)),
         ..base
     };
     vec![vec![works], vec![sleeps], vec![slow]]

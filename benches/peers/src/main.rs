@@ -27,6 +27,7 @@ mod ractor_factory;
 mod rust_stream;
 
 mod memory;
+mod pictures;
 mod plot;
 mod report;
 mod soak;
@@ -58,9 +59,15 @@ struct Arguments {
     /// Only peers whose name contains one of these; with commas in between.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
+    /// Only cases with so many workers.
+    #[arg(long)]
+    workers: Option<usize>,
     /// Writes throughput.svg and latency.svg into this directory.
     #[arg(long)]
     plots: Option<PathBuf>,
+    /// Runs nothing: the pictures are drawn from what an earlier run with --json wrote into this file.
+    #[arg(long, requires = "plots")]
+    rows: Option<PathBuf>,
     /// Sees whether memory grows over a simulated day and then at full load.
     #[arg(long)]
     soak: bool,
@@ -86,19 +93,35 @@ fn main() -> ExitCode {
             }
         };
     }
-    // Jobs that panic are part of a work; their messages are not.
-    std::panic::set_hook(Box::new(|_| {}));
-    let rows = all(&arguments);
-    match arguments
-        .plots
-        .as_deref()
-        .map(|directory| write_plots(directory, &rows))
-    {
-        Some(Err(error)) => {
-            eprintln!("the plots could not be written: {error}");
+    match rows(&arguments).and_then(|rows| draw(&arguments, &rows)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
-        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The rows of a run, or those of an earlier one.
+fn rows(arguments: &Arguments) -> Result<Vec<Row>, String> {
+    if let Some(file) = &arguments.rows {
+        return read(file).map_err(|error| format!("{} could not be read: {error}", file.display()));
+    }
+    // Jobs that panic are part of a work; their messages are not.
+    std::panic::set_hook(Box::new(|_| {}));
+    Ok(all(arguments))
+}
+
+fn read(file: &Path) -> Result<Vec<Row>, std::io::Error> {
+    let text = std::fs::read_to_string(file)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+fn draw(arguments: &Arguments, rows: &[Row]) -> Result<(), String> {
+    match &arguments.plots {
+        Some(directory) => pictures::write(directory, rows)
+            .map_err(|error| format!("the pictures could not be written: {error}")),
+        None => Ok(()),
     }
 }
 
@@ -115,7 +138,8 @@ fn all(arguments: &Arguments) -> Vec<Row> {
         table::print
     };
     let mut all = Vec::new();
-    for set in cases::sets(arguments.quick) {
+    for mut set in cases::sets(arguments.quick) {
+        set.retain(|case| arguments.workers.is_none_or(|workers| case.workers == workers));
         // A case needs the first one of its set beside it.
         if set.iter().any(|case| is_wanted(case.work)) {
             let rows = rounds::rows(&set, has_part, arguments.quick);
@@ -129,52 +153,4 @@ fn all(arguments: &Arguments) -> Vec<Row> {
         all.extend(rows);
     }
     all
-}
-
-fn write_plots(directory: &Path, rows: &[Row]) -> std::io::Result<()> {
-    let by_workers = |row: &Row| {
-        let is_one = row.work == "batches" && row.arbiters == 1;
-        is_one.then_some((row.workers as f64, row.jobs_per_s?))
-    };
-    let throughput = plot::chart(
-        "Throughput by workers (batches, two arbiters)",
-        "workers",
-        "jobs a second",
-        &lines(rows, by_workers),
-    );
-    let by_load = |row: &Row| {
-        let is_one = row.arbiters == 1 && row.work.starts_with("latency");
-        is_one.then_some((row.rate? as f64, row.p99_us?))
-    };
-    let latency = plot::chart(
-        "Wait from send to handler, p99 (one arbiter, four workers)",
-        "jobs a second",
-        "microseconds",
-        &lines(rows, by_load),
-    );
-    // With `--only` one of them may have nothing to show; then the picture that is there stays.
-    for (name, chart) in [("throughput.svg", throughput), ("latency.svg", latency)] {
-        if chart.contains("<polyline") {
-            std::fs::write(directory.join(name), chart)?;
-        }
-    }
-    Ok(())
-}
-
-fn lines(rows: &[Row], point: impl Fn(&Row) -> Option<(f64, f64)>) -> Vec<plot::Line> {
-    let mut lines: Vec<plot::Line> = Vec::new();
-    for row in rows {
-        let Some(point) = point(row) else { continue };
-        match lines.iter_mut().find(|line| line.name == row.peer) {
-            Some(line) => line.points.push(point),
-            None => lines.push(plot::Line {
-                name: row.peer,
-                points: vec![point],
-            }),
-        }
-    }
-    for line in &mut lines {
-        line.points.sort_by(|one, other| one.0.total_cmp(&other.0));
-    }
-    lines
 }

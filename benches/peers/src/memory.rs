@@ -37,7 +37,7 @@ const PEERS: [Peer; 8] = [
 pub fn rows(is_wanted: impl Fn(Peer) -> bool) -> Vec<Row> {
     let row = |peer: Peer| Row {
         work: "memory".to_owned(),
-        peer: peer.name(),
+        peer: peer.name().into(),
         workers: WORKERS,
         arbiters: 1,
         bytes_per_job: in_a_process(peer),

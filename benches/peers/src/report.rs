@@ -1,8 +1,9 @@
 //! Rows: medians of the runs of each peer, beside ours.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cases::Case;
 use crate::drive::Run;
@@ -10,38 +11,38 @@ use crate::peers::Peer;
 use crate::rounds::Entrant;
 
 /// A line of the table, and an object of `--json`.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Row {
     pub work: String,
-    pub peer: &'static str,
+    pub peer: Cow<'static, str>,
     pub workers: usize,
     pub arbiters: usize,
     /// Jobs a second at which they are sent; absent: as fast as they go.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
     pub jobs_per_s: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p50_us: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99_us: Option<f64>,
     /// Until the last worker is up.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_job: Option<f64>,
     /// The most that were lost in a run, and what was sent in that run.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<u64>,
     /// Ours by its: of the first that the row has of bytes, start, p99 and throughput.
     pub ratio: Option<f64>,
     /// The throughput of this row by that of the same peer at `base`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_base: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     #[serde(skip)]
     pub variant: Option<Peer>,
@@ -107,7 +108,7 @@ fn row(case: &Case, Entrant { peer, runs }: &Entrant) -> Row {
     let worst = runs.iter().max_by_key(|run| run.lost);
     Row {
         work: case.work.to_owned(),
-        peer: peer.name(),
+        peer: peer.name().into(),
         workers: case.workers,
         arbiters: case.arbiters,
         rate: case.rate,
@@ -128,7 +129,7 @@ fn start_rows(case: &Case, entrants: &[Entrant]) -> Vec<Row> {
     for Entrant { peer, runs } in entrants {
         let row = Row {
             work: format!("start of {} workers", case.workers),
-            peer: peer.name(),
+            peer: peer.name().into(),
             workers: case.workers,
             arbiters: case.arbiters,
             start_ms: median(runs.iter().map(|run| run.start.map(|start| micros(start) / 1e3))),
