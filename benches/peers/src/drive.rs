@@ -48,7 +48,7 @@ const AHEAD: Duration = Duration::from_millis(50);
 const LEAST_WINDOW: u64 = 2_048;
 
 /// While jobs are on the way and none was done for so long, those that are missing are taken for lost and the work goes on.
-const STALLED: Duration = Duration::from_millis(20);
+const STALLED: Duration = Duration::from_millis(50);
 
 /// At the end of a run the missing ones get this long.
 const GIVEN_UP: Duration = Duration::from_millis(200);
@@ -194,7 +194,7 @@ impl<'a> Backlog<'a> {
             let since = last.1.unwrap_or(now);
             if done != last.0 {
                 last = (done, Some(now));
-            } else if now > since + STALLED {
+            } else if self.meter.loses_workers() && now > since + STALLED {
                 self.write_off(done, now - since);
             } else {
                 last.1 = Some(since);
@@ -230,7 +230,7 @@ impl<'a> Backlog<'a> {
             p99: self.meter.wait_at(0.99),
             sent: self.sent,
             lost: self.sent.saturating_sub(done),
-            note: self.is_dead.then(|| "no worker is left".to_owned()),
+            note: self.is_dead.then(|| "nobody is left to do them".to_owned()),
             ..Run::default()
         }
     }

@@ -107,9 +107,18 @@ fn rows(arguments: &Arguments) -> Result<Vec<Row>, String> {
     if let Some(file) = &arguments.rows {
         return read(file).map_err(|error| format!("{} could not be read: {error}", file.display()));
     }
-    // Jobs that panic are part of a work; their messages are not.
-    std::panic::set_hook(Box::new(|_| {}));
+    silence_panics_on_purpose();
     Ok(all(arguments))
+}
+
+/// Jobs that panic are part of a work; their messages are not.
+fn silence_panics_on_purpose() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str() != Some(meter::ON_PURPOSE) {
+            tell(panic);
+        }
+    }));
 }
 
 fn read(file: &Path) -> Result<Vec<Row>, std::io::Error> {

@@ -36,6 +36,9 @@ impl Handler {
 /// The job that kills its worker, with `Handler::PoisonPanics`.
 pub const POISON: u64 = 1 << 62;
 
+/// What the handlers themselves say when they panic. Every other panic is a surprise.
+pub const ON_PURPOSE: &str = "a job that panics on purpose";
+
 /// Jobs are numbered; whether one has panicked before is noted under its number modulo this.
 const NUMBERS: u64 = 100_000_000;
 
@@ -210,7 +213,7 @@ impl Meter {
     fn panic_the_first_time(&self, job: u64) {
         let is_one = self.counts() && is_the_one(job, 1_000);
         if is_one && !self.panicked[(job % NUMBERS) as usize / 1_000].swap(true, Ordering::Relaxed) {
-            panic!("job {job}");
+            panic!("{}", ON_PURPOSE);
         }
     }
 
@@ -219,7 +222,7 @@ impl Meter {
         if job == POISON && self.is_armed() {
             self.died_at.store(self.nanos(), Ordering::Relaxed);
             self.is_armed.store(false, Ordering::Relaxed);
-            panic!("poison");
+            panic!("{}", ON_PURPOSE);
         }
         let died_at = self.died_at.swap(0, Ordering::Relaxed);
         if died_at != 0 {
@@ -234,6 +237,11 @@ impl Meter {
             let _ = answers.send(job);
         }
         black_box(job)
+    }
+
+    /// Whether a job may be lost, since workers die.
+    pub fn loses_workers(&self) -> bool {
+        self.handler == Handler::OneInThousandPanics
     }
 
     /// Whether the pool is warm.
