@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::drive::Pool;
 use crate::meter::Meter;
 
-/// Places in a channel.
-const ROOM: usize = 4_096;
+/// Places in a channel, if nothing else is said.
+pub const ROOM: usize = 4_096;
 
 /// A tokio channel for each worker, round robin: the pool that everybody writes first.
 pub struct TokioMpsc {
@@ -18,12 +19,13 @@ pub struct TokioMpsc {
 }
 
 impl TokioMpsc {
-    pub fn new(workers: usize, meter: &Arc<Meter>) -> Self {
-        let room = (ROOM * 4 / workers).clamp(16, ROOM);
+    pub fn new(workers: usize, room: usize, meter: &Arc<Meter>) -> Self {
+        let room = (room * 4 / workers).clamp(16, room);
         let start = |_| {
             let (sender, mut receiver) = mpsc::channel(room);
             let meter = Arc::clone(meter);
             tokio::spawn(async move {
+                meter.note_up();
                 while let Some(job) = receiver.recv().await {
                     meter.handle(job).await;
                 }
@@ -47,15 +49,25 @@ impl Pool for TokioMpsc {
     }
 }
 
+type Channel = (async_channel::Sender<u64>, async_channel::Receiver<u64>);
+
 /// One channel that all workers take from.
 pub struct AsyncChannel(async_channel::Sender<u64>);
 
 impl AsyncChannel {
     pub fn new(workers: usize, meter: &Arc<Meter>) -> Self {
-        let (sender, receiver) = async_channel::bounded(ROOM);
+        Self::over(async_channel::bounded(ROOM), workers, meter)
+    }
+
+    pub fn unbounded(workers: usize, meter: &Arc<Meter>) -> Self {
+        Self::over(async_channel::unbounded(), workers, meter)
+    }
+
+    fn over((sender, receiver): Channel, workers: usize, meter: &Arc<Meter>) -> Self {
         for _ in 0..workers {
             let (receiver, meter) = (receiver.clone(), Arc::clone(meter));
             tokio::spawn(async move {
+                meter.note_up();
                 while let Ok(job) = receiver.recv().await {
                     meter.handle(job).await;
                 }
@@ -73,6 +85,8 @@ impl Pool for AsyncChannel {
     }
 }
 
+type Places = (crossbeam_channel::Sender<u64>, crossbeam_channel::Receiver<u64>);
+
 /// One channel that all threads take from; a thread for each worker.
 pub struct Crossbeam {
     sender: crossbeam_channel::Sender<u64>,
@@ -81,10 +95,18 @@ pub struct Crossbeam {
 
 impl Crossbeam {
     pub fn new(workers: usize, meter: &Arc<Meter>) -> Self {
-        let (sender, receiver) = crossbeam_channel::bounded(ROOM);
+        Self::over(crossbeam_channel::bounded(ROOM), workers, meter)
+    }
+
+    pub fn unbounded(workers: usize, meter: &Arc<Meter>) -> Self {
+        Self::over(crossbeam_channel::unbounded(), workers, meter)
+    }
+
+    fn over((sender, receiver): Places, workers: usize, meter: &Arc<Meter>) -> Self {
         let start = |_| {
             let (receiver, meter) = (receiver.clone(), Arc::clone(meter));
             std::thread::spawn(move || {
+                meter.note_up();
                 for job in receiver {
                     meter.handle_blocking(job);
                 }
@@ -101,9 +123,10 @@ impl Pool for Crossbeam {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
             // With a timeout: if all threads have panicked, nobody takes anything any more.
-            let _ = self
-                .sender
-                .send_timeout(job, std::time::Duration::from_millis(100));
+            let sent = self.sender.send_timeout(job, Duration::from_millis(100));
+            if sent.is_err() {
+                return;
+            }
         }
     }
 

@@ -11,31 +11,39 @@
 //! The runs of the peers alternate, so that a busy moment of the machine hits all of them. A run counts until every job is
 //! done, ours until every job is acked. Compare ratios; absolute figures differ from machine to machine.
 
-mod actors;
-mod channels;
+mod cases;
 mod drive;
-mod memory;
 mod meter;
+mod peers;
+mod rounds;
+
+mod answered;
+mod bare_actix;
+mod channels;
+mod driver_alone;
+mod kameo_pool;
 mod ours;
+mod ractor_factory;
+mod rust_stream;
+
+mod memory;
+mod pictures;
 mod plot;
 mod report;
 mod soak;
-mod works;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use peers::Peer;
 use report::Row;
-use works::{Case, Peer};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Runs of each peer at each work; the median counts.
-const RUNS: usize = 5;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -48,9 +56,18 @@ struct Arguments {
     /// Only works whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Only peers whose name contains one of these; with commas in between.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Only cases with so many workers.
+    #[arg(long)]
+    workers: Option<usize>,
     /// Writes throughput.svg and latency.svg into this directory.
     #[arg(long)]
     plots: Option<PathBuf>,
+    /// Runs nothing: the pictures are drawn from what an earlier run with --json wrote into this file.
+    #[arg(long, requires = "plots")]
+    rows: Option<PathBuf>,
     /// Sees whether memory grows over a simulated day and then at full load.
     #[arg(long)]
     soak: bool,
@@ -60,14 +77,12 @@ struct Arguments {
     /// Measures one peer's memory in this process.
     #[arg(long, hide = true)]
     memory_of: Option<String>,
-    #[arg(long, hide = true, default_value_t = 1_000_000)]
-    memory_jobs: u64,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(name) = &arguments.memory_of {
-        memory::print_bytes(name, arguments.memory_jobs);
+        memory::print_bytes(name);
     }
     if arguments.soak {
         return match soak::soak(arguments.soak_minutes) {
@@ -78,107 +93,73 @@ fn main() -> ExitCode {
             }
         };
     }
-    // Jobs that panic are part of a work; their messages are not.
-    std::panic::set_hook(Box::new(|_| {}));
-    let rows = all(&arguments);
-    match arguments
-        .plots
-        .as_deref()
-        .map(|directory| write_plots(directory, &rows))
-    {
-        Some(Err(error)) => {
-            eprintln!("the plots could not be written: {error}");
+    match rows(&arguments).and_then(|rows| draw(&arguments, &rows)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
-        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The rows of a run, or those of an earlier one.
+fn rows(arguments: &Arguments) -> Result<Vec<Row>, String> {
+    if let Some(file) = &arguments.rows {
+        return read(file).map_err(|error| format!("{} could not be read: {error}", file.display()));
+    }
+    silence_panics_on_purpose();
+    Ok(all(arguments))
+}
+
+/// Jobs that panic are part of a work; their messages are not.
+fn silence_panics_on_purpose() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str() != Some(meter::ON_PURPOSE) {
+            tell(panic);
+        }
+    }));
+}
+
+fn read(file: &Path) -> Result<Vec<Row>, std::io::Error> {
+    let text = std::fs::read_to_string(file)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+fn draw(arguments: &Arguments, rows: &[Row]) -> Result<(), String> {
+    match &arguments.plots {
+        Some(directory) => pictures::write(directory, rows)
+            .map_err(|error| format!("the pictures could not be written: {error}")),
+        None => Ok(()),
     }
 }
 
 fn all(arguments: &Arguments) -> Vec<Row> {
     let is_wanted = |work: &str| arguments.only.as_ref().is_none_or(|only| work.contains(only));
-    let print = if arguments.json {
-        report::print_json
-    } else {
-        report::print
+    let has_part = |peer: Peer| {
+        let names = &arguments.peers;
+        names.is_empty() || names.iter().any(|name| peer.name().contains(name))
     };
-    if !arguments.json {
-        report::print_head();
-    }
+    let print = if arguments.json {
+        table::print_json
+    } else {
+        table::print_head();
+        table::print
+    };
     let mut all = Vec::new();
-    for case in works::cases(arguments.quick)
-        .iter()
-        .filter(|case| is_wanted(case.work))
-    {
-        let rows = rows_of(case);
-        print(&rows);
-        all.extend(rows);
+    for mut set in cases::sets(arguments.quick) {
+        set.retain(|case| arguments.workers.is_none_or(|workers| case.workers == workers));
+        // A case needs the first one of its set beside it.
+        if set.iter().any(|case| is_wanted(case.work)) {
+            let rows = rounds::rows(&set, has_part, arguments.quick);
+            print(&rows);
+            all.extend(rows);
+        }
     }
     if is_wanted("memory") {
-        let rows = memory::rows(if arguments.quick { 100_000 } else { 1_000_000 });
+        let rows = memory::rows(has_part);
         print(&rows);
         all.extend(rows);
     }
     all
-}
-
-fn rows_of(case: &Case) -> Vec<Row> {
-    let mut runs: Vec<_> = Peer::ALL
-        .into_iter()
-        .filter(|peer| peer.can(case))
-        .map(|peer| (peer, Vec::new()))
-        .collect();
-    for _ in 0..RUNS {
-        for (peer, runs) in &mut runs {
-            runs.push(peer.run(case));
-        }
-    }
-    report::rows(case, &runs)
-}
-
-fn write_plots(directory: &Path, rows: &[Row]) -> std::io::Result<()> {
-    let by_workers = |row: &Row| {
-        let is_one = row.work == "batches" && row.arbiters == 2;
-        is_one.then_some((row.workers as f64, row.jobs_per_s?))
-    };
-    let throughput = plot::chart(
-        "Throughput by workers (batches, two arbiters)",
-        "workers",
-        "jobs a second",
-        &lines(rows, by_workers),
-    );
-    let by_load = |row: &Row| {
-        let is_one = row.arbiters == 1 && row.work.starts_with("latency");
-        is_one.then_some((row.rate? as f64, row.p99_us?))
-    };
-    let latency = plot::chart(
-        "Wait from send to handler, p99 (one arbiter, four workers)",
-        "jobs a second",
-        "microseconds",
-        &lines(rows, by_load),
-    );
-    // With `--only` one of them may have nothing to show; then the picture that is there stays.
-    for (name, chart) in [("throughput.svg", throughput), ("latency.svg", latency)] {
-        if chart.contains("<polyline") {
-            std::fs::write(directory.join(name), chart)?;
-        }
-    }
-    Ok(())
-}
-
-fn lines(rows: &[Row], point: impl Fn(&Row) -> Option<(f64, f64)>) -> Vec<plot::Line> {
-    let mut lines: Vec<plot::Line> = Vec::new();
-    for row in rows {
-        let Some(point) = point(row) else { continue };
-        match lines.iter_mut().find(|line| line.name == row.peer) {
-            Some(line) => line.points.push(point),
-            None => lines.push(plot::Line {
-                name: row.peer,
-                points: vec![point],
-            }),
-        }
-    }
-    for line in &mut lines {
-        line.points.sort_by(|one, other| one.0.total_cmp(&other.0));
-    }
-    lines
 }

@@ -2,69 +2,79 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::factory::routing::QueuerRouting;
 
-use crate::actors::{Actix, ActixPool, InMemoryStream, Kameo, Ractor};
-use crate::drive::Pool;
+use crate::bare_actix::Actix;
+use crate::cases::Sending;
+use crate::channels::{AsyncChannel, Crossbeam, TokioMpsc};
+use crate::drive::{BATCH, Pool};
+use crate::kameo_pool::Kameo;
 use crate::meter::{Handler, Meter};
 use crate::ours::{self, Ours};
+use crate::peers::Peer;
+use crate::ractor_factory::Ractor;
 use crate::report::{Row, compare};
-use crate::works::Peer;
+use crate::rust_stream::InMemoryStream;
 
-/// The peers whose queues have no bound, or can be made that large.
-const PEERS: [Peer; 5] = [
+/// So many that pages, and what a list has in reserve, do not matter. The same with `--quick`.
+const JOBS: u64 = 1_000_000;
+
+const WORKERS: usize = 4;
+
+const PEERS: [Peer; 8] = [
     Peer::Ours,
+    Peer::TokioMpsc,
+    Peer::AsyncChannel,
+    Peer::Crossbeam,
     Peer::Actix,
     Peer::RactorQueuer,
     Peer::Kameo,
     Peer::RustStream,
 ];
 
-pub fn rows(jobs: u64) -> Vec<Row> {
-    let mut rows: Vec<Row> = PEERS
-        .iter()
-        .map(|peer| Row {
-            work: "memory",
-            peer: peer.name(),
-            workers: 4,
-            arbiters: 1,
-            rate: None,
-            jobs_per_s: None,
-            p99_us: None,
-            lost: None,
-            bytes_per_job: in_a_process(*peer, jobs),
-            ratio: None,
-        })
-        .collect();
+pub fn rows(is_wanted: impl Fn(Peer) -> bool) -> Vec<Row> {
+    let row = |peer: Peer| Row {
+        work: "memory".to_owned(),
+        peer: peer.name().into(),
+        workers: WORKERS,
+        arbiters: 1,
+        bytes_per_job: in_a_process(peer),
+        ..Row::default()
+    };
+    let peers = PEERS.into_iter().filter(|peer| is_wanted(*peer));
+    let mut rows: Vec<Row> = peers.map(row).collect();
     compare(&mut rows);
     rows
 }
 
-fn in_a_process(peer: Peer, jobs: u64) -> Option<f64> {
+fn in_a_process(peer: Peer) -> Option<f64> {
     let program = std::env::current_exe().ok()?;
-    let arguments = ["--memory-of", peer.name(), "--memory-jobs", &jobs.to_string()];
-    let output = Command::new(program).args(arguments).output().ok()?;
+    let output = Command::new(program)
+        .args(["--memory-of", peer.name()])
+        .output()
+        .ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
 /// Prints the bytes for each waiting job, in this process.
-pub fn print_bytes(name: &str, jobs: u64) {
-    let meter = Arc::new(Meter::new(Handler::Forever, jobs, None, None));
+pub fn print_bytes(name: &str) {
+    let meter = &Arc::new(Meter::new(Handler::Forever, None, None));
+    let room = 2 * JOBS as usize;
     let bytes = actix::System::new().block_on(async {
-        let workers = 4;
         match PEERS.into_iter().find(|peer| peer.name() == name) {
             Some(Peer::Ours) => {
-                let group = ours::group(workers, 1, jobs as usize + 1_024, Handler::Forever, meter);
-                measure(Ours::new(group, true, false), jobs).await
+                let group = ours::group(WORKERS, 1, room, Handler::Forever, meter);
+                measure(Ours::new(group, Sending::Batches)).await
             }
-            Some(Peer::Actix) => {
-                let actix = Actix::new(workers, 1, &meter);
-                measure(ActixPool { actix, waits: true }, jobs).await
-            }
-            Some(Peer::Kameo) => measure(Kameo::new(workers, &meter), jobs).await,
-            Some(Peer::RustStream) => measure(InMemoryStream::new(workers, &meter).await, jobs).await,
-            _ => measure(Ractor::new::<QueuerRouting<_, _>>(workers, &meter).await, jobs).await,
+            Some(Peer::TokioMpsc) => measure(TokioMpsc::new(WORKERS, room, meter)).await,
+            Some(Peer::AsyncChannel) => measure(AsyncChannel::unbounded(WORKERS, meter)).await,
+            Some(Peer::Crossbeam) => measure(Crossbeam::unbounded(WORKERS, meter)).await,
+            Some(Peer::Actix) => measure(Actix::new(WORKERS, 1, true, meter)).await,
+            Some(Peer::Kameo) => measure(Kameo::new(WORKERS, meter)).await,
+            Some(Peer::RustStream) => measure(InMemoryStream::new(WORKERS, false, meter).await).await,
+            _ => measure(Ractor::new::<QueuerRouting<_, _>>(WORKERS, meter).await).await,
         }
     });
     println!("{bytes}");
@@ -72,15 +82,16 @@ pub fn print_bytes(name: &str, jobs: u64) {
     std::process::exit(0);
 }
 
-async fn measure(mut pool: impl Pool, jobs: u64) -> f64 {
-    pool.send(0..256).await;
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+async fn measure(mut pool: impl Pool) -> f64 {
+    let rest = Duration::from_millis(50);
+    pool.send(0..BATCH).await;
+    tokio::time::sleep(rest).await;
     let before = resident();
-    for first in (256..jobs).step_by(256) {
-        pool.send(first..first + 256).await;
+    for first in (0..JOBS).step_by(BATCH as usize) {
+        pool.send(first..(first + BATCH).min(JOBS)).await;
     }
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    (resident().saturating_sub(before)) as f64 / jobs as f64
+    tokio::time::sleep(rest).await;
+    resident().saturating_sub(before) as f64 / JOBS as f64
 }
 
 /// The memory of this process that is in use, in bytes, as Linux tells it; 0 elsewhere.

@@ -5,17 +5,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consumer_group::{
-    BackoffConfig, Delivery, Group, MemoryQueue, Placement, Producer, ProducerGroup, Results, StrategyName,
+    BackoffConfig, Consumer, ConsumerInfo, Delivery, Failure, Group, MemoryQueue, Placement, Producer,
+    ProducerGroup, Results, StrategyName,
 };
 
-use crate::drive::{ON_THE_WAY, Pool};
+use crate::answered::ON_THE_WAY;
+use crate::cases::Sending;
+use crate::drive::Pool;
 use crate::meter::{Handler, Meter};
 
-pub struct Ours {
-    group: Group<u64, u64>,
-    producer: Producer<u64, u64>,
-    results: Option<(ProducerGroup<u64, u64>, Results<u64, u64>)>,
-    in_batches: bool,
+/// Jobs that the queue has room for, if nothing else is said.
+pub const ROOM: usize = 16_384;
+
+struct Worker(Arc<Meter>);
+
+impl Consumer for Worker {
+    type Job = u64;
+    type Output = u64;
+
+    async fn started(&mut self, _: &ConsumerInfo) -> Result<(), Failure> {
+        self.0.note_up();
+        Ok(())
+    }
+
+    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+        Ok(self.0.handle(*delivery.job()).await)
+    }
 }
 
 pub fn group(
@@ -23,13 +38,14 @@ pub fn group(
     arbiters: usize,
     room: usize,
     handler: Handler,
-    meter: Arc<Meter>,
+    meter: &Arc<Meter>,
 ) -> Group<u64, u64> {
     let placement = if arbiters == 1 {
         Placement::Local
     } else {
         Placement::Arbiters(arbiters - 1)
     };
+    let meter = Arc::clone(meter);
     let started = Group::builder()
         .placement(placement)
         .queue(MemoryQueue::bounded(room))
@@ -45,9 +61,7 @@ pub fn group(
                 config.strategy = StrategyName::LeastLoaded;
             }
         })
-        .consume_with(workers, async move |delivery: &Delivery<u64>| {
-            Ok(meter.handle(*delivery.job()).await)
-        })
+        .consumers(workers, move || Worker(Arc::clone(&meter)))
         .start();
     match started {
         Ok(group) => group,
@@ -55,25 +69,64 @@ pub fn group(
     }
 }
 
+pub struct Ours {
+    group: Group<u64, u64>,
+    producer: Producer<u64, u64>,
+    results: Option<WithResults>,
+    in_batches: bool,
+}
+
+struct WithResults {
+    producers: ProducerGroup<u64, u64>,
+    results: Results<u64, u64>,
+    unread: usize,
+}
+
+impl WithResults {
+    /// Sends, and reads what goes beyond `ON_THE_WAY`: results that nobody reads hold the group up.
+    async fn send(&mut self, jobs: Range<u64>) {
+        self.unread += jobs.clone().count();
+        let _ = self.producers.send_batch(jobs).await;
+        self.read_to(ON_THE_WAY).await;
+    }
+
+    async fn read_to(&mut self, unread: usize) {
+        while self.unread > unread && self.results.next().await.is_some() {
+            self.unread -= 1;
+        }
+    }
+}
+
 impl Ours {
-    pub fn new(group: Group<u64, u64>, in_batches: bool, with_results: bool) -> Self {
-        let results = with_results.then(|| group.producer_group());
+    pub fn new(group: Group<u64, u64>, sending: Sending) -> Self {
+        let results = (sending == Sending::WithResults).then(|| {
+            let (producers, results) = group.producer_group();
+            WithResults {
+                producers,
+                results,
+                unread: 0,
+            }
+        });
         Self {
             producer: group.producer(),
             group,
             results,
-            in_batches,
+            in_batches: sending == Sending::Batches,
         }
+    }
+
+    async fn has_settled(&self) -> bool {
+        let Ok(health) = self.group.health().await else {
+            return true;
+        };
+        health.in_flight == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0)
     }
 }
 
 impl Pool for Ours {
     async fn send(&mut self, jobs: Range<u64>) {
-        if let Some((producers, results)) = &mut self.results {
-            let _ = producers.send_batch(jobs).await;
-            while results.outstanding() > ON_THE_WAY {
-                let _ = results.next().await;
-            }
+        if let Some(results) = &mut self.results {
+            results.send(jobs).await;
         } else if self.in_batches {
             let _ = self.producer.send_batch(jobs).await;
         } else {
@@ -83,18 +136,20 @@ impl Pool for Ours {
         }
     }
 
-    /// Every job is acked.
+    /// Every job is acked. The last acks follow at once; if not, there is no hurry.
     async fn settled(&mut self) {
-        if let Some((_, results)) = &mut self.results {
-            while results.outstanding() > 0 {
-                let _ = results.next().await;
-            }
+        if let Some(results) = &mut self.results {
+            results.read_to(0).await;
         }
-        while let Ok(health) = self.group.health().await {
-            if health.in_flight == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0) {
+        for look in 0_u32.. {
+            if self.has_settled().await {
                 return;
             }
-            tokio::time::sleep(Duration::from_micros(200)).await;
+            if look < 20 {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
         }
     }
 

@@ -1,0 +1,177 @@
+//! The peers, and how each of them is set to a work.
+
+use std::sync::Arc;
+
+use ractor::factory::routing::{KeyPersistentRouting, QueuerRouting, RoundRobinRouting};
+use tokio::sync::mpsc;
+
+use crate::answered::Answered;
+use crate::bare_actix::Actix;
+use crate::cases::{Amount, Case, Sending};
+use crate::channels::{self, AsyncChannel, Crossbeam, TokioMpsc};
+use crate::drive::{LIMIT, Pool, Run, drive};
+use crate::driver_alone::DriverAlone;
+use crate::kameo_pool::Kameo;
+use crate::meter::{Handler, Meter};
+use crate::ours::{self, Ours};
+use crate::ractor_factory::Ractor;
+use crate::rust_stream::InMemoryStream;
+
+/// A peer, in one of the ways in which it can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    Ours,
+    TokioMpsc,
+    AsyncChannel,
+    Crossbeam,
+    Actix,
+    RactorRoundRobin,
+    RactorKey,
+    RactorQueuer,
+    Kameo,
+    RustStream,
+    RustStreamBatches,
+    DriverAlone,
+}
+
+impl Peer {
+    pub const ALL: [Self; 12] = [
+        Self::Ours,
+        Self::TokioMpsc,
+        Self::AsyncChannel,
+        Self::Crossbeam,
+        Self::Actix,
+        Self::RactorRoundRobin,
+        Self::RactorKey,
+        Self::RactorQueuer,
+        Self::Kameo,
+        Self::RustStream,
+        Self::RustStreamBatches,
+        Self::DriverAlone,
+    ];
+
+    /// The name in tables. Of the ways in which a peer can be set the best one counts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "consumer-group",
+            Self::TokioMpsc => "tokio mpsc",
+            Self::AsyncChannel => "async-channel",
+            Self::Crossbeam => "crossbeam",
+            Self::Actix => "actix",
+            Self::RactorRoundRobin | Self::RactorKey | Self::RactorQueuer => "ractor",
+            Self::Kameo => "kameo",
+            Self::RustStream | Self::RustStreamBatches => "ruststream",
+            Self::DriverAlone => "driver alone",
+        }
+    }
+
+    /// Whether the peer can be set to this work at all.
+    pub fn can(self, case: &Case) -> bool {
+        let replaces = matches!(
+            self,
+            Self::Ours | Self::RactorRoundRobin | Self::RactorKey | Self::RactorQueuer | Self::Kameo
+        );
+        match (self, case.amount) {
+            (_, Amount::Deaths(_)) => replaces,
+            // It is about this crate; the simplest of the others shows what the machine does.
+            (_, Amount::Jobs(_)) if case.rate.is_none() => matches!(self, Self::Ours | Self::TokioMpsc),
+            // Its workers are threads: there is no doing it on one, and not with ten thousand.
+            (Self::Crossbeam, _) => case.arbiters > 1 && case.workers <= 64,
+            (Self::RustStreamBatches, _) => case.sending == Sending::Batches && !case.handler.waits(),
+            (Self::DriverAlone, _) => case.rate.is_some() && case.handler == Handler::Nothing,
+            _ => true,
+        }
+    }
+
+    /// Does the work once, on a pool of its own.
+    pub fn run(self, case: &Case) -> Run {
+        match self {
+            Self::Ours | Self::Actix => actix::System::new().block_on(self.measure(case)),
+            _ => runtime(case.arbiters).block_on(self.measure(case)),
+        }
+    }
+
+    async fn measure(self, case: &Case) -> Run {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let by_channel = case.sending == Sending::WithResults && self != Self::Ours;
+        let meter = Meter::new(case.handler, case.rate, by_channel.then_some(sender));
+        let line = Line {
+            meter: Arc::new(meter),
+            answers: by_channel.then_some(answers),
+            case,
+        };
+        match tokio::time::timeout(LIMIT, self.drive(line)).await {
+            Ok(run) => run,
+            Err(_) => Run {
+                note: Some(format!("not done within {} s", LIMIT.as_secs())),
+                ..Run::default()
+            },
+        }
+    }
+
+    async fn drive(self, line: Line<'_>) -> Run {
+        let meter = &Arc::clone(&line.meter);
+        let (workers, arbiters, handler) = (line.case.workers, line.case.arbiters, line.case.handler);
+        match self {
+            Self::Ours => {
+                let group = ours::group(workers, arbiters, ours::ROOM, handler, meter);
+                let sending = line.case.sending;
+                line.drive(Ours::new(group, sending)).await
+            }
+            Self::TokioMpsc => line.drive(TokioMpsc::new(workers, channels::ROOM, meter)).await,
+            Self::AsyncChannel => line.drive(AsyncChannel::new(workers, meter)).await,
+            Self::Crossbeam => line.drive(Crossbeam::new(workers, meter)).await,
+            Self::Actix => {
+                line.drive(Actix::new(workers, arbiters, handler.waits(), meter))
+                    .await
+            }
+            Self::RactorRoundRobin => {
+                line.drive(Ractor::new::<RoundRobinRouting<_, _>>(workers, meter).await)
+                    .await
+            }
+            Self::RactorKey => {
+                line.drive(Ractor::new::<KeyPersistentRouting<_, _>>(workers, meter).await)
+                    .await
+            }
+            Self::RactorQueuer => {
+                line.drive(Ractor::new::<QueuerRouting<_, _>>(workers, meter).await)
+                    .await
+            }
+            Self::Kameo => line.drive(Kameo::new(workers, meter)).await,
+            Self::RustStream => line.drive(InMemoryStream::new(workers, false, meter).await).await,
+            Self::RustStreamBatches => line.drive(InMemoryStream::new(workers, true, meter).await).await,
+            Self::DriverAlone => line.drive(DriverAlone::new(workers, meter)).await,
+        }
+    }
+}
+
+/// What a run needs besides its pool.
+struct Line<'a> {
+    meter: Arc<Meter>,
+    answers: Option<mpsc::UnboundedReceiver<u64>>,
+    case: &'a Case,
+}
+
+impl Line<'_> {
+    async fn drive(self, pool: impl Pool) -> Run {
+        match self.answers {
+            Some(answers) => drive(Answered::new(pool, answers), &self.meter, self.case).await,
+            None => drive(pool, &self.meter, self.case).await,
+        }
+    }
+}
+
+/// A runtime on so many threads, the one that sends counted.
+fn runtime(threads: usize) -> tokio::runtime::Runtime {
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads - 1);
+    }
+    match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("a runtime can be built: {error}"),
+    }
+}
