@@ -75,7 +75,7 @@ impl Case {
 
     /// Whether it tells how long so many workers take to start.
     pub fn shows_the_start(&self) -> bool {
-        self.workers >= MANY
+        self.workers >= MANY && self.sending == Sending::Batches
     }
 }
 
