@@ -1,15 +1,18 @@
 //! The same work on this crate and on its peers, in one run.
 //!
 //! ```text
-//! cargo run --release -p peers                  # everything, medians of five: about half an hour
-//! cargo run --release -p peers -- --quick       # four workers, small works: under a minute
+//! cargo run --release -p peers                  # everything, medians of five: about a quarter of an hour
+//! cargo run --release -p peers -- --quick       # the works that have a number to reach, and some more: under a minute
 //! cargo run --release -p peers -- --json        # an object a line
-//! cargo run --release -p peers -- --plots docs  # also writes throughput.svg and latency.svg there
+//! cargo run --release -p peers -- --only batches --peers consumer-group,tokio --workers 4   # a part of it
+//! cargo run --release -p peers -- --plots docs/plots                    # also draws throughput.svg and latency.svg there
+//! cargo run --release -p peers -- --plots docs/plots --rows rows.json   # draws them from what --json printed
 //! cargo run --release -p peers -- --soak        # a simulated day, then an hour at full load: memory must not grow
-//! cargo run --release -p peers --features mimalloc -- --only batches   # with another allocator, for all alike
+//! cargo run --release -p peers --features mimalloc -- --only batches    # with another allocator, for all alike
 //! ```
-//! The runs of the peers alternate, so that a busy moment of the machine hits all of them. A run counts until every job is
-//! done, ours until every job is acked. Compare ratios; absolute figures differ from machine to machine.
+//! What each work measures stands in `docs/performance.md`. The runs of the peers alternate, so that a busy moment of
+//! the machine hits all of them. A run counts until every job is done, ours until every job is acked. Compare ratios;
+//! absolute figures differ from machine to machine.
 
 mod cases;
 mod drive;
