@@ -132,8 +132,16 @@ impl<J> BlockLeases<J> {
         let Some((number, found)) = self.find(lease) else {
             return places.len();
         };
-        let settled = found.ready.places.both(places);
+        let mut settled = found.ready.places.both(places);
         found.ready.places.remove(settled);
+        // A renewal that did not count left its job in the first attempt.
+        found.renewed.retain(|(place, record)| {
+            let is_meant = places.contains(*place) && record.attempt() == 1;
+            if is_meant {
+                settled.add(Places::only(*place));
+            }
+            !is_meant
+        });
         self.jobs -= settled.len();
         self.end_if_empty(number);
         places.len() - settled.len()

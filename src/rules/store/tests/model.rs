@@ -2,12 +2,14 @@
 //! came, each in one place, searched from end to end for every question.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::rules::store::Refusal;
-use crate::words::{DeadReason, EventKind};
+use crate::rules::store::blocks::is_of_block;
+use crate::words::{Block, DeadReason, EventKind, Load, Places};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Place {
@@ -272,6 +274,8 @@ struct Wishes {
 #[derive(Debug, Clone)]
 enum Operation {
     Push(Vec<Wishes>),
+    /// So many plain jobs as a block.
+    PushBlock(u64),
     Lease(usize),
     /// A lease among all that there ever were, how far the attempt is off, and what is said of it.
     Settle(prop::sample::Index, u32, u8, u64, bool),
@@ -306,6 +310,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     );
     prop_oneof![
         6 => prop::collection::vec(wishes(), 0..5).prop_map(Operation::Push),
+        4 => (1..8_u64).prop_map(Operation::PushBlock),
         6 => (0..6_usize).prop_map(Operation::Lease),
         12 => settle.prop_map(|(index, off, kind, after, counts)| {
             Operation::Settle(index, off.saturating_sub(5), kind, after, counts)
@@ -390,6 +395,7 @@ impl Pair {
     fn step(&mut self, operation: &Operation) {
         match operation {
             Operation::Push(jobs) => self.push(jobs),
+            Operation::PushBlock(jobs) => self.push_block(*jobs),
             Operation::Lease(most) => self.lease(*most),
             Operation::Settle(index, off, kind, after, counts) => {
                 if !self.leases.is_empty() {
@@ -452,6 +458,28 @@ impl Pair {
         assert_eq!(refused, expected);
     }
 
+    fn push_block(&mut self, jobs: u64) {
+        self.model.wake(self.now);
+        let numbers = self.next_job..self.next_job + jobs;
+        self.next_job += jobs;
+        let envelope = |number| Envelope::seal(name(number), Job::new(number), None, self.now);
+        let block = Arc::new(Block::new(numbers.map(envelope).collect()).unwrap());
+        let mut expected = Vec::new();
+        for place in block.places().iter() {
+            let job = Sealed::in_block(Arc::clone(&block), place);
+            if let Some(refusal) = self.model.push(self.now, None, job) {
+                expected.push((block.job(place).id(), refusal));
+            }
+        }
+        let loads = vec![Load::Block(block)];
+        let refused = self.store.push_loads(self.now, loads, &mut self.news);
+        let refused: Vec<_> = refused
+            .iter()
+            .map(|refused| (refused.job.id(), refused.refusal))
+            .collect();
+        assert_eq!(refused, expected);
+    }
+
     fn lease(&mut self, most: usize) {
         self.model.wake(self.now);
         let mut leased = Vec::new();
@@ -472,9 +500,18 @@ impl Pair {
 
     fn settle(&mut self, lease: LeaseId, attempt: u32, kind: u8, after: u64, counts: bool) {
         let verdict = verdict(kind, after, counts, attempt);
-        let settled = self
-            .store
-            .settle(self.now, lease, attempt, &verdict, &mut self.news);
+        // An ack of a job in a block comes with the others of its block, or alone.
+        let comes_with_others = is_of_block(lease) && attempt == 1 && counts;
+        let settled = if comes_with_others && verdict == Verdict::Ack {
+            let (block, place) = (LeaseId(lease.0 & !63), (lease.0 & 63) as u8);
+            match self.store.ack_places(block, Places::only(place)) {
+                0 => Settled::Applied,
+                _ => Settled::Stale,
+            }
+        } else {
+            self.store
+                .settle(self.now, lease, attempt, &verdict, &mut self.news)
+        };
         assert_eq!(settled, self.model.settle(self.now, lease, attempt, &verdict));
         if settled == Settled::Applied && matches!(verdict, Verdict::Renew(_)) && counts {
             self.leases.push((lease, attempt + 1));
