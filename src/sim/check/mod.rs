@@ -24,6 +24,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::history::History;
+use crate::words::JobId;
 
 /// A promise that a history breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +44,44 @@ impl fmt::Display for Violation {
 /// What an invariant says of a history: nothing, or what breaks it.
 pub(super) type Judged = Result<(), String>;
 
+/// A history, and what several invariants need to know of it.
+pub(super) struct Facts<'h> {
+    history: &'h History,
+    /// The place in the plan of each accepted job, by its name.
+    places: Vec<(JobId, usize)>,
+}
+
+impl<'h> Facts<'h> {
+    fn new(history: &'h History) -> Self {
+        let named = (0..).zip(&history.jobs);
+        let mut places: Vec<(JobId, usize)> = named
+            .filter_map(|(place, job)| job.id.map(|id| (id, place)))
+            .collect();
+        // Names grow with the time, so they mostly lie in order already.
+        places.sort_unstable();
+        Self { history, places }
+    }
+
+    /// The place in the plan of a job.
+    fn place(&self, job: JobId) -> Option<usize> {
+        let found = self.places.binary_search_by_key(&job, |(id, _)| *id);
+        let (_, place) = self.places.get(found.ok()?)?;
+        Some(*place)
+    }
+
+    /// The key of the job at this place.
+    fn key(&self, place: usize) -> Option<u32> {
+        self.history.jobs.get(place).and_then(|job| job.key)
+    }
+
+    /// Something for each job, to be looked up by its place.
+    fn for_each_job<T: Clone>(&self, begin: T) -> Vec<T> {
+        vec![begin; self.history.jobs.len()]
+    }
+}
+
 /// A built-in invariant.
-type Invariant = fn(&History) -> Judged;
+type Invariant = fn(&Facts<'_>) -> Judged;
 
 /// The invariants of every group, in the order in which they are reported.
 const INVARIANTS: [(&str, Invariant); 9] = [
@@ -106,9 +143,10 @@ impl Checker {
 
     /// Every invariant with what it says.
     pub(super) fn judge<'a>(&'a self, history: &'a History) -> impl Iterator<Item = (&'a str, Judged)> {
+        let facts = Facts::new(history);
         let built_in = INVARIANTS
             .iter()
-            .map(move |(name, holds)| (*name, holds(history)));
+            .map(move |(name, holds)| (*name, holds(&facts)));
         let own = self
             .own
             .iter()
