@@ -1,7 +1,5 @@
 //! By the key, on a hash ring.
 
-use std::hash::Hasher;
-
 use siphasher::sip::SipHasher;
 
 use super::{AssignJob, Choice, Chooser};
@@ -39,13 +37,11 @@ const KEPT: usize = 8;
 
 /// The place of a slot's nth point on the ring.
 fn point(slot: SlotId, nth: u32) -> u64 {
-    let mut hasher = SipHasher::new();
     // In a fixed order of bytes, so that all machines agree. The mark in front keeps the points away from the keys: without
     // it the key 7 would lie exactly on the first point of slot 7.
-    hasher.write_u8(b'p');
-    hasher.write(&slot.0.to_le_bytes());
-    hasher.write(&nth.to_le_bytes());
-    hasher.finish()
+    let [a, b, c, d] = slot.0.to_le_bytes();
+    let [e, f, g, h] = nth.to_le_bytes();
+    SipHasher::new().hash(&[b'p', a, b, c, d, e, f, g, h])
 }
 
 /// The place of a job on the ring.
@@ -55,9 +51,7 @@ fn place(job: &AssignJob) -> u64 {
         high ^ low
     };
     let name = job.key.map_or_else(of_id, |key| key.0);
-    let mut hasher = SipHasher::new();
-    hasher.write(&name.to_le_bytes());
-    hasher.finish()
+    SipHasher::new().hash(&name.to_le_bytes())
 }
 
 impl ConsistentHash {

@@ -1,6 +1,6 @@
 //! What an ack means.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Facts, Judged};
 use crate::sim::history::Happening;
@@ -55,15 +55,16 @@ pub(super) fn nothing_is_acked_twice(facts: &Facts<'_>) -> Judged {
 
 /// The work of the very delivery that is acked was done before.
 pub(super) fn acks_are_of_work_done(facts: &Facts<'_>) -> Judged {
-    let mut done: BTreeSet<(DeliveryNumber, usize)> = BTreeSet::new();
+    let mut done: Vec<(DeliveryNumber, usize)> = Vec::with_capacity(facts.history.jobs.len());
     for entry in &facts.history.entries {
         match &entry.what {
             Happening::Worked(attempt) => {
-                done.insert((attempt.number, attempt.job));
+                done.push((attempt.number, attempt.job));
             }
             Happening::Group(EventKind::Acked { job, number, .. }) => {
                 let place = facts.place(*job).unwrap_or(usize::MAX);
-                if !done.contains(&(*number, place)) {
+                // An ack mostly follows its work at once, so the search begins there.
+                if !done.iter().rev().any(|of| *of == (*number, place)) {
                     return Err(format!(
                         "job {place} was acked at {} by {number}, whose work on it was not done",
                         entry.at
