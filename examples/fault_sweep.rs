@@ -18,6 +18,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::Parser;
 use consumer_group::rules::ledger::Plant;
 use consumer_group::sim::{Failure, PlanShape, Report, STATES, Simulation, Sweep, Swept, check, stock};

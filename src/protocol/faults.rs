@@ -15,7 +15,6 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Wake, Waker};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use crate::rules::ledger::Plant;
@@ -205,10 +204,13 @@ pub(crate) fn at_home(home: u64, work: impl FnOnce()) -> bool {
     true
 }
 
+/// What a planned panic says.
+pub(crate) const PLANNED: &str = "a planned fault";
+
 /// Runs in place of the work of an actor that shall end by a panic.
 #[allow(clippy::panic, reason = "the panic is the fault that was planned")]
 pub(crate) fn panic_as_planned() -> ! {
-    panic!("a planned fault")
+    panic!("{PLANNED}")
 }
 
 /// A cell's tie to the world.
@@ -268,7 +270,6 @@ impl CellSeam {
     fn watch(&self, waker: &Waker) -> Waker {
         Waker::from(Arc::new(WatchedWaker {
             inner: waker.clone(),
-            thread: std::thread::current().id(),
             world: Arc::clone(&self.world),
             who: self.who,
         }))
@@ -281,10 +282,14 @@ impl Drop for CellSeam {
     }
 }
 
+/// Whether this is the thread of that world.
+fn is_at_home(world: &Arc<dyn World>) -> bool {
+    ask(|mine| std::ptr::addr_eq(mine, Arc::as_ptr(world))) == Some(true)
+}
+
 /// Tells the world when a wake comes from another thread.
 struct WatchedWaker {
     inner: Waker,
-    thread: ThreadId,
     world: Arc<dyn World>,
     who: Who,
 }
@@ -295,7 +300,7 @@ impl Wake for WatchedWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if std::thread::current().id() != self.thread {
+        if !is_at_home(&self.world) {
             self.world.woken_from_outside(self.who);
         }
         self.inner.wake_by_ref();
