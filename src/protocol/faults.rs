@@ -78,6 +78,8 @@ pub enum Fate {
     Repeat,
     /// It arrives later.
     Delay(Duration),
+    /// It arrives, and once more later.
+    Echo(Duration),
 }
 
 /// One delivery, as a world sees it.

@@ -289,7 +289,8 @@ impl State {
         if let FaultKind::Block { ms }
         | FaultKind::Slow { ms }
         | FaultKind::Disconnect { ms }
-        | FaultKind::DelaySettle { ms } = kind
+        | FaultKind::DelaySettle { ms }
+        | FaultKind::EchoSettle { ms } = kind
         {
             self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
         }
@@ -370,6 +371,9 @@ impl State {
             FaultKind::RepeatSettle => self.settle_with(delivery?, Fate::Repeat),
             FaultKind::DelaySettle { ms } => {
                 self.settle_with(delivery?, Fate::Delay(Duration::from_millis(ms)))
+            }
+            FaultKind::EchoSettle { ms } => {
+                self.settle_with(delivery?, Fate::Echo(Duration::from_millis(ms)))
             }
             FaultKind::RepeatDelivery | FaultKind::Failpoint { .. } => return None,
         })

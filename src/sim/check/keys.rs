@@ -6,26 +6,50 @@ use super::{Facts, Judged};
 use crate::sim::history::{Attempt, Happening};
 use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, Role, SlotId};
 
-/// Acks that may be lost: the queue died with the ack in its mailbox, and so did the supervisor that would have repeated it.
-/// Such a job comes again, and may come after later ones of its key.
-struct LostAcks {
+/// Verdicts that may be lost: the queue died with the word on the job's end in its mailbox, and so did the supervisor that
+/// would have repeated it. Such a job comes again, and may come after later ones of its key.
+struct LostVerdicts {
     supervisors: usize,
     queues: usize,
-    /// Deaths of supervisors and queues at the first ack of each job.
-    acked: Vec<Option<(usize, usize)>>,
+    /// The last attempt that a job can have.
+    attempts: u32,
+    /// Who is at work on the last attempt of a job.
+    last: Vec<Option<Attempt>>,
+    /// Deaths of supervisors and queues when each job first came to its end: by an ack, or after its last attempt.
+    ended: Vec<Option<(usize, usize)>>,
 }
 
-impl LostAcks {
+impl LostVerdicts {
     fn new(facts: &Facts<'_>) -> Self {
         Self {
             supervisors: 0,
             queues: 0,
-            acked: facts.for_each_job(None),
+            attempts: facts.history.config.retry.attempts,
+            last: facts.for_each_job(None),
+            ended: facts.for_each_job(None),
         }
     }
 
     fn note(&mut self, what: &Happening, facts: &Facts<'_>) {
         match what {
+            Happening::Begun(attempt) if attempt.attempt >= self.attempts => {
+                if let Some(last) = self.last.get_mut(attempt.job) {
+                    *last = Some(*attempt);
+                }
+            }
+            Happening::Failed(attempt) if attempt.attempt >= self.attempts => self.ends(attempt.job),
+            Happening::Group(EventKind::ConsumerDown {
+                slot, incarnation, ..
+            }) => {
+                let held = (*slot, *incarnation);
+                let was_there =
+                    |last: &Option<Attempt>| last.is_some_and(|at| (at.slot, at.incarnation) == held);
+                for job in 0..self.last.len() {
+                    if self.last.get(job).is_some_and(was_there) {
+                        self.ends(job);
+                    }
+                }
+            }
             Happening::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
@@ -34,18 +58,24 @@ impl LostAcks {
                 role: Role::Queue, ..
             }) => self.queues += 1,
             Happening::Group(EventKind::Acked { job, .. }) => {
-                let deaths = (self.supervisors, self.queues);
-                if let Some(acked) = facts.place(*job).and_then(|place| self.acked.get_mut(place)) {
-                    acked.get_or_insert(deaths);
+                if let Some(place) = facts.place(*job) {
+                    self.ends(place);
                 }
             }
             _ => {}
         }
     }
 
+    fn ends(&mut self, job: usize) {
+        let deaths = (self.supervisors, self.queues);
+        if let Some(ended) = self.ended.get_mut(job) {
+            ended.get_or_insert(deaths);
+        }
+    }
+
     fn may_come_again(&self, job: usize) -> bool {
-        let acked = self.acked.get(job).copied().flatten();
-        acked.is_some_and(|(supervisors, queues)| supervisors < self.supervisors && queues < self.queues)
+        let ended = self.ended.get(job).copied().flatten();
+        ended.is_some_and(|(supervisors, queues)| supervisors < self.supervisors && queues < self.queues)
     }
 }
 
@@ -76,7 +106,7 @@ pub(super) fn order_per_key(facts: &Facts<'_>) -> Judged {
     let mut tokens: BTreeMap<u32, (Epoch, DeliveryNumber)> = BTreeMap::new();
     let mut effects: BTreeMap<u32, usize> = BTreeMap::new();
     let mut acks: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut lost = LostAcks::new(facts);
+    let mut lost = LostVerdicts::new(facts);
     for entry in &history.entries {
         lost.note(&entry.what, facts);
         match &entry.what {
