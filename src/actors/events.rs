@@ -1,7 +1,7 @@
 //! The event bus: one bounded channel from the actors to whoever subscribed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::broadcast;
 
@@ -16,7 +16,8 @@ const KEPT: usize = 8_192;
 /// Where actors tell what happens. Clones share the channel.
 #[derive(Debug, Clone)]
 pub struct EventBus {
-    channel: broadcast::Sender<Event>,
+    /// Made for the first subscriber: its buffer is larger than the rest of a small group.
+    channel: Arc<OnceLock<broadcast::Sender<Event>>>,
     /// How many subscribers want to hear of single jobs.
     of_jobs: Arc<AtomicUsize>,
     /// Set before the last event is told: who subscribes after that hears nothing.
@@ -26,16 +27,8 @@ pub struct EventBus {
 
 impl EventBus {
     pub(crate) fn new(clock: Clock) -> Self {
-        let kept = KEPT;
-        // A simulated group is made thousands of times a second, and the channel is the largest part of it.
-        #[cfg(feature = "sim")]
-        let kept = if faults::ask(|_| ()).is_some() {
-            kept / 8
-        } else {
-            kept
-        };
         Self {
-            channel: broadcast::channel(kept).0,
+            channel: Arc::default(),
             of_jobs: Arc::default(),
             ended: Arc::default(),
             clock,
@@ -47,9 +40,11 @@ impl EventBus {
         trace(&kind);
         #[cfg(feature = "sim")]
         faults::ask(|world| world.told(&kind));
-        if self.channel.receiver_count() > 0 {
+        if let Some(channel) = self.channel.get()
+            && channel.receiver_count() > 0
+        {
             // An error means that the last subscriber left just now.
-            let _ = self.channel.send(Event {
+            let _ = channel.send(Event {
                 at: self.clock.now(),
                 kind,
             });
@@ -75,9 +70,10 @@ impl EventBus {
         if of_jobs {
             self.of_jobs.fetch_add(1, Ordering::Relaxed);
         }
+        let channel = self.channel.get_or_init(|| broadcast::channel(KEPT).0);
         Events {
             ended: self.ended.load(Ordering::Acquire),
-            channel: self.channel.subscribe(),
+            channel: channel.subscribe(),
             count: of_jobs.then(|| Arc::clone(&self.of_jobs)),
             clock: self.clock,
         }

@@ -157,7 +157,7 @@ async fn ask_queue<J: Send + Sync + 'static>(
     loop {
         let door = doors.borrow_and_update().clone();
         if let Some(door) = door
-            && let Ok(reply) = door.command.send(Command::new(command.clone())).await
+            && let Ok(reply) = door.command.clone().send(Command::new(command.clone())).await
         {
             return Ok(reply);
         }

@@ -150,23 +150,30 @@ impl<O: Send + 'static> SettleDesk<O> {
                     let copy = delivery.copy();
                     arrived.extend([delivery, copy]);
                 }
-                faults::Fate::Delay(wait) => {
-                    let (desk, consumer) = (Arc::clone(self), Arc::clone(&settlement.consumer));
-                    actix_rt::spawn(async move {
-                        tokio::time::sleep(wait).await;
-                        let late = Settlement {
-                            consumer,
-                            deliveries: vec![delivery],
-                            done: Vec::new(),
-                            busy: Duration::ZERO,
-                        };
-                        desk.put(desk.lock(), late);
-                    });
+                faults::Fate::Delay(wait) => self.later(&settlement.consumer, delivery, wait),
+                faults::Fate::Echo(wait) => {
+                    self.later(&settlement.consumer, delivery.copy(), wait);
+                    arrived.push(delivery);
                 }
             }
         }
         settlement.deliveries = arrived;
         settlement
+    }
+
+    #[cfg(feature = "sim")]
+    fn later(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>, wait: Duration) {
+        let (desk, consumer) = (Arc::clone(self), Arc::clone(consumer));
+        actix_rt::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let late = Settlement {
+                consumer,
+                deliveries: vec![delivery],
+                done: Vec::new(),
+                busy: Duration::ZERO,
+            };
+            desk.put(desk.lock(), late);
+        });
     }
 
     fn put(&self, mut waiting: MutexGuard<'_, Vec<Settlement<O>>>, settlement: Settlement<O>) {

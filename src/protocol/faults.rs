@@ -13,8 +13,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Wake, Waker};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use crate::rules::ledger::Plant;
@@ -78,6 +78,8 @@ pub enum Fate {
     Repeat,
     /// It arrives later.
     Delay(Duration),
+    /// It arrives, and once more later.
+    Echo(Duration),
 }
 
 /// One delivery, as a world sees it.
@@ -99,6 +101,15 @@ pub struct Seen {
     pub number: DeliveryNumber,
 }
 
+/// What a cell can see of the world's mind without asking. Both belong to one thread in a simulated run.
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// Whether the world may have an order for the cell, so that it must be asked before the next poll.
+    pub asks: AtomicBool,
+    /// Whether the cell counts as blocking its thread although it has given it back.
+    pub blocks: AtomicBool,
+}
+
 /// What looks on and steps in.
 pub trait World: Send + Sync {
     /// Whether everything runs on one thread and a paused clock.
@@ -109,14 +120,12 @@ pub trait World: Send + Sync {
     fn unix_ms(&self) -> Option<u64>;
     /// Something happened in the group.
     fn told(&self, kind: &EventKind);
-    /// A cell is made; the answer is its number.
-    fn cell_made(&self, who: Who, home: Option<u64>) -> u64;
+    /// A cell is made; the answer is its number. The world keeps the marks.
+    fn cell_made(&self, who: Who, home: Option<u64>, marks: Arc<Marks>) -> u64;
     /// A cell has ended.
     fn cell_gone(&self, cell: u64);
-    /// A cell is about to be polled.
+    /// A cell is about to be polled. Asked if the cell is marked for it, or by this waker for the first time.
     fn order(&self, cell: u64, waker: &Waker) -> Order;
-    /// Whether a cell counts as blocking its thread although it has given it back.
-    fn is_blocking(&self, cell: u64) -> bool;
     /// An actor of the simulation was woken from a thread that is not part of it.
     fn woken_from_outside(&self, who: Who);
     /// A consumer begins a delivery, in a shell or in an actor of the user. Only a shell does what the answer says; to an
@@ -197,10 +206,13 @@ pub(crate) fn at_home(home: u64, work: impl FnOnce()) -> bool {
     true
 }
 
+/// What a planned panic says.
+pub(crate) const PLANNED: &str = "a planned fault";
+
 /// Runs in place of the work of an actor that shall end by a panic.
 #[allow(clippy::panic, reason = "the panic is the fault that was planned")]
 pub(crate) fn panic_as_planned() -> ! {
-    panic!("a planned fault")
+    panic!("{PLANNED}")
 }
 
 /// A cell's tie to the world.
@@ -208,6 +220,7 @@ pub(crate) struct CellSeam {
     world: Arc<dyn World>,
     cell: u64,
     who: Who,
+    marks: Arc<Marks>,
     /// The waker that was last made to watch threads, and the one that it stands for.
     watched: Option<(Waker, Waker)>,
 }
@@ -217,21 +230,27 @@ impl CellSeam {
     pub(crate) fn new() -> Option<Self> {
         let world = world()?;
         let who = WHO.get();
-        let cell = world.cell_made(who, HOME.get());
+        let marks = Arc::new(Marks::default());
+        let cell = world.cell_made(who, HOME.get(), Arc::clone(&marks));
         Some(Self {
             world,
             cell,
             who,
+            marks,
             watched: None,
         })
     }
 
     pub(crate) fn order(&self, waker: &Waker) -> Order {
+        let is_known = self.watched.as_ref().is_some_and(|(_, of)| of.will_wake(waker));
+        if is_known && !self.marks.asks.load(Ordering::Relaxed) {
+            return Order::Go;
+        }
         self.world.order(self.cell, waker)
     }
 
     pub(crate) fn is_blocking(&self) -> bool {
-        self.world.is_blocking(self.cell)
+        self.marks.blocks.load(Ordering::Relaxed)
     }
 
     /// Runs a poll of the cell with its mark on the thread.
@@ -253,7 +272,6 @@ impl CellSeam {
     fn watch(&self, waker: &Waker) -> Waker {
         Waker::from(Arc::new(WatchedWaker {
             inner: waker.clone(),
-            thread: std::thread::current().id(),
             world: Arc::clone(&self.world),
             who: self.who,
         }))
@@ -266,10 +284,14 @@ impl Drop for CellSeam {
     }
 }
 
+/// Whether this is the thread of that world.
+fn is_at_home(world: &Arc<dyn World>) -> bool {
+    ask(|mine| std::ptr::addr_eq(mine, Arc::as_ptr(world))) == Some(true)
+}
+
 /// Tells the world when a wake comes from another thread.
 struct WatchedWaker {
     inner: Waker,
-    thread: ThreadId,
     world: Arc<dyn World>,
     who: Who,
 }
@@ -280,7 +302,7 @@ impl Wake for WatchedWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if std::thread::current().id() != self.thread {
+        if !is_at_home(&self.world) {
             self.world.woken_from_outside(self.who);
         }
         self.inner.wake_by_ref();

@@ -1,6 +1,8 @@
 //! What is said to the supervisor by consumers and by the guardian.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use actix::{Addr, Message, Recipient};
 
@@ -34,10 +36,18 @@ pub(crate) struct ConsumerDown {
     pub(crate) cause: Cause,
 }
 
-/// The addresses of one life of the queue actor.
+/// The addresses of one life of the queue actor. Everyone who pushes takes a copy of the door for each push, so most of it is
+/// shared.
 #[derive(Debug)]
 pub(crate) struct QueueDoor<J: Send + Sync + 'static> {
     pub(crate) push: Recipient<Push<J>>,
+    others: Arc<OtherAddresses<J>>,
+}
+
+/// The addresses of a [`QueueDoor`] that are used now and then. To `send`, take a copy of one: an address that is shared waits
+/// while a message that was sent by it has no room.
+#[derive(Debug)]
+pub(crate) struct OtherAddresses<J: Send + Sync + 'static> {
     pub(crate) attach: Recipient<Attach<J>>,
     pub(crate) demand: Recipient<Demand>,
     pub(crate) settle: Recipient<Settle>,
@@ -46,13 +56,24 @@ pub(crate) struct QueueDoor<J: Send + Sync + 'static> {
 
 impl<J: Send + Sync + 'static> QueueDoor<J> {
     pub(crate) fn new<A: QueueActor<J>>(address: Addr<A>) -> Self {
-        Self {
-            push: address.clone().recipient(),
+        let others = OtherAddresses {
             attach: address.clone().recipient(),
             demand: address.clone().recipient(),
             settle: address.clone().recipient(),
-            command: address.recipient(),
+            command: address.clone().recipient(),
+        };
+        Self {
+            push: address.recipient(),
+            others: Arc::new(others),
         }
+    }
+}
+
+impl<J: Send + Sync + 'static> Deref for QueueDoor<J> {
+    type Target = OtherAddresses<J>;
+
+    fn deref(&self) -> &OtherAddresses<J> {
+        &self.others
     }
 }
 
@@ -60,10 +81,7 @@ impl<J: Send + Sync + 'static> Clone for QueueDoor<J> {
     fn clone(&self) -> Self {
         Self {
             push: self.push.clone(),
-            attach: self.attach.clone(),
-            demand: self.demand.clone(),
-            settle: self.settle.clone(),
-            command: self.command.clone(),
+            others: Arc::clone(&self.others),
         }
     }
 }

@@ -21,6 +21,7 @@
 mod check;
 mod history;
 mod plan;
+mod print;
 mod reached;
 mod report;
 mod run;

@@ -96,7 +96,7 @@ pub enum When {
 /// | fault | attempt, delivery | slot | time |
 /// |---|---|---|---|
 /// | `Panic`, `Hang`, `Block`, `Slow`, `CrashArbiter` | yes | yes | no |
-/// | `PanicAfterWork`, `Error`, `Failpoint`, `LoseSettle`, `RepeatSettle`, `DelaySettle` | yes | no | no |
+/// | `PanicAfterWork`, `Error`, `Failpoint`, `LoseSettle`, `RepeatSettle`, `DelaySettle`, `EchoSettle` | yes | no | no |
 /// | `RepeatDelivery` | attempt only | no | no |
 /// | `Crash`, `Disconnect`, `ClockJump` | yes | no | yes |
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -141,6 +141,11 @@ pub enum FaultKind {
     /// It arrives late.
     DelaySettle {
         /// By so much.
+        ms: u64,
+    },
+    /// It arrives, and once more later: when the job may be at its next attempt already.
+    EchoSettle {
+        /// By so much later.
         ms: u64,
     },
     /// The source delivers the job twice, as brokers do.
@@ -254,6 +259,7 @@ impl Fault {
             FaultKind::Block { ms }
             | FaultKind::Slow { ms }
             | FaultKind::DelaySettle { ms }
+            | FaultKind::EchoSettle { ms }
             | FaultKind::Disconnect { ms }
             | FaultKind::ClockJump { ms } => within(ms, "ms", &place)?,
             _ => {}
@@ -313,6 +319,7 @@ impl FaultKind {
             Self::LoseSettle => "lost settle",
             Self::RepeatSettle => "repeated settle",
             Self::DelaySettle { .. } => "delayed settle",
+            Self::EchoSettle { .. } => "echo of a settle",
             Self::RepeatDelivery => "repeated delivery",
             Self::Disconnect { .. } => "queue disconnected",
             Self::ClockJump { .. } => "clock jump",
@@ -327,6 +334,7 @@ impl fmt::Display for FaultKind {
             Self::Block { ms } | Self::Slow { ms } | Self::DelaySettle { ms } | Self::Disconnect { ms } => {
                 write!(f, " for {ms} ms")
             }
+            Self::EchoSettle { ms } => write!(f, " after {ms} ms"),
             Self::ClockJump { ms } => write!(f, " by {ms} ms"),
             Self::Failpoint { place } => write!(f, " {place}"),
             _ => Ok(()),

@@ -1,7 +1,5 @@
 //! States that a sweep must reach: a sweep that never saw a zombie has not tested the fence.
 
-use std::collections::BTreeMap;
-
 use super::history::{Happening, History};
 use crate::words::{EventKind, Incarnation, Role, SlotId};
 
@@ -65,11 +63,13 @@ struct Look {
     out: i64,
     open: i64,
     ended: Vec<(SlotId, Incarnation)>,
-    worked: BTreeMap<usize, u32>,
+    /// Whether the work of each job was done.
+    worked: Vec<bool>,
 }
 
 impl Look {
     fn look(mut self, history: &History, mut reached: impl FnMut(usize)) {
+        self.worked.resize(history.jobs.len(), false);
         for entry in &history.entries {
             match &entry.what {
                 Happening::Sent { .. } => self.open += 1,
@@ -79,9 +79,9 @@ impl Look {
                     if self.ended.contains(&(attempt.slot, attempt.incarnation)) {
                         reached(5);
                     }
-                    let times = self.worked.entry(attempt.job).or_default();
-                    *times += 1;
-                    if *times > 1 {
+                    if let Some(worked) = self.worked.get_mut(attempt.job)
+                        && std::mem::replace(worked, true)
+                    {
                         reached(11);
                     }
                 }

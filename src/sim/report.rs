@@ -118,6 +118,7 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
         FaultKind::Error
             | FaultKind::RepeatSettle
             | FaultKind::DelaySettle { .. }
+            | FaultKind::EchoSettle { .. }
             | FaultKind::RepeatDelivery
             | FaultKind::ClockJump { .. }
     );

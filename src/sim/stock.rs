@@ -54,8 +54,11 @@ impl PlanShape {
         let swarm: u32 = random.u32(..) | random.u32(..);
         let faults = random.usize(self.faults.div_ceil(2)..=self.faults);
         while plan.faults.len() < faults && self.jobs > 0 && self.consumers > 0 {
-            if random.u8(0..40) == 0 {
+            let number = random.u8(0..40);
+            if number == 0 {
                 self.poison(&mut random, &mut plan, faults);
+            } else if number == 1 {
+                self.echo(&mut random, &mut plan, faults);
             } else if let Some(fault) = self.fault(&mut random, swarm) {
                 plan.faults.push(fault);
             }
@@ -72,6 +75,23 @@ impl PlanShape {
                     when: When::Attempt { job, attempt },
                     kind: FaultKind::Panic,
                 });
+            }
+        }
+    }
+
+    /// A failure that is told once more while the next attempt runs.
+    fn echo(&self, random: &mut Rng, plan: &mut Plan, most: usize) {
+        let job = random.usize(0..self.jobs);
+        let ms = random.u64(1..60);
+        let kinds = [
+            (1, FaultKind::EchoSettle { ms }),
+            (1, FaultKind::Error),
+            (2, FaultKind::Slow { ms }),
+        ];
+        for (attempt, kind) in kinds {
+            if plan.faults.len() < most {
+                let when = When::Attempt { job, attempt };
+                plan.faults.push(Fault { when, kind });
             }
         }
     }

@@ -166,24 +166,21 @@ impl<'s, J: Send + Sync + 'static, O: Send + 'static> Sweep<'s, J, O> {
         Ok(part)
     }
 
-    /// Makes the plan of a failing seed small: the result breaks the same invariant.
+    /// Makes the plan of a failing seed small: the result breaks one of the invariants that the seed breaks.
     ///
     /// # Errors
     /// [`RunError`], if the plan cannot be run any more.
     pub fn shrink(&self, failure: &Failure) -> Result<Shrunk, RunError> {
         let plan = (self.plan)(failure.seed);
         let history = self.simulation.run(&plan)?;
-        let wanted = failure
-            .violations
-            .first()
-            .map(|violation| violation.invariant.as_str());
+        let is_wanted = |found: &Violation| {
+            let mut wanted = failure.violations.iter();
+            wanted.any(|violation| violation.invariant == found.invariant)
+        };
         let fails = |plan: &Plan| {
             let history = self.simulation.run(plan).ok()?;
             let violations = self.checker.check(&history);
-            violations
-                .iter()
-                .any(|violation| Some(violation.invariant.as_str()) == wanted)
-                .then_some(history)
+            violations.iter().any(is_wanted).then_some(history)
         };
         Ok(shrink(&plan, history, fails))
     }

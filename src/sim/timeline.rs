@@ -452,7 +452,7 @@ impl<'h> Drawing<'h> {
              <text x=\"{left}\" y=\"{base}\" text-anchor=\"end\" fill=\"#555\">0</text>\n\
              <text x=\"16\" y=\"{}\" fill=\"#555\">P panic, W panic after the work, F failpoint, E error, H hang, B blocked \
              thread, S slow, A arbiter crash, C crash of one of the group's own actors,</text>\n\
-             <text x=\"16\" y=\"{}\" fill=\"#555\">L lost settle, R repeated settle, D delayed settle, 2 delivered twice, X queue \
+             <text x=\"16\" y=\"{}\" fill=\"#555\">L lost settle, R repeated settle, D delayed settle, O echo of a settle, 2 delivered twice, X queue \
              disconnected, J clock jump (above the lanes)</text>",
             top + BACKLOG / 2.0,
             top + 16.0,
@@ -477,6 +477,7 @@ fn letter(kind: &FaultKind) -> char {
         FaultKind::LoseSettle => 'L',
         FaultKind::RepeatSettle => 'R',
         FaultKind::DelaySettle { .. } => 'D',
+        FaultKind::EchoSettle { .. } => 'O',
         FaultKind::RepeatDelivery => '2',
         FaultKind::Disconnect { .. } => 'X',
         FaultKind::ClockJump { .. } => 'J',

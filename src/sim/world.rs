@@ -1,6 +1,7 @@
 //! The world of a run: meets the seams with the faults of the plan, and writes the history.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 use super::history::{Attempt, Entry, Happening, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
-use crate::protocol::faults::{Act, Fate, Order, Seen, Who, World};
+use crate::protocol::faults::{Act, Fate, Marks, Order, Seen, Who, World};
 use crate::rules::ledger::Plant;
 use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
@@ -38,8 +39,8 @@ struct Room {
     frozen: Option<usize>,
     /// An order for its next poll.
     once: Option<Order>,
-    /// Whether it blocks its home.
-    blocks: bool,
+    /// What it can see of this without asking: whether it must ask, and whether it blocks its home.
+    marks: Arc<Marks>,
     /// Whether it comes back from blocking its home: it goes on before it hears that it was ended.
     comes_back: bool,
 }
@@ -257,6 +258,7 @@ impl State {
     fn order(&mut self, cell: u64, order: Order) {
         if let Some(room) = self.cells.get_mut(&cell) {
             room.once = Some(order);
+            room.mark();
             room.wake();
         }
     }
@@ -287,7 +289,8 @@ impl State {
         if let FaultKind::Block { ms }
         | FaultKind::Slow { ms }
         | FaultKind::Disconnect { ms }
-        | FaultKind::DelaySettle { ms } = kind
+        | FaultKind::DelaySettle { ms }
+        | FaultKind::EchoSettle { ms } = kind
         {
             self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
         }
@@ -369,6 +372,9 @@ impl State {
             FaultKind::DelaySettle { ms } => {
                 self.settle_with(delivery?, Fate::Delay(Duration::from_millis(ms)))
             }
+            FaultKind::EchoSettle { ms } => {
+                self.settle_with(delivery?, Fate::Echo(Duration::from_millis(ms)))
+            }
             FaultKind::RepeatDelivery | FaultKind::Failpoint { .. } => return None,
         })
     }
@@ -386,15 +392,19 @@ impl State {
     fn freeze(&mut self, cell: u64, fault: usize) {
         if let Some(room) = self.cells.get_mut(&cell) {
             room.frozen = Some(fault);
+            room.mark();
         }
     }
 
     /// Blocks the home of a cell. A cell without a home lives with the supervisor, whose thread cannot be blocked here.
     fn block(&mut self, cell: u64) -> Option<()> {
         let room = self.cells.get_mut(&cell)?;
-        let house = self.houses.get_mut(usize::try_from(room.home?).ok()?)?;
+        let home = room.home?;
+        let house = self.houses.get_mut(usize::try_from(home).ok()?)?;
         house.blocked += 1;
-        room.blocks = true;
+        room.marks.blocks.store(true, Ordering::Relaxed);
+        let neighbours = self.cells.values().filter(|room| room.home == Some(home));
+        neighbours.for_each(Room::mark);
         Some(())
     }
 
@@ -403,6 +413,7 @@ impl State {
         self.houses.get_mut(usize::try_from(home).ok()?)?.has_ended = true;
         for room in self.cells.values_mut().filter(|room| room.home == Some(home)) {
             room.once = Some(Order::End(Cause::ArbiterEnded));
+            room.mark();
             room.wake();
         }
         Some(())
@@ -457,6 +468,11 @@ impl State {
 }
 
 impl Room {
+    /// The cell asks before its next poll.
+    fn mark(&self) {
+        self.marks.asks.store(true, Ordering::Relaxed);
+    }
+
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
@@ -488,7 +504,7 @@ impl World for RunWorld {
         }
     }
 
-    fn cell_made(&self, who: Who, home: Option<u64>) -> u64 {
+    fn cell_made(&self, who: Who, home: Option<u64>, marks: Arc<Marks>) -> u64 {
         let mut state = self.lock();
         let cell = state.next_cell;
         state.next_cell += 1;
@@ -500,7 +516,7 @@ impl World for RunWorld {
                 waker: None,
                 frozen: None,
                 once: None,
-                blocks: false,
+                marks,
                 comes_back: false,
             },
         );
@@ -535,11 +551,8 @@ impl World for RunWorld {
         if std::mem::take(&mut room.comes_back) {
             return Order::GoFirst;
         }
+        room.marks.asks.store(false, Ordering::Relaxed);
         Order::Go
-    }
-
-    fn is_blocking(&self, cell: u64) -> bool {
-        self.is_virtual && self.lock().cells.get(&cell).is_some_and(|room| room.blocks)
     }
 
     fn over(&self, fault: usize) {
@@ -552,11 +565,12 @@ impl World for RunWorld {
         let mut home = None;
         for room in state.cells.values_mut() {
             let is_blocker = blocked.is_some_and(|(slot, incarnation)| {
-                room.blocks && room.who == Who::Consumer(slot, incarnation)
+                room.marks.blocks.load(Ordering::Relaxed) && room.who == Who::Consumer(slot, incarnation)
             });
             if is_blocker {
-                room.blocks = false;
+                room.marks.blocks.store(false, Ordering::Relaxed);
                 room.comes_back = true;
+                room.mark();
                 home = room.home;
             }
             if room.frozen == Some(fault) {
@@ -652,7 +666,6 @@ impl World for RunWorld {
     }
 
     fn repeats(&self, job: JobId, attempt: u32) -> bool {
-        let at = self.now();
         let mut state = self.lock();
         let Some(place) = state.places.get(&job).copied() else {
             return false;
@@ -667,6 +680,7 @@ impl World for RunWorld {
             .get(&(place, attempt))
             .and_then(|due| due.iter().copied().find(planned));
         let Some(fault) = due else { return false };
+        let at = self.now();
         state.note_fired(at, fault, None, None);
         if let Some(planned) = state.faults.get_mut(fault) {
             planned.job = Some(place);
@@ -692,7 +706,6 @@ impl World for RunWorld {
 
     fn fails_at(&self, cell: Option<u64>, place: &str) -> bool {
         let Some(cell) = cell else { return false };
-        let at = self.now();
         let mut state = self.lock();
         let is_here = |fault: usize| match state.faults.get(fault).map(|planned| &planned.fault.kind) {
             Some(FaultKind::Failpoint { place: planned }) => planned == place,
@@ -704,6 +717,7 @@ impl World for RunWorld {
             .position(|(of, fault)| *of == cell && is_here(*fault));
         let Some(index) = found else { return false };
         let (_, fault) = state.failpoints.swap_remove(index);
+        let at = self.now();
         state.note_fired(at, fault, Some(cell), None);
         true
     }

@@ -232,10 +232,11 @@ impl<F> Cell<F> {
             Order::Go | Order::GoFirst => return None,
             Order::Wait | Order::WaitDeaf => return Some(Poll::Pending),
             Order::End(cause) => self.finish(cause),
-            Order::Panic => {
-                let Err(report) = guarded(self.quiet, || faults::panic_as_planned());
-                self.finish(Cause::Panicked(report));
-            }
+            // No code of the actor is at work here, so there is nothing that a real panic would unwind.
+            Order::Panic => self.finish(Cause::Panicked(PanicReport {
+                message: faults::PLANNED.into(),
+                place: None,
+            })),
             Order::Block(wait) => {
                 self.seed.polling.store(true, Ordering::Relaxed);
                 std::thread::sleep(wait);

@@ -33,6 +33,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         };
         let counts = door
             .command
+            .clone()
             .send(Command::new(QueueCommand::Counts))
             .into_actor(self);
         context.spawn(counts.map(|reply, this, _| {
@@ -127,7 +128,7 @@ async fn take_unfinished<J: Send + Sync + 'static>(
         let door = doors.borrow_and_update().clone();
         if let Some(door) = door {
             let question = Command::new(QueueCommand::TakeUnfinished);
-            match door.command.send(question).await {
+            match door.command.clone().send(question).await {
                 Ok(QueueReply::Unfinished(jobs)) => return jobs,
                 // A queue that cannot hand jobs out keeps them.
                 Ok(_) => return Vec::new(),

@@ -1,36 +1,41 @@
 //! What an ack means.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::Judged;
-use crate::sim::history::{Happening, History};
+use super::{Facts, Judged};
+use crate::sim::history::Happening;
 use crate::words::{DeliveryNumber, EventKind, Incarnation, JobId, Role, SlotId};
 
 /// A job is acked once. It may be acked again if the source delivered it again, or if the queue died with the first ack
 /// and the supervisor that could have repeated it died too.
-pub(super) fn nothing_is_acked_twice(history: &History) -> Judged {
-    let places = history.places();
-    let mut allowed: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut acked: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+pub(super) fn nothing_is_acked_twice(facts: &Facts<'_>) -> Judged {
+    let mut allowed: Vec<usize> = facts.for_each_job(0);
+    let mut acked: Vec<Option<(usize, usize)>> = facts.for_each_job(None);
     let (mut supervisors, mut queues) = (0, 0);
-    for entry in &history.entries {
+    for entry in &facts.history.entries {
         match &entry.what {
-            Happening::SourceRepeated { job } => *allowed.entry(*job).or_default() += 1,
+            Happening::SourceRepeated { job } => {
+                if let Some(allowed) = allowed.get_mut(*job) {
+                    *allowed += 1;
+                }
+            }
             Happening::Group(EventKind::RoleDown { role, .. }) => match role {
                 Role::Supervisor => supervisors += 1,
                 Role::Queue => queues += 1,
                 Role::Strategy | Role::Results => {}
             },
             Happening::Group(EventKind::Acked { job, .. }) => {
-                let Some(place) = places.get(job) else {
+                let Some(place) = facts.place(*job) else {
                     return Err(format!("an ack of {job}, which nobody sent"));
                 };
+                let (Some(acked), Some(more)) = (acked.get_mut(place), allowed.get_mut(place)) else {
+                    continue;
+                };
                 let now = (supervisors, queues);
-                let Some(before) = acked.insert(*place, now) else {
+                let Some(before) = acked.replace(now) else {
                     continue;
                 };
                 let may_be_lost = before.0 < now.0 && before.1 < now.1;
-                let more = allowed.entry(*place).or_default();
                 if may_be_lost {
                     continue;
                 } else if *more > 0 {
@@ -49,17 +54,17 @@ pub(super) fn nothing_is_acked_twice(history: &History) -> Judged {
 }
 
 /// The work of the very delivery that is acked was done before.
-pub(super) fn acks_are_of_work_done(history: &History) -> Judged {
-    let places = history.places();
-    let mut done: BTreeSet<(usize, DeliveryNumber)> = BTreeSet::new();
-    for entry in &history.entries {
+pub(super) fn acks_are_of_work_done(facts: &Facts<'_>) -> Judged {
+    let mut done: Vec<(DeliveryNumber, usize)> = Vec::with_capacity(facts.history.jobs.len());
+    for entry in &facts.history.entries {
         match &entry.what {
             Happening::Worked(attempt) => {
-                done.insert((attempt.job, attempt.number));
+                done.push((attempt.number, attempt.job));
             }
             Happening::Group(EventKind::Acked { job, number, .. }) => {
-                let place = places.get(job).copied().unwrap_or(usize::MAX);
-                if !done.contains(&(place, *number)) {
+                let place = facts.place(*job).unwrap_or(usize::MAX);
+                // An ack mostly follows its work at once, so the search begins there.
+                if !done.iter().rev().any(|of| *of == (*number, place)) {
                     return Err(format!(
                         "job {place} was acked at {} by {number}, whose work on it was not done",
                         entry.at
@@ -73,10 +78,9 @@ pub(super) fn acks_are_of_work_done(history: &History) -> Judged {
 }
 
 /// An ack is of a delivery that is out: its consumer lives, and it was not settled or given back before.
-pub(super) fn fenced(history: &History) -> Judged {
-    let places = history.places();
+pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
     let mut out: BTreeMap<DeliveryNumber, (JobId, SlotId, Incarnation)> = BTreeMap::new();
-    for entry in &history.entries {
+    for entry in &facts.history.entries {
         let at = entry.at;
         let kind = match &entry.what {
             Happening::Group(kind) => kind,
@@ -99,7 +103,7 @@ pub(super) fn fenced(history: &History) -> Judged {
             EventKind::Acked { job, number, .. } => match out.remove(number) {
                 Some((of, ..)) if of == *job => {}
                 _ => {
-                    let place = places.get(job).copied().unwrap_or(usize::MAX);
+                    let place = facts.place(*job).unwrap_or(usize::MAX);
                     return Err(format!(
                         "job {place} was acked at {at} by {number}, which was over"
                     ));

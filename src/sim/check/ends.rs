@@ -1,11 +1,11 @@
 //! How a run must end.
 
-use super::Judged;
-use crate::sim::history::History;
+use super::{Facts, Judged};
 
 /// Every accepted job was acked or dead-lettered. A group that gave up hands its jobs back, which is no loss; that it gave
 /// up is told by [`converges`].
-pub(super) fn nothing_is_lost(history: &History) -> Judged {
+pub(super) fn nothing_is_lost(facts: &Facts<'_>) -> Judged {
+    let history = facts.history;
     if history.end.unfinished.is_empty() || history.end.failed.is_some() {
         return Ok(());
     }
@@ -16,8 +16,8 @@ pub(super) fn nothing_is_lost(history: &History) -> Judged {
 }
 
 /// After the last fault the group is whole again, and idle.
-pub(super) fn converges(history: &History) -> Judged {
-    let end = &history.end;
+pub(super) fn converges(facts: &Facts<'_>) -> Judged {
+    let end = &facts.history.end;
     if let Some(reason) = &end.failed {
         return Err(format!("the group gave up: {reason}"));
     }

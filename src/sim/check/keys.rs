@@ -2,23 +2,54 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Judged;
-use crate::sim::history::{Attempt, Happening, History};
-use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Role, SlotId};
+use super::{Facts, Judged};
+use crate::sim::history::{Attempt, Happening};
+use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, Role, SlotId};
 
-/// Acks that may be lost: the queue died with the ack in its mailbox, and so did the supervisor that would have repeated it.
-/// Such a job comes again, and may come after later ones of its key.
-#[derive(Default)]
-struct LostAcks {
+/// Verdicts that may be lost: the queue died with the word on the job's end in its mailbox, and so did the supervisor that
+/// would have repeated it. Such a job comes again, and may come after later ones of its key.
+struct LostVerdicts {
     supervisors: usize,
     queues: usize,
-    /// Deaths of supervisors and queues at the first ack of each job.
-    acked: BTreeMap<usize, (usize, usize)>,
+    /// The last attempt that a job can have.
+    attempts: u32,
+    /// Who is at work on the last attempt of a job.
+    last: Vec<Option<Attempt>>,
+    /// Deaths of supervisors and queues when each job first came to its end: by an ack, or after its last attempt.
+    ended: Vec<Option<(usize, usize)>>,
 }
 
-impl LostAcks {
-    fn note(&mut self, what: &Happening, places: &BTreeMap<JobId, usize>) {
+impl LostVerdicts {
+    fn new(facts: &Facts<'_>) -> Self {
+        Self {
+            supervisors: 0,
+            queues: 0,
+            attempts: facts.history.config.retry.attempts,
+            last: facts.for_each_job(None),
+            ended: facts.for_each_job(None),
+        }
+    }
+
+    fn note(&mut self, what: &Happening, facts: &Facts<'_>) {
         match what {
+            Happening::Begun(attempt) if attempt.attempt >= self.attempts => {
+                if let Some(last) = self.last.get_mut(attempt.job) {
+                    *last = Some(*attempt);
+                }
+            }
+            Happening::Failed(attempt) if attempt.attempt >= self.attempts => self.ends(attempt.job),
+            Happening::Group(EventKind::ConsumerDown {
+                slot, incarnation, ..
+            }) => {
+                let held = (*slot, *incarnation);
+                let was_there =
+                    |last: &Option<Attempt>| last.is_some_and(|at| (at.slot, at.incarnation) == held);
+                for job in 0..self.last.len() {
+                    if self.last.get(job).is_some_and(was_there) {
+                        self.ends(job);
+                    }
+                }
+            }
             Happening::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
@@ -27,52 +58,62 @@ impl LostAcks {
                 role: Role::Queue, ..
             }) => self.queues += 1,
             Happening::Group(EventKind::Acked { job, .. }) => {
-                if let Some(place) = places.get(job) {
-                    self.acked
-                        .entry(*place)
-                        .or_insert((self.supervisors, self.queues));
+                if let Some(place) = facts.place(*job) {
+                    self.ends(place);
                 }
             }
             _ => {}
         }
     }
 
+    fn ends(&mut self, job: usize) {
+        let deaths = (self.supervisors, self.queues);
+        if let Some(ended) = self.ended.get_mut(job) {
+            ended.get_or_insert(deaths);
+        }
+    }
+
     fn may_come_again(&self, job: usize) -> bool {
-        self.acked
-            .get(&job)
-            .is_some_and(|(supervisors, queues)| *supervisors < self.supervisors && *queues < self.queues)
+        let ended = self.ended.get(job).copied().flatten();
+        ended.is_some_and(|(supervisors, queues)| supervisors < self.supervisors && queues < self.queues)
     }
 }
 
 /// The order in which the jobs were sent, by place in the plan.
-fn ranks(history: &History) -> BTreeMap<usize, usize> {
-    let sent = history.entries.iter().filter_map(|entry| match entry.what {
+fn ranks(facts: &Facts<'_>) -> Vec<usize> {
+    let sent = facts.history.entries.iter().filter_map(|entry| match entry.what {
         Happening::Sent { job } => Some(job),
         _ => None,
     });
-    sent.enumerate().map(|(rank, job)| (job, rank)).collect()
+    let mut ranks = facts.for_each_job(0);
+    for (rank, job) in sent.enumerate() {
+        if let Some(of) = ranks.get_mut(job) {
+            *of = rank;
+        }
+    }
+    ranks
 }
 
 /// Effects of one key come in order, and so do acks. A sink refuses a token that is smaller than one that it has seen; so an
 /// effect of a zombie does not count.
-pub(super) fn order_per_key(history: &History) -> Judged {
+pub(super) fn order_per_key(facts: &Facts<'_>) -> Judged {
+    let history = facts.history;
     if !history.config.order_by_key {
         return Ok(());
     }
-    let (ranks, places) = (ranks(history), history.places());
-    let key = |job: usize| history.jobs.get(job).and_then(|job| job.key);
-    let rank = |job: usize| ranks.get(&job).copied().unwrap_or(0);
+    let ranks = ranks(facts);
+    let rank = |job: usize| ranks.get(job).copied().unwrap_or(0);
     let mut tokens: BTreeMap<u32, (Epoch, DeliveryNumber)> = BTreeMap::new();
     let mut effects: BTreeMap<u32, usize> = BTreeMap::new();
     let mut acks: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut lost = LostAcks::default();
+    let mut lost = LostVerdicts::new(facts);
     for entry in &history.entries {
-        lost.note(&entry.what, &places);
+        lost.note(&entry.what, facts);
         match &entry.what {
             Happening::Worked(Attempt {
                 job, epoch, number, ..
             }) => {
-                let Some(key) = key(*job) else { continue };
+                let Some(key) = facts.key(*job) else { continue };
                 let token = (*epoch, *number);
                 if tokens.get(&key).is_some_and(|seen| *seen > token) {
                     continue;
@@ -89,11 +130,11 @@ pub(super) fn order_per_key(history: &History) -> Judged {
                 }
             }
             Happening::Group(EventKind::Acked { job, .. }) => {
-                let Some(job) = places.get(job) else { continue };
-                let Some(key) = key(*job) else { continue };
-                if let Some(before) = acks.insert(key, *job)
-                    && rank(before) > rank(*job)
-                    && !lost.may_come_again(*job)
+                let Some(job) = facts.place(*job) else { continue };
+                let Some(key) = facts.key(job) else { continue };
+                if let Some(before) = acks.insert(key, job)
+                    && rank(before) > rank(job)
+                    && !lost.may_come_again(job)
                 {
                     return Err(format!(
                         "key {key}: job {job} was acked at {} after job {before}, which was sent later",
@@ -108,7 +149,8 @@ pub(super) fn order_per_key(history: &History) -> Judged {
 }
 
 /// No two consumers that both count are at work on jobs of one key.
-pub(super) fn one_consumer_per_key(history: &History) -> Judged {
+pub(super) fn one_consumer_per_key(facts: &Facts<'_>) -> Judged {
+    let history = facts.history;
     if !history.config.order_by_key {
         return Ok(());
     }
@@ -118,7 +160,7 @@ pub(super) fn one_consumer_per_key(history: &History) -> Judged {
     for entry in &history.entries {
         match &entry.what {
             Happening::Begun(attempt) => {
-                let Some(key) = history.jobs.get(attempt.job).and_then(|job| job.key) else {
+                let Some(key) = facts.key(attempt.job) else {
                     continue;
                 };
                 latest = latest.max(attempt.epoch);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Judged;
-use crate::sim::history::{Happening, History};
+use super::{Facts, Judged};
+use crate::sim::history::Happening;
 use crate::words::{DeliveryNumber, EventKind, Moment, Role, SlotId};
 
 /// Restarts within one period, of one slot or one role.
@@ -24,7 +24,8 @@ impl Budget {
 
 /// No slot and no role is restarted more often within the period than the budget allows. After a rest in quarantine, and in
 /// the next life of the supervisor, a slot begins with a new budget.
-pub(super) fn restart_budget(history: &History) -> Judged {
+pub(super) fn restart_budget(facts: &Facts<'_>) -> Judged {
+    let history = facts.history;
     let config = &history.config.restart;
     let budget = Budget {
         most: config.intensity as usize,
@@ -64,7 +65,8 @@ pub(super) fn restart_budget(history: &History) -> Judged {
 }
 
 /// No consumer holds more deliveries than its window can be.
-pub(super) fn memory_bounds(history: &History) -> Judged {
+pub(super) fn memory_bounds(facts: &Facts<'_>) -> Judged {
+    let history = facts.history;
     let most = history.config.window.max as usize;
     let mut held: BTreeMap<SlotId, Vec<DeliveryNumber>> = BTreeMap::new();
     for entry in &history.entries {

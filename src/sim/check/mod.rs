@@ -7,23 +7,35 @@
 //! | order per key | of one key, an effect or an ack of a job after one of a later job; a sink is taken to refuse late tokens |
 //! | one consumer per key | two consumers that both count, at work on jobs of one key |
 //! | acks are of work done | an ack of a delivery whose work was not done |
+//! | failures are of attempts that ended | a failure that was counted against an attempt while its consumer was at work on it |
 //! | fenced | an ack of a delivery that was over: of an earlier life of its consumer, or of an earlier attempt |
 //! | restart budget | more restarts within the period than the budget allows |
 //! | memory bounds | a consumer that holds more deliveries than its window may grow to |
 //! | converges | after the last fault: a job in the queue or in flight, a slot without a consumer, a group that gave up |
 //!
+//! With [`Checker::strict`] also:
+//!
+//! | invariant | what must not be in a history |
+//! |---|---|
+//! | what was held goes first | a job that waited behind what a consumer held when it died, and was delivered to the same slot before that |
+//!
+//! It holds for every strategy of this crate. One of your own may hold a job back that it is offered, and give away the next.
+//!
 //! Effects that are repeated are counted and are no violation: the group promises "at least once".
 
 mod acks;
 mod ends;
+mod failures;
 mod keys;
 mod limits;
+mod redelivery;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::history::History;
+use crate::words::JobId;
 
 /// A promise that a history breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,21 +55,64 @@ impl fmt::Display for Violation {
 /// What an invariant says of a history: nothing, or what breaks it.
 pub(super) type Judged = Result<(), String>;
 
+/// A history, and what several invariants need to know of it.
+pub(super) struct Facts<'h> {
+    history: &'h History,
+    /// The place in the plan of each accepted job, by its name.
+    places: Vec<(JobId, usize)>,
+}
+
+impl<'h> Facts<'h> {
+    fn new(history: &'h History) -> Self {
+        let named = (0..).zip(&history.jobs);
+        let mut places: Vec<(JobId, usize)> = named
+            .filter_map(|(place, job)| job.id.map(|id| (id, place)))
+            .collect();
+        // Names grow with the time, so they mostly lie in order already.
+        places.sort_unstable();
+        Self { history, places }
+    }
+
+    /// The place in the plan of a job.
+    fn place(&self, job: JobId) -> Option<usize> {
+        let found = self.places.binary_search_by_key(&job, |(id, _)| *id);
+        let (_, place) = self.places.get(found.ok()?)?;
+        Some(*place)
+    }
+
+    /// The key of the job at this place.
+    fn key(&self, place: usize) -> Option<u32> {
+        self.history.jobs.get(place).and_then(|job| job.key)
+    }
+
+    /// Something for each job, to be looked up by its place.
+    fn for_each_job<T: Clone>(&self, begin: T) -> Vec<T> {
+        vec![begin; self.history.jobs.len()]
+    }
+}
+
 /// A built-in invariant.
-type Invariant = fn(&History) -> Judged;
+type Invariant = fn(&Facts<'_>) -> Judged;
 
 /// The invariants of every group, in the order in which they are reported.
-const INVARIANTS: [(&str, Invariant); 9] = [
+const INVARIANTS: [(&str, Invariant); 10] = [
     ("nothing is lost", ends::nothing_is_lost),
     ("nothing is acked twice", acks::nothing_is_acked_twice),
     ("order per key", keys::order_per_key),
     ("one consumer per key", keys::one_consumer_per_key),
     ("acks are of work done", acks::acks_are_of_work_done),
+    (
+        "failures are of attempts that ended",
+        failures::are_of_attempts_that_ended,
+    ),
     ("fenced", acks::fenced),
     ("restart budget", limits::restart_budget),
     ("memory bounds", limits::memory_bounds),
     ("converges", ends::converges),
 ];
+
+/// The invariant of groups with a strategy of this crate.
+const STRICT: (&str, Invariant) = ("what was held goes first", redelivery::what_was_held_goes_first);
 
 /// The violations of the built-in invariants: the first of each.
 pub fn check(history: &History) -> Vec<Violation> {
@@ -75,12 +130,22 @@ pub fn check(history: &History) -> Vec<Violation> {
 /// ```
 #[derive(Default)]
 pub struct Checker {
+    is_strict: bool,
     own: Vec<(String, OwnInvariant)>,
 }
 
 type OwnInvariant = Box<dyn Fn(&History) -> Judged + Send + Sync>;
 
 impl Checker {
+    /// The built-in invariants, and those that hold only if the strategy is one of this crate. See the table of the module.
+    #[must_use]
+    pub fn strict() -> Self {
+        Self {
+            is_strict: true,
+            own: Vec::new(),
+        }
+    }
+
     /// Adds an invariant: it says what it saw that breaks it.
     #[must_use]
     pub fn with(
@@ -106,9 +171,11 @@ impl Checker {
 
     /// Every invariant with what it says.
     pub(super) fn judge<'a>(&'a self, history: &'a History) -> impl Iterator<Item = (&'a str, Judged)> {
+        let facts = Facts::new(history);
         let built_in = INVARIANTS
             .iter()
-            .map(move |(name, holds)| (*name, holds(history)));
+            .chain(self.is_strict.then_some(&STRICT))
+            .map(move |(name, holds)| (*name, holds(&facts)));
         let own = self
             .own
             .iter()

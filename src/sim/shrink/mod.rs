@@ -1,14 +1,23 @@
 //! Shrinking: a plan that fails becomes a small plan that fails in the same way.
 //!
-//! First the faults that never happened go, then faults and jobs are taken away by halves, quarters and so on for as long as
-//! the same invariant breaks (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002), and at last
-//! the numbers become small.
+//! First the faults that never happened go, and those that were addressed by a slot or by "the nth delivery" get the name of
+//! the attempt that they met. Then small plans are drawn from the pieces of the failing one (see [`draw`](self::draw)): which
+//! consumer gets which job depends on all jobs before it, so a failure of forty jobs seldom stays when one of them goes, and
+//! yet nearly always has a small relative. What is left is taken away by halves, quarters and so on for as long as the same
+//! invariant breaks (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002), and at last the
+//! numbers become small.
+
+mod draw;
 
 use super::history::History;
-use super::plan::{Fault, FaultKind, Plan, When};
+use super::plan::{Fault, FaultKind, Plan, PlannedJob, When};
+use draw::Draw;
 
 /// How many runs the shrinking of one plan may cost.
 const MOST_RUNS: usize = 20_000;
+
+/// How many small plans are drawn at once.
+const DRAWN: usize = 4_000;
 
 /// How many seeds a smaller plan is tried with: its own and a few small ones.
 const OTHER_SEEDS: u64 = 9;
@@ -35,15 +44,11 @@ pub fn shrink(plan: &Plan, history: History, fails: impl FnMut(&Plan) -> Option<
         fails,
     };
     work.drop_unfired();
-    loop {
-        let before = (work.best.clone(), work.runs);
-        work.take_away(|plan| plan.faults.len(), without_faults);
-        work.take_away(|plan| plan.jobs.len(), without_jobs);
-        work.drop_unfired();
-        work.simplify();
-        if work.best == before.0 || work.runs >= MOST_RUNS {
-            break;
-        }
+    work.name_deliveries();
+    work.draw();
+    work.take_all_away();
+    if draw::is_large(&work.best) && work.draw() {
+        work.take_all_away();
     }
     Shrunk {
         plan: work.best,
@@ -77,8 +82,7 @@ impl<F: FnMut(&Plan) -> Option<History>> Work<F> {
         }
     }
 
-    /// Which consumer gets which job depends on all jobs before it, so a plan with a job less may fail only under another
-    /// seed: with another strategy, other jitter.
+    /// A plan with a job less may fail only under another seed: with another strategy, other jitter.
     fn try_any_seed(&mut self, plan: &Plan) -> bool {
         (0..OTHER_SEEDS).any(|other| {
             self.try_plan(Plan {
@@ -95,6 +99,48 @@ impl<F: FnMut(&Plan) -> Option<History>> Work<F> {
         let mut fired = fired.collect::<Vec<_>>().into_iter();
         plan.faults.retain(|_| fired.next().unwrap_or(true));
         self.try_plan(plan);
+    }
+
+    /// A fault that met a delivery of some slot gets the name of that delivery, which means the same in a smaller plan.
+    fn name_deliveries(&mut self) {
+        for index in 0..self.best.faults.len() {
+            let met = self.history.faults.get(index).and_then(|met| met.job);
+            let (Some(job), Some(fault)) = (met, self.best.faults.get(index)) else {
+                continue;
+            };
+            if !matches!(fault.when, When::Delivery { .. }) {
+                continue;
+            }
+            for attempt in 1..=3 {
+                let mut plan = self.best.clone();
+                if let Some(fault) = plan.faults.get_mut(index) {
+                    fault.when = When::Attempt { job, attempt };
+                }
+                if self.try_plan(plan) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Tries small plans that are made of pieces of the best one, until one of them fails. False if none does.
+    fn draw(&mut self) -> bool {
+        let mut drawn = Draw::new(&self.best);
+        (0..DRAWN).any(|_| drawn.next().is_some_and(|plan| self.try_plan(plan)))
+    }
+
+    /// Takes away what can be taken away, until nothing can.
+    fn take_all_away(&mut self) {
+        loop {
+            let before = self.best.clone();
+            self.take_away(|plan| plan.faults.len(), without_faults);
+            self.take_away(|plan| plan.jobs.len(), without_jobs);
+            self.drop_unfired();
+            self.simplify();
+            if self.best == before || self.runs >= MOST_RUNS {
+                break;
+            }
+        }
     }
 
     /// Delta debugging over one list of the plan.
@@ -116,15 +162,26 @@ impl<F: FnMut(&Plan) -> Option<History>> Work<F> {
     fn simplify(&mut self) {
         for index in 0..self.best.jobs.len() {
             for change in [
-                |job: &mut super::plan::PlannedJob| job.at_ms = 0,
-                |job: &mut super::plan::PlannedJob| job.work_ms = 0,
-                |job: &mut super::plan::PlannedJob| job.work_ms = job.work_ms.min(2),
-                |job: &mut super::plan::PlannedJob| job.key = None,
-                |job: &mut super::plan::PlannedJob| job.key = job.key.map(|_| 0),
+                |job: &mut PlannedJob| job.at_ms = 0,
+                |job: &mut PlannedJob| job.work_ms = 0,
+                |job: &mut PlannedJob| job.work_ms = job.work_ms.min(2),
+                |job: &mut PlannedJob| job.key = None,
+                |job: &mut PlannedJob| job.key = job.key.map(|_| 0),
             ] {
                 let mut plan = self.best.clone();
                 if let Some(job) = plan.jobs.get_mut(index) {
                     change(job);
+                }
+                self.try_plan(plan);
+            }
+        }
+        for index in 0..self.best.faults.len() {
+            for kind in [FaultKind::Panic, FaultKind::Error] {
+                let mut plan = self.best.clone();
+                if let Some(fault) = plan.faults.get_mut(index)
+                    && is_harder(&fault.kind, &kind)
+                {
+                    fault.kind = kind;
                 }
                 self.try_plan(plan);
             }
@@ -140,6 +197,12 @@ impl<F: FnMut(&Plan) -> Option<History>> Work<F> {
         };
         self.try_plan(plan);
     }
+}
+
+/// Whether a kind of fault is harder to understand than this plain one.
+fn is_harder(kind: &FaultKind, plain: &FaultKind) -> bool {
+    let is_plain = matches!(kind, FaultKind::Error) || kind == plain;
+    !is_plain && !matches!(kind, FaultKind::Crash { .. })
 }
 
 fn without_faults(plan: &Plan, from: usize, to: usize) -> Plan {
@@ -162,55 +225,4 @@ fn without_jobs(plan: &Plan, from: usize, to: usize) -> Plan {
         _ => true,
     });
     plan
-}
-
-impl Plan {
-    /// The plan as Rust code: the expression that makes it.
-    pub fn to_rust(&self) -> String {
-        let mut text = format!("Plan::new({})", self.seed);
-        for job in &self.jobs {
-            text.push_str(&format!(
-                "\n        .job({}, {:?}, {})",
-                job.at_ms, job.key, job.work_ms
-            ));
-        }
-        for fault in &self.faults {
-            let (when, kind) = (rust_when(fault.when), rust_kind(&fault.kind));
-            text.push_str(&format!("\n        .fault({when}, {kind})"));
-        }
-        text
-    }
-
-    /// A whole test as Rust code, that fails as long as this plan breaks an invariant of the stock group.
-    pub fn to_rust_test(&self, name: &str, plant: Option<&str>) -> String {
-        let planted = plant.map_or(String::new(), |plant| {
-            format!(".planted(consumer_group::rules::ledger::Plant::{plant})")
-        });
-        format!(
-            "use consumer_group::Role;\nuse consumer_group::sim::{{FaultKind, Plan, When, check, stock}};\n\n\
-             #[test]\nfn {name}() {{\n    let plan = {};\n    let history = stock(){planted}.run(&plan).unwrap();\n    \
-             assert_eq!(check(&history), []);\n}}\n",
-            self.to_rust()
-        )
-        .replace(
-            "use consumer_group::Role;\n",
-            if self.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Crash { .. })) {
-                "use consumer_group::Role;\n"
-            } else {
-                ""
-            },
-        )
-    }
-}
-
-fn rust_when(when: When) -> String {
-    format!("When::{when:?}")
-}
-
-fn rust_kind(kind: &FaultKind) -> String {
-    match kind {
-        FaultKind::Failpoint { place } => format!("FaultKind::Failpoint {{ place: {place:?}.into() }}"),
-        FaultKind::Crash { role } => format!("FaultKind::Crash {{ role: Role::{role:?} }}"),
-        kind => format!("FaultKind::{kind:?}"),
-    }
 }

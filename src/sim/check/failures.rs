@@ -1,0 +1,36 @@
+//! What a failure means.
+
+use std::collections::BTreeSet;
+
+use super::{Facts, Judged};
+use crate::sim::history::Happening;
+use crate::words::{Cause, EventKind};
+
+/// A failure counts once, and against the attempt that it speaks of: a word on an earlier attempt that comes twice must not
+/// cost the job the attempt that is running. (A planned error comes after the work of a user's own actor, so an attempt may
+/// have done its work and be told as failed.)
+pub(super) fn are_of_attempts_that_ended(facts: &Facts<'_>) -> Judged {
+    let mut ended: BTreeSet<(usize, u32)> = BTreeSet::new();
+    for entry in &facts.history.entries {
+        let (job, attempt) = match &entry.what {
+            Happening::Worked(attempt) | Happening::Failed(attempt) => {
+                ended.insert((attempt.job, attempt.attempt));
+                continue;
+            }
+            Happening::Group(EventKind::Retried { job, record, .. })
+                if matches!(record.cause, Cause::Failed(_)) =>
+            {
+                (*job, record.attempt)
+            }
+            _ => continue,
+        };
+        let Some(place) = facts.place(job) else { continue };
+        if !ended.contains(&(place, attempt)) {
+            return Err(format!(
+                "attempt {attempt} on job {place} was counted as failed at {} while its consumer was at work on it",
+                entry.at
+            ));
+        }
+    }
+    Ok(())
+}
