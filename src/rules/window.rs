@@ -49,6 +49,8 @@ pub struct Window {
     service: Option<u64>,
     /// Deliveries served since the window last grew or halved.
     evidence: u32,
+    /// Set by a death, cleared when the window has grown again: until then it does not follow the group.
+    halved: bool,
 }
 
 impl Window {
@@ -64,6 +66,7 @@ impl Window {
             size: FIRST.clamp(min, max),
             service: None,
             evidence: 0,
+            halved: false,
         }
     }
 
@@ -99,6 +102,18 @@ impl Window {
     pub fn died(&mut self) {
         self.size = (self.size / 2).max(self.min);
         self.evidence = 0;
+        self.halved = true;
+    }
+
+    /// Consumers of a group do the same work, so one that was as fast as the others gets a window like theirs without
+    /// having to prove it over hundreds of deliveries: up to that of the `group`, which is told of everybody's reports, and
+    /// never more than its own service time allows. With ten thousand consumers each of them would prove it for minutes.
+    pub fn follow_group(&mut self, group: &Self) {
+        if let Some(service) = self.service
+            && !self.halved
+        {
+            self.size = self.size.max(self.wished(service).min(group.size));
+        }
     }
 
     /// Takes a report into the mean service time and returns the mean.
@@ -128,6 +143,7 @@ impl Window {
         } else if self.evidence >= self.size.div_ceil(2) {
             self.size = wished.min(self.size.saturating_mul(2));
             self.evidence = 0;
+            self.halved = false;
         }
     }
 }
@@ -229,6 +245,28 @@ mod tests {
         same.served(1_000, Duration::ZERO);
         same.served(0, Duration::from_secs(1));
         assert_eq!(same, window(1, 8_192, 1_000));
+    }
+
+    #[test]
+    fn a_fast_consumer_of_a_fast_group_gets_the_window_of_the_others_and_a_slow_one_does_not() {
+        let (mut group, mut fast, mut slow) = (
+            window(1, 8_192, 1_000),
+            window(1, 8_192, 1_000),
+            window(1, 8_192, 1_000),
+        );
+        settle(&mut group, Duration::from_micros(1));
+        fast.follow_group(&group);
+        assert_eq!(fast.size(), 16, "nothing is known of it");
+        fast.served(1, Duration::from_micros(2));
+        fast.follow_group(&group);
+        assert_eq!(fast.size(), 500);
+        slow.served(1, Duration::from_millis(1));
+        slow.follow_group(&group);
+        assert_eq!(slow.size(), 1);
+        fast.died();
+        fast.served(1, Duration::from_micros(2));
+        fast.follow_group(&group);
+        assert_eq!(fast.size(), 250, "after a death it proves itself");
     }
 
     #[test]

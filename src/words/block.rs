@@ -275,7 +275,7 @@ impl<J> Load<J> {
     }
 
     /// Handles of the jobs, in order.
-    pub(crate) fn handles(&self) -> Vec<Sealed<J>> {
+    pub fn handles(&self) -> Vec<Sealed<J>> {
         match self {
             Self::Job(job) => vec![job.clone()],
             Self::Block(block) => {

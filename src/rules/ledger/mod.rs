@@ -51,6 +51,7 @@ use blocks::Blocks;
 use entries::{Entries, State};
 use slots::Slot;
 
+use crate::rules::window::Window;
 use crate::words::{DeadReason, KeyHash, LeaseId, Moment, Rejection, SlotId, Ticket, Verdict, WindowConfig};
 
 /// What the ledger is told once.
@@ -102,6 +103,8 @@ pub struct Ledger {
     news: bool,
     /// Entries in `Behind` and `Parked`; kept as a number because they sit in many lists.
     blocked: usize,
+    /// The window of a consumer that serves what all of them serve.
+    group_window: Window,
     /// Room of all live slots together. Derived from the slots, kept as a number because demand asks for it every turn.
     room: usize,
     /// Live slots that hold nothing. Derived like `room`.
@@ -126,6 +129,7 @@ impl Ledger {
     pub fn new(policy: LedgerPolicy) -> Self {
         let (version, next_number) = (policy.first_version, policy.first_number.max(1));
         Self {
+            group_window: Window::new(&policy.window),
             policy,
             entries: Entries::default(),
             blocks: Blocks::default(),

@@ -180,7 +180,12 @@ impl Ledger {
 
     /// A consumer told how long it worked on how many deliveries: its window follows.
     pub fn served(&mut self, slot: SlotId, deliveries: u32, busy: Duration, effects: &mut Effects) {
-        self.change(slot, effects, |found, _| found.window.served(deliveries, busy));
+        self.group_window.served(deliveries, busy);
+        let group = self.group_window.clone();
+        self.change(slot, effects, |found, _| {
+            found.window.served(deliveries, busy);
+            found.window.follow_group(&group);
+        });
         self.fill(slot, effects);
     }
 

@@ -1,7 +1,10 @@
 //! Each consumer in turn.
 
 use super::{AssignJob, Choice, Chooser, Turns, choice, takes_turns};
-use crate::words::{Roster, SlotId};
+use crate::words::{Places, Roster, SlotId};
+
+/// A run is this part of a window.
+const RUNS: u32 = 16;
 
 /// Gives the jobs to the consumers strictly in turn, ordered by slot.
 ///
@@ -17,6 +20,40 @@ pub struct RoundRobin {
     next: usize,
     /// The slot that got the last job, to find the place again when indexes have changed.
     last: Option<SlotId>,
+}
+
+impl RoundRobin {
+    /// The seat at this index had the last turn.
+    fn took(&mut self, index: usize, roster: &Roster) {
+        self.next = index + 1;
+        self.last = roster.seat(index).map(|seat| seat.slot);
+    }
+
+    /// Gives each consumer a run of its turns, until `count` jobs are given away.
+    fn take_runs(
+        &mut self,
+        count: u32,
+        in_turn: impl Iterator<Item = usize>,
+        roster: &Roster,
+        turns: &mut Vec<Turns>,
+    ) -> bool {
+        let (before, mut left) = (turns.len(), count);
+        for index in in_turn {
+            let Some(seat) = roster.seat(index).filter(|seat| seat.room > 0) else {
+                break;
+            };
+            let run = (seat.load.saturating_add(seat.room) / RUNS).clamp(1, seat.room);
+            let jobs = run.min(left);
+            turns.push(Turns { index, jobs });
+            left -= jobs;
+            if left == 0 {
+                self.took(index, roster);
+                return true;
+            }
+        }
+        turns.truncate(before);
+        false
+    }
 }
 
 impl Chooser for RoundRobin {
@@ -42,16 +79,21 @@ impl Chooser for RoundRobin {
         false
     }
 
-    /// As many turns in a row: each consumer gets its jobs side by side instead of every n-th one, and the same number.
+    /// As many turns in a row: each consumer gets its jobs side by side instead of every n-th one, and the same number. In a
+    /// group of more than 64 each gets a run of its turns at once, a sixteenth of its window: about 60 us of work. So a
+    /// message carries more than one job to a fast consumer; a slow one, whose window is small, gets one job in its turn.
     fn take_turns(&mut self, count: u32, roster: &Roster, turns: &mut Vec<Turns>) -> bool {
         let seats = u32::try_from(roster.len()).unwrap_or(u32::MAX);
         if seats == 0 || count == 0 {
             return false;
         }
-        let (each, more) = (count / seats, count % seats);
         let from = if self.next < roster.len() { self.next } else { 0 };
-        let before = turns.len();
         let in_turn = (from..roster.len()).chain(0..from);
+        if roster.len() > Places::MOST {
+            return self.take_runs(count, in_turn, roster, turns);
+        }
+        let (each, more) = (count / seats, count % seats);
+        let before = turns.len();
         for (nth, index) in (0..seats.min(count)).zip(in_turn) {
             let jobs = each + u32::from(nth < more);
             if roster.seat(index).is_none_or(|seat| seat.room < jobs) {
@@ -61,8 +103,7 @@ impl Chooser for RoundRobin {
             turns.push(Turns { index, jobs });
         }
         let last = (from + count as usize - 1) % roster.len();
-        self.next = last + 1;
-        self.last = roster.seat(last).map(|seat| seat.slot);
+        self.took(last, roster);
         true
     }
 }
@@ -110,10 +151,27 @@ mod tests {
         assert_eq!(slots(&mut turn, &with_it_again, 2), [Some(3), Some(0)]);
     }
 
+    #[test]
+    fn in_a_large_group_each_consumer_gets_a_sixteenth_of_its_window_in_its_turn() {
+        let slow = seat(1, 1, 0, 1);
+        let seats = (0..100).map(|slot| if slot == 1 { slow } else { seat(slot, 1, 0, 160) });
+        let mut roster = roster_of(seats.collect(), 1);
+        let (mut turn, mut turns) = (RoundRobin::default(), Vec::new());
+        assert!(turn.take_turns(25, &roster, &mut turns));
+        assert!(turn.take_turns(3, &roster, &mut turns));
+        let got: Vec<_> = turns.iter().map(|turns| (turns.index, turns.jobs)).collect();
+        assert_eq!(got, [(0, 10), (1, 1), (2, 10), (3, 4), (4, 3)]);
+        // Whoever is full keeps its turn, so the jobs are given away one by one.
+        roster.place_many(5, 160);
+        let before = turn.clone();
+        assert!(!turn.take_turns(3, &roster, &mut turns));
+        assert_eq!((turn, turns.len()), (before, 5));
+    }
+
     proptest! {
         #[test]
         fn turns_at_once_are_as_many_for_each_as_turns_one_by_one(
-            seats in 1_u32..90,
+            seats in 1_u32..=64,
             batches in prop::collection::vec(1_u32..200, 1..8),
         ) {
             let (mut at_once, mut single) = (RoundRobin::default(), RoundRobin::default());
