@@ -1,14 +1,18 @@
 //! Each consumer in turn.
 
 use super::{AssignJob, Choice, Chooser, Turns, choice, takes_turns};
-use crate::words::{Places, Roster, SlotId};
+use crate::words::{Roster, SlotId};
 
 /// A run is this part of a window.
 const RUNS: u32 = 16;
 
+/// Up to so many consumers a block is dealt out evenly: each gets eight jobs of it or more.
+const EVEN: usize = 8;
+
 /// Gives the jobs to the consumers strictly in turn, ordered by slot.
 ///
-/// Each of n consumers gets exactly one of n jobs in a row, whatever its speed: a consumer that is full does not lose its
+/// Each of n consumers gets exactly one of n jobs in a row, whatever its speed (plain jobs come many at a time and are dealt
+/// out in runs, so there each has its turns side by side; see [`take_turns`](Chooser::take_turns)): a consumer that is full does not lose its
 /// turn, the job waits for it. Only one that is more than 4,096 jobs behind is passed over, so a consumer that hangs does not
 /// stop the others. A slow consumer slows the whole group down until then; where jobs differ in cost, use
 /// [`LeastLoaded`](super::LeastLoaded) or [`TwoChoices`](super::TwoChoices). A consumer that died is left out until its
@@ -80,7 +84,7 @@ impl Chooser for RoundRobin {
     }
 
     /// As many turns in a row: each consumer gets its jobs side by side instead of every n-th one, and the same number. In a
-    /// group of more than 64 each gets a run of its turns at once, a sixteenth of its window: about 60 us of work. So a
+    /// group of more than eight each gets a run of its turns at once, a sixteenth of its window: about 60 us of work. So a
     /// message carries more than one job to a fast consumer; a slow one, whose window is small, gets one job in its turn.
     fn take_turns(&mut self, count: u32, roster: &Roster, turns: &mut Vec<Turns>) -> bool {
         let seats = u32::try_from(roster.len()).unwrap_or(u32::MAX);
@@ -89,7 +93,7 @@ impl Chooser for RoundRobin {
         }
         let from = if self.next < roster.len() { self.next } else { 0 };
         let in_turn = (from..roster.len()).chain(0..from);
-        if roster.len() > Places::MOST {
+        if roster.len() > EVEN {
             return self.take_runs(count, in_turn, roster, turns);
         }
         let (each, more) = (count / seats, count % seats);
@@ -171,7 +175,7 @@ mod tests {
     proptest! {
         #[test]
         fn turns_at_once_are_as_many_for_each_as_turns_one_by_one(
-            seats in 1_u32..=64,
+            seats in 1_u32..=8,
             batches in prop::collection::vec(1_u32..200, 1..8),
         ) {
             let (mut at_once, mut single) = (RoundRobin::default(), RoundRobin::default());
