@@ -39,6 +39,48 @@ fn assert_holds(plan: &Plan) -> consumer_group::sim::History {
     history
 }
 
+/// Plain jobs that are sent in the same moment travel in blocks. Every fault that can meet a single job meets one of a block,
+/// each in many runs, so that it comes to all places of a piece and to whatever its neighbours are just then.
+#[test]
+fn jobs_in_blocks_meet_every_fault_and_no_promise_is_broken() {
+    let kinds = [
+        FaultKind::Panic,
+        FaultKind::PanicAfterWork,
+        FaultKind::Error,
+        FaultKind::Hang,
+        FaultKind::Block { ms: 300 },
+        FaultKind::LoseSettle,
+        FaultKind::RepeatSettle,
+        FaultKind::DelaySettle { ms: 30 },
+        FaultKind::RepeatDelivery,
+        FaultKind::CrashArbiter,
+    ];
+    let roles = [Role::Queue, Role::Strategy, Role::Supervisor, Role::Results];
+    let mut in_blocks = 0;
+    for seed in 0..60_u64 {
+        let mut plan = Plan::new(seed);
+        for job in 0..40 {
+            plan = plan.job(job / 20 * 7, None, job % 3);
+        }
+        for (nth, kind) in (seed..).zip(&kinds) {
+            plan = plan.fault(
+                attempt((nth * 7 % 40) as usize, 1 + (nth % 5 == 0) as u32),
+                kind.clone(),
+            );
+        }
+        let role = roles[seed as usize % roles.len()];
+        plan = plan.fault(When::Time { at_ms: 3 + seed % 9 }, FaultKind::Crash { role });
+        let history = assert_holds(&plan);
+        // A piece of a block takes 64 delivery numbers, a single job takes one.
+        let numbers = history.entries.iter().filter_map(|entry| match &entry.what {
+            Happening::Group(EventKind::Delivered { number, .. }) => Some(number.0 & 0xff_ffff),
+            _ => None,
+        });
+        in_blocks += usize::from(numbers.max().unwrap_or(0) > 4 * 64);
+    }
+    assert!(in_blocks > 50, "only {in_blocks} runs had jobs in blocks");
+}
+
 #[test]
 fn a_plan_that_cannot_be_is_refused_with_the_reason() {
     let refused = |plan: Plan| match stock().run(&plan) {
