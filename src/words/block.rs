@@ -144,13 +144,14 @@ impl<J> Block<J> {
                 .filter(|(place, _)| places.contains(*place))
                 .map(|(_, envelope)| Sealed::new(envelope))
                 .collect(),
-            Err(block) => places
-                .both(block.places())
-                .iter()
-                .map(|place| Sealed::in_block(Arc::clone(&block), place))
-                .collect(),
+            Err(block) => handles_of(&block, places.both(block.places())),
         }
     }
+}
+
+fn handles_of<J>(block: &Arc<Block<J>>, places: Places) -> Vec<Sealed<J>> {
+    let handle = |place| Sealed::in_block(Arc::clone(block), place);
+    places.iter().map(handle).collect()
 }
 
 /// Names the jobs and leaves the payloads out.
@@ -278,12 +279,7 @@ impl<J> Load<J> {
     pub fn handles(&self) -> Vec<Sealed<J>> {
         match self {
             Self::Job(job) => vec![job.clone()],
-            Self::Block(block) => {
-                let places = block.places().iter();
-                places
-                    .map(|place| Sealed::in_block(Arc::clone(block), place))
-                    .collect()
-            }
+            Self::Block(block) => handles_of(block, block.places()),
         }
     }
 

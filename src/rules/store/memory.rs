@@ -291,7 +291,9 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
                 match runs.last_mut() {
                     Some(LeasedRun::Jobs(jobs)) => jobs.push(leased),
                     _ => {
-                        let mut jobs = Vec::with_capacity(waiting);
+                        // Room for all is made once: where blocks stand in between, there are many short runs.
+                        let room = if runs.is_empty() { waiting } else { 0 };
+                        let mut jobs = Vec::with_capacity(room);
                         jobs.push(leased);
                         runs.push(LeasedRun::Jobs(jobs));
                     }
