@@ -140,6 +140,19 @@ pub struct End {
     pub failed: Option<String>,
 }
 
+impl PlannedFault {
+    /// A fault that did not happen yet.
+    pub(super) fn new(fault: Fault) -> Self {
+        Self {
+            fault,
+            fired: None,
+            slot: None,
+            incarnation: None,
+            job: None,
+        }
+    }
+}
+
 impl History {
     /// The place in the plan of each accepted job.
     pub fn places(&self) -> BTreeMap<JobId, usize> {

@@ -1,7 +1,5 @@
 //! What an ack means.
 
-use std::collections::BTreeMap;
-
 use super::{Facts, Judged};
 use crate::sim::history::Happening;
 use crate::words::{DeliveryNumber, EventKind, Incarnation, JobId, Role, SlotId};
@@ -79,13 +77,13 @@ pub(super) fn acks_are_of_work_done(facts: &Facts<'_>) -> Judged {
 
 /// An ack is of a delivery that is out: its consumer lives, and it was not settled or given back before.
 pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
-    let mut out: BTreeMap<DeliveryNumber, (JobId, SlotId, Incarnation)> = BTreeMap::new();
+    let mut out: Vec<(DeliveryNumber, JobId, SlotId, Incarnation)> = Vec::new();
     for entry in &facts.history.entries {
         let at = entry.at;
         let kind = match &entry.what {
             Happening::Group(kind) => kind,
             Happening::Failed(attempt) => {
-                out.remove(&attempt.number);
+                out.retain(|(number, ..)| *number != attempt.number);
                 continue;
             }
             _ => continue,
@@ -98,21 +96,22 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
                 number,
                 ..
             } => {
-                out.insert(*number, (*job, *slot, *incarnation));
+                out.push((*number, *job, *slot, *incarnation));
             }
-            EventKind::Acked { job, number, .. } => match out.remove(number) {
-                Some((of, ..)) if of == *job => {}
-                _ => {
+            EventKind::Acked { job, number, .. } => {
+                let found = out.iter().position(|of| (of.0, of.1) == (*number, *job));
+                let Some(found) = found else {
                     let place = facts.place(*job).unwrap_or(usize::MAX);
                     return Err(format!(
                         "job {place} was acked at {at} by {number}, which was over"
                     ));
-                }
-            },
+                };
+                out.swap_remove(found);
+            }
             EventKind::ConsumerDown {
                 slot, incarnation, ..
             } => {
-                out.retain(|_, (_, of, life)| (*of, *life) != (*slot, *incarnation));
+                out.retain(|(.., of, life)| (*of, *life) != (*slot, *incarnation));
             }
             EventKind::RoleDown {
                 role: Role::Supervisor,

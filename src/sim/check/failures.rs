@@ -1,7 +1,5 @@
 //! What a failure means.
 
-use std::collections::BTreeSet;
-
 use super::{Facts, Judged};
 use crate::sim::history::Happening;
 use crate::words::{Cause, EventKind};
@@ -10,11 +8,11 @@ use crate::words::{Cause, EventKind};
 /// cost the job the attempt that is running. (A planned error comes after the work of a user's own actor, so an attempt may
 /// have done its work and be told as failed.)
 pub(super) fn are_of_attempts_that_ended(facts: &Facts<'_>) -> Judged {
-    let mut ended: BTreeSet<(usize, u32)> = BTreeSet::new();
+    let mut ended: Vec<(usize, u32)> = Vec::with_capacity(facts.history.jobs.len());
     for entry in &facts.history.entries {
         let (job, attempt) = match &entry.what {
             Happening::Worked(attempt) | Happening::Failed(attempt) => {
-                ended.insert((attempt.job, attempt.attempt));
+                ended.push((attempt.job, attempt.attempt));
                 continue;
             }
             Happening::Group(EventKind::Retried { job, record, .. })
@@ -25,7 +23,8 @@ pub(super) fn are_of_attempts_that_ended(facts: &Facts<'_>) -> Judged {
             _ => continue,
         };
         let Some(place) = facts.place(job) else { continue };
-        if !ended.contains(&(place, attempt)) {
+        // A failure mostly follows its attempt at once, so the search begins there.
+        if !ended.iter().rev().any(|of| *of == (place, attempt)) {
             return Err(format!(
                 "attempt {attempt} on job {place} was counted as failed at {} while its consumer was at work on it",
                 entry.at

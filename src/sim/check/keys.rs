@@ -1,10 +1,8 @@
 //! What is promised to the jobs of one key.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{Facts, Judged};
 use crate::sim::history::{Attempt, Happening};
-use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, Role, SlotId};
+use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, Moment, Role, SlotId};
 
 /// Verdicts that may be lost: the queue died with the word on the job's end in its mailbox, and so did the supervisor that
 /// would have repeated it. Such a job comes again, and may come after later ones of its key.
@@ -101,45 +99,33 @@ pub(super) fn order_per_key(facts: &Facts<'_>) -> Judged {
     if !history.config.order_by_key {
         return Ok(());
     }
-    let ranks = ranks(facts);
-    let rank = |job: usize| ranks.get(job).copied().unwrap_or(0);
-    let mut tokens: BTreeMap<u32, (Epoch, DeliveryNumber)> = BTreeMap::new();
-    let mut effects: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut acks: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut lost = LostVerdicts::new(facts);
+    let mut order = Order {
+        facts,
+        ranks: ranks(facts),
+        lost: LostVerdicts::new(facts),
+    };
+    let mut tokens: Vec<(Epoch, DeliveryNumber)> = facts.for_each_job((Epoch(0), DeliveryNumber(0)));
+    let mut effects: Vec<Option<usize>> = facts.for_each_job(None);
+    let mut acks: Vec<Option<usize>> = facts.for_each_job(None);
     for entry in &history.entries {
-        lost.note(&entry.what, facts);
+        order.lost.note(&entry.what, facts);
         match &entry.what {
             Happening::Worked(Attempt {
                 job, epoch, number, ..
             }) => {
-                let Some(key) = facts.key(*job) else { continue };
-                let token = (*epoch, *number);
-                if tokens.get(&key).is_some_and(|seen| *seen > token) {
+                let family = facts.family(*job);
+                let Some(seen) = family.and_then(|family| tokens.get_mut(family)) else {
                     continue;
-                }
-                tokens.insert(key, token);
-                if let Some(before) = effects.insert(key, *job)
-                    && rank(before) > rank(*job)
-                    && !lost.may_come_again(*job)
-                {
-                    return Err(format!(
-                        "key {key}: job {job} took effect at {} after job {before}, which was sent later",
-                        entry.at
-                    ));
+                };
+                let token = (*epoch, *number);
+                if *seen <= token {
+                    *seen = token;
+                    order.next(&mut effects, *job, entry.at, "took effect")?;
                 }
             }
             Happening::Group(EventKind::Acked { job, .. }) => {
-                let Some(job) = facts.place(*job) else { continue };
-                let Some(key) = facts.key(job) else { continue };
-                if let Some(before) = acks.insert(key, job)
-                    && rank(before) > rank(job)
-                    && !lost.may_come_again(job)
-                {
-                    return Err(format!(
-                        "key {key}: job {job} was acked at {} after job {before}, which was sent later",
-                        entry.at
-                    ));
+                if let Some(job) = facts.place(*job) {
+                    order.next(&mut acks, job, entry.at, "was acked")?;
                 }
             }
             _ => {}
@@ -148,14 +134,42 @@ pub(super) fn order_per_key(facts: &Facts<'_>) -> Judged {
     Ok(())
 }
 
+/// The order in which jobs of a key may follow each other.
+struct Order<'f> {
+    facts: &'f Facts<'f>,
+    ranks: Vec<usize>,
+    lost: LostVerdicts,
+}
+
+impl Order<'_> {
+    /// This job is the next one of its key; `last` has the one before.
+    fn next(&self, last: &mut [Option<usize>], job: usize, at: Moment, what: &str) -> Judged {
+        let family = self.facts.family(job);
+        let Some(last) = family.and_then(|family| last.get_mut(family)) else {
+            return Ok(());
+        };
+        let rank = |job: usize| self.ranks.get(job).copied().unwrap_or(0);
+        match last.replace(job) {
+            Some(before) if rank(before) > rank(job) && !self.lost.may_come_again(job) => {
+                let key = self.facts.key(job).unwrap_or_default();
+                Err(format!(
+                    "key {key}: job {job} {what} at {at} after job {before}, which was sent later"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// No two consumers that both count are at work on jobs of one key.
 pub(super) fn one_consumer_per_key(facts: &Facts<'_>) -> Judged {
     let history = facts.history;
     if !history.config.order_by_key {
         return Ok(());
     }
-    let mut at_work: BTreeMap<u32, Attempt> = BTreeMap::new();
-    let mut ended: BTreeSet<(SlotId, Incarnation, Epoch)> = BTreeSet::new();
+    // By key. There are never more at work than consumers, and few that ended, so lists do.
+    let mut at_work: Vec<(u32, Attempt)> = Vec::new();
+    let mut ended: Vec<(SlotId, Incarnation, Epoch)> = Vec::new();
     let mut latest = Epoch(0);
     for entry in &history.entries {
         match &entry.what {
@@ -172,9 +186,12 @@ pub(super) fn one_consumer_per_key(facts: &Facts<'_>) -> Judged {
                         attempt.slot, attempt.job, entry.at
                     ));
                 }
-                if let Some(other) = at_work.insert(key, *attempt)
-                    && other.number != attempt.number
-                {
+                let Some((_, other)) = at_work.iter_mut().find(|(of, _)| *of == key) else {
+                    at_work.push((key, *attempt));
+                    continue;
+                };
+                let other = std::mem::replace(other, *attempt);
+                if other.number != attempt.number {
                     return Err(format!(
                         "key {key}: {} began job {} at {} while {} was at work on job {}",
                         attempt.slot, attempt.job, entry.at, other.slot, other.job
@@ -182,13 +199,13 @@ pub(super) fn one_consumer_per_key(facts: &Facts<'_>) -> Judged {
                 }
             }
             Happening::Worked(attempt) | Happening::Failed(attempt) => {
-                at_work.retain(|_, other| other.number != attempt.number);
+                at_work.retain(|(_, other)| other.number != attempt.number);
             }
             Happening::Group(EventKind::ConsumerDown {
                 slot, incarnation, ..
             }) => {
-                at_work.retain(|_, other| (other.slot, other.incarnation) != (*slot, *incarnation));
-                ended.insert((*slot, *incarnation, latest));
+                at_work.retain(|(_, other)| (other.slot, other.incarnation) != (*slot, *incarnation));
+                ended.push((*slot, *incarnation, latest));
             }
             Happening::Group(EventKind::RoleDown {
                 role: Role::Supervisor,

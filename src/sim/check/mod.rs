@@ -34,7 +34,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::History;
+use super::history::{History, SentJob};
 use crate::words::JobId;
 
 /// A promise that a history breaks.
@@ -58,24 +58,43 @@ pub(super) type Judged = Result<(), String>;
 /// A history, and what several invariants need to know of it.
 pub(super) struct Facts<'h> {
     history: &'h History,
-    /// The place in the plan of each accepted job, by its name.
-    places: Vec<(JobId, usize)>,
+    /// The place in the plan of each accepted job, in the order of the names.
+    places: Vec<(u128, usize)>,
+    /// For each job with a key the place of the first job of that key.
+    families: Vec<Option<usize>>,
 }
 
 impl<'h> Facts<'h> {
     fn new(history: &'h History) -> Self {
         let named = (0..).zip(&history.jobs);
-        let mut places: Vec<(JobId, usize)> = named
-            .filter_map(|(place, job)| job.id.map(|id| (id, place)))
+        let mut places: Vec<(u128, usize)> = named
+            .filter_map(|(place, job)| job.id.map(|id| (id.as_uuid().as_u128(), place)))
             .collect();
         // Names grow with the time, so they mostly lie in order already.
         places.sort_unstable();
-        Self { history, places }
+        let mut first: Vec<(u32, usize)> = Vec::new();
+        let family = |(place, job): (usize, &SentJob)| {
+            let key = job.key?;
+            match first.binary_search_by_key(&key, |(key, _)| *key) {
+                Ok(found) => first.get(found).map(|(_, place)| *place),
+                Err(index) => {
+                    first.insert(index, (key, place));
+                    Some(place)
+                }
+            }
+        };
+        let families = history.jobs.iter().enumerate().map(family).collect();
+        Self {
+            history,
+            places,
+            families,
+        }
     }
 
     /// The place in the plan of a job.
     fn place(&self, job: JobId) -> Option<usize> {
-        let found = self.places.binary_search_by_key(&job, |(id, _)| *id);
+        let name = job.as_uuid().as_u128();
+        let found = self.places.binary_search_by_key(&name, |(id, _)| *id);
         let (_, place) = self.places.get(found.ok()?)?;
         Some(*place)
     }
@@ -83,6 +102,11 @@ impl<'h> Facts<'h> {
     /// The key of the job at this place.
     fn key(&self, place: usize) -> Option<u32> {
         self.history.jobs.get(place).and_then(|job| job.key)
+    }
+
+    /// The place of the first job with the key of this one: what is kept by key is kept there.
+    fn family(&self, place: usize) -> Option<usize> {
+        self.families.get(place).copied().flatten()
     }
 
     /// Something for each job, to be looked up by its place.

@@ -1,19 +1,25 @@
 //! The world of a run: meets the seams with the faults of the plan, and writes the history.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+mod due;
+mod jobs;
+mod rooms;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use self::due::Due;
+use self::jobs::Jobs;
+use self::rooms::Rooms;
 use super::history::{Attempt, Entry, Happening, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
 use crate::protocol::faults::{Act, Fate, Marks, Order, Seen, Who, World};
 use crate::rules::ledger::Plant;
-use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
+use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
 /// What the wall clock shows at the start of a simulated run.
 const UNIX_MS: u64 = 1_700_000_000_000;
@@ -29,47 +35,14 @@ pub(super) struct RunWorld {
     pub(super) news: Notify,
 }
 
-/// A cell.
-struct Room {
-    who: Who,
-    home: Option<u64>,
-    /// Set at its first poll.
-    waker: Option<Waker>,
-    /// Which fault holds it up: it is not polled, but hears that it was ended.
-    frozen: Option<usize>,
-    /// An order for its next poll.
-    once: Option<Order>,
-    /// What it can see of this without asking: whether it must ask, and whether it blocks its home.
-    marks: Arc<Marks>,
-    /// Whether it comes back from blocking its home: it goes on before it hears that it was ended.
-    comes_back: bool,
-}
-
-#[derive(Default)]
-struct House {
-    has_ended: bool,
-    /// How many faults block it.
-    blocked: u32,
-}
-
 #[derive(Default)]
 struct State {
     entries: Vec<Entry>,
     faults: Vec<PlannedFault>,
-    by_attempt: BTreeMap<(usize, u32), Vec<usize>>,
-    by_delivery: BTreeMap<(u32, u32), Vec<usize>>,
-    /// Deliveries that each slot began.
-    begun: BTreeMap<SlotId, u32>,
-    ids: Vec<Option<JobId>>,
-    places: BTreeMap<JobId, usize>,
-    /// The job that is being sent.
-    expected: Option<usize>,
-    /// Accepted jobs without an end.
-    open: BTreeSet<usize>,
+    due: Due,
+    jobs: Jobs,
     live: BTreeMap<SlotId, Incarnation>,
-    cells: BTreeMap<u64, Room>,
-    next_cell: u64,
-    houses: Vec<House>,
+    rooms: Rooms,
     fates: BTreeMap<(Epoch, DeliveryNumber), Fate>,
     /// What happens to deliveries at the end of their work.
     at_end: BTreeMap<(Epoch, DeliveryNumber), Act>,
@@ -89,29 +62,13 @@ enum After {
 
 impl RunWorld {
     pub(super) fn new(plan: &Plan, is_virtual: bool, plant: Option<Plant>) -> Arc<Self> {
-        let mut state = State {
+        let state = State {
             entries: Vec::with_capacity(plan.jobs.len() * 12),
-            ids: vec![None; plan.jobs.len()],
+            due: Due::new(plan),
+            jobs: Jobs::new(plan.jobs.len()),
+            faults: plan.faults.iter().cloned().map(PlannedFault::new).collect(),
             ..State::default()
         };
-        for (index, fault) in plan.faults.iter().enumerate() {
-            state.faults.push(PlannedFault {
-                fault: fault.clone(),
-                fired: None,
-                slot: None,
-                incarnation: None,
-                job: None,
-            });
-            match fault.when {
-                When::Attempt { job, attempt } => {
-                    state.by_attempt.entry((job, attempt)).or_default().push(index)
-                }
-                When::Delivery { slot, number } => {
-                    state.by_delivery.entry((slot, number)).or_default().push(index);
-                }
-                When::Slot { .. } | When::Time { .. } => {}
-            }
-        }
         let clock = Clock::start();
         Arc::new(Self {
             is_virtual,
@@ -143,26 +100,26 @@ impl RunWorld {
     pub(super) fn expect(&self, job: usize) {
         let at = self.now();
         let mut state = self.lock();
-        state.expected = Some(job);
+        state.jobs.expected = Some(job);
         state.write(at, Happening::Sent { job });
     }
 
     /// The send of this job has returned. A queue that gives its word on each job may have told of it before.
     pub(super) fn accepted(&self, job: usize, id: JobId) {
         let mut state = self.lock();
-        state.expected = None;
-        if !state.places.contains_key(&id) {
-            state.accept(job, id);
+        state.jobs.expected = None;
+        if state.jobs.place(id).is_none() {
+            state.jobs.accept(job, id);
         }
     }
 
     pub(super) fn refused(&self, job: usize, reason: String) {
-        self.lock().expected = None;
+        self.lock().jobs.expected = None;
         self.write(Happening::Refused { job, reason });
     }
 
     pub(super) fn open(&self) -> Vec<usize> {
-        self.lock().open.iter().copied().collect()
+        self.lock().jobs.open()
     }
 
     /// When the last thing that a fault held up or delayed goes on.
@@ -181,7 +138,7 @@ impl RunWorld {
         (
             std::mem::take(&mut state.entries),
             std::mem::take(&mut state.faults),
-            std::mem::take(&mut state.ids),
+            state.jobs.take_ids(),
         )
     }
 
@@ -193,7 +150,7 @@ impl RunWorld {
             return;
         };
         let cell = match planned.when {
-            When::Slot { slot, .. } => match state.consumer_in(SlotId(slot)) {
+            When::Slot { slot, .. } => match state.rooms.consumer_in(SlotId(slot)) {
                 Some(cell) => Some(cell),
                 None => return,
             },
@@ -231,36 +188,14 @@ impl State {
     }
 
     fn attempt(&self, seen: &Seen) -> Option<Attempt> {
-        self.places.get(&seen.job).map(|job| Attempt {
-            job: *job,
+        self.jobs.place(seen.job).map(|job| Attempt {
+            job,
             attempt: seen.attempt,
             slot: seen.slot,
             incarnation: seen.incarnation,
             epoch: seen.epoch,
             number: seen.number,
         })
-    }
-
-    /// The cell of the present consumer of a slot.
-    fn consumer_in(&self, slot: SlotId) -> Option<u64> {
-        let in_slot = |room: &Room| matches!(room.who, Who::Consumer(of, _) if of == slot);
-        let mut cells = self.cells.iter().rev();
-        cells.find(|(_, room)| in_slot(room)).map(|(cell, _)| *cell)
-    }
-
-    fn role(&self, role: Role) -> Option<u64> {
-        let mut cells = self.cells.iter().rev();
-        cells
-            .find(|(_, room)| room.who == Who::Role(role))
-            .map(|(cell, _)| *cell)
-    }
-
-    fn order(&mut self, cell: u64, order: Order) {
-        if let Some(room) = self.cells.get_mut(&cell) {
-            room.once = Some(order);
-            room.mark();
-            room.wake();
-        }
     }
 
     /// Lets a fault happen: in this cell, at this delivery. Returns what the shell shall do about it.
@@ -298,8 +233,8 @@ impl State {
     }
 
     fn note_fired(&mut self, at: Moment, fault: usize, cell: Option<u64>, seen: Option<Seen>) {
-        let who = cell.and_then(|cell| self.cells.get(&cell)).map(|room| room.who);
-        let job = seen.and_then(|seen| self.places.get(&seen.job).copied());
+        let who = cell.and_then(|cell| self.rooms.who(cell));
+        let job = seen.and_then(|seen| self.jobs.place(seen.job));
         if let Some(planned) = self.faults.get_mut(fault) {
             planned.fired = Some(at);
             planned.job = job;
@@ -324,45 +259,45 @@ impl State {
         Some(match *kind {
             FaultKind::Panic if in_shell => (Act::Panic, After::Nothing),
             FaultKind::Panic => {
-                self.order(cell?, Order::Panic);
+                self.rooms.give(cell?, Order::Panic);
                 (Act::Go, After::Nothing)
             }
             FaultKind::Error if in_shell => (Act::Fail, After::Nothing),
             FaultKind::Error => self.end_with(delivery?, Act::Fail),
             FaultKind::PanicAfterWork => self.end_with(delivery?, Act::Panic),
             FaultKind::Hang => {
-                self.freeze(cell?, fault);
+                self.rooms.freeze(cell?, fault);
                 (Act::Pause, After::Nothing)
             }
             FaultKind::Slow { ms } => {
-                self.freeze(cell?, fault);
+                self.rooms.freeze(cell?, fault);
                 (Act::Pause, After::Thaw(fault, Duration::from_millis(ms)))
             }
             FaultKind::Block { ms } if is_virtual => {
-                self.block(cell?)?;
+                self.rooms.block(cell?)?;
                 (Act::Pause, After::Thaw(fault, Duration::from_millis(ms)))
             }
             FaultKind::Block { ms } if in_shell => (Act::Block(Duration::from_millis(ms)), After::Nothing),
             FaultKind::Block { ms } => {
-                self.order(cell?, Order::Block(Duration::from_millis(ms)));
+                self.rooms.give(cell?, Order::Block(Duration::from_millis(ms)));
                 (Act::Go, After::Nothing)
             }
             FaultKind::CrashArbiter if is_virtual => {
-                self.crash_home(cell?)?;
+                self.rooms.crash_home(cell?)?;
                 (Act::Pause, After::Nothing)
             }
             FaultKind::CrashArbiter => {
-                self.order(cell?, Order::EndArbiter);
+                self.rooms.give(cell?, Order::EndArbiter);
                 (Act::Pause, After::Nothing)
             }
             FaultKind::Crash { role } => {
-                let cell = self.role(role)?;
-                self.order(cell, Order::Panic);
+                let cell = self.rooms.role(role)?;
+                self.rooms.give(cell, Order::Panic);
                 (Act::Go, After::Nothing)
             }
             FaultKind::Disconnect { ms } => {
-                let cell = self.role(Role::Queue)?;
-                self.freeze(cell, fault);
+                let cell = self.rooms.role(Role::Queue)?;
+                self.rooms.freeze(cell, fault);
                 (Act::Go, After::Thaw(fault, Duration::from_millis(ms)))
             }
             FaultKind::ClockJump { .. } if !is_virtual => return None,
@@ -389,63 +324,19 @@ impl State {
         (Act::Go, After::Nothing)
     }
 
-    fn freeze(&mut self, cell: u64, fault: usize) {
-        if let Some(room) = self.cells.get_mut(&cell) {
-            room.frozen = Some(fault);
-            room.mark();
-        }
-    }
-
-    /// Blocks the home of a cell. A cell without a home lives with the supervisor, whose thread cannot be blocked here.
-    fn block(&mut self, cell: u64) -> Option<()> {
-        let room = self.cells.get_mut(&cell)?;
-        let home = room.home?;
-        let house = self.houses.get_mut(usize::try_from(home).ok()?)?;
-        house.blocked += 1;
-        room.marks.blocks.store(true, Ordering::Relaxed);
-        let neighbours = self.cells.values().filter(|room| room.home == Some(home));
-        neighbours.for_each(Room::mark);
-        Some(())
-    }
-
-    fn crash_home(&mut self, cell: u64) -> Option<()> {
-        let home = self.cells.get(&cell)?.home?;
-        self.houses.get_mut(usize::try_from(home).ok()?)?.has_ended = true;
-        for room in self.cells.values_mut().filter(|room| room.home == Some(home)) {
-            room.once = Some(Order::End(Cause::ArbiterEnded));
-            room.mark();
-            room.wake();
-        }
-        Some(())
-    }
-
-    fn house(&self, home: Option<u64>) -> Option<&House> {
-        self.houses.get(usize::try_from(home?).ok()?)
-    }
-
-    fn accept(&mut self, place: usize, name: JobId) {
-        if let Some(id) = self.ids.get_mut(place) {
-            *id = Some(name);
-            self.places.insert(name, place);
-            self.open.insert(place);
-        }
-    }
-
     fn note_event(&mut self, kind: &EventKind) -> bool {
         match kind {
             EventKind::Accepted { job } => {
-                if !self.places.contains_key(job)
-                    && let Some(place) = self.expected.take()
+                if self.jobs.place(*job).is_none()
+                    && let Some(place) = self.jobs.expected.take()
                 {
-                    self.accept(place, *job);
+                    self.jobs.accept(place, *job);
                 }
                 false
             }
             EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } => {
-                if let Some(place) = self.places.get(job) {
-                    self.open.remove(place);
-                }
-                self.open.is_empty()
+                self.jobs.close(*job);
+                self.jobs.are_done()
             }
             EventKind::ConsumerUp { slot, incarnation } => {
                 self.live.insert(*slot, *incarnation);
@@ -463,19 +354,6 @@ impl State {
                 false
             }
             _ => false,
-        }
-    }
-}
-
-impl Room {
-    /// The cell asks before its next poll.
-    fn mark(&self) {
-        self.marks.asks.store(true, Ordering::Relaxed);
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
         }
     }
 }
@@ -505,54 +383,17 @@ impl World for RunWorld {
     }
 
     fn cell_made(&self, who: Who, home: Option<u64>, marks: Arc<Marks>) -> u64 {
-        let mut state = self.lock();
-        let cell = state.next_cell;
-        state.next_cell += 1;
-        state.cells.insert(
-            cell,
-            Room {
-                who,
-                home,
-                waker: None,
-                frozen: None,
-                once: None,
-                marks,
-                comes_back: false,
-            },
-        );
-        cell
+        self.lock().rooms.add(who, home, marks)
     }
 
     fn cell_gone(&self, cell: u64) {
-        let room = self.lock().cells.remove(&cell);
+        let room = self.lock().rooms.remove(cell);
         // Dropped without the lock: it holds a waker.
         drop(room);
     }
 
     fn order(&self, cell: u64, waker: &Waker) -> Order {
-        let mut state = self.lock();
-        let home = state.cells.get(&cell).and_then(|room| room.home);
-        let is_blocked = state.house(home).is_some_and(|house| house.blocked > 0);
-        let Some(room) = state.cells.get_mut(&cell) else {
-            return Order::Go;
-        };
-        if !room.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            room.waker = Some(waker.clone());
-        }
-        if is_blocked {
-            return Order::WaitDeaf;
-        }
-        if let Some(order) = room.once.take() {
-            return order;
-        }
-        if room.frozen.is_some() {
-            return Order::Wait;
-        }
-        if std::mem::take(&mut room.comes_back) {
-            return Order::GoFirst;
-        }
-        room.marks.asks.store(false, Ordering::Relaxed);
-        Order::Go
+        self.lock().rooms.order_of(cell, waker)
     }
 
     fn over(&self, fault: usize) {
@@ -562,28 +403,7 @@ impl World for RunWorld {
             let is_block = matches!(planned.fault.kind, FaultKind::Block { .. });
             is_block.then_some((planned.slot?, planned.incarnation?))
         });
-        let mut home = None;
-        for room in state.cells.values_mut() {
-            let is_blocker = blocked.is_some_and(|(slot, incarnation)| {
-                room.marks.blocks.load(Ordering::Relaxed) && room.who == Who::Consumer(slot, incarnation)
-            });
-            if is_blocker {
-                room.marks.blocks.store(false, Ordering::Relaxed);
-                room.comes_back = true;
-                room.mark();
-                home = room.home;
-            }
-            if room.frozen == Some(fault) {
-                room.frozen = None;
-                room.wake();
-            }
-        }
-        if let Some(house) = home.and_then(|home| state.houses.get_mut(usize::try_from(home).ok()?)) {
-            house.blocked = house.blocked.saturating_sub(1);
-            for room in state.cells.values().filter(|room| room.home == home) {
-                room.wake();
-            }
-        }
+        state.rooms.thaw(fault, blocked);
         state.write(at, Happening::Over { fault });
     }
 
@@ -603,28 +423,14 @@ impl World for RunWorld {
             return Act::Go;
         };
         state.write(at, Happening::Begun(attempt));
-        let number = state.begun.entry(seen.slot).or_default();
-        *number += 1;
-        let number = *number;
-        let mut due: Vec<usize> = Vec::new();
-        due.extend(
-            state
-                .by_attempt
-                .get(&(attempt.job, seen.attempt))
-                .into_iter()
-                .flatten(),
-        );
-        due.extend(
-            state
-                .by_delivery
-                .get(&(seen.slot.0, number))
-                .into_iter()
-                .flatten(),
-        );
+        let number = state.due.begins(seen.slot);
+        let of_attempt = state.due.at_attempt(attempt.job, seen.attempt);
+        let of_delivery = state.due.at_delivery(seen.slot, number);
+        let due: Vec<usize> = of_attempt.chain(of_delivery).collect();
         if due.is_empty() {
             return Act::Go;
         }
-        let cell = state.consumer_in(seen.slot);
+        let cell = state.rooms.consumer_in(seen.slot);
         let mut act = Act::Go;
         let mut afters = Vec::new();
         for fault in due {
@@ -667,7 +473,7 @@ impl World for RunWorld {
 
     fn repeats(&self, job: JobId, attempt: u32) -> bool {
         let mut state = self.lock();
-        let Some(place) = state.places.get(&job).copied() else {
+        let Some(place) = state.jobs.place(job) else {
             return false;
         };
         let planned = |fault: &usize| {
@@ -675,10 +481,7 @@ impl World for RunWorld {
                 planned.fired.is_none() && planned.fault.kind == FaultKind::RepeatDelivery
             })
         };
-        let due = state
-            .by_attempt
-            .get(&(place, attempt))
-            .and_then(|due| due.iter().copied().find(planned));
+        let due = state.due.at_attempt(place, attempt).find(planned);
         let Some(fault) = due else { return false };
         let at = self.now();
         state.note_fired(at, fault, None, None);
@@ -693,15 +496,11 @@ impl World for RunWorld {
         if !self.is_virtual {
             return None;
         }
-        let mut state = self.lock();
-        state.houses.push(House::default());
-        u64::try_from(state.houses.len() - 1).ok()
+        Some(self.lock().rooms.add_home())
     }
 
     fn home_lives(&self, home: u64) -> bool {
-        self.lock()
-            .house(Some(home))
-            .is_some_and(|house| !house.has_ended)
+        self.lock().rooms.home_lives(home)
     }
 
     fn fails_at(&self, cell: Option<u64>, place: &str) -> bool {

@@ -1,0 +1,213 @@
+//! The cells of a run and the homes in which they live.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use crate::protocol::faults::{Marks, Order, Who};
+use crate::words::{Cause, Incarnation, Role, SlotId};
+
+/// A cell.
+pub(super) struct Room {
+    who: Who,
+    home: Option<u64>,
+    /// Set at its first poll.
+    waker: Option<Waker>,
+    /// Which fault holds it up: it is not polled, but hears that it was ended.
+    frozen: Option<usize>,
+    /// An order for its next poll.
+    once: Option<Order>,
+    /// What it can see of this without asking: whether it must ask, and whether it blocks its home.
+    marks: Arc<Marks>,
+    /// Whether it comes back from blocking its home: it goes on before it hears that it was ended.
+    comes_back: bool,
+}
+
+#[derive(Default)]
+struct House {
+    has_ended: bool,
+    /// How many faults block it.
+    blocked: u32,
+}
+
+/// The cells by their numbers, and the homes by theirs. Both are counted from 0 and never used again within a run.
+#[derive(Default)]
+pub(super) struct Rooms {
+    cells: Vec<Option<Room>>,
+    houses: Vec<House>,
+}
+
+impl Rooms {
+    /// A cell is made.
+    pub(super) fn add(&mut self, who: Who, home: Option<u64>, marks: Arc<Marks>) -> u64 {
+        self.cells.push(Some(Room {
+            who,
+            home,
+            waker: None,
+            frozen: None,
+            once: None,
+            marks,
+            comes_back: false,
+        }));
+        self.cells.len() as u64 - 1
+    }
+
+    /// A cell has ended. What it left is to be dropped without the lock: there is a waker in it.
+    #[must_use]
+    pub(super) fn remove(&mut self, cell: u64) -> Option<Room> {
+        self.cells.get_mut(usize::try_from(cell).ok()?)?.take()
+    }
+
+    fn get(&self, cell: u64) -> Option<&Room> {
+        self.cells.get(usize::try_from(cell).ok()?)?.as_ref()
+    }
+
+    fn get_mut(&mut self, cell: u64) -> Option<&mut Room> {
+        self.cells.get_mut(usize::try_from(cell).ok()?)?.as_mut()
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Room> {
+        self.cells.iter().flatten()
+    }
+
+    /// Who lives there.
+    pub(super) fn who(&self, cell: u64) -> Option<Who> {
+        self.get(cell).map(|room| room.who)
+    }
+
+    /// The cell of the present consumer of a slot.
+    pub(super) fn consumer_in(&self, slot: SlotId) -> Option<u64> {
+        self.last(|who| matches!(who, Who::Consumer(of, _) if of == slot))
+    }
+
+    /// The cell of the present actor of a role.
+    pub(super) fn role(&self, role: Role) -> Option<u64> {
+        self.last(|who| who == Who::Role(role))
+    }
+
+    /// The youngest cell of such a one.
+    fn last(&self, is_wanted: impl Fn(Who) -> bool) -> Option<u64> {
+        let is_such = |room: &Option<Room>| room.as_ref().is_some_and(|room| is_wanted(room.who));
+        self.cells.iter().rposition(is_such).map(|cell| cell as u64)
+    }
+
+    /// What a cell shall do instead of being polled. Keeps the waker, to wake it when that changes.
+    pub(super) fn order_of(&mut self, cell: u64, waker: &Waker) -> Order {
+        let home = self.get(cell).and_then(|room| room.home);
+        let is_blocked = self.house(home).is_some_and(|house| house.blocked > 0);
+        let Some(room) = self.get_mut(cell) else {
+            return Order::Go;
+        };
+        if !room.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            room.waker = Some(waker.clone());
+        }
+        if is_blocked {
+            return Order::WaitDeaf;
+        }
+        if let Some(order) = room.once.take() {
+            return order;
+        }
+        if room.frozen.is_some() {
+            return Order::Wait;
+        }
+        if std::mem::take(&mut room.comes_back) {
+            return Order::GoFirst;
+        }
+        room.marks.asks.store(false, Ordering::Relaxed);
+        Order::Go
+    }
+
+    /// Gives a cell an order for its next poll, which comes at once.
+    pub(super) fn give(&mut self, cell: u64, order: Order) {
+        if let Some(room) = self.get_mut(cell) {
+            room.once = Some(order);
+            room.mark();
+            room.wake();
+        }
+    }
+
+    /// A fault holds this cell up.
+    pub(super) fn freeze(&mut self, cell: u64, fault: usize) {
+        if let Some(room) = self.get_mut(cell) {
+            room.frozen = Some(fault);
+            room.mark();
+        }
+    }
+
+    /// Whatever this fault held up goes on. If it blocked a home, that was done by the consumer `blocked`.
+    pub(super) fn thaw(&mut self, fault: usize, blocked: Option<(SlotId, Incarnation)>) {
+        let mut home = None;
+        for room in self.cells.iter_mut().flatten() {
+            let is_blocker = blocked.is_some_and(|(slot, incarnation)| {
+                room.marks.blocks.load(Ordering::Relaxed) && room.who == Who::Consumer(slot, incarnation)
+            });
+            if is_blocker {
+                room.marks.blocks.store(false, Ordering::Relaxed);
+                room.comes_back = true;
+                room.mark();
+                home = room.home;
+            }
+            if room.frozen == Some(fault) {
+                room.frozen = None;
+                room.wake();
+            }
+        }
+        if let Some(house) = home.and_then(|home| self.houses.get_mut(usize::try_from(home).ok()?)) {
+            house.blocked = house.blocked.saturating_sub(1);
+            self.live().filter(|room| room.home == home).for_each(Room::wake);
+        }
+    }
+
+    /// Blocks the home of a cell. A cell without a home lives with the supervisor, whose thread cannot be blocked here.
+    pub(super) fn block(&mut self, cell: u64) -> Option<()> {
+        let room = self.get(cell)?;
+        let home = room.home?;
+        room.marks.blocks.store(true, Ordering::Relaxed);
+        self.houses.get_mut(usize::try_from(home).ok()?)?.blocked += 1;
+        self.live()
+            .filter(|room| room.home == Some(home))
+            .for_each(Room::mark);
+        Some(())
+    }
+
+    /// Ends the home of a cell and everyone in it.
+    pub(super) fn crash_home(&mut self, cell: u64) -> Option<()> {
+        let home = self.get(cell)?.home?;
+        self.houses.get_mut(usize::try_from(home).ok()?)?.has_ended = true;
+        let neighbours = self.cells.iter_mut().flatten();
+        for room in neighbours.filter(|room| room.home == Some(home)) {
+            room.once = Some(Order::End(Cause::ArbiterEnded));
+            room.mark();
+            room.wake();
+        }
+        Some(())
+    }
+
+    /// A new home.
+    pub(super) fn add_home(&mut self) -> u64 {
+        self.houses.push(House::default());
+        self.houses.len() as u64 - 1
+    }
+
+    /// Whether a home still takes consumers.
+    pub(super) fn home_lives(&self, home: u64) -> bool {
+        self.house(Some(home)).is_some_and(|house| !house.has_ended)
+    }
+
+    fn house(&self, home: Option<u64>) -> Option<&House> {
+        self.houses.get(usize::try_from(home?).ok()?)
+    }
+}
+
+impl Room {
+    /// The cell asks before its next poll.
+    fn mark(&self) {
+        self.marks.asks.store(true, Ordering::Relaxed);
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
