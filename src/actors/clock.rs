@@ -32,6 +32,9 @@ impl Clock {
 
     /// The present moment.
     pub fn now(&self) -> Moment {
+        #[cfg(feature = "sim")]
+        return faults::present(self.began, || Moment::START.after(self.began.elapsed()));
+        #[cfg(not(feature = "sim"))]
         Moment::START.after(self.began.elapsed())
     }
 

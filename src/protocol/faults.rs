@@ -17,8 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::rules::ledger::Plant;
-use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, KeyHash, Role, SlotId};
+use crate::words::{
+    Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, KeyHash, Moment, Role, SlotId,
+};
 
 /// Who lives in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,12 +56,12 @@ pub enum Order {
     EndArbiter,
 }
 
-/// What a consumer's shell shall do before or after the work.
+/// What a consumer shall do before or after the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Nothing.
     Go,
-    /// Panic.
+    /// Panic. Only an actor of the user is told so, in the middle of its own code.
     Panic,
     /// Give the thread back once; the cell has its orders.
     Pause,
@@ -131,8 +135,9 @@ pub trait World: Send + Sync {
     /// A consumer begins a delivery, in a shell or in an actor of the user. Only a shell does what the answer says; to an
     /// actor it is done through its cell.
     fn begins(&self, delivery: Seen, in_shell: bool) -> Act;
-    /// A consumer has done the work of a delivery, or failed, and has not said so yet.
-    fn ends(&self, delivery: Seen, is_done: bool) -> Act;
+    /// A consumer has done the work of a delivery, or failed, and has not said so yet. A shell is told to pause where an actor
+    /// of the user is told to panic: none of the user's code is at work in it, so its cell ends it.
+    fn ends(&self, delivery: Seen, is_done: bool, in_shell: bool) -> Act;
     /// A settle is on its way.
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate;
     /// Whether the source delivers this job once more.
@@ -154,6 +159,37 @@ thread_local! {
     static WHO: Cell<Who> = const { Cell::new(Who::Unnamed) };
     static HOME: Cell<Option<u64>> = const { Cell::new(None) };
     static CELL: Cell<Option<u64>> = const { Cell::new(None) };
+    static PRESENT: Cell<Present> = const { Cell::new(Present::Flows) };
+}
+
+/// What is known of the time on this thread.
+#[derive(Clone, Copy)]
+pub(crate) enum Present {
+    /// It goes on by itself.
+    Flows,
+    /// It stands still until it is moved on; nobody has looked at the clock since it was.
+    Stands,
+    /// It stands still. A clock that began at that instant shows this moment.
+    Known(Instant, Moment),
+}
+
+/// Says what is known of the time. In a simulated run it stands still while anybody is at work: then a clock is read once, and
+/// not hundreds of times a run. Whoever moves the time on says so.
+pub(crate) fn note_time(known: Present) {
+    PRESENT.set(known);
+}
+
+/// The present moment of a clock that began then; `read` reads it.
+pub(crate) fn present(began: Instant, read: impl FnOnce() -> Moment) -> Moment {
+    match PRESENT.get() {
+        Present::Known(of, moment) if of == began => moment,
+        Present::Flows => read(),
+        _ => {
+            let moment = read();
+            PRESENT.set(Present::Known(began, moment));
+            moment
+        }
+    }
 }
 
 /// The world of this thread.
@@ -310,19 +346,15 @@ impl Wake for WatchedWaker {
 }
 
 /// What a shell does before the work on a delivery. True if the delivery shall be reported as failed instead.
-///
-/// # Panics
-/// If that is the fault that was planned.
 pub(crate) async fn before_work(delivery: Seen) -> bool {
     match ask(|world| world.begins(delivery, true)) {
         None | Some(Act::Go) => false,
         Some(Act::Fail) => true,
-        Some(Act::Panic) => panic_as_planned(),
         Some(Act::Block(wait)) => {
             std::thread::sleep(wait);
             false
         }
-        Some(Act::Pause) => {
+        Some(Act::Pause | Act::Panic) => {
             pause().await;
             false
         }
@@ -342,12 +374,24 @@ async fn pause() {
     .await;
 }
 
-/// What happens between the end of the work and the word on it. True if that word shall be a failure.
+/// What a shell does between the end of the work and the word on it. True if that word shall be a failure.
+pub(crate) async fn after_work(delivery: Seen, is_done: bool) -> bool {
+    match ask(|world| world.ends(delivery, is_done, true)) {
+        Some(Act::Pause | Act::Panic) => {
+            pause().await;
+            false
+        }
+        Some(Act::Fail) => true,
+        _ => false,
+    }
+}
+
+/// What happens when an actor of the user gives its word on a delivery. True if that word shall be a failure.
 ///
 /// # Panics
 /// If that is the fault that was planned.
-pub(crate) fn after_work(delivery: Seen, is_done: bool) -> bool {
-    match ask(|world| world.ends(delivery, is_done)) {
+pub(crate) fn before_word(delivery: Seen, is_done: bool) -> bool {
+    match ask(|world| world.ends(delivery, is_done, false)) {
         Some(Act::Panic) => panic_as_planned(),
         Some(Act::Fail) => true,
         _ => false,
@@ -360,6 +404,7 @@ pub(crate) fn after_work(delivery: Seen, is_done: bool) -> bool {
 /// If that is the fault that was planned.
 #[doc(hidden)]
 #[allow(clippy::panic, reason = "the panic is the fault that was planned")]
+#[track_caller]
 pub fn failpoint(place: &str) {
     if ask(|world| world.fails_at(CELL.get(), place)) == Some(true) {
         panic!("a planned fault at {place}");

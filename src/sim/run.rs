@@ -8,7 +8,7 @@ use super::history::{End, History, SentJob};
 use super::plan::{Plan, PlanError, PlannedJob, When};
 use super::world::RunWorld;
 use crate::group::{Group, GroupBuilder, StartError};
-use crate::protocol::faults;
+use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
 use crate::words::{GroupConfig, Job};
 
@@ -115,12 +115,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            // A paused clock goes on while the runtime has nothing to do; it wakes for the next timer.
+            .on_thread_unpark(|| faults::note_time(Present::Stands))
             .build()
             .map_err(RunError::Runtime)?;
         let system = actix_rt::System::with_tokio_rt(|| runtime);
         fastrand::seed(plan.seed);
+        faults::note_time(Present::Stands);
         let result = system.block_on(self.drive(plan, true));
         drop(system);
+        faults::note_time(Present::Flows);
         faults::adopt(None);
         result
     }

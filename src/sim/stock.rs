@@ -8,6 +8,7 @@ use super::plan::{Fault, FaultKind, Plan, PlannedJob, When};
 use super::run::Simulation;
 use crate::group::Group;
 use crate::protocol::Delivery;
+use crate::rules::strategies::ConsistentHash;
 use crate::words::{BackoffConfig, GroupConfig, Job, Placement, Role, StrategyName};
 
 /// What the random plans are made of.
@@ -165,21 +166,29 @@ impl PlanShape {
     }
 }
 
+/// Points of each slot on the hash ring of the stock group. A ring for four consumers need not be large, and it is made anew
+/// in each run.
+const POINTS: u32 = 16;
+
 /// The group that is simulated if no other is given: four consumers on arbiters of their own, order by key, short deadlines,
 /// the strategy by the seed. A job's payload is its work in ms; half way lies the failpoint `half done`.
 pub fn stock() -> Simulation<u64, u64> {
     Simulation::new(
         |plan: &Plan| {
-            Group::builder().config(stock_config(plan.seed)).consume_with(
-                4,
-                async |delivery: &Delivery<u64>| {
+            let config = stock_config(plan.seed);
+            let mut builder = Group::builder();
+            if config.strategy == StrategyName::ConsistentHash {
+                builder = builder.strategy(|| ConsistentHash::new(POINTS));
+            }
+            builder
+                .config(config)
+                .consume_with(4, async |delivery: &Delivery<u64>| {
                     let half = Duration::from_millis(delivery.job() / 2);
                     pause(half).await;
                     crate::protocol::faults::failpoint("half done");
                     pause(half).await;
                     Ok(*delivery.job())
-                },
-            )
+                })
         },
         |_: usize, job: &PlannedJob| match job.key {
             Some(key) => Job::new(job.work_ms).key(format!("key {key}")),

@@ -64,7 +64,11 @@ impl CellHandle {
                 end: Some(end),
                 polling: Arc::clone(&polling),
             },
-            CellSeed { ended, polling },
+            CellSeed {
+                ended,
+                is_listening: false,
+                polling,
+            },
         )
     }
 
@@ -86,7 +90,29 @@ impl CellHandle {
 #[derive(Debug)]
 pub(crate) struct CellSeed {
     ended: oneshot::Receiver<Cause>,
+    /// Whether the task of the cell is known to `ended`.
+    is_listening: bool,
     polling: Arc<AtomicBool>,
+}
+
+impl CellSeed {
+    /// The cause with which the actor was ended, if it was; if not, the end will wake the task.
+    ///
+    /// A cell is one task for all its life and so has one waker, which need not be registered more than once. That it is the
+    /// first poll of the task is what makes the registration sure: a task that has used up its turn is sent away without one.
+    fn hear(&mut self, wake: &mut Wake<'_>) -> Option<Cause> {
+        if std::mem::replace(&mut self.is_listening, true) {
+            return match self.ended.try_recv() {
+                Ok(cause) => Some(cause),
+                Err(oneshot::error::TryRecvError::Empty) => None,
+                Err(oneshot::error::TryRecvError::Closed) => Some(Cause::Killed),
+            };
+        }
+        match Pin::new(&mut self.ended).poll(wake) {
+            Poll::Ready(cause) => Some(cause.unwrap_or(Cause::Killed)),
+            Poll::Pending => None,
+        }
+    }
 }
 
 /// Makes an actor and spawns it in a cell on the arbiter of this thread. Returns its address, or `None` if making it
@@ -166,8 +192,8 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
         };
         #[cfg(not(feature = "sim"))]
         let hears = true;
-        if hears && let Poll::Ready(cause) = Pin::new(&mut this.seed.ended).poll(wake) {
-            this.finish(cause.unwrap_or(Cause::Killed));
+        if hears && let Some(cause) = this.seed.hear(wake) {
+            this.finish(cause);
             return Poll::Ready(());
         }
         #[cfg(feature = "sim")]

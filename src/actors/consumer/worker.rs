@@ -282,7 +282,7 @@ async fn consume_with_faults<C: Consumer>(
         }
     };
     *waker = present_waker().await;
-    if is_simulated && faults::after_work(delivery.seen(), result.is_ok()) {
+    if is_simulated && faults::after_work(delivery.seen(), result.is_ok()).await {
         return Err(Failure::retry("a planned fault"));
     }
     result

@@ -17,7 +17,7 @@ use self::rooms::Rooms;
 use super::history::{Attempt, Entry, Happening, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
-use crate::protocol::faults::{Act, Fate, Marks, Order, Seen, Who, World};
+use crate::protocol::faults::{Act, Fate, Marks, Order, Present, Seen, Who, World};
 use crate::rules::ledger::Plant;
 use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
@@ -174,7 +174,10 @@ impl RunWorld {
                 });
             }
             After::Jump(by) => {
-                actix_rt::spawn(tokio::time::advance(by));
+                actix_rt::spawn(async move {
+                    crate::protocol::faults::note_time(Present::Stands);
+                    tokio::time::advance(by).await;
+                });
             }
         }
     }
@@ -257,10 +260,10 @@ impl State {
     ) -> Option<(Act, After)> {
         let delivery = seen.map(|seen| (seen.epoch, seen.number));
         Some(match *kind {
-            FaultKind::Panic if in_shell => (Act::Panic, After::Nothing),
+            // Nothing of the user's is at work yet, so the cell can do it; at a failpoint a real panic unwinds the user's code.
             FaultKind::Panic => {
                 self.rooms.give(cell?, Order::Panic);
-                (Act::Go, After::Nothing)
+                (if in_shell { Act::Pause } else { Act::Go }, After::Nothing)
             }
             FaultKind::Error if in_shell => (Act::Fail, After::Nothing),
             FaultKind::Error => self.end_with(delivery?, Act::Fail),
@@ -448,22 +451,28 @@ impl World for RunWorld {
         act
     }
 
-    fn ends(&self, seen: Seen, is_done: bool) -> Act {
+    fn ends(&self, seen: Seen, is_done: bool, in_shell: bool) -> Act {
         let at = self.now();
         let mut state = self.lock();
         let Some(attempt) = state.attempt(&seen) else {
             return Act::Go;
         };
-        let act = state.at_end.remove(&(seen.epoch, seen.number)).unwrap_or(Act::Go);
-        state.write(
-            at,
-            if is_done {
-                Happening::Worked(attempt)
-            } else {
-                Happening::Failed(attempt)
+        let what = if is_done {
+            Happening::Worked
+        } else {
+            Happening::Failed
+        };
+        state.write(at, what(attempt));
+        match state.at_end.remove(&(seen.epoch, seen.number)) {
+            Some(Act::Panic) if in_shell => match state.rooms.consumer_in(seen.slot) {
+                Some(cell) => {
+                    state.rooms.give(cell, Order::Panic);
+                    Act::Pause
+                }
+                None => Act::Go,
             },
-        );
-        act
+            act => act.unwrap_or(Act::Go),
+        }
     }
 
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate {
