@@ -14,11 +14,11 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use consumer_group::rules::ledger::Plant;
 use consumer_group::sim::{
-    Checker, FaultKind, Happening, Plan, PlanShape, PlannedJob, Report, RunError, Simulation, Sweep, When,
-    check, draw, note, stock,
+    Checker, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Report, RunError, Simulation, Sweep,
+    When, check, draw, note, stock,
 };
 use consumer_group::{
-    BatchConsumer, BatchSize, Deliver, Delivery, EventKind, Failure, Group, Job, Placement, Role,
+    BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, Job, Placement, Role,
 };
 
 fn attempt(job: usize, attempt: u32) -> When {
@@ -33,7 +33,7 @@ fn twelve_jobs() -> Plan {
     plan
 }
 
-fn assert_holds(plan: &Plan) -> consumer_group::sim::History {
+fn assert_holds(plan: &Plan) -> History {
     let history = stock().run_twice(plan).unwrap();
     assert_eq!(check(&history), [], "{}", Report::new(&history));
     history
@@ -71,14 +71,46 @@ fn jobs_in_blocks_meet_every_fault_and_no_promise_is_broken() {
         let role = roles[seed as usize % roles.len()];
         plan = plan.fault(When::Time { at_ms: 3 + seed % 9 }, FaultKind::Crash { role });
         let history = assert_holds(&plan);
-        // A piece of a block takes 64 delivery numbers, a single job takes one.
-        let numbers = history.entries.iter().filter_map(|entry| match &entry.what {
-            Happening::Group(EventKind::Delivered { number, .. }) => Some(number.0 & 0xff_ffff),
-            _ => None,
-        });
-        in_blocks += usize::from(numbers.max().unwrap_or(0) > 4 * 64);
+        in_blocks += usize::from(has_blocks(&history));
     }
     assert!(in_blocks > 50, "only {in_blocks} runs had jobs in blocks");
+}
+
+/// A piece of a block takes 64 delivery numbers, a single job takes one.
+fn has_blocks(history: &History) -> bool {
+    let numbers = history.entries.iter().filter_map(|entry| match &entry.what {
+        Happening::Group(EventKind::Delivered { number, .. }) => Some(number.0 & 0xff_ffff),
+        _ => None,
+    });
+    numbers.max().unwrap_or(0) > 4 * 64
+}
+
+#[test]
+fn the_plans_of_a_sweep_let_jobs_come_one_by_one_in_bursts_and_in_blocks() {
+    let shape = PlanShape::default();
+    let moments = |seed| {
+        let plan = shape.plan(seed);
+        plan.jobs
+            .iter()
+            .map(|job| job.at_ms)
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    assert!(moments(13) > 20);
+    assert_eq!((moments(14), moments(15)), (3, 3));
+    let keys = |seed| {
+        shape
+            .plan(seed)
+            .jobs
+            .iter()
+            .filter(|job| job.key.is_some())
+            .count()
+    };
+    assert!(keys(14) > 10);
+    assert_eq!(keys(15), 0);
+    let in_blocks = |seed: &u64| has_blocks(&stock().run(&shape.plan(*seed)).unwrap());
+    let seeds = (0..10).map(|nth| nth * 16 + 15);
+    assert!(seeds.filter(in_blocks).count() > 8);
 }
 
 #[test]
@@ -109,6 +141,36 @@ fn a_plan_that_cannot_be_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_panic_at_a_failpoint_names_the_line_of_the_user() {
+    let simulation = Simulation::new(
+        |_: &Plan| {
+            Group::builder().consume_with(1, async |delivery: &Delivery<u64>| {
+                consumer_group::failpoint!("charged");
+                Ok(*delivery.job())
+            })
+        },
+        |index: usize, _: &PlannedJob| Job::new(index as u64),
+    );
+    let place = "charged".to_owned();
+    let plan = Plan::new(1)
+        .job(0, None, 0)
+        .fault(attempt(0, 1), FaultKind::Failpoint { place });
+    let history = simulation.run_twice(&plan).unwrap();
+    let report = history.events().find_map(|(_, kind)| match kind {
+        EventKind::ConsumerDown {
+            cause: Cause::Panicked(report),
+            ..
+        } => Some(report.clone()),
+        _ => None,
+    });
+    let report = report.expect("the failpoint ends the consumer");
+    assert_eq!(&*report.message, "a planned fault at charged");
+    let place = report.place.expect("a panic has a place");
+    assert!(place.starts_with("tests/simulation.rs:"), "{place}");
+    assert_eq!(check(&history), []);
+}
+
+#[test]
 fn a_plan_survives_its_way_through_json() {
     for seed in 0..50 {
         let plan = PlanShape::default().plan(seed);
@@ -117,8 +179,7 @@ fn a_plan_survives_its_way_through_json() {
     }
 }
 
-/// In every build and on every machine. A change of the group that changes what happens changes this number too; then it
-/// is read off anew: `cargo run --features sim --example fault_sweep -- --seed 7`.
+/// `scripts/planted-bugs` compares builds and processes.
 #[test]
 fn the_same_seed_gives_the_same_trace_also_on_another_thread() {
     let trace = || stock().run(&PlanShape::default().plan(7)).unwrap().trace();

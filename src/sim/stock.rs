@@ -38,9 +38,32 @@ impl Default for PlanShape {
     }
 }
 
+/// How far bursts of jobs are apart, in ms.
+const BURST_MS: u64 = 20;
+
+/// How the jobs of a plan come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    OneByOne,
+    Bursts,
+    /// In bursts, and none of them has a key.
+    PlainBursts,
+}
+
+impl Arrival {
+    fn of(seed: u64) -> Self {
+        match seed % 16 {
+            14 => Self::Bursts,
+            15 => Self::PlainBursts,
+            _ => Self::OneByOne,
+        }
+    }
+}
+
 impl PlanShape {
     /// The plan of this seed: dense, and in the manner of a swarm. Each seed leaves some kinds of faults out, so that the
-    /// others meet more often.
+    /// others meet more often. In two of sixteen seeds jobs come in bursts instead of one by one, and in one of these two
+    /// without keys: such jobs travel in blocks.
     ///
     /// Reference: Groce and others, "Swarm Testing", ISSTA 2012.
     pub fn plan(&self, seed: u64) -> Plan {
@@ -48,9 +71,16 @@ impl PlanShape {
         let mut plan = Plan::new(seed);
         let mut times: Vec<u64> = (0..self.jobs).map(|_| random.u64(0..60)).collect();
         times.sort_unstable();
+        let arrival = Arrival::of(seed);
         for at_ms in times {
             let key = (random.u8(0..3) > 0 && self.keys > 0).then(|| random.u32(0..self.keys));
-            plan = plan.job(at_ms, key, random.u64(0..8));
+            let key = key.filter(|_| arrival != Arrival::PlainBursts);
+            let late_ms = if arrival == Arrival::OneByOne {
+                0
+            } else {
+                at_ms % BURST_MS
+            };
+            plan = plan.job(at_ms - late_ms, key, random.u64(0..8));
         }
         let swarm: u32 = random.u32(..) | random.u32(..);
         let faults = random.usize(self.faults.div_ceil(2)..=self.faults);
