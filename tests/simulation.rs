@@ -170,6 +170,40 @@ fn a_panic_at_a_failpoint_names_the_line_of_the_user() {
     assert_eq!(check(&history), []);
 }
 
+/// A run keeps its world and its clock on its thread.
+#[test]
+fn a_run_that_ends_by_a_panic_of_its_definitions_gives_the_thread_back() {
+    let broken = Simulation::new(
+        |_: &Plan| Group::builder().consume_with(1, async |_: &Delivery<u64>| Ok(())),
+        |_: usize, _: &PlannedJob| panic!("no such job"),
+    );
+    let run = std::panic::AssertUnwindSafe(|| broken.run(&Plan::new(1).job(3, None, 0)));
+    assert!(std::panic::catch_unwind(run).is_err());
+    let (began, ended) = actix::System::new().block_on(async {
+        let group = Group::<u64, ()>::builder()
+            .consume_with(1, async |_: &Delivery<u64>| {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        let mut events = group.all_events();
+        group.producer().send(7).await.unwrap();
+        let (mut began, mut ended) = (None, None);
+        while ended.is_none() {
+            let event = events.next().await.unwrap();
+            match event.kind {
+                EventKind::Delivered { .. } => began = Some(event.at),
+                EventKind::Acked { .. } => ended = Some(event.at),
+                _ => {}
+            }
+        }
+        group.stop().await;
+        (began.unwrap(), ended.unwrap())
+    });
+    assert!(ended.since(began) >= Duration::from_millis(20));
+}
+
 #[test]
 fn a_plan_survives_its_way_through_json() {
     for seed in 0..50 {

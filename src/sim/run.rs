@@ -119,14 +119,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
             .on_thread_unpark(|| faults::note_time(Present::Stands))
             .build()
             .map_err(RunError::Runtime)?;
+        // Made before the system and so dropped after it.
+        let _leave = Leave;
         let system = actix_rt::System::with_tokio_rt(|| runtime);
         fastrand::seed(plan.seed);
         faults::note_time(Present::Stands);
-        let result = system.block_on(self.drive(plan, true));
-        drop(system);
-        faults::note_time(Present::Flows);
-        faults::adopt(None);
-        result
+        system.block_on(self.drive(plan, true))
     }
 
     /// Runs the plan twice and compares.
@@ -167,11 +165,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     /// # Panics
     /// As [`run`](Self::run).
     pub fn run_live(&self, plan: &Plan) -> Result<History, RunError> {
+        let _leave = Leave;
         let system = actix_rt::System::new();
-        let result = system.block_on(self.drive(plan, false));
-        drop(system);
-        faults::adopt(None);
-        result
+        system.block_on(self.drive(plan, false))
     }
 
     async fn drive(&self, plan: &Plan, is_virtual: bool) -> Result<History, RunError> {
@@ -213,6 +209,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
                 Err(refused) => world.refused(index, refused.reason.to_string()),
             }
         }
+    }
+}
+
+/// Gives the thread back to the real world at the end of a run, also at one by a panic of the user's definitions.
+struct Leave;
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        faults::note_time(Present::Flows);
+        faults::adopt(None);
     }
 }
 
