@@ -16,7 +16,10 @@ pub(super) struct Due {
 
 impl Due {
     pub(super) fn new(plan: &Plan) -> Self {
-        let mut due = Self::default();
+        let mut due = Self {
+            by_attempt: Vec::with_capacity(plan.faults.len()),
+            ..Self::default()
+        };
         for (index, fault) in plan.faults.iter().enumerate() {
             match fault.when {
                 When::Attempt { job, attempt } => due.by_attempt.push((job, attempt, index)),
