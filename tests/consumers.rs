@@ -546,6 +546,40 @@ fn the_wait_for_a_batch_is_no_hang() {
     });
 }
 
+/// A batch consumer that waits for its next batch does not rest: what it gave to a task may hang there.
+#[test]
+fn deliveries_that_a_batch_gave_to_a_task_and_that_never_end_go_to_its_replacement() {
+    paused(async {
+        let give_away: Treatment = |batch| {
+            for delivery in batch.drain(..) {
+                if delivery.attempt() == 1 {
+                    actix::spawn(async move {
+                        std::future::pending::<()>().await;
+                        drop(delivery);
+                    });
+                } else {
+                    let attempt = u64::from(delivery.attempt());
+                    delivery.ack(attempt);
+                }
+            }
+            Ok(())
+        };
+        let size = BatchSize {
+            most: 10,
+            wait: Duration::from_millis(5),
+        };
+        let group = local()
+            .configure(|config| config.deadline_ms = 2_000)
+            .batch_consumers(1, size, move || Batches {
+                sizes: Log::new(),
+                way: give_away,
+            })
+            .start()
+            .unwrap();
+        assert_eq!(outcomes(&group, 0..3).await, vec![Ok(2); 3]);
+    });
+}
+
 #[test]
 fn deliveries_that_a_batch_leaves_behind_are_tried_again() {
     paused(async {

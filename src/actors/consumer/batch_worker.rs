@@ -9,7 +9,7 @@ use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
 #[cfg(feature = "sim")]
 use crate::protocol::faults;
-use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel};
+use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel, SlotBoard};
 use crate::words::Failure;
 
 /// When a batch closes.
@@ -32,9 +32,7 @@ pub(super) async fn work<C: BatchConsumer>(
     berth.tell_up(door);
     let mut arrived = VecDeque::new();
     while !berth.info.board.has_ended() {
-        berth.info.board.rest(true);
-        gather(&mut arrived, &inbox, size).await;
-        berth.info.board.rest(false);
+        gather(&mut arrived, &inbox, size, &berth.info.board).await;
         if berth.info.board.has_ended() {
             break;
         }
@@ -54,7 +52,7 @@ pub(super) async fn work<C: BatchConsumer>(
         #[cfg(not(feature = "sim"))]
         let mut batch = batch;
         #[cfg(feature = "sim")]
-        let mut batch = with_faults(batch).await;
+        let mut batch = with_faults(batch, &berth.info.board).await;
         if let Err(failure) = consumer.consume(&mut batch).await {
             for delivery in batch {
                 delivery.finish(Err(failure.clone()));
@@ -68,9 +66,14 @@ pub(super) async fn work<C: BatchConsumer>(
 #[cfg(feature = "sim")]
 async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
     batch: Vec<Deliver<J, O>>,
+    board: &SlotBoard,
 ) -> Vec<Deliver<J, O>> {
     let mut left = Vec::with_capacity(batch.len());
     for delivery in batch {
+        // A fault may have held it up for so long that it was given up on.
+        if board.has_ended() {
+            break;
+        }
         if faults::before_work(delivery.seen()).await {
             delivery.fail(Failure::retry("a planned fault"));
         } else {
@@ -80,18 +83,21 @@ async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
     left
 }
 
-/// Waits until a batch can be closed.
-async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: BatchSize) {
+/// Waits until a batch can be closed. It rests only while it holds deliveries back: one that waits for the first of them may
+/// have others out, which it gave to a task and which never end.
+async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: BatchSize, board: &SlotBoard) {
     if arrived.is_empty() {
         take_in(arrived, inbox.take().await);
     }
     let deadline = tokio::time::Instant::now() + size.wait;
+    board.rest(true);
     while arrived.len() < size.most {
         match tokio::time::timeout_at(deadline, inbox.take()).await {
             Ok(more) => take_in(arrived, more),
-            Err(_) => return,
+            Err(_) => break,
         }
     }
+    board.rest(false);
 }
 
 /// The consumer settles each delivery on its own, so jobs in blocks come out of them here.
