@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Twenty-four payments out of five accounts meet four consumers, and almost everything that can go wrong does: a panic, a panic half
-//! way through the effects, a blocked thread that comes back as a zombie, a hang, the death of an arbiter, of the supervisor
+//! way through the effects, a blocked thread that comes back after it was given up, a hang, the death of an arbiter, of the supervisor
 //! and of the queue. The group is the one of production; only the plan is new.
 
 #![allow(clippy::print_stdout, reason = "an example speaks to its reader")]

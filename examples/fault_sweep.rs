@@ -32,14 +32,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 struct Args {
     /// How many seeds.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// On how many threads; as many as there are processors if nothing is said.
     #[arg(long)]
-    threads: Option<usize>,
+    threads: Option<std::num::NonZeroUsize>,
     /// Runs this seed alone, twice, and prints its report and its trace.
     #[arg(long)]
     seed: Option<u64>,
@@ -52,7 +52,7 @@ struct Args {
     /// Shrinks the plans of so many failing seeds of the planted bug, or of each planted bug if none is named, and prints how
     /// small they become on average.
     #[arg(long)]
-    shrinks: Option<usize>,
+    shrinks: Option<std::num::NonZeroUsize>,
 }
 
 fn main() -> ExitCode {
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     };
     if let Some(most) = args.shrinks {
         let plants = plant.map_or(Plant::ALL.to_vec(), |plant| vec![plant]);
-        return shrinks(&args, &plants, most);
+        return shrinks(&args, &plants, most.get());
     }
     let simulation = match plant {
         Some(plant) => stock().planted(plant),
@@ -117,13 +117,16 @@ fn sweep(simulation: &Simulation<u64, u64>, args: &Args, plant: Option<Plant>) -
         .seeds(args.from..args.from.saturating_add(args.seeds))
         .progress(|seeds| bar.inc(seeds));
     if let Some(threads) = args.threads {
-        sweep = sweep.threads(threads);
+        sweep = sweep.threads(threads.get());
     }
     let began = std::time::Instant::now();
     let swept = match sweep.run() {
         Ok(swept) => swept,
         Err(error) => {
-            eprintln!("{error}");
+            match std::error::Error::source(&error) {
+                Some(cause) => eprintln!("{error}: {cause}"),
+                None => eprintln!("{error}"),
+            }
             return ExitCode::FAILURE;
         }
     };
@@ -156,9 +159,11 @@ fn tell(sweep: &Sweep<'_, u64, u64>, failure: &Failure, plant: Option<Plant>) {
                 "shrunk to {jobs} jobs and {faults} faults in {} runs:\n",
                 shrunk.runs
             );
-            let plant = plant.map(|plant| format!("{plant:?}"));
+            let planted = |plant| format!("stock().planted(consumer_group::rules::ledger::Plant::{plant:?})");
+            let simulation = plant.map_or("stock()".to_owned(), planted);
             let name = format!("seed_{}", failure.seed);
-            println!("{}", shrunk.plan.to_rust_test(&name, plant.as_deref()));
+            let test = shrunk.plan.to_rust_test(&name, &simulation, "Checker::strict()");
+            println!("{test}");
         }
         Err(error) => println!("it could not be shrunk: {error}"),
     }
@@ -174,7 +179,7 @@ fn shrinks(args: &Args, plants: &[Plant], most: usize) -> ExitCode {
         let sweep = Sweep::new(&simulation, |seed| shape.plan(seed))
             .checker(Checker::strict())
             .seeds(args.from..args.from.saturating_add(args.seeds))
-            .threads(args.threads.unwrap_or(1))
+            .threads(args.threads.map_or(1, std::num::NonZero::get))
             .most_failures(most);
         let failures = sweep.run().map(|swept| swept.failures).unwrap_or_default();
         all_found &= !failures.is_empty();

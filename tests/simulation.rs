@@ -421,6 +421,8 @@ fn actors_of_the_user_and_batch_consumers_meet_faults_without_a_change() {
             FaultKind::Block { ms: 300 },
             FaultKind::CrashArbiter,
             FaultKind::RepeatSettle,
+            FaultKind::LoseSettle,
+            FaultKind::DelaySettle { ms: 30 },
         ] {
             let plan = twelve_jobs().fault(attempt(5, 1), kind.clone());
             let history = simulation.run_twice(&plan).unwrap();
@@ -428,6 +430,218 @@ fn actors_of_the_user_and_batch_consumers_meet_faults_without_a_change() {
             assert_eq!(check(&history), [], "{kind}\n{}", Report::new(&history));
         }
     }
+}
+
+/// The stock group has but one of the three doors.
+#[test]
+fn a_hundred_seeds_hold_at_the_other_doors_too() {
+    let shape = PlanShape {
+        consumers: 3,
+        failpoints: Vec::new(),
+        ..PlanShape::default()
+    };
+    for simulation in other_doors() {
+        let sweep = Sweep::new(&simulation, |seed| shape.plan(seed))
+            .checker(Checker::strict())
+            .seeds(0..100);
+        let swept = sweep.run().unwrap();
+        let small = |failure| sweep.shrink(failure).unwrap().plan.to_rust();
+        let failure = swept.failures.first().map(|failure| (failure, small(failure)));
+        assert!(failure.is_none(), "{failure:#?}");
+    }
+}
+
+/// Two of the faults that a plan has for one consumer may overlap: what one of them holds up, the end of the other does not
+/// set free, and what neither holds up goes on.
+#[test]
+fn faults_that_overlap_end_each_for_itself() {
+    let at = |at_ms| When::Slot { slot: 0, at_ms };
+    let plan = |first, second| {
+        let plan = Plan::new(0).job(0, None, 10);
+        plan.fault(attempt(0, 1), first).fault(at(5), second)
+    };
+    let is_death = |kind: &EventKind| matches!(kind, EventKind::ConsumerDown { .. });
+    let worked = |plan: &Plan| {
+        let history = assert_holds(plan);
+        let mut entries = history.entries.iter();
+        let worked = entries.find(|entry| matches!(entry.what, Happening::Worked(_)));
+        (
+            worked.unwrap().at.as_millis(),
+            history.events().any(|(_, kind)| is_death(kind)),
+        )
+    };
+    let blocked = plan(FaultKind::Block { ms: 20 }, FaultKind::Block { ms: 20 });
+    assert_eq!(worked(&blocked), (35, false));
+    let slowed = plan(FaultKind::Slow { ms: 40 }, FaultKind::Slow { ms: 3 });
+    assert_eq!(worked(&slowed), (50, false));
+    // A hang ends with the consumer, whatever else there is for it.
+    let hung = plan(FaultKind::Hang, FaultKind::Slow { ms: 10 });
+    assert!(worked(&hung).0 > 100);
+}
+
+#[test]
+fn a_run_lasts_until_the_last_of_what_is_held_up_goes_on() {
+    let at = |slot, at_ms| When::Slot { slot, at_ms };
+    let plan = Plan::new(0)
+        .job(0, None, 0)
+        .fault(at(1, 50), FaultKind::Block { ms: 60 })
+        .fault(at(0, 70), FaultKind::Block { ms: 60 });
+    let history = assert_holds(&plan);
+    let is_over = |what: &Happening| matches!(what, Happening::Over { .. });
+    assert_eq!(
+        history
+            .entries
+            .iter()
+            .filter(|entry| is_over(&entry.what))
+            .count(),
+        2
+    );
+    assert!(history.end.at.as_millis() >= 130);
+}
+
+#[test]
+fn a_queue_that_stays_full_ends_the_run_with_a_reason() {
+    let simulation = Simulation::new(
+        |_: &Plan| {
+            Group::builder()
+                .configure(|config| {
+                    config.deadline_ms = 0;
+                    config.queue.capacity = 2;
+                })
+                .consume_with(1, async |_: &Delivery<u64>| {
+                    std::future::pending::<()>().await;
+                    Ok(0)
+                })
+        },
+        |index: usize, _: &PlannedJob| Job::new(index as u64),
+    );
+    let plan = (0..20).fold(Plan::new(1), |plan, _| plan.job(0, None, 0));
+    let history = simulation.run(&plan).unwrap();
+    let refused = history.entries.iter().find_map(|entry| match &entry.what {
+        Happening::Refused { reason, .. } => Some(reason.as_str()),
+        _ => None,
+    });
+    assert_eq!(
+        refused,
+        Some("nothing went on any more, and the queue had no room")
+    );
+    assert_eq!(check(&history)[0].invariant, "nothing is lost");
+}
+
+/// Five attempts of half a minute each, and a jump of the clock beyond all patience.
+#[test]
+fn a_run_is_waited_for_as_long_as_something_goes_on() {
+    let simulation = Simulation::new(
+        |_: &Plan| Group::builder().consume_with(1, async |delivery: &Delivery<u64>| Ok(*delivery.job())),
+        |index: usize, _: &PlannedJob| Job::new(index as u64),
+    );
+    let hangs = |plan: Plan, attempts| {
+        (1..=attempts).fold(plan, |plan, nth| plan.fault(attempt(0, nth), FaultKind::Hang))
+    };
+    let plan = hangs(Plan::new(1).job(0, None, 0).job(1, None, 0), 5);
+    let history = simulation.run_twice(&plan).unwrap();
+    assert!(history.end.at > consumer_group::Moment::from_millis(150_000));
+    assert_eq!(check(&history), []);
+    let jump = FaultKind::ClockJump { ms: 3_600_000 };
+    assert_holds(&twelve_jobs().fault(When::Time { at_ms: 5 }, jump));
+}
+
+/// An actor begins a job when it looks at it, in a simulation as in production: what lies in its mailbox when it is replaced
+/// costs no attempt.
+#[test]
+fn a_job_in_the_mailbox_of_an_actor_costs_no_attempt() {
+    struct First;
+    impl Actor for First {
+        type Context = Context<Self>;
+    }
+    impl Handler<Deliver<u64, u64>> for First {
+        type Result = actix::AtomicResponse<Self, ()>;
+
+        fn handle(&mut self, delivery: Deliver<u64, u64>, _: &mut Context<Self>) -> Self::Result {
+            let work = async move {
+                if *delivery.job() == 0 && delivery.attempt() == 1 {
+                    std::future::pending::<()>().await;
+                }
+                let job = *delivery.job();
+                delivery.ack(job);
+            };
+            actix::AtomicResponse::new(Box::pin(actix::fut::wrap_future(work)))
+        }
+    }
+    let simulation = Simulation::new(
+        |_: &Plan| {
+            Group::builder()
+                .actor_consumers(1, |_| First)
+                .configure(|config| {
+                    config.deadline_ms = 100;
+                    config.window.min = 3;
+                })
+        },
+        |index: usize, _: &PlannedJob| Job::new(index as u64),
+    );
+    let plan = (0..3).fold(Plan::new(1), |plan, _| plan.job(0, None, 0));
+    let history = simulation.run_twice(&plan).unwrap();
+    assert_eq!(check(&history), []);
+    let attempts = history.events().filter_map(|(_, kind)| match kind {
+        EventKind::Acked { attempt, .. } => Some(*attempt),
+        _ => None,
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [2, 1, 1]);
+}
+
+#[test]
+fn a_failpoint_is_of_its_delivery() {
+    let simulation = Simulation::new(
+        |_: &Plan| {
+            Group::builder().consume_with(1, async |delivery: &Delivery<u64>| {
+                if *delivery.job() == 5 {
+                    consumer_group::failpoint!("charged");
+                }
+                Ok(*delivery.job())
+            })
+        },
+        |index: usize, _: &PlannedJob| Job::new(index as u64),
+    );
+    let place = || "charged".to_owned();
+    let fault = |job| twelve_jobs().fault(attempt(job, 1), FaultKind::Failpoint { place: place() });
+    let history = simulation.run_twice(&fault(0)).unwrap();
+    assert_eq!(history.faults[0].fired, None);
+    let history = simulation.run_twice(&fault(5)).unwrap();
+    assert_eq!(history.faults[0].job, Some(5));
+}
+
+#[test]
+fn a_plan_without_jobs_can_be_shrunk() {
+    let simulation = stock();
+    let sweep = Sweep::new(&simulation, |seed| {
+        let role = Role::Queue;
+        Plan::new(seed).fault(When::Time { at_ms: 1 }, FaultKind::Crash { role })
+    })
+    .checker(Checker::default().with("no crash", |history| {
+        let mut fired = history.faults.iter().filter_map(|fault| fault.fired);
+        fired.next().map_or(Ok(()), |at| Err(format!("a crash at {at}")))
+    }))
+    .seeds(u64::MAX - 3..u64::MAX);
+    let swept = sweep.run().unwrap();
+    let shrunk = sweep.shrink(&swept.failures[0]).unwrap();
+    assert_eq!((shrunk.plan.jobs.len(), shrunk.plan.faults.len()), (0, 1));
+}
+
+#[test]
+fn a_sweep_tells_of_runs_that_do_not_repeat_themselves() {
+    let turn = std::sync::atomic::AtomicU64::new(0);
+    let simulation = Simulation::new(
+        |_: &Plan| Group::builder().consume_with(1, async |delivery: &Delivery<u64>| Ok(*delivery.job())),
+        move |_: usize, _: &PlannedJob| {
+            let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Job::new(turn).key(turn.to_string())
+        },
+    );
+    let sweep = Sweep::new(&simulation, |seed| Plan::new(seed).job(0, None, 0)).seeds(5..6);
+    let error = sweep.run().unwrap_err();
+    assert_eq!(error.to_string(), "seed 5");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.starts_with("two runs of one plan differ"), "{cause}");
 }
 
 #[test]
@@ -503,7 +717,9 @@ fn a_printed_plan_compiles_and_fails_again() {
         .unwrap();
     assert_eq!(check(&history)[0].invariant, "fenced");
     assert_eq!(check(&stock().run(&plan).unwrap()), []);
-    let printed = plan.to_rust_test("seed_74", Some("FenceIgnoresIncarnation"));
+    let planted = "stock().planted(Plant::FenceIgnoresIncarnation)";
+    let printed = plan.to_rust_test("seed 74", planted, "Checker::default()");
+    assert!(printed.contains("fn seed_74()"), "{printed}");
     // The formatter may have broken lines, and put commas at their ends.
     let bare = |code: &str| {
         code.split_whitespace()

@@ -105,6 +105,13 @@ pub struct Seen {
     pub number: DeliveryNumber,
 }
 
+impl Seen {
+    /// What names the delivery in all of a run.
+    pub fn delivery(&self) -> (Epoch, DeliveryNumber) {
+        (self.epoch, self.number)
+    }
+}
+
 /// What a cell can see of the world's mind without asking. Both belong to one thread in a simulated run.
 #[derive(Debug, Default)]
 pub struct Marks {
@@ -132,12 +139,12 @@ pub trait World: Send + Sync {
     fn order(&self, cell: u64, waker: &Waker) -> Order;
     /// An actor of the simulation was woken from a thread that is not part of it.
     fn woken_from_outside(&self, who: Who);
-    /// A consumer begins a delivery, in a shell or in an actor of the user. Only a shell does what the answer says; to an
-    /// actor it is done through its cell.
-    fn begins(&self, delivery: Seen, in_shell: bool) -> Act;
+    /// A consumer begins a delivery: the shell in this cell, or an actor of the user. Only a shell does what the answer says;
+    /// to an actor it is done through its cell, and the answer says no more than whether it is.
+    fn begins(&self, delivery: Seen, shell: Option<u64>) -> Act;
     /// A consumer has done the work of a delivery, or failed, and has not said so yet. A shell is told to pause where an actor
     /// of the user is told to panic: none of the user's code is at work in it, so its cell ends it.
-    fn ends(&self, delivery: Seen, is_done: bool, in_shell: bool) -> Act;
+    fn ends(&self, delivery: Seen, is_done: bool, shell: Option<u64>) -> Act;
     /// A settle is on its way.
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate;
     /// Whether the source delivers this job once more.
@@ -190,6 +197,13 @@ pub(crate) fn present(began: Instant, read: impl FnOnce() -> Moment) -> Moment {
             moment
         }
     }
+}
+
+/// Nobody has a turn on this thread any more. A turn that ended by a panic may have left its marks.
+pub(crate) fn forget_cell() {
+    WHO.set(Who::Unnamed);
+    HOME.set(None);
+    CELL.set(None);
 }
 
 /// The world of this thread.
@@ -345,9 +359,17 @@ impl Wake for WatchedWaker {
     }
 }
 
+/// A delivery leaves for an actor of the user. If a fault is to meet it there, it counts as begun, whether or not the actor
+/// comes to look at it.
+pub(crate) fn meet_on_the_way<J>(delivery: &super::Delivery<J>) {
+    if ask(|world| world.begins(delivery.seen(), None)).is_some_and(|act| act != Act::Go) {
+        delivery.begin();
+    }
+}
+
 /// What a shell does before the work on a delivery. True if the delivery shall be reported as failed instead.
 pub(crate) async fn before_work(delivery: Seen) -> bool {
-    match ask(|world| world.begins(delivery, true)) {
+    match ask(|world| world.begins(delivery, CELL.get())) {
         None | Some(Act::Go) => false,
         Some(Act::Fail) => true,
         Some(Act::Block(wait)) => {
@@ -376,7 +398,7 @@ async fn pause() {
 
 /// What a shell does between the end of the work and the word on it. True if that word shall be a failure.
 pub(crate) async fn after_work(delivery: Seen, is_done: bool) -> bool {
-    match ask(|world| world.ends(delivery, is_done, true)) {
+    match ask(|world| world.ends(delivery, is_done, CELL.get())) {
         Some(Act::Pause | Act::Panic) => {
             pause().await;
             false
@@ -391,7 +413,7 @@ pub(crate) async fn after_work(delivery: Seen, is_done: bool) -> bool {
 /// # Panics
 /// If that is the fault that was planned.
 pub(crate) fn before_word(delivery: Seen, is_done: bool) -> bool {
-    match ask(|world| world.ends(delivery, is_done, false)) {
+    match ask(|world| world.ends(delivery, is_done, None)) {
         Some(Act::Panic) => panic_as_planned(),
         Some(Act::Fail) => true,
         _ => false,

@@ -1,6 +1,7 @@
 //! Runs: one plan, one group, one history.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use super::world::RunWorld;
 use crate::group::{Group, GroupBuilder, StartError};
 use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
-use crate::words::{GroupConfig, Job};
+use crate::words::{GroupConfig, Job, Moment};
 
-/// How long after the last job and fault a run may take, by its own clock.
+/// How long nothing may go on in a run, by its own clock, at least.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often the end of a run is looked for.
@@ -70,6 +71,15 @@ pub enum RunError {
         /// How much of the history was written by then.
         after: usize,
     },
+    /// What went wrong with a seed of a sweep.
+    #[error("seed {seed}")]
+    Seed {
+        /// The seed.
+        seed: u64,
+        /// What it was.
+        #[source]
+        error: Box<Self>,
+    },
     /// Two runs of one plan differ.
     #[error("two runs of one plan differ at entry {index}: {first} and {second}")]
     Differs {
@@ -120,7 +130,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
             .build()
             .map_err(RunError::Runtime)?;
         // Made before the system and so dropped after it.
-        let _leave = Leave;
+        let _leave = Leave::new();
         let system = actix_rt::System::with_tokio_rt(|| runtime);
         fastrand::seed(plan.seed);
         faults::note_time(Present::Stands);
@@ -136,23 +146,34 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     /// # Panics
     /// As [`run`](Self::run).
     pub fn run_twice(&self, plan: &Plan) -> Result<History, RunError> {
-        let (first, second) = (self.run(plan)?, self.run(plan)?);
-        if let Some((after, actor)) = foreign_wake(&first) {
-            return Err(RunError::ForeignThread { actor, after });
-        }
-        match first.first_difference(&second) {
-            None => Ok(first),
-            Some((index, mine, theirs)) => {
-                let text = |entry| match entry {
-                    Some(entry) => format!("{entry:?}"),
-                    None => "nothing more".to_owned(),
-                };
-                Err(RunError::Differs {
-                    index,
-                    first: text(mine),
-                    second: text(theirs),
-                })
-            }
+        let history = self.run(plan)?;
+        self.compare(&history, plan)?;
+        Ok(history)
+    }
+
+    /// Whether a second run is the same, and no thread but its own had a hand in the first.
+    pub(super) fn compare(&self, first: &History, plan: &Plan) -> Result<(), RunError> {
+        Self::is_alone(first)?;
+        let second = self.run(plan)?;
+        let Some((index, mine, theirs)) = first.first_difference(&second) else {
+            return Ok(());
+        };
+        let text = |entry| match entry {
+            Some(entry) => format!("{entry:?}"),
+            None => "nothing more".to_owned(),
+        };
+        Err(RunError::Differs {
+            index,
+            first: text(mine),
+            second: text(theirs),
+        })
+    }
+
+    /// Whether no thread but its own had a hand in the run.
+    pub(super) fn is_alone(history: &History) -> Result<(), RunError> {
+        match foreign_wake(history) {
+            Some((after, actor)) => Err(RunError::ForeignThread { actor, after }),
+            None => Ok(()),
         }
     }
 
@@ -165,7 +186,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     /// # Panics
     /// As [`run`](Self::run).
     pub fn run_live(&self, plan: &Plan) -> Result<History, RunError> {
-        let _leave = Leave;
+        let _leave = Leave::new();
         let system = actix_rt::System::new();
         system.block_on(self.drive(plan, false))
     }
@@ -181,8 +202,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         faults::adopt(Some(world.clone()));
         let group = builder.start()?;
         strike_in_time(plan, &world);
-        self.send(plan, &world, &group).await;
-        let end = converge(plan, &world, &group, &config).await;
+        let patience = Patience::new(plan, &config, &world);
+        self.send(plan, &world, &group, &patience).await;
+        let end = converge(plan, &world, &group, &config, &patience).await;
         // What the end of the group looks like is not part of the run: nothing was asked of it there.
         let (entries, faults, ids) = world.finish();
         group.stop().await;
@@ -196,29 +218,50 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         })
     }
 
-    /// Sends the jobs, each at its time; a queue that is full makes the later ones late.
-    async fn send(&self, plan: &Plan, world: &RunWorld, group: &Group<J, O>) {
+    /// Sends the jobs, each at its time; a queue that is full makes the later ones late. One that stays full gets no more.
+    async fn send(&self, plan: &Plan, world: &RunWorld, group: &Group<J, O>, patience: &Patience<'_>) {
         let producer = group.producer();
         let mut order: Vec<(usize, &PlannedJob)> = plan.jobs.iter().enumerate().collect();
         order.sort_by_key(|(_, job)| job.at_ms);
         for (index, job) in order {
             tokio::time::sleep_until(world.instant(job.at_ms)).await;
             world.expect(index);
-            match producer.send((self.job)(index, job)).await {
-                Ok(id) => world.accepted(index, id),
-                Err(refused) => world.refused(index, refused.reason.to_string()),
+            let sent = pin!(producer.send((self.job)(index, job)));
+            match patience.wait_for(sent).await {
+                Some(Ok(id)) => world.accepted(index, id),
+                Some(Err(refused)) => world.refused(index, refused.reason.to_string()),
+                None => {
+                    world.refused(
+                        index,
+                        "nothing went on any more, and the queue had no room".to_owned(),
+                    );
+                    return;
+                }
             }
         }
     }
 }
 
 /// Gives the thread back to the real world at the end of a run, also at one by a panic of the user's definitions.
-struct Leave;
+struct Leave {
+    random: u64,
+}
+
+impl Leave {
+    fn new() -> Self {
+        Self {
+            random: fastrand::u64(..),
+        }
+    }
+}
 
 impl Drop for Leave {
     fn drop(&mut self) {
         faults::note_time(Present::Flows);
         faults::adopt(None);
+        faults::forget_cell();
+        // The numbers of the run were the seed's; names of jobs that are made on this thread from here on must not be.
+        fastrand::seed(self.random);
     }
 }
 
@@ -246,35 +289,89 @@ fn strike_in_time(plan: &Plan, world: &Arc<RunWorld>) {
     });
 }
 
+/// How long a run is waited for.
+///
+/// As long as something goes on: a job is begun or ends, a fault is over. If nothing does for longer than a consumer can be
+/// hung and a successor can be waited for, the run is over. So is one that goes on without end.
+struct Patience<'w> {
+    world: &'w RunWorld,
+    still: Duration,
+    end: Moment,
+}
+
+impl<'w> Patience<'w> {
+    fn new(plan: &Plan, config: &GroupConfig, world: &'w RunWorld) -> Self {
+        let ms = [
+            config.deadline_ms,
+            config.kill_grace_ms,
+            config.retry.backoff.max_ms,
+            config.restart.backoff.max_ms,
+            config.restart.start_deadline_ms,
+            config.restart.cool_down_ms,
+        ];
+        let sum = ms.into_iter().fold(0_u64, u64::saturating_add);
+        let still = PATIENCE.max(Duration::from_millis(sum).saturating_mul(2));
+        let attempts = plan.jobs.len().saturating_mul(config.retry.attempts as usize);
+        let most = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
+        let last = Moment::from_millis(plan.last_ms());
+        Self {
+            world,
+            still,
+            end: last.after(still.saturating_mul(most)),
+        }
+    }
+
+    /// When it ends, if nothing goes on until then.
+    fn limit(&self) -> Moment {
+        self.world.last_progress().after(self.still).min(self.end)
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.world.now() >= self.limit()
+    }
+
+    /// What comes of the work; `None` if the patience was used up before.
+    async fn wait_for<F: Future + Unpin>(&self, mut work: F) -> Option<F::Output> {
+        loop {
+            let limit = self.world.instant(self.limit().as_millis());
+            if let Some(result) = within(limit, &mut work).await {
+                return Some(result);
+            }
+            if self.is_used_up() {
+                return None;
+            }
+        }
+    }
+}
+
 /// Waits until every job has its end and the group is whole again, or until the patience is used up.
 async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
     plan: &Plan,
     world: &Arc<RunWorld>,
     group: &Group<J, O>,
     config: &GroupConfig,
+    patience: &Patience<'_>,
 ) -> End {
-    let limit = world.instant(plan.last_ms()) + PATIENCE;
-    tokio::time::sleep_until(world.instant(plan.last_ms())).await;
+    // Behind whatever is planned for the last moment.
+    tokio::time::sleep_until(world.instant(plan.last_ms() + 1)).await;
     let mut end = End {
         wanted: config.consumers,
         ..End::default()
     };
     loop {
-        let now = tokio::time::Instant::now();
-        // A zombie that comes back is part of the run.
-        let quiet_from = world.quiet_from();
-        if quiet_from > world.now() {
-            let wake = world.instant(quiet_from.as_millis() + 1);
+        // A zombie that comes back is part of the run, and may meet faults that hold it up again.
+        while world.quiet_from() > world.now() {
+            let wake = world.instant(world.quiet_from().as_millis() + 1);
             tokio::time::sleep_until(wake).await;
         }
         end.unfinished = world.open();
         end.live = world.live();
         if end.unfinished.is_empty() && end.live == end.wanted {
-            match within(limit, group.health()).await {
+            match patience.wait_for(pin!(group.health())).await {
                 Some(Ok(health)) => {
                     end.in_queue = health.queue.map_or(0, |counts| counts.unfinished());
                     end.in_flight = health.in_flight;
-                    if end.in_queue == 0 && end.in_flight == 0 {
+                    if end.in_queue == 0 && end.in_flight == 0 && world.quiet_from() <= world.now() {
                         break;
                     }
                     tokio::time::sleep(LOOK).await;
@@ -283,17 +380,22 @@ async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
                     end.failed = Some(group.stopped().await.unwrap_or_else(|| "it ended".to_owned()));
                     break;
                 }
-                None => break,
+                None => {
+                    end.failed = Some("it did not say how it was".to_owned());
+                    break;
+                }
             }
-        } else if within(limit.min(now + LOOK * 50), world.news.notified())
-            .await
-            .is_none()
-            && let Some(reason) = has_failed(group).await
-        {
-            end.failed = Some(reason);
-            break;
+        } else {
+            let limit = tokio::time::Instant::now() + LOOK * 50;
+            let news = within(limit, world.news.notified()).await;
+            if news.is_none()
+                && let Some(reason) = has_failed(group).await
+            {
+                end.failed = Some(reason);
+                break;
+            }
         }
-        if tokio::time::Instant::now() >= limit {
+        if patience.is_used_up() {
             break;
         }
     }

@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::check::{Checker, Violation};
+use super::history::History;
 use super::plan::Plan;
 use super::reached::Reached;
 use super::run::{RunError, Simulation};
 use super::shrink::{Shrunk, shrink};
+
+/// Of so many seeds one is run twice.
+const TWICE: u64 = 256;
 
 /// Many runs of one simulation.
 ///
@@ -43,7 +47,7 @@ pub struct Swept {
     pub unfired: u64,
     /// What the runs reached.
     pub reached: Reached,
-    /// The seeds that break an invariant, the smallest first; at most as many as were asked for.
+    /// The seeds that break an invariant, the smallest first.
     pub failures: Vec<Failure>,
 }
 
@@ -88,7 +92,7 @@ impl<'s, J: Send + Sync + 'static, O: Send + 'static> Sweep<'s, J, O> {
         self
     }
 
-    /// After how many failures it ends early; one if nothing is said.
+    /// After how many failures it ends early; one if nothing is said. Threads that are at work then may add one each.
     pub fn most_failures(mut self, most: usize) -> Self {
         self.most_failures = most.max(1);
         self
@@ -103,7 +107,9 @@ impl<'s, J: Send + Sync + 'static, O: Send + 'static> Sweep<'s, J, O> {
     /// Runs the seeds.
     ///
     /// # Errors
-    /// [`RunError`] of the first plan that could not be run.
+    /// [`RunError::Seed`] of the first plan that could not be run, or whose run was woken from a foreign thread or differs from
+    /// its own second run. Every run is watched for foreign threads; the first, every 256th and every one that breaks an
+    /// invariant are run twice.
     pub fn run(&self) -> Result<Swept, RunError> {
         let next = AtomicU64::new(self.seeds.start);
         let stop = AtomicBool::new(false);
@@ -133,12 +139,16 @@ impl<'s, J: Send + Sync + 'static, O: Send + 'static> Sweep<'s, J, O> {
     ) -> Result<Swept, RunError> {
         let mut part = Swept::default();
         while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= self.seeds.end {
+            let following = |seed: u64| seed.checked_add(1).filter(|_| seed < self.seeds.end);
+            let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, following) else {
                 break;
-            }
-            let history = self.simulation.run(&(self.plan)(seed)).inspect_err(|_| {
+            };
+            let (history, violations) = self.judge(seed).map_err(|error| {
                 stop.store(true, Ordering::Relaxed);
+                RunError::Seed {
+                    seed,
+                    error: Box::new(error),
+                }
             })?;
             part.seeds += 1;
             for fault in &history.faults {
@@ -150,7 +160,6 @@ impl<'s, J: Send + Sync + 'static, O: Send + 'static> Sweep<'s, J, O> {
                 }
             }
             part.reached.note(&history);
-            let violations = self.checker.check(&history);
             if !violations.is_empty() {
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 found.0.failures.push(Failure { seed, violations });
@@ -164,6 +173,20 @@ impl<'s, J: Send + Sync + 'static, O: Send + 'static> Sweep<'s, J, O> {
         }
         (self.progress)(part.seeds % 64);
         Ok(part)
+    }
+
+    /// The history of a seed and what it breaks. Seeds that break something, and some others, are run twice: what does not
+    /// repeat itself cannot be judged.
+    fn judge(&self, seed: u64) -> Result<(History, Vec<Violation>), RunError> {
+        let plan = (self.plan)(seed);
+        let history = self.simulation.run(&plan)?;
+        let violations = self.checker.check(&history);
+        if !violations.is_empty() || seed.wrapping_sub(self.seeds.start).is_multiple_of(TWICE) {
+            self.simulation.compare(&history, &plan)?;
+        } else {
+            Simulation::<J, O>::is_alone(&history)?;
+        }
+        Ok((history, violations))
     }
 
     /// Makes the plan of a failing seed small: the result breaks one of the invariants that the seed breaks.

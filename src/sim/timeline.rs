@@ -413,7 +413,7 @@ impl<'h> Drawing<'h> {
                 x = x.max(before + 11.0);
             }
             last.insert(lane, x);
-            let y = lane.map_or(TOP - 6.0, |lane| self.y(lane) + BAND + 1.0);
+            let y = lane.map_or(TOP - 15.0, |lane| self.y(lane) + BAND + 1.0);
             let (letter, what) = (letter(&planned.fault.kind), escape(&planned.fault.to_string()));
             let _ = writeln!(
                 self.text,

@@ -180,9 +180,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 for parcel in parcels.into_iter().chain(in_pieces) {
                     let delivery = Delivery::new(parcel, info.clone());
                     #[cfg(feature = "sim")]
-                    if crate::protocol::faults::ask(|world| world.begins(delivery.seen(), false)).is_some() {
-                        delivery.begin();
-                    }
+                    crate::protocol::faults::meet_on_the_way(&delivery);
                     actor.do_send(Deliver::new(delivery, desk.clone()));
                 }
             }

@@ -37,6 +37,9 @@ impl Draw {
 
     /// A plan that is not large, and smaller than the one that it is drawn from. `None` if this draw was none.
     pub(super) fn next(&mut self) -> Option<Plan> {
+        if self.from.jobs.is_empty() {
+            return None;
+        }
         let jobs = 1 + self.random.usize(0..JOBS.min(self.from.jobs.len()));
         let mut plan = Plan::new(if self.random.bool() {
             self.from.seed

@@ -43,14 +43,43 @@ struct State {
     jobs: Jobs,
     live: BTreeMap<SlotId, Incarnation>,
     rooms: Rooms,
-    fates: BTreeMap<(Epoch, DeliveryNumber), Fate>,
+    /// What becomes of words on deliveries.
+    fates: BTreeMap<(Epoch, DeliveryNumber), Armed<Fate>>,
     /// What happens to deliveries at the end of their work.
-    at_end: BTreeMap<(Epoch, DeliveryNumber), Act>,
-    /// Places at which a cell fails, with the fault.
-    failpoints: Vec<(u64, usize)>,
+    at_end: BTreeMap<(Epoch, DeliveryNumber), Armed<Act>>,
+    /// Deliveries in which the code fails at some place.
+    failpoints: Vec<Armed<()>>,
     /// When the last thing that a fault held up or delayed goes on.
     quiet_from: Moment,
+    /// When a job was last begun or came to its end.
+    progress: Moment,
     over: bool,
+}
+
+/// A fault that waits for its moment within a delivery. It has not happened before that comes.
+#[derive(Clone, Copy)]
+struct Armed<T> {
+    what: T,
+    fault: usize,
+    cell: Option<u64>,
+    seen: Seen,
+}
+
+impl Armed<()> {
+    fn with<T>(self, what: T) -> Armed<T> {
+        let Self {
+            what: (),
+            fault,
+            cell,
+            seen,
+        } = self;
+        Armed {
+            what,
+            fault,
+            cell,
+            seen,
+        }
+    }
 }
 
 /// What a fault does beyond the state: carried out without the lock.
@@ -125,6 +154,12 @@ impl RunWorld {
     /// When the last thing that a fault held up or delayed goes on.
     pub(super) fn quiet_from(&self) -> Moment {
         self.lock().quiet_from
+    }
+
+    /// When something last went on: a job was begun or came to its end, or what a fault held up was over.
+    pub(super) fn last_progress(&self) -> Moment {
+        let state = self.lock();
+        state.progress.max(state.quiet_from)
     }
 
     pub(super) fn live(&self) -> usize {
@@ -215,24 +250,53 @@ impl State {
             return (Act::Go, After::Nothing);
         };
         let kind = planned.fault.kind.clone();
-        if let FaultKind::Failpoint { .. } = kind {
-            // It happens when the code comes to that place.
-            self.failpoints.extend(cell.map(|cell| (cell, fault)));
+        if let Some(seen) = seen
+            && self.arm(fault, &kind, cell, seen, in_shell)
+        {
             return (Act::Go, After::Nothing);
         }
-        let Some((act, after)) = self.happen(fault, &kind, cell, seen, in_shell, is_virtual) else {
+        let Some((act, after)) = self.happen(fault, &kind, cell, in_shell, is_virtual) else {
             return (Act::Go, After::Nothing);
         };
         self.note_fired(at, fault, cell, seen);
-        if let FaultKind::Block { ms }
-        | FaultKind::Slow { ms }
-        | FaultKind::Disconnect { ms }
-        | FaultKind::DelaySettle { ms }
-        | FaultKind::EchoSettle { ms } = kind
-        {
-            self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
-        }
         (act, after)
+    }
+
+    /// Lets a fault wait for its moment, if it has one within the delivery. The first of a kind has it; another one for the
+    /// same moment never happens.
+    fn arm(&mut self, fault: usize, kind: &FaultKind, cell: Option<u64>, seen: Seen, in_shell: bool) -> bool {
+        let armed = Armed {
+            what: (),
+            fault,
+            cell,
+            seen,
+        };
+        match *kind {
+            FaultKind::Failpoint { .. } => self.failpoints.push(armed),
+            FaultKind::Error if !in_shell => self.end_with(armed, Act::Fail),
+            FaultKind::PanicAfterWork => self.end_with(armed, Act::Panic),
+            FaultKind::LoseSettle => self.settle_with(armed, Fate::Lose),
+            FaultKind::RepeatSettle => self.settle_with(armed, Fate::Repeat),
+            FaultKind::DelaySettle { ms } => self.settle_with(armed, Fate::Delay(Duration::from_millis(ms))),
+            FaultKind::EchoSettle { ms } => self.settle_with(armed, Fate::Echo(Duration::from_millis(ms))),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The moment of an armed fault has come: what it does, unless it happened in an earlier delivery.
+    fn go_off<T>(&mut self, at: Moment, armed: Option<Armed<T>>) -> Option<T> {
+        let Armed {
+            what,
+            fault,
+            cell,
+            seen,
+        } = armed?;
+        let is_new = |planned: &PlannedFault| planned.fired.is_none();
+        self.faults.get(fault).is_some_and(is_new).then(|| {
+            self.note_fired(at, fault, cell, Some(seen));
+            what
+        })
     }
 
     fn note_fired(&mut self, at: Moment, fault: usize, cell: Option<u64>, seen: Option<Seen>) {
@@ -244,6 +308,15 @@ impl State {
             if let Some(Who::Consumer(slot, incarnation)) = who {
                 (planned.slot, planned.incarnation) = (Some(slot), Some(incarnation));
             }
+            if let FaultKind::Block { ms }
+            | FaultKind::Slow { ms }
+            | FaultKind::Disconnect { ms }
+            | FaultKind::DelaySettle { ms }
+            | FaultKind::EchoSettle { ms }
+            | FaultKind::ClockJump { ms } = planned.fault.kind
+            {
+                self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
+            }
         }
         self.write(at, Happening::Fired { fault });
     }
@@ -254,20 +327,16 @@ impl State {
         fault: usize,
         kind: &FaultKind,
         cell: Option<u64>,
-        seen: Option<Seen>,
         in_shell: bool,
         is_virtual: bool,
     ) -> Option<(Act, After)> {
-        let delivery = seen.map(|seen| (seen.epoch, seen.number));
         Some(match *kind {
             // Nothing of the user's is at work yet, so the cell can do it; at a failpoint a real panic unwinds the user's code.
             FaultKind::Panic => {
                 self.rooms.give(cell?, Order::Panic);
-                (if in_shell { Act::Pause } else { Act::Go }, After::Nothing)
+                (Act::Pause, After::Nothing)
             }
             FaultKind::Error if in_shell => (Act::Fail, After::Nothing),
-            FaultKind::Error => self.end_with(delivery?, Act::Fail),
-            FaultKind::PanicAfterWork => self.end_with(delivery?, Act::Panic),
             FaultKind::Hang => {
                 self.rooms.freeze(cell?, fault);
                 (Act::Pause, After::Nothing)
@@ -277,13 +346,13 @@ impl State {
                 (Act::Pause, After::Thaw(fault, Duration::from_millis(ms)))
             }
             FaultKind::Block { ms } if is_virtual => {
-                self.rooms.block(cell?)?;
+                self.rooms.block(cell?, fault)?;
                 (Act::Pause, After::Thaw(fault, Duration::from_millis(ms)))
             }
             FaultKind::Block { ms } if in_shell => (Act::Block(Duration::from_millis(ms)), After::Nothing),
             FaultKind::Block { ms } => {
                 self.rooms.give(cell?, Order::Block(Duration::from_millis(ms)));
-                (Act::Go, After::Nothing)
+                (Act::Pause, After::Nothing)
             }
             FaultKind::CrashArbiter if is_virtual => {
                 self.rooms.crash_home(cell?)?;
@@ -305,29 +374,24 @@ impl State {
             }
             FaultKind::ClockJump { .. } if !is_virtual => return None,
             FaultKind::ClockJump { ms } => (Act::Go, After::Jump(Duration::from_millis(ms))),
-            FaultKind::LoseSettle => self.settle_with(delivery?, Fate::Lose),
-            FaultKind::RepeatSettle => self.settle_with(delivery?, Fate::Repeat),
-            FaultKind::DelaySettle { ms } => {
-                self.settle_with(delivery?, Fate::Delay(Duration::from_millis(ms)))
-            }
-            FaultKind::EchoSettle { ms } => {
-                self.settle_with(delivery?, Fate::Echo(Duration::from_millis(ms)))
-            }
-            FaultKind::RepeatDelivery | FaultKind::Failpoint { .. } => return None,
+            // The others wait for their moment, or for the source.
+            _ => return None,
         })
     }
 
-    fn end_with(&mut self, delivery: (Epoch, DeliveryNumber), act: Act) -> (Act, After) {
-        self.at_end.insert(delivery, act);
-        (Act::Go, After::Nothing)
+    fn end_with(&mut self, armed: Armed<()>, what: Act) {
+        self.at_end
+            .entry(armed.seen.delivery())
+            .or_insert(armed.with(what));
     }
 
-    fn settle_with(&mut self, delivery: (Epoch, DeliveryNumber), fate: Fate) -> (Act, After) {
-        self.fates.insert(delivery, fate);
-        (Act::Go, After::Nothing)
+    fn settle_with(&mut self, armed: Armed<()>, what: Fate) {
+        self.fates
+            .entry(armed.seen.delivery())
+            .or_insert(armed.with(what));
     }
 
-    fn note_event(&mut self, kind: &EventKind) -> bool {
+    fn note_event(&mut self, at: Moment, kind: &EventKind) -> bool {
         match kind {
             EventKind::Accepted { job } => {
                 if self.jobs.place(*job).is_none()
@@ -338,6 +402,7 @@ impl State {
                 false
             }
             EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } => {
+                self.progress = at;
                 self.jobs.close(*job);
                 self.jobs.are_done()
             }
@@ -378,7 +443,7 @@ impl World for RunWorld {
         let at = self.now();
         let mut state = self.lock();
         state.write(at, Happening::Group(kind.clone()));
-        let is_news = state.note_event(kind);
+        let is_news = state.note_event(at, kind);
         drop(state);
         if is_news {
             self.news.notify_one();
@@ -402,11 +467,7 @@ impl World for RunWorld {
     fn over(&self, fault: usize) {
         let at = self.now();
         let mut state = self.lock();
-        let blocked = state.faults.get(fault).and_then(|planned| {
-            let is_block = matches!(planned.fault.kind, FaultKind::Block { .. });
-            is_block.then_some((planned.slot?, planned.incarnation?))
-        });
-        state.rooms.thaw(fault, blocked);
+        state.rooms.thaw(fault);
         state.write(at, Happening::Over { fault });
     }
 
@@ -419,13 +480,14 @@ impl World for RunWorld {
         self.write(Happening::ForeignWake { actor });
     }
 
-    fn begins(&self, seen: Seen, in_shell: bool) -> Act {
+    fn begins(&self, seen: Seen, shell: Option<u64>) -> Act {
         let at = self.now();
         let mut state = self.lock();
         let Some(attempt) = state.attempt(&seen) else {
             return Act::Go;
         };
         state.write(at, Happening::Begun(attempt));
+        state.progress = at;
         let number = state.due.begins(seen.slot);
         let of_attempt = state.due.at_attempt(attempt.job, seen.attempt);
         let of_delivery = state.due.at_delivery(seen.slot, number);
@@ -433,7 +495,8 @@ impl World for RunWorld {
         if due.is_empty() {
             return Act::Go;
         }
-        let cell = state.rooms.consumer_in(seen.slot);
+        let cell = shell.or_else(|| state.rooms.consumer_in(seen.slot));
+        let in_shell = shell.is_some();
         let mut act = Act::Go;
         let mut afters = Vec::new();
         for fault in due {
@@ -451,7 +514,7 @@ impl World for RunWorld {
         act
     }
 
-    fn ends(&self, seen: Seen, is_done: bool, in_shell: bool) -> Act {
+    fn ends(&self, seen: Seen, is_done: bool, shell: Option<u64>) -> Act {
         let at = self.now();
         let mut state = self.lock();
         let Some(attempt) = state.attempt(&seen) else {
@@ -463,21 +526,23 @@ impl World for RunWorld {
             Happening::Failed
         };
         state.write(at, what(attempt));
-        match state.at_end.remove(&(seen.epoch, seen.number)) {
-            Some(Act::Panic) if in_shell => match state.rooms.consumer_in(seen.slot) {
-                Some(cell) => {
-                    state.rooms.give(cell, Order::Panic);
-                    Act::Pause
-                }
-                None => Act::Go,
-            },
-            act => act.unwrap_or(Act::Go),
+        let delivery = seen.delivery();
+        state.failpoints.retain(|armed| armed.seen.delivery() != delivery);
+        let armed = state.at_end.remove(&delivery);
+        match (state.go_off(at, armed), shell) {
+            (Some(Act::Panic), Some(cell)) => {
+                state.rooms.give(cell, Order::Panic);
+                Act::Pause
+            }
+            (act, _) => act.unwrap_or(Act::Go),
         }
     }
 
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate {
+        let at = self.now();
         let mut state = self.lock();
-        state.fates.remove(&(epoch, number)).unwrap_or(Fate::Arrive)
+        let armed = state.fates.remove(&(epoch, number));
+        state.go_off(at, armed).unwrap_or(Fate::Arrive)
     }
 
     fn repeats(&self, job: JobId, attempt: u32) -> bool {
@@ -522,12 +587,11 @@ impl World for RunWorld {
         let found = state
             .failpoints
             .iter()
-            .position(|(of, fault)| *of == cell && is_here(*fault));
+            .position(|armed| armed.cell == Some(cell) && is_here(armed.fault));
         let Some(index) = found else { return false };
-        let (_, fault) = state.failpoints.swap_remove(index);
+        let armed = state.failpoints.swap_remove(index);
         let at = self.now();
-        state.note_fired(at, fault, Some(cell), None);
-        true
+        state.go_off(at, Some(armed)).is_some()
     }
 
     fn note(&self, text: String) {

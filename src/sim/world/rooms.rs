@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use crate::protocol::faults::{Marks, Order, Who};
-use crate::words::{Cause, Incarnation, Role, SlotId};
+use crate::words::{Cause, Role, SlotId};
 
 /// A cell.
 pub(super) struct Room {
@@ -13,8 +13,8 @@ pub(super) struct Room {
     home: Option<u64>,
     /// Set at its first poll.
     waker: Option<Waker>,
-    /// Which fault holds it up: it is not polled, but hears that it was ended.
-    frozen: Option<usize>,
+    /// Which faults hold it up: it is not polled, but hears that it was ended.
+    frozen: Vec<usize>,
     /// An order for its next poll.
     once: Option<Order>,
     /// What it can see of this without asking: whether it must ask, and whether it blocks its home.
@@ -26,8 +26,8 @@ pub(super) struct Room {
 #[derive(Default)]
 struct House {
     has_ended: bool,
-    /// How many faults block it.
-    blocked: u32,
+    /// The faults that block it, with the cell in which each of them does.
+    blocked: Vec<(usize, u64)>,
 }
 
 /// The cells by their numbers, and the homes by theirs. Both are counted from 0 and never used again within a run.
@@ -44,7 +44,7 @@ impl Rooms {
             who,
             home,
             waker: None,
-            frozen: None,
+            frozen: Vec::new(),
             once: None,
             marks,
             comes_back: false,
@@ -94,7 +94,7 @@ impl Rooms {
     /// What a cell shall do instead of being polled. Keeps the waker, to wake it when that changes.
     pub(super) fn order_of(&mut self, cell: u64, waker: &Waker) -> Order {
         let home = self.get(cell).and_then(|room| room.home);
-        let is_blocked = self.house(home).is_some_and(|house| house.blocked > 0);
+        let is_blocked = self.house(home).is_some_and(|house| !house.blocked.is_empty());
         let Some(room) = self.get_mut(cell) else {
             return Order::Go;
         };
@@ -107,7 +107,7 @@ impl Rooms {
         if let Some(order) = room.once.take() {
             return order;
         }
-        if room.frozen.is_some() {
+        if !room.frozen.is_empty() {
             return Order::Wait;
         }
         if std::mem::take(&mut room.comes_back) {
@@ -129,41 +129,55 @@ impl Rooms {
     /// A fault holds this cell up.
     pub(super) fn freeze(&mut self, cell: u64, fault: usize) {
         if let Some(room) = self.get_mut(cell) {
-            room.frozen = Some(fault);
+            room.frozen.push(fault);
             room.mark();
         }
     }
 
-    /// Whatever this fault held up goes on. If it blocked a home, that was done by the consumer `blocked`.
-    pub(super) fn thaw(&mut self, fault: usize, blocked: Option<(SlotId, Incarnation)>) {
-        let mut home = None;
+    /// This fault holds nothing up any more. What no other one holds up goes on.
+    pub(super) fn thaw(&mut self, fault: usize) {
         for room in self.cells.iter_mut().flatten() {
-            let is_blocker = blocked.is_some_and(|(slot, incarnation)| {
-                room.marks.blocks.load(Ordering::Relaxed) && room.who == Who::Consumer(slot, incarnation)
-            });
-            if is_blocker {
-                room.marks.blocks.store(false, Ordering::Relaxed);
-                room.comes_back = true;
-                room.mark();
-                home = room.home;
-            }
-            if room.frozen == Some(fault) {
-                room.frozen = None;
+            let count = room.frozen.len();
+            room.frozen.retain(|of| *of != fault);
+            if room.frozen.is_empty() && count > 0 {
                 room.wake();
             }
         }
-        if let Some(house) = home.and_then(|home| self.houses.get_mut(usize::try_from(home).ok()?)) {
-            house.blocked = house.blocked.saturating_sub(1);
+        for home in 0..self.houses.len() {
+            self.unblock(home, fault);
+        }
+    }
+
+    fn unblock(&mut self, home: usize, fault: usize) {
+        let Some(house) = self.houses.get_mut(home) else {
+            return;
+        };
+        let Some(index) = house.blocked.iter().position(|(of, _)| *of == fault) else {
+            return;
+        };
+        let (_, cell) = house.blocked.swap_remove(index);
+        let is_free = house.blocked.is_empty();
+        let comes_back = house.blocked.iter().all(|(_, of)| *of != cell);
+        if let Some(room) = self.get_mut(cell)
+            && comes_back
+        {
+            room.marks.blocks.store(false, Ordering::Relaxed);
+            room.comes_back = true;
+            room.mark();
+        }
+        if is_free {
+            let home = Some(home as u64);
             self.live().filter(|room| room.home == home).for_each(Room::wake);
         }
     }
 
     /// Blocks the home of a cell. A cell without a home lives with the supervisor, whose thread cannot be blocked here.
-    pub(super) fn block(&mut self, cell: u64) -> Option<()> {
+    pub(super) fn block(&mut self, cell: u64, fault: usize) -> Option<()> {
         let room = self.get(cell)?;
         let home = room.home?;
         room.marks.blocks.store(true, Ordering::Relaxed);
-        self.houses.get_mut(usize::try_from(home).ok()?)?.blocked += 1;
+        let house = self.houses.get_mut(usize::try_from(home).ok()?)?;
+        house.blocked.push((fault, cell));
         self.live()
             .filter(|room| room.home == Some(home))
             .for_each(Room::mark);
