@@ -359,12 +359,10 @@ impl Wake for WatchedWaker {
     }
 }
 
-/// A delivery leaves for an actor of the user. If a fault is to meet it there, it counts as begun, whether or not the actor
-/// comes to look at it.
-pub(crate) fn meet_on_the_way<J>(delivery: &super::Delivery<J>) {
-    if ask(|world| world.begins(delivery.seen(), None)).is_some_and(|act| act != Act::Go) {
-        delivery.begin();
-    }
+/// A delivery leaves for an actor of the user. True if a fault is to meet it there: then it counts as begun, whether or not
+/// the actor comes to look at it.
+pub(crate) fn is_met_on_the_way(delivery: Seen) -> bool {
+    ask(|world| world.begins(delivery, None)).is_some_and(|act| act != Act::Go)
 }
 
 /// What a shell does before the work on a delivery. True if the delivery shall be reported as failed instead.

@@ -180,7 +180,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 for parcel in parcels.into_iter().chain(in_pieces) {
                     let delivery = Delivery::new(parcel, info.clone());
                     #[cfg(feature = "sim")]
-                    crate::protocol::faults::meet_on_the_way(&delivery);
+                    if crate::protocol::faults::is_met_on_the_way(delivery.seen()) {
+                        delivery.begin();
+                    }
                     actor.do_send(Deliver::new(delivery, desk.clone()));
                 }
             }

@@ -1,0 +1,71 @@
+//! Patience: how long a run is waited for before it counts as one that goes on no more.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::plan::Plan;
+use super::world::RunWorld;
+use crate::words::{GroupConfig, Moment};
+
+/// How long nothing may go on in a run, by its own clock, at least.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a run is waited for.
+///
+/// As long as something goes on: a job is begun or ends, a fault is over. If nothing does for longer than a consumer can be
+/// hung and a successor can be waited for, the run is over. So is one that goes on without end.
+pub(super) struct Patience<'w> {
+    world: &'w RunWorld,
+    still: Duration,
+    end: Moment,
+}
+
+impl<'w> Patience<'w> {
+    pub(super) fn new(plan: &Plan, config: &GroupConfig, world: &'w RunWorld) -> Self {
+        let ms = [
+            config.deadline_ms,
+            config.kill_grace_ms,
+            config.retry.backoff.max_ms,
+            config.restart.backoff.max_ms,
+            config.restart.start_deadline_ms,
+            config.restart.cool_down_ms,
+        ];
+        let sum = ms.into_iter().fold(0_u64, u64::saturating_add);
+        let still = PATIENCE.max(Duration::from_millis(sum).saturating_mul(2));
+        let attempts = plan.jobs.len().saturating_mul(config.retry.attempts as usize);
+        let most = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
+        let last = Moment::from_millis(plan.last_ms());
+        Self {
+            world,
+            still,
+            end: last.after(still.saturating_mul(most)),
+        }
+    }
+
+    /// When it ends, if nothing goes on until then.
+    fn limit(&self) -> Moment {
+        self.world.last_progress().after(self.still).min(self.end)
+    }
+
+    pub(super) fn is_used_up(&self) -> bool {
+        self.world.now() >= self.limit()
+    }
+
+    /// What comes of the work; `None` if the patience was used up before.
+    pub(super) async fn wait_for<F: Future + Unpin>(&self, mut work: F) -> Option<F::Output> {
+        loop {
+            let limit = self.world.instant(self.limit().as_millis());
+            if let Some(result) = within(limit, &mut work).await {
+                return Some(result);
+            }
+            if self.is_used_up() {
+                return None;
+            }
+        }
+    }
+}
+
+/// What comes of the work; `None` if the limit came before.
+pub(super) async fn within<T>(limit: tokio::time::Instant, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout_at(limit, work).await.ok()
+}
