@@ -610,6 +610,18 @@ fn a_failpoint_is_of_its_delivery() {
     assert_eq!(history.faults[0].job, Some(5));
 }
 
+/// The checker reads what happened, not only how the run says that it ended.
+#[test]
+fn a_history_without_the_ack_of_a_job_shows_a_loss() {
+    let mut history = stock().run(&twelve_jobs()).unwrap();
+    assert_eq!(check(&history), []);
+    let is_ack =
+        |entry: &consumer_group::sim::Entry| matches!(entry.what, Happening::Group(EventKind::Acked { .. }));
+    let index = history.entries.iter().position(is_ack).unwrap();
+    history.entries.remove(index);
+    assert_eq!(check(&history)[0].invariant, "nothing is lost");
+}
+
 #[test]
 fn a_plan_without_jobs_can_be_shrunk() {
     let simulation = stock();

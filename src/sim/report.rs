@@ -250,10 +250,12 @@ impl fmt::Display for Report {
             writeln!(f, "{:>10}  {}", "never", line.what)?;
         }
         writeln!(f)?;
+        let names = self.invariants.iter().map(|(name, _)| name.chars().count());
+        let width = names.max().unwrap_or(0);
         for (name, broken) in &self.invariants {
             match broken {
-                None => writeln!(f, "{name:<26} HOLDS")?,
-                Some(what) => writeln!(f, "{name:<26} BROKEN  {what}")?,
+                None => writeln!(f, "{name:<width$} HOLDS")?,
+                Some(what) => writeln!(f, "{name:<width$} BROKEN  {what}")?,
             }
         }
         Ok(())

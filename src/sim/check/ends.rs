@@ -1,18 +1,32 @@
 //! How a run must end.
 
 use super::{Facts, Judged};
+use crate::words::EventKind;
 
 /// Every accepted job was acked or dead-lettered. A group that gave up hands its jobs back, which is no loss; that it gave
 /// up is told by [`converges`].
 pub(super) fn nothing_is_lost(facts: &Facts<'_>) -> Judged {
     let history = facts.history;
-    if history.end.unfinished.is_empty() || history.end.failed.is_some() {
+    if history.end.failed.is_some() {
         return Ok(());
     }
-    Err(format!(
-        "jobs {:?} were accepted and never came to an end",
-        history.end.unfinished
-    ))
+    let mut has_ended = facts.for_each_job(false);
+    for (_, kind) in history.events() {
+        if let EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } = kind
+            && let Some(has_ended) = facts.place(*job).and_then(|place| has_ended.get_mut(place))
+        {
+            *has_ended = true;
+        }
+    }
+    let of = history.jobs.iter().zip(has_ended).enumerate();
+    let lost: Vec<usize> = of
+        .filter(|(_, (job, has_ended))| job.id.is_some() && !has_ended)
+        .map(|(place, _)| place)
+        .collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(format!("jobs {lost:?} were accepted and never came to an end"))
 }
 
 /// After the last fault the group is whole again, and idle.

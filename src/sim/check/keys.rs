@@ -149,14 +149,21 @@ impl Order<'_> {
             return Ok(());
         };
         let rank = |job: usize| self.ranks.get(job).copied().unwrap_or(0);
-        match last.replace(job) {
-            Some(before) if rank(before) > rank(job) && !self.lost.may_come_again(job) => {
+        match *last {
+            // One that is excused does not excuse others: what was sent last of all stays the measure.
+            Some(before) if rank(before) > rank(job) => {
+                if self.lost.may_come_again(job) {
+                    return Ok(());
+                }
                 let key = self.facts.key(job).unwrap_or_default();
                 Err(format!(
                     "key {key}: job {job} {what} at {at} after job {before}, which was sent later"
                 ))
             }
-            _ => Ok(()),
+            _ => {
+                *last = Some(job);
+                Ok(())
+            }
         }
     }
 }
