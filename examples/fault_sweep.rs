@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --features sim --example fault_sweep -- --seeds 10000
 //! cargo run --release --features sim --example fault_sweep -- --seed 42        # one seed again, with its trace
+//! cargo run --release --features sim --example fault_sweep -- --seed 42 --picture seed.svg
 //! cargo run --release --features sim --example fault_sweep -- --plants         # bugs that can be planted
 //! cargo run --release --features sim --example fault_sweep -- --plant no-fence # does the checker still bite?
 //! cargo run --release --features sim --example fault_sweep -- --shrinks 5      # how small do failing plans become?
@@ -17,11 +18,14 @@
     reason = "an example speaks to its reader"
 )]
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use consumer_group::rules::ledger::Plant;
-use consumer_group::sim::{Checker, Failure, PlanShape, Report, STATES, Simulation, Sweep, Swept, stock};
+use consumer_group::sim::{
+    Checker, Failure, PlanShape, Report, STATES, Simulation, Sweep, Swept, draw, stock,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A sweep makes and forgets whole groups; the allocator of the system took a fifth of its time.
@@ -43,6 +47,9 @@ struct Args {
     /// Runs this seed alone, twice, and prints its report and its trace.
     #[arg(long)]
     seed: Option<u64>,
+    /// Draws the run of `--seed` into this file, as SVG.
+    #[arg(long, requires = "seed")]
+    picture: Option<PathBuf>,
     /// Lists the bugs that can be planted.
     #[arg(long)]
     plants: bool,
@@ -82,15 +89,21 @@ fn main() -> ExitCode {
         None => stock(),
     };
     match args.seed {
-        Some(seed) => replay(&simulation, seed),
+        Some(seed) => replay(&simulation, seed, args.picture.as_deref()),
         None => sweep(&simulation, &args, plant),
     }
 }
 
 /// One seed again.
-fn replay(simulation: &Simulation<u64, u64>, seed: u64) -> ExitCode {
+fn replay(simulation: &Simulation<u64, u64>, seed: u64, picture: Option<&Path>) -> ExitCode {
     match simulation.run_twice(&PlanShape::default().plan(seed)) {
         Ok(history) => {
+            if let Some(path) = picture
+                && let Err(error) = std::fs::write(path, draw(&history, &format!("seed {seed}")))
+            {
+                eprintln!("{}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
             print!("{}", Report::new(&history));
             println!("trace {:016x}", history.trace());
             if Checker::strict().check(&history).is_empty() {

@@ -542,8 +542,15 @@ fn a_run_is_waited_for_as_long_as_something_goes_on() {
     let history = simulation.run_twice(&plan).unwrap();
     assert!(history.end.at > consumer_group::Moment::from_millis(150_000));
     assert_eq!(check(&history), []);
-    let jump = FaultKind::ClockJump { ms: 3_600_000 };
-    assert_holds(&twelve_jobs().fault(When::Time { at_ms: 5 }, jump));
+    let jump = FaultKind::ClockJump { ms: 80_000_000 };
+    assert_holds(&twelve_jobs().fault(When::Time { at_ms: 5 }, jump.clone()));
+    assert_holds(&Plan::new(1).job(0, None, 7).fault(When::Time { at_ms: 5 }, jump));
+    // Nothing had to go on before the last fault, and before the last job.
+    let crash = FaultKind::Crash { role: Role::Queue };
+    assert_holds(&twelve_jobs().fault(When::Time { at_ms: 600_000 }, crash));
+    let disconnect = FaultKind::Disconnect { ms: 50 };
+    let away = When::Time { at_ms: 7_200_000 };
+    assert_holds(&twelve_jobs().job(7_200_000, None, 3).fault(away, disconnect));
 }
 
 /// An actor begins a job when it looks at it, in a simulation as in production: what lies in its mailbox when it is replaced

@@ -1,9 +1,10 @@
 //! Patience: how long a run is waited for before it counts as one that goes on no more.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
-use super::plan::Plan;
+use super::plan::{FaultKind, Plan};
 use super::world::RunWorld;
 use crate::words::{GroupConfig, Moment};
 
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Patience<'w> {
     world: &'w RunWorld,
     still: Duration,
+    /// Since when it is needed: before that, nothing had to go on.
+    since: Cell<Moment>,
     end: Moment,
 }
 
@@ -35,16 +38,28 @@ impl<'w> Patience<'w> {
         let attempts = plan.jobs.len().saturating_mul(config.retry.attempts as usize);
         let most = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
         let last = Moment::from_millis(plan.last_ms());
+        let jumps = plan.faults.iter().map(|fault| match fault.kind {
+            FaultKind::ClockJump { ms } => ms,
+            _ => 0,
+        });
+        let jumps = Duration::from_millis(jumps.fold(0, u64::saturating_add));
         Self {
             world,
             still,
-            end: last.after(still.saturating_mul(most)),
+            since: Cell::default(),
+            end: last.after(still.saturating_mul(most)).after(jumps),
         }
+    }
+
+    /// From here on something has to go on.
+    pub(super) fn begin(&self) {
+        self.since.set(self.world.now());
     }
 
     /// When it ends, if nothing goes on until then.
     fn limit(&self) -> Moment {
-        self.world.last_progress().after(self.still).min(self.end)
+        let since = self.since.get().max(self.world.last_progress());
+        since.after(self.still).min(self.end)
     }
 
     pub(super) fn is_used_up(&self) -> bool {

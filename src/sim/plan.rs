@@ -63,7 +63,7 @@ pub struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum When {
-    /// When this attempt on this job begins.
+    /// When this attempt on this job begins: for an actor of the user, when it is sent to the actor.
     Attempt {
         /// The job, by its place in the plan.
         job: usize,
@@ -103,7 +103,8 @@ pub enum When {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The consumer panics before the work.
+    /// The consumer panics before the work. Its code is not at work then, so its cell ends it as after a panic, and nothing is
+    /// unwound; at a `Failpoint` a panic unwinds the consumer's own code.
     Panic,
     /// The consumer panics after the work and before it says so: the effects will be repeated.
     PanicAfterWork,
@@ -116,8 +117,8 @@ pub enum FaultKind {
     Error,
     /// The consumer waits for ever. Its thread is free.
     Hang,
-    /// The consumer blocks its thread, and everyone on it. If it was given up meanwhile, it comes back as a zombie, and does
-    /// the rest of its work.
+    /// The consumer blocks its thread, and everyone on it. If it was given up meanwhile, it comes back as a zombie: it goes on
+    /// to its next `await`, and hears there that its life is over.
     Block {
         /// For so long.
         ms: u64,

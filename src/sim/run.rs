@@ -223,6 +223,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         for (index, job) in order {
             tokio::time::sleep_until(world.instant(job.at_ms)).await;
             world.expect(index);
+            patience.begin();
             let sent = pin!(producer.send((self.job)(index, job)));
             match patience.wait_for(sent).await {
                 Some(Ok(id)) => world.accepted(index, id),
@@ -296,6 +297,7 @@ async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
 ) -> End {
     // Behind whatever is planned for the last moment.
     tokio::time::sleep_until(world.instant(plan.last_ms() + 1)).await;
+    patience.begin();
     let mut end = End {
         wanted: config.consumers,
         ..End::default()
