@@ -20,7 +20,7 @@ use common::{
 };
 use consumer_group::{
     BatchConsumer, BatchSize, Cause, Consumer, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind,
-    Failure, Group, Incarnation, JobId, Placement, SlotId,
+    Failure, Group, GroupConfig, Incarnation, JobId, Placement, SlotId,
 };
 
 /// Door 1 with a state of its own, a start and futures that cannot leave their thread.
@@ -471,10 +471,19 @@ fn ack_all(batch: &mut Vec<Deliver<u64, u64>>) -> Result<(), Failure> {
 }
 
 fn batches(most: usize, wait: Duration, way: Treatment) -> (Group<u64, u64>, Log<usize>) {
+    batches_with(|config| config.retry.attempts = 3, most, wait, way)
+}
+
+fn batches_with(
+    set: impl FnOnce(&mut GroupConfig),
+    most: usize,
+    wait: Duration,
+    way: Treatment,
+) -> (Group<u64, u64>, Log<usize>) {
     let sizes = Log::new();
     let noted = sizes.clone();
     let group = local()
-        .configure(|config| config.retry.attempts = 3)
+        .configure(set)
         .batch_consumers(1, BatchSize { most, wait }, move || Batches {
             sizes: noted.clone(),
             way,
@@ -482,6 +491,11 @@ fn batches(most: usize, wait: Duration, way: Treatment) -> (Group<u64, u64>, Log
         .start()
         .unwrap();
     (group, sizes)
+}
+
+/// A deadline that is soon over.
+fn short_deadline(config: &mut GroupConfig) {
+    config.deadline_ms = 2_000;
 }
 
 async fn outcomes(group: &Group<u64, u64>, jobs: std::ops::Range<u64>) -> Vec<Result<u64, DeadReason>> {
@@ -522,20 +536,7 @@ fn a_batch_closes_when_its_first_delivery_has_waited_long_enough() {
 #[test]
 fn the_wait_for_a_batch_is_no_hang() {
     paused(async {
-        let sizes = Log::new();
-        let noted = sizes.clone();
-        let size = BatchSize {
-            most: 50,
-            wait: Duration::from_secs(60),
-        };
-        let group = local()
-            .configure(|config| config.deadline_ms = 2_000)
-            .batch_consumers(1, size, move || Batches {
-                sizes: noted.clone(),
-                way: ack_all,
-            })
-            .start()
-            .unwrap();
+        let (group, sizes) = batches_with(short_deadline, 50, Duration::from_secs(60), ack_all);
         let mut events = group.events();
         assert_eq!(outcomes(&group, 0..3).await.len(), 3);
         let deaths = told(&mut events)
@@ -564,18 +565,7 @@ fn deliveries_that_a_batch_gave_to_a_task_and_that_never_end_go_to_its_replaceme
             }
             Ok(())
         };
-        let size = BatchSize {
-            most: 10,
-            wait: Duration::from_millis(5),
-        };
-        let group = local()
-            .configure(|config| config.deadline_ms = 2_000)
-            .batch_consumers(1, size, move || Batches {
-                sizes: Log::new(),
-                way: give_away,
-            })
-            .start()
-            .unwrap();
+        let (group, _) = batches_with(short_deadline, 10, Duration::from_millis(5), give_away);
         assert_eq!(outcomes(&group, 0..3).await, vec![Ok(2); 3]);
     });
 }

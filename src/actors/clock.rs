@@ -32,10 +32,11 @@ impl Clock {
 
     /// The present moment.
     pub fn now(&self) -> Moment {
+        let read = || Moment::START.after(self.began.elapsed());
         #[cfg(feature = "sim")]
-        return faults::present(self.began, || Moment::START.after(self.began.elapsed()));
+        return faults::present(self.began, read);
         #[cfg(not(feature = "sim"))]
-        Moment::START.after(self.began.elapsed())
+        read()
     }
 
     /// The instant of a moment, to sleep until it. A moment beyond what the platform can tell is a century away.

@@ -367,18 +367,23 @@ pub(crate) fn is_met_on_the_way(delivery: Seen) -> bool {
 
 /// What a shell does before the work on a delivery. True if the delivery shall be reported as failed instead.
 pub(crate) async fn before_work(delivery: Seen) -> bool {
-    match ask(|world| world.begins(delivery, CELL.get())) {
-        None | Some(Act::Go) => false,
-        Some(Act::Fail) => true,
-        Some(Act::Block(wait)) => {
-            std::thread::sleep(wait);
-            false
-        }
-        Some(Act::Pause | Act::Panic) => {
-            pause().await;
-            false
-        }
+    obey(ask(|world| world.begins(delivery, CELL.get()))).await
+}
+
+/// What a shell does between the end of the work and the word on it. True if that word shall be a failure.
+pub(crate) async fn after_work(delivery: Seen, is_done: bool) -> bool {
+    obey(ask(|world| world.ends(delivery, is_done, CELL.get()))).await
+}
+
+/// A shell does what it was told. True if it shall report a failure.
+async fn obey(act: Option<Act>) -> bool {
+    match act {
+        None | Some(Act::Go) => {}
+        Some(Act::Fail) => return true,
+        Some(Act::Block(wait)) => std::thread::sleep(wait),
+        Some(Act::Pause | Act::Panic) => pause().await,
     }
+    false
 }
 
 /// Gives the thread back once. Whoever gave the cell its orders wakes it.
@@ -392,18 +397,6 @@ async fn pause() {
         }
     })
     .await;
-}
-
-/// What a shell does between the end of the work and the word on it. True if that word shall be a failure.
-pub(crate) async fn after_work(delivery: Seen, is_done: bool) -> bool {
-    match ask(|world| world.ends(delivery, is_done, CELL.get())) {
-        Some(Act::Pause | Act::Panic) => {
-            pause().await;
-            false
-        }
-        Some(Act::Fail) => true,
-        _ => false,
-    }
 }
 
 /// What happens when an actor of the user gives its word on a delivery. True if that word shall be a failure.

@@ -20,6 +20,7 @@
 
 mod check;
 mod history;
+mod names;
 mod patience;
 mod plan;
 mod print;

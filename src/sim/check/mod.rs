@@ -35,6 +35,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::history::{History, SentJob};
+use super::names::Names;
 use crate::words::JobId;
 
 /// A promise that a history breaks.
@@ -58,20 +59,20 @@ pub(super) type Judged = Result<(), String>;
 /// A history, and what several invariants need to know of it.
 pub(super) struct Facts<'h> {
     history: &'h History,
-    /// The place in the plan of each accepted job, in the order of the names.
-    places: Vec<(u128, usize)>,
+    /// The accepted jobs by their names.
+    names: Names,
     /// For each job with a key the place of the first job of that key.
     families: Vec<Option<usize>>,
 }
 
 impl<'h> Facts<'h> {
     fn new(history: &'h History) -> Self {
-        let named = (0..).zip(&history.jobs);
-        let mut places: Vec<(u128, usize)> = named
-            .filter_map(|(place, job)| job.id.map(|id| (id.as_uuid().as_u128(), place)))
-            .collect();
-        // Names grow with the time, so they mostly lie in order already.
-        places.sort_unstable();
+        let mut names = Names::default();
+        for (place, job) in history.jobs.iter().enumerate() {
+            if let Some(id) = job.id {
+                names.add(id, place);
+            }
+        }
         let mut first: Vec<(u32, usize)> = Vec::new();
         let family = |(place, job): (usize, &SentJob)| {
             let key = job.key?;
@@ -86,17 +87,14 @@ impl<'h> Facts<'h> {
         let families = history.jobs.iter().enumerate().map(family).collect();
         Self {
             history,
-            places,
+            names,
             families,
         }
     }
 
     /// The place in the plan of a job.
     fn place(&self, job: JobId) -> Option<usize> {
-        let name = job.as_uuid().as_u128();
-        let found = self.places.binary_search_by_key(&name, |(id, _)| *id);
-        let (_, place) = self.places.get(found.ok()?)?;
-        Some(*place)
+        self.names.place(job)
     }
 
     /// The key of the job at this place.

@@ -8,7 +8,7 @@ use crate::words::SlotId;
 pub(super) struct Due {
     /// Job, attempt and fault, in order.
     by_attempt: Vec<(usize, u32, usize)>,
-    /// Slot, number of the delivery there and fault, in order.
+    /// Slot, number of the delivery there and fault, in the order of the plan.
     by_delivery: Vec<(u32, u32, usize)>,
     /// Deliveries that each slot began.
     begun: Vec<u32>,
@@ -28,7 +28,6 @@ impl Due {
             }
         }
         due.by_attempt.sort_unstable();
-        due.by_delivery.sort_unstable();
         due
     }
 

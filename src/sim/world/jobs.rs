@@ -1,5 +1,6 @@
 //! The jobs of a run: what they are called in the group, and which of them have no end yet.
 
+use crate::sim::names::Names;
 use crate::words::JobId;
 
 /// The jobs of a plan, by their places in it.
@@ -7,8 +8,7 @@ use crate::words::JobId;
 pub(super) struct Jobs {
     /// The name of each job that was accepted.
     ids: Vec<Option<JobId>>,
-    /// Names and places, in the order of the names. A run looks names up several times for each delivery.
-    places: Vec<(u128, usize)>,
+    names: Names,
     /// Whether each job was accepted and has no end.
     is_open: Vec<bool>,
     open: usize,
@@ -20,7 +20,7 @@ impl Jobs {
     pub(super) fn new(count: usize) -> Self {
         Self {
             ids: vec![None; count],
-            places: Vec::with_capacity(count),
+            names: Names::default(),
             is_open: vec![false; count],
             open: 0,
             expected: None,
@@ -29,13 +29,7 @@ impl Jobs {
 
     /// The place of the job of this name.
     pub(super) fn place(&self, name: JobId) -> Option<usize> {
-        let found = self.search(name).ok()?;
-        self.places.get(found).map(|(_, place)| *place)
-    }
-
-    fn search(&self, name: JobId) -> Result<usize, usize> {
-        let number = name.as_uuid().as_u128();
-        self.places.binary_search_by_key(&number, |(name, _)| *name)
+        self.names.place(name)
     }
 
     /// The job at this place is called so from here on, and is open.
@@ -45,9 +39,7 @@ impl Jobs {
         };
         *id = Some(name);
         self.open += usize::from(!std::mem::replace(is_open, true));
-        if let Err(index) = self.search(name) {
-            self.places.insert(index, (name.as_uuid().as_u128(), place));
-        }
+        self.names.add(name, place);
     }
 
     /// The job of this name has come to its end.

@@ -44,11 +44,11 @@ struct State {
     live: BTreeMap<SlotId, Incarnation>,
     rooms: Rooms,
     /// What becomes of words on deliveries.
-    fates: BTreeMap<(Epoch, DeliveryNumber), Armed<Fate>>,
+    fates: BTreeMap<(Epoch, DeliveryNumber), (Armed, Fate)>,
     /// What happens to deliveries at the end of their work.
-    at_end: BTreeMap<(Epoch, DeliveryNumber), Armed<Act>>,
+    at_end: BTreeMap<(Epoch, DeliveryNumber), (Armed, Act)>,
     /// Deliveries in which the code fails at some place.
-    failpoints: Vec<Armed<()>>,
+    failpoints: Vec<Armed>,
     /// When the last thing that a fault held up or delayed goes on.
     quiet_from: Moment,
     /// When a job was last begun or came to its end.
@@ -58,28 +58,10 @@ struct State {
 
 /// A fault that waits for its moment within a delivery. It has not happened before that comes.
 #[derive(Clone, Copy)]
-struct Armed<T> {
-    what: T,
+struct Armed {
     fault: usize,
     cell: Option<u64>,
     seen: Seen,
-}
-
-impl Armed<()> {
-    fn with<T>(self, what: T) -> Armed<T> {
-        let Self {
-            what: (),
-            fault,
-            cell,
-            seen,
-        } = self;
-        Armed {
-            what,
-            fault,
-            cell,
-            seen,
-        }
-    }
 }
 
 /// What a fault does beyond the state: carried out without the lock.
@@ -265,12 +247,7 @@ impl State {
     /// Lets a fault wait for its moment, if it has one within the delivery. The first of a kind has it; another one for the
     /// same moment never happens.
     fn arm(&mut self, fault: usize, kind: &FaultKind, cell: Option<u64>, seen: Seen, in_shell: bool) -> bool {
-        let armed = Armed {
-            what: (),
-            fault,
-            cell,
-            seen,
-        };
+        let armed = Armed { fault, cell, seen };
         match *kind {
             FaultKind::Failpoint { .. } => self.failpoints.push(armed),
             FaultKind::Error if !in_shell => self.end_with(armed, Act::Fail),
@@ -284,19 +261,14 @@ impl State {
         true
     }
 
-    /// The moment of an armed fault has come: what it does, unless it happened in an earlier delivery.
-    fn go_off<T>(&mut self, at: Moment, armed: Option<Armed<T>>) -> Option<T> {
-        let Armed {
-            what,
-            fault,
-            cell,
-            seen,
-        } = armed?;
+    /// The moment of an armed fault has come. False if it happened in an earlier delivery.
+    fn go_off(&mut self, at: Moment, armed: Armed) -> bool {
         let is_new = |planned: &PlannedFault| planned.fired.is_none();
-        self.faults.get(fault).is_some_and(is_new).then(|| {
-            self.note_fired(at, fault, cell, Some(seen));
-            what
-        })
+        let goes_off = self.faults.get(armed.fault).is_some_and(is_new);
+        if goes_off {
+            self.note_fired(at, armed.fault, armed.cell, Some(armed.seen));
+        }
+        goes_off
     }
 
     fn note_fired(&mut self, at: Moment, fault: usize, cell: Option<u64>, seen: Option<Seen>) {
@@ -379,16 +351,14 @@ impl State {
         })
     }
 
-    fn end_with(&mut self, armed: Armed<()>, what: Act) {
-        self.at_end
-            .entry(armed.seen.delivery())
-            .or_insert(armed.with(what));
+    fn end_with(&mut self, armed: Armed, what: Act) {
+        let place = self.at_end.entry(armed.seen.delivery());
+        place.or_insert((armed, what));
     }
 
-    fn settle_with(&mut self, armed: Armed<()>, what: Fate) {
-        self.fates
-            .entry(armed.seen.delivery())
-            .or_insert(armed.with(what));
+    fn settle_with(&mut self, armed: Armed, what: Fate) {
+        let place = self.fates.entry(armed.seen.delivery());
+        place.or_insert((armed, what));
     }
 
     fn note_event(&mut self, at: Moment, kind: &EventKind) -> bool {
@@ -528,21 +498,26 @@ impl World for RunWorld {
         state.write(at, what(attempt));
         let delivery = seen.delivery();
         state.failpoints.retain(|armed| armed.seen.delivery() != delivery);
-        let armed = state.at_end.remove(&delivery);
-        match (state.go_off(at, armed), shell) {
-            (Some(Act::Panic), Some(cell)) => {
+        let Some((armed, act)) = state.at_end.remove(&delivery) else {
+            return Act::Go;
+        };
+        match (act, shell) {
+            _ if !state.go_off(at, armed) => Act::Go,
+            (Act::Panic, Some(cell)) => {
                 state.rooms.give(cell, Order::Panic);
                 Act::Pause
             }
-            (act, _) => act.unwrap_or(Act::Go),
+            (act, _) => act,
         }
     }
 
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate {
         let at = self.now();
         let mut state = self.lock();
-        let armed = state.fates.remove(&(epoch, number));
-        state.go_off(at, armed).unwrap_or(Fate::Arrive)
+        match state.fates.remove(&(epoch, number)) {
+            Some((armed, fate)) if state.go_off(at, armed) => fate,
+            _ => Fate::Arrive,
+        }
     }
 
     fn repeats(&self, job: JobId, attempt: u32) -> bool {
@@ -591,7 +566,7 @@ impl World for RunWorld {
         let Some(index) = found else { return false };
         let armed = state.failpoints.swap_remove(index);
         let at = self.now();
-        state.go_off(at, Some(armed)).is_some()
+        state.go_off(at, armed)
     }
 
     fn note(&self, text: String) {
