@@ -1,0 +1,1 @@
+//! Time: a process that stood still, waits that grow, durations without end.

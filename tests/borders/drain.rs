@@ -1,0 +1,1 @@
+//! The end: drain, stop, expiry.

@@ -1,0 +1,19 @@
+//! The border of a group and of a tree: where their promises meet the host, the clock, the machine and the file.
+//!
+//! One module for each border. `cargo test --test borders`; with `--features durable` for the file.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod clock;
+mod drain;
+mod host;
+mod panics;
+mod resources;
+mod start;
+mod texts;
+
+#[cfg(feature = "durable")]
+mod file;
+#[cfg(feature = "durable")]
+mod suspects;

@@ -1,0 +1,1 @@
+//! Panics in code of the user that is not a handler.

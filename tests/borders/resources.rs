@@ -1,0 +1,1 @@
+//! No descriptors, no threads, no room.

@@ -1,0 +1,1 @@
+//! Texts and causes of the user: each has a bound.
