@@ -1,5 +1,6 @@
 //! Floor 4, **actors**: thin shells around the rules. Siblings meet only in the protocol.
 
+mod arbiter;
 pub(crate) mod cell;
 mod clock;
 pub(crate) mod consumer;
@@ -14,6 +15,8 @@ mod strategy;
 pub mod supervision;
 pub(crate) mod supervisor;
 
+pub use arbiter::NoArbiter;
+pub(crate) use arbiter::check_arbiter;
 pub use clock::Clock;
 pub use consumer::BatchSize;
 pub use events::{EventBus, Events};

@@ -17,7 +17,7 @@ use crate::actors::queue::{MemoryQueue, QueueRoom, QueueSource};
 use crate::actors::results::Mailboxes;
 use crate::actors::shelf::Shelf;
 use crate::actors::supervisor::Wiring;
-use crate::actors::{ChooserStrategy, Clock, EventBus};
+use crate::actors::{ChooserStrategy, Clock, EventBus, check_arbiter};
 use crate::protocol::{
     Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, Desired, QueueDoor, StrategyActor,
 };
@@ -235,7 +235,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     /// Starts the group on the arbiter of this thread.
     ///
     /// # Errors
-    /// [`StartError`]: a value of the configuration cannot be, there are no consumers, or there is no actix system here.
+    /// [`StartError`]: a value of the configuration cannot be, there are no consumers, or no actor can be started here; the
+    /// last one names the cure ([`NoArbiter`](crate::NoArbiter)).
     pub fn start(self) -> Result<Group<J, O>, StartError> {
         let Self {
             mut config,
@@ -248,9 +249,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         config.check()?;
         config.window.min = config.window.min.max(least_window);
         config.window.max = config.window.max.max(config.window.min);
-        if actix_rt::System::try_current().is_none() {
-            return Err(StartError::NoSystem);
-        }
+        check_arbiter()?;
         warn_of_abort();
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let queue = match queue {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::actors::NoArbiter;
 use crate::words::{ConfigError, DeadLetter, Envelope, JobId, Sealed};
 
 /// Why a job was not accepted.
@@ -77,9 +78,9 @@ pub enum StartError {
     /// A value of the configuration cannot be.
     #[error("the configuration cannot be used")]
     Config(#[from] ConfigError),
-    /// There is no actix system on this thread.
-    #[error("a group starts inside an actix system; use #[actix::main], or System::new().block_on(…)")]
-    NoSystem,
+    /// No actor can be started here.
+    #[error(transparent)]
+    NoArbiter(#[from] NoArbiter),
     /// The builder was not told what the consumers are.
     #[error(
         "the group has no consumers; tell the builder with consumers(…), consume_with(…) or actor_consumers(…)"

@@ -65,25 +65,34 @@ impl RestartBudget {
 ///
 /// | the death | the wait |
 /// |---|---|
-/// | the first, or the first after more than the period without one | the first |
-/// | another within the period of the one before | the next longer one |
+/// | the first, or one of a life that was up for more than the period | the first |
+/// | one of a life that was up for less, or never came up | the next longer one |
 /// | one of a child that had done its work before ([`worked`](Self::worked)) | the first |
+///
+/// Only time in which the child is up is quiet. If the waits themselves counted, none could grow beyond the period: after a
+/// wait that is longer, the next death would always look like the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Streak {
-    last_death: Option<Moment>,
+    /// Since when the present life is up; `None` before it is, and between two lives.
+    up_since: Option<Moment>,
     /// Deaths since the last quiet period, the present one not counted.
     in_a_row: u32,
 }
 
 impl Streak {
+    /// The present life is up at `now`.
+    pub fn up(&mut self, now: Moment) {
+        self.up_since = Some(now);
+    }
+
     /// A death at `now`: the number of the wait that follows, counted from zero. Moments must not go back.
     pub fn died(&mut self, now: Moment, period: Duration) -> u32 {
-        if self.last_death.is_some_and(|last| now.since(last) > period) {
-            self.in_a_row = 0;
-        }
-        let nth = self.in_a_row;
+        let was_quiet = self
+            .up_since
+            .take()
+            .is_some_and(|since| now.since(since) > period);
+        let nth = if was_quiet { 0 } else { self.in_a_row };
         self.in_a_row = nth.saturating_add(1);
-        self.last_death = Some(now);
         nth
     }
 
@@ -148,14 +157,31 @@ mod tests {
     fn the_wait_grows_with_each_death_and_starts_again_after_a_quiet_period_or_work() {
         let period = Duration::from_secs(1);
         let mut streak = Streak::default();
-        assert_eq!(streak.died(Moment::from_millis(0), period), 0);
-        assert_eq!(streak.died(Moment::from_millis(900), period), 1);
-        // Exactly one period later is not yet quiet.
-        assert_eq!(streak.died(Moment::from_millis(1_900), period), 2);
-        assert_eq!(streak.died(Moment::from_millis(2_901), period), 0);
-        assert_eq!(streak.died(Moment::from_millis(2_902), period), 1);
+        let mut life = |streak: &mut Streak, up: u64, died: u64| {
+            streak.up(Moment::from_millis(up));
+            streak.died(Moment::from_millis(died), period)
+        };
+        assert_eq!(life(&mut streak, 0, 0), 0);
+        assert_eq!(life(&mut streak, 100, 900), 1);
+        // Exactly one period is not yet quiet.
+        assert_eq!(life(&mut streak, 900, 1_900), 2);
+        assert_eq!(life(&mut streak, 1_900, 2_901), 0);
+        assert_eq!(life(&mut streak, 2_901, 2_902), 1);
         streak.worked();
-        assert_eq!(streak.died(Moment::from_millis(2_903), period), 0);
+        assert_eq!(life(&mut streak, 2_902, 2_903), 0);
+    }
+
+    #[test]
+    fn a_wait_beyond_the_period_is_not_quiet_and_neither_is_a_start_that_fails() {
+        let period = Duration::from_secs(1);
+        let mut streak = Streak::default();
+        for (nth, at) in [(0, 0), (1, 5_000), (2, 15_000), (3, 60_000)] {
+            assert_eq!(streak.died(Moment::from_millis(at), period), nth);
+        }
+        streak.up(Moment::from_millis(90_000));
+        assert_eq!(streak.died(Moment::from_millis(90_500), period), 4);
+        // The life that was up for half a second does not count for the next one, which never came up.
+        assert_eq!(streak.died(Moment::from_millis(120_000), period), 5);
     }
 
     proptest! {

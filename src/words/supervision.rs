@@ -109,7 +109,8 @@ pub struct SupervisorConfig {
     pub intensity: u32,
     /// The sliding window, in ms; at least 1.
     pub period_ms: u64,
-    /// How long to wait before a restart; the wait of a child is the first one again after `period_ms` without a death.
+    /// How long to wait before a restart; the wait of a child is the first one again after a life that was up for more than
+    /// `period_ms`.
     #[serde(deserialize_with = "supervisor_backoff")]
     pub backoff: BackoffConfig,
     /// Whether it ends by itself.
@@ -341,6 +342,26 @@ pub enum Ending {
     StartFailed(Arc<Down>),
     /// It was ended from outside, or ended in another way than by its rules.
     Down(Cause),
+}
+
+impl Ending {
+    /// The ending of a supervisor whose life ended for this cause, and not by its rules.
+    pub(crate) fn of_supervisor(cause: &Cause) -> Self {
+        match cause {
+            Cause::Stopped => Self::Stopped,
+            cause => Self::Down(cause.clone()),
+        }
+    }
+
+    /// What the parent of a supervisor that ended so sees as the cause; `None` for an end of its own will.
+    pub(crate) fn seen_by_parent(&self) -> Option<Cause> {
+        match self {
+            Self::Stopped | Self::AutoShutdown => None,
+            Self::BudgetSpent(_) => Some(Cause::Escalated(self.to_string().into())),
+            Self::StartFailed(_) => Some(Cause::StartFailed(self.to_string().into())),
+            Self::Down(cause) => Some(cause.clone()),
+        }
+    }
 }
 
 impl fmt::Display for Ending {

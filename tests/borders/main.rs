@@ -12,6 +12,7 @@ mod panics;
 mod resources;
 mod start;
 mod texts;
+mod trees;
 
 #[cfg(feature = "durable")]
 mod file;

@@ -9,14 +9,14 @@
 //! | a panic in a handler, a future of the actor, a timer, `started` | `Panicked` with message and place |
 //! | a panic while it is made | `StartFailed` |
 //! | `ctx.stop()`, `ctx.terminate()`, no address left | `Stopped` |
-//! | the same, after [`note_error`] | `Failed` with the error |
+//! | the same, after [`note_cause`] | the cause given there |
 //! | [`CellHandle::end`] | the cause given there |
 //! | the handle is dropped | `Killed` |
 //! | its arbiter ends | `ArbiterEnded` |
 //!
 //! A panic inside a `ResponseFuture` ends no actor: actix runs such a future on its own, outside of the actor.
 
-mod error_stop;
+mod noted_cause;
 mod panics;
 
 use std::future::Future;
@@ -29,7 +29,7 @@ use std::task::{Context as Wake, Poll};
 use actix::{Actor, Addr, AsyncContext, Context};
 use tokio::sync::oneshot;
 
-pub(crate) use error_stop::note_error;
+pub(crate) use noted_cause::note_cause;
 
 #[cfg(feature = "sim")]
 use crate::protocol::faults::{self, CellSeam, Order};
@@ -142,7 +142,7 @@ where
                 seed,
                 hooks: Some(hooks),
                 quiet,
-                error: None,
+                noted: None,
                 #[cfg(feature = "sim")]
                 seam,
             });
@@ -165,8 +165,8 @@ struct Cell<F> {
     /// `None` once they were called.
     hooks: Option<CellHooks>,
     quiet: bool,
-    /// Why the actor stops, if it said that something is wrong.
-    error: Option<Arc<str>>,
+    /// Why the actor stops, if it said so.
+    noted: Option<Cause>,
     /// The tie to a simulation, if the cell was made in one.
     #[cfg(feature = "sim")]
     seam: Option<CellSeam>,
@@ -204,7 +204,7 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
             return Poll::Ready(());
         };
         this.seed.polling.store(true, Ordering::Relaxed);
-        let before = error_stop::swap(this.error.take());
+        let before = noted_cause::swap(this.noted.take());
         #[cfg(not(feature = "sim"))]
         let polled = guarded(this.quiet, || life.as_mut().poll(wake));
         #[cfg(feature = "sim")]
@@ -215,16 +215,16 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
             None => guarded(this.quiet, || life.as_mut().poll(wake)),
         };
         this.seed.polling.store(false, Ordering::Relaxed);
-        let error = error_stop::swap(before);
+        let noted = noted_cause::swap(before);
         #[cfg(feature = "sim")]
         this.note_blocking();
         match polled {
             Ok(Poll::Pending) => {
-                this.error = error;
+                this.noted = noted;
                 Poll::Pending
             }
             Ok(Poll::Ready(())) => {
-                this.finish(error.map_or(Cause::Stopped, Cause::Failed));
+                this.finish(noted.unwrap_or(Cause::Stopped));
                 Poll::Ready(())
             }
             Err(report) => {
@@ -306,6 +306,12 @@ pub(crate) async fn guard_of_a_task<F: Future + Unpin>(
 /// Runs code of the user that is called outside of any actor; a panic comes back as a report.
 pub(crate) fn guard_of_a_call<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
     guarded(false, work)
+}
+
+/// As [`guard_of_a_call`], for a panic that is an answer and no fault: the panic hook does not print it.
+pub(crate) fn guard_quietly<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    panics::install_hook();
+    guarded(true, work)
 }
 
 /// Runs `work` as the code of an actor; a panic comes back as a report.

@@ -103,7 +103,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let is_up = start();
         if is_up {
             self.tell(EventKind::RoleUp { role, life });
-            self.decide(context, |family, orders| family.up(number_of(role), life, orders));
+            let now = self.clock().map(|clock| clock.now()).unwrap_or_default();
+            self.decide(context, |family, orders| {
+                family.up(number_of(role), life, now, orders);
+            });
         }
     }
 

@@ -4,30 +4,50 @@ use tokio::sync::broadcast;
 
 use crate::words::TreeEvent;
 
-/// Where the supervisors of one tree tell what happens. Clones share the channel.
+/// Where the supervisors of one tree tell what happens. Clones share the channel, and none of them keeps it open.
 #[derive(Debug, Clone)]
 pub(super) struct TreeBus {
-    channel: broadcast::Sender<TreeEvent>,
+    channel: broadcast::WeakSender<TreeEvent>,
+}
+
+/// Keeps the bus of a tree open. The root holds it, so that whoever listens hears of the end with the last event.
+#[derive(Debug)]
+pub(super) struct OpenBus(broadcast::Sender<TreeEvent>);
+
+impl OpenBus {
+    /// A bus that keeps so many events for its slowest subscriber.
+    pub(super) fn new(kept: usize) -> Self {
+        Self(broadcast::channel(kept.max(1)).0)
+    }
+
+    pub(super) fn bus(&self) -> TreeBus {
+        TreeBus {
+            channel: self.0.downgrade(),
+        }
+    }
 }
 
 impl TreeBus {
-    /// A bus that keeps so many events for its slowest subscriber.
-    pub(super) fn new(kept: usize) -> Self {
-        Self {
-            channel: broadcast::channel(kept.max(1)).0,
-        }
+    /// A bus whose tree is not there.
+    pub(super) fn of_no_tree() -> Self {
+        OpenBus::new(1).bus()
     }
 
     pub(super) fn tell(&self, event: TreeEvent) {
         trace(&event);
-        // An error means that nobody listens.
-        let _ = self.channel.send(event);
+        if let Some(channel) = self.channel.upgrade() {
+            // An error means that nobody listens.
+            let _ = channel.send(event);
+        }
     }
 
     pub(super) fn subscribe(&self) -> TreeEvents {
-        TreeEvents {
-            channel: self.channel.subscribe(),
-        }
+        let channel = match self.channel.upgrade() {
+            Some(channel) => channel.subscribe(),
+            // Its sender is gone already, so it ends at once.
+            None => broadcast::channel(1).1,
+        };
+        TreeEvents { channel }
     }
 }
 
@@ -54,7 +74,7 @@ pub struct TreeEvents {
 }
 
 impl TreeEvents {
-    /// The next event. `None` when the tree and all handles of its supervisors are gone. Cancel safe.
+    /// The next event. `None` when the tree has ended and everything is read. Cancel safe.
     pub async fn next(&mut self) -> Option<TreeEvent> {
         match self.channel.recv().await {
             Ok(event) => Some(event),

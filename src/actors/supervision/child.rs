@@ -2,6 +2,7 @@
 
 use std::any::{Any, type_name};
 use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::post::{Bounds, LifeNotes, Post, Undelivered, UndeliveredMessage};
 use super::postman::Postman;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::rules::supervision::ChildNumber;
-use crate::words::{ChildKind, Down, Restart, Shutdown};
+use crate::words::{Cause, ChildKind, Down, Restart, Shutdown, TreeEvent};
 
 /// Makes each life of an actor, on the arbiter on which that life is lived.
 pub(super) type Factory<A> = Arc<dyn Fn(&mut Context<A>) -> A + Send + Sync>;
@@ -40,7 +41,7 @@ pub struct Child<A: Actor<Context = Context<A>>> {
     bounds: Bounds,
     undelivered: Option<Undelivered>,
     quiet: bool,
-    post: Option<Arc<Post<A>>>,
+    post: Option<PostKeeper<A>>,
 }
 
 /// What a supervisor decides by.
@@ -143,7 +144,8 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     }
 
     /// Called, in order, with each message that nobody waits for and that can no longer be delivered, when the actor is
-    /// over for good. On the supervisor's thread; it should only hand the message on.
+    /// over for good. On the supervisor's thread; it should only hand the message on. A panic in it is logged and costs that
+    /// one message, not those behind it.
     #[must_use]
     pub fn on_undelivered(mut self, hook: impl Fn(UndeliveredMessage) + Send + Sync + 'static) -> Self {
         self.undelivered = Some(Arc::new(hook));
@@ -159,15 +161,17 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
 
     /// The handle. Bounds and hooks that are set after the first handle was taken do not reach it: take it last.
     pub fn handle(&mut self) -> Handle<A> {
-        Handle { post: self.post() }
+        let keeper = self.take_post();
+        let post = Arc::clone(&keeper);
+        self.post = Some(keeper);
+        Handle { post }
     }
 
-    fn post(&mut self) -> Arc<Post<A>> {
-        let (name, bounds, undelivered) = (&self.name, self.bounds, &self.undelivered);
-        let post = self
-            .post
-            .get_or_insert_with(|| Arc::new(Post::new(Arc::clone(name), bounds, undelivered.clone())));
-        Arc::clone(post)
+    fn take_post(&mut self) -> PostKeeper<A> {
+        self.post.take().unwrap_or_else(|| {
+            let post = Post::new(Arc::clone(&self.name), self.bounds, self.undelivered.clone());
+            PostKeeper(Arc::new(post))
+        })
     }
 }
 
@@ -196,8 +200,10 @@ pub(super) trait AnyChild: Send + Sync {
     fn ask_to_stop(&self);
     /// It was over and is to live again: messages wait for it.
     fn open_again(&self);
-    /// It is over for good: how many messages could not be delivered.
-    fn over(&self) -> usize;
+    /// No life follows by itself, for this cause if one is still there. Tells of messages that could not be delivered.
+    fn over(&self, cause: &Cause, bus: &TreeBus);
+    /// No life follows, ever.
+    fn close(&self, cause: &Cause, bus: &TreeBus);
     fn pulse(&self) -> (u64, bool);
     /// Its `Handle<A>`, or its `SupervisorHandle`, as something that can be asked for its type.
     fn handle(&self) -> Box<dyn Any + Send>;
@@ -216,18 +222,43 @@ pub(super) struct ReadyChild<A: Actor<Context = Context<A>>> {
     pub(super) make: Factory<A>,
     pub(super) policy: ChildPolicy,
     pub(super) quiet: bool,
-    pub(super) post: Arc<Post<A>>,
+    pub(super) post: PostKeeper<A>,
+}
+
+/// A post, as those hold it who can still make a life of its actor. When the last of them has gone, whoever waits for an
+/// actor that was never started, or never will be again, gets the messages back.
+pub(super) struct PostKeeper<A: Actor<Context = Context<A>>>(pub(super) Arc<Post<A>>);
+
+impl<A: Actor<Context = Context<A>>> Deref for PostKeeper<A> {
+    type Target = Arc<Post<A>>;
+
+    fn deref(&self) -> &Arc<Post<A>> {
+        &self.0
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for PostKeeper<A> {
+    fn drop(&mut self) {
+        self.0.close(&Cause::Killed);
+    }
 }
 
 impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
     pub(super) fn from_child(mut child: Child<A>) -> Self {
-        let post = child.post();
+        let post = child.take_post();
         Self {
             name: child.name,
             make: child.make,
             policy: child.policy,
             quiet: child.quiet,
             post,
+        }
+    }
+
+    fn tell_undelivered(&self, messages: usize, bus: &TreeBus) {
+        if messages > 0 {
+            let child = self.post.path();
+            bus.tell(TreeEvent::Undelivered { child, messages });
         }
     }
 
@@ -318,8 +349,12 @@ impl<A: Actor<Context = Context<A>>> AnyChild for ReadyChild<A> {
         self.post.open_again();
     }
 
-    fn over(&self) -> usize {
-        self.post.over()
+    fn over(&self, cause: &Cause, bus: &TreeBus) {
+        self.tell_undelivered(self.post.over(cause), bus);
+    }
+
+    fn close(&self, cause: &Cause, bus: &TreeBus) {
+        self.tell_undelivered(self.post.close(cause), bus);
     }
 
     fn pulse(&self) -> (u64, bool) {

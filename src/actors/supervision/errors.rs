@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::actors::NoArbiter;
 use crate::words::{ChildState, Down, Ending};
 
 /// Why a message was not delivered.
@@ -109,6 +110,9 @@ pub enum SupervisorStartError {
         /// What is wrong with it and what would be right.
         problem: String,
     },
+    /// No actor can be started here.
+    #[error(transparent)]
+    NoArbiter(#[from] NoArbiter),
     /// It began to start and ended: most often a child did not start. The children that had started were ended.
     #[error("supervisor {supervisor} did not start: {ending}")]
     Ended {

@@ -379,7 +379,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// The next end. `None` when the actor's supervisor and all handles are gone. Cancel safe.
+    /// The next end. `None` when the actor will never live again: its tree has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<Arc<Down>> {
         loop {
             match self.downs.recv().await {

@@ -80,9 +80,12 @@ use std::fmt::Display;
 
 use actix::{Actor, ActorContext, Context};
 
+use crate::actors::cell::note_cause;
+use crate::words::Cause;
+
 /// Stops an actor with an error: a fault, after which a transient child is started again as well. Plain `ctx.stop()` is an
 /// end of the actor's own will. To be called from within the actor.
 pub fn stop_with_error<A: Actor<Context = Context<A>>>(context: &mut Context<A>, error: impl Display) {
-    crate::actors::cell::note_error(error.to_string().into());
+    note_cause(Cause::Failed(error.to_string().into()));
     context.stop();
 }

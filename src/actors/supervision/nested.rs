@@ -1,16 +1,16 @@
 //! A supervisor as a child: of another supervisor, or of nobody at the root of a tree.
 
 use std::any::Any;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 use super::bus::TreeBus;
-use super::child::{AnyChild, ChildPolicy, Cradle, ReadyChild, problem_of};
+use super::child::{AnyChild, ChildPolicy, Cradle, PostKeeper, ReadyChild, problem_of};
 use super::errors::SupervisorStartError;
 use super::messages::ChildUp;
 use super::post::{Bounds, Post};
 use super::shared::{Lives, TreeShared};
 use super::tree::{SupervisorHandle, TreeSupervisor};
-use crate::words::{ChildKind, Down, SupervisorConfig};
+use crate::words::{Cause, ChildKind, Down, Ending, SupervisorConfig, TreeEvent};
 
 /// A supervisor as a child.
 pub(super) struct SupervisorChild {
@@ -28,13 +28,16 @@ impl SupervisorChild {
         };
         let shared = Arc::new(shared);
         let for_lives = Arc::clone(&shared);
+        let post = Arc::new(Post::new(Arc::clone(&shared.name), bounds, None));
+        // Not held: a post with a keeper that it keeps itself would never close.
+        let own_post = Arc::downgrade(&post);
         Self {
             ready: ReadyChild {
                 name: Arc::clone(&shared.name),
-                make: Arc::new(move |_| TreeSupervisor::new(Arc::clone(&for_lives))),
+                make: Arc::new(move |_| TreeSupervisor::new(Arc::clone(&for_lives), Weak::clone(&own_post))),
                 policy,
                 quiet: false,
-                post: Arc::new(Post::new(Arc::clone(&shared.name), bounds, None)),
+                post: PostKeeper(post),
             },
             shared,
         }
@@ -42,6 +45,16 @@ impl SupervisorChild {
 
     pub(super) fn supervisor_handle(&self) -> SupervisorHandle {
         SupervisorHandle::new(Arc::clone(&self.ready.post), Arc::clone(&self.shared))
+    }
+
+    /// All children, each once; none is listed any more.
+    fn take_children(&self) -> Vec<Arc<dyn AnyChild>> {
+        let mut children = self.shared.first.clone();
+        let listed = std::mem::take(&mut *self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_first =
+            |child: &Arc<dyn AnyChild>| self.shared.first.iter().any(|first| Arc::ptr_eq(first, child));
+        children.extend(listed.into_values().filter(|child| !is_first(child)));
+        children
     }
 
     /// Looks for what cannot be, here and in all supervisors below.
@@ -185,11 +198,33 @@ impl AnyChild for SupervisorChild {
         self.ready.open_again();
     }
 
-    fn over(&self) -> usize {
-        let listed = std::mem::take(&mut *self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner));
-        let first = self.shared.first.iter().map(|child| child.over()).sum::<usize>();
-        let later = listed.values().map(|child| child.over()).sum::<usize>();
-        first + later + self.ready.over()
+    fn over(&self, cause: &Cause, bus: &TreeBus) {
+        for child in self.take_children() {
+            child.over(cause, bus);
+        }
+        self.ready.over(cause, bus);
+    }
+
+    fn close(&self, cause: &Cause, bus: &TreeBus) {
+        for child in self.take_children() {
+            child.close(cause, bus);
+        }
+        self.ready.close(cause, bus);
+        // Last, so that whoever waited for the end finds nothing of the tree alive. Most often it is known: a supervisor ends
+        // after its children. Only one that was dropped, or whose arbiter ended, leaves something to say.
+        let ending = Ending::of_supervisor(cause);
+        self.shared.lives.send_if_modified(|lives| {
+            // One whose arbiter ended before its first turn has lived as well, for those who wait for its end.
+            lives.begin_if_none_did();
+            let is_new = lives.end_if_running(ending.clone());
+            if is_new {
+                bus.tell(TreeEvent::Ended {
+                    supervisor: self.shared.path(),
+                    ending,
+                });
+            }
+            is_new
+        });
     }
 
     fn pulse(&self) -> (u64, bool) {

@@ -2,28 +2,33 @@
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 
-use super::bus::TreeBus;
+use super::bus::{OpenBus, TreeBus};
 use super::child::{AnyChild, Cradle};
 use super::errors::SupervisorStartError;
 use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
 use super::nested::SupervisorChild;
 use super::tree::SupervisorHandle;
 use crate::actors::cell::CellHandle;
-use crate::words::{Cause, Ending};
+use crate::words::Cause;
 
 /// Starts a tree and waits until it is up.
 pub(super) async fn start(
     child: SupervisorChild,
-    bus: TreeBus,
+    events_kept: usize,
 ) -> Result<SupervisorHandle, SupervisorStartError> {
+    let open_bus = OpenBus::new(events_kept);
+    let bus = open_bus.bus();
     child.added_to("", &bus);
     let handle = child.supervisor_handle();
     let supervisor = child.path();
     let (up, is_up) = tokio::sync::oneshot::channel();
     RootKeeper {
         child,
+        bus,
+        _open_bus: open_bus,
         cell: None,
         up: Some(up),
+        has_ended: false,
     }
     .start();
     match is_up.await {
@@ -36,12 +41,35 @@ pub(super) async fn start(
     }
 }
 
-/// Holds the cell of the root supervisor. It runs no code of the user, and ends with the tree.
+/// Holds the cell of the root supervisor. It runs no code of the user, and ends with the tree, or with its arbiter: whichever
+/// way it goes, nobody is left who waits for the tree.
 struct RootKeeper {
     child: SupervisorChild,
+    bus: TreeBus,
+    /// Held until all is told.
+    _open_bus: OpenBus,
     cell: Option<CellHandle>,
     /// Tells the starter. Dropped unsent if the tree ends first.
     up: Option<tokio::sync::oneshot::Sender<()>>,
+    has_ended: bool,
+}
+
+impl RootKeeper {
+    /// No supervisor follows the root: every actor of the tree is over, and whoever waits for one is told.
+    fn end(&mut self, cause: &Cause) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        self.child.close(cause, &self.bus);
+        self.up = None;
+    }
+}
+
+impl Drop for RootKeeper {
+    fn drop(&mut self) {
+        // It stops only after its end, so whoever drops it before is its arbiter.
+        self.end(&Cause::ArbiterEnded);
+    }
 }
 
 impl Actor for RootKeeper {
@@ -86,18 +114,7 @@ impl Handler<ChildDown> for RootKeeper {
     type Result = ();
 
     fn handle(&mut self, ChildDown { down, .. }: ChildDown, context: &mut Context<Self>) {
-        self.child.over();
-        self.child.shared.lives.send_if_modified(|lives| {
-            let is_new = lives.is_running();
-            if is_new {
-                lives.end(match &down.cause {
-                    Cause::Stopped => Ending::Stopped,
-                    cause => Ending::Down(cause.clone()),
-                });
-            }
-            is_new
-        });
-        self.up = None;
+        self.end(&down.cause);
         context.stop();
     }
 }

@@ -27,8 +27,18 @@ pub(super) struct TreeShared {
 }
 
 impl TreeShared {
+    /// Whether no supervisor stands above this one: a name has no `/`, so the path of the root has none.
+    pub(super) fn is_root(&self) -> bool {
+        !self.path().contains('/')
+    }
+
     pub(super) fn path(&self) -> Arc<str> {
         Arc::clone(self.path.get().unwrap_or(&self.name))
+    }
+
+    /// The bus of the tree; one that tells nobody before it is in a tree.
+    pub(super) fn bus(&self) -> TreeBus {
+        self.bus.get().cloned().unwrap_or_else(TreeBus::of_no_tree)
     }
 
     /// What this supervisor does, in words.
@@ -70,13 +80,23 @@ impl Lives {
         self.begun += 1;
     }
 
+    /// Counts a life if none was counted.
+    pub(super) fn begin_if_none_did(&mut self) {
+        self.begun = self.begun.max(1);
+    }
+
     pub(super) fn end(&mut self, ending: Ending) {
         self.ended = self.begun;
         self.last = Some(ending);
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.ended < self.begun
+    /// Ends the present life if nobody has; says whether it did.
+    pub(super) fn end_if_running(&mut self, ending: Ending) -> bool {
+        let is_running = self.ended < self.begun;
+        if is_running {
+            self.end(ending);
+        }
+        is_running
     }
 
     /// The number of the present life, or of the last one; 1 before the first.

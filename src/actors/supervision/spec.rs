@@ -6,13 +6,13 @@ use std::time::Duration;
 use actix::{Actor, Context};
 use tokio::sync::watch;
 
-use super::bus::TreeBus;
 use super::child::{AnyChild, Child, ChildPolicy, ReadyChild};
 use super::errors::SupervisorStartError;
 use super::nested::SupervisorChild;
 use super::root;
 use super::shared::{Lives, TreeShared};
 use super::tree::SupervisorHandle;
+use crate::actors::check_arbiter;
 use crate::words::{
     AutoShutdown, BackoffConfig, Placement, Restart, RestartReach, Shutdown, SupervisorConfig,
 };
@@ -143,15 +143,15 @@ impl SupervisorSpec {
     /// or its arbiter ends, whether or not handles are held.
     ///
     /// # Errors
-    /// [`SupervisorStartError`]: a value that cannot be, or a child that did not start. Nothing is left running then.
-    ///
-    /// # Panics
-    /// Outside of an actix system, as `Actor::start` does.
+    /// [`SupervisorStartError`]: a value that cannot be, a child that did not start, or no actor can be started here; the last
+    /// one names the cure ([`NoArbiter`](crate::NoArbiter)). Nothing is left running then, and what was sent to the handles of
+    /// its children comes back.
     pub async fn start(self) -> Result<SupervisorHandle, SupervisorStartError> {
         let kept = self.config.events_kept;
         let child = self.into_child();
         child.check("")?;
-        root::start(child, TreeBus::new(kept)).await
+        check_arbiter()?;
+        root::start(child, kept).await
     }
 
     fn into_child(self) -> SupervisorChild {

@@ -31,7 +31,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for 
             found.door = Some(door);
             found.enter(SlotState::Live, now);
             let life = self.family.member(slot.0).map_or(0, Member::life);
-            self.family.up(slot.0, life, &mut self.orders);
+            self.family.up(slot.0, life, now, &mut self.orders);
             self.wiring.bus.tell(EventKind::ConsumerUp { slot, incarnation });
         }
         self.turn(context);

@@ -103,13 +103,14 @@ impl Family {
         self.ending.is_some()
     }
 
-    /// This life of the child takes messages now.
-    pub fn up(&mut self, child: ChildNumber, life: u64, orders: &mut Vec<Order>) {
+    /// This life of the child takes messages since `now`.
+    pub fn up(&mut self, child: ChildNumber, life: u64, now: Moment, orders: &mut Vec<Order>) {
         if let Some(member) = self.members.get_mut(&child)
             && member.life == life
             && member.state == ChildState::Starting
         {
             member.state = ChildState::Up;
+            member.streak.up(now);
             self.walk_on(orders);
         }
     }

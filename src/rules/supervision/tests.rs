@@ -53,7 +53,8 @@ impl Case {
 
     fn come_up(&mut self, child: ChildNumber) {
         let life = self.family.member(child).unwrap().life();
-        self.family.up(child, life, &mut self.orders);
+        let now = Moment::from_millis(self.now);
+        self.family.up(child, life, now, &mut self.orders);
     }
 
     fn down(&mut self, child: ChildNumber, exit: Exit) {
@@ -316,7 +317,7 @@ fn what_an_earlier_life_says_changes_nothing() {
     assert_eq!(case.dies(0), "+0");
     case.family
         .down(0, 1, Exit::Fault, Moment::START, 0.0, &mut case.orders);
-    case.family.up(0, 1, &mut case.orders);
+    case.family.up(0, 1, Moment::START, &mut case.orders);
     assert_eq!(case.told(), "");
     assert_eq!(case.family.member(0).unwrap().state(), ChildState::Starting);
 }

@@ -101,6 +101,8 @@ impl<A: Actor> Queue<A> {
 struct News {
     last: VecDeque<Arc<Down>>,
     monitors: Option<broadcast::Sender<Arc<Down>>>,
+    /// No life will ever follow: there is nothing more to hear.
+    closed: bool,
     listeners: Vec<Listener>,
 }
 
@@ -133,6 +135,20 @@ pub(in crate::actors::supervision) enum Next<A: Actor> {
     /// This life is over: what waits belongs to its successor.
     Fenced,
     Nothing,
+}
+
+/// Gives back what waited, in order. Code of the user runs in here, the hook and the drop of a message: a panic in it costs
+/// that one message, and neither those behind it nor whoever gives them back.
+fn refuse_all<A: Actor>(
+    waiting: VecDeque<Box<dyn Parcel<A>>>,
+    why: &NotDelivered,
+    undelivered: Option<&Undelivered>,
+) {
+    for parcel in waiting {
+        if let Err(report) = guard_of_a_call(|| parcel.refuse(why, undelivered)) {
+            tracing::warn!(%report, "a panic over a message that cannot be delivered");
+        }
+    }
 }
 
 /// Calls a listener; one that panics is called no more.
@@ -318,9 +334,18 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
 
     pub(in crate::actors::supervision) fn monitor(&self) -> broadcast::Receiver<Arc<Down>> {
         let mut news = open(&self.news);
+        if news.closed {
+            // Its sender is gone already, so it ends at once.
+            return broadcast::channel(1).1;
+        }
         news.monitors
             .get_or_insert_with(|| broadcast::channel(MONITORED).0)
             .subscribe()
+    }
+
+    /// Why the last life ended, if one did.
+    pub(in crate::actors::supervision) fn last_cause(&self) -> Option<Cause> {
+        open(&self.news).last.back().map(|down| down.cause.clone())
     }
 
     /// How this life ended, or the last one if it is remembered no more.
@@ -357,8 +382,14 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
         }
     }
 
-    /// No life will follow: what waits goes back, in order. Returns how many messages that were.
-    pub(in crate::actors::supervision) fn over(&self) -> usize {
+    /// No life will follow by itself: what waits goes back, in order. A life that nobody has seen end counts as ended for
+    /// `cause`: whoever could have told of its end has gone. Returns how many messages went back.
+    pub(in crate::actors::supervision) fn over(&self, cause: &Cause) -> usize {
+        if let Some(down) = self.unseen_end(cause)
+            && self.ended(&down)
+        {
+            self.tell_down(&down);
+        }
         let why = match open(&self.news).last.back() {
             Some(down) => NotDelivered::Ended(Arc::clone(down)),
             None => NotDelivered::NeverStarted,
@@ -370,8 +401,34 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
             std::mem::take(&mut queue.waiting)
         };
         let count = waiting.len();
-        for parcel in waiting {
-            parcel.refuse(&why, self.undelivered.as_ref());
+        refuse_all(waiting, &why, self.undelivered.as_ref());
+        count
+    }
+
+    /// The end, for `cause`, of a life that is still there.
+    fn unseen_end(&self, cause: &Cause) -> Option<Arc<Down>> {
+        let life = open(&self.queue).present.as_ref().map(|(_, _, life)| *life)?;
+        Some(Arc::new(Down {
+            child: self.path(),
+            actor: self.actor().into(),
+            life,
+            cause: cause.clone(),
+            in_hand: None,
+        }))
+    }
+
+    /// As [`over`](Self::over), and nothing will ever follow: monitors and listeners hear the last of it and end.
+    pub(in crate::actors::supervision) fn close(&self, cause: &Cause) -> usize {
+        let count = self.over(cause);
+        let (monitors, listeners) = {
+            let mut news = open(&self.news);
+            news.closed = true;
+            (news.monitors.take(), std::mem::take(&mut news.listeners))
+        };
+        drop(monitors);
+        // What a listener holds is the user's, and so is its drop.
+        if let Err(report) = guard_of_a_call(|| drop(listeners)) {
+            tracing::warn!(%report, "a panic in the drop of a listener");
         }
         count
     }
@@ -418,8 +475,7 @@ impl<A: Actor> Drop for Post<A> {
     fn drop(&mut self) {
         // The last handle and the supervisor are gone: nobody can be told but the senders that wait.
         let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for parcel in std::mem::take(&mut queue.waiting) {
-            parcel.refuse(&NotDelivered::NeverStarted, self.undelivered.as_ref());
-        }
+        let waiting = std::mem::take(&mut queue.waiting);
+        refuse_all(waiting, &NotDelivered::NeverStarted, self.undelivered.as_ref());
     }
 }

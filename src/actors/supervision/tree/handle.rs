@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::asking::{AddChild, AskCounts, AskTree, WishFor};
 use super::{TreeSupervisor, supervisor_of};
-use crate::actors::supervision::bus::{TreeBus, TreeEvents};
+use crate::actors::supervision::bus::TreeEvents;
 use crate::actors::supervision::child::{AnyChild, Child, ReadyChild};
 use crate::actors::supervision::errors::ChildError;
 use crate::actors::supervision::handle::Handle;
@@ -201,7 +201,7 @@ impl SupervisorHandle {
 
     /// The events of the whole tree from now on.
     pub fn events(&self) -> TreeEvents {
-        self.shared.bus.get_or_init(|| TreeBus::new(1)).subscribe()
+        self.shared.bus().subscribe()
     }
 
     /// Ends the supervisor: first its children, youngest first, each as it wishes to be ended. Done when all have ended;

@@ -13,7 +13,7 @@ mod orders;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 use actix::{Actor, Context, Handler, Running, SpawnHandle};
 use tokio::sync::oneshot;
@@ -22,13 +22,14 @@ use super::bus::TreeBus;
 use super::child::AnyChild;
 use super::errors::ChildError;
 use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
-use super::shared::TreeShared;
+use super::post::Post;
+use super::shared::{Lives, TreeShared};
 use crate::actors::Clock;
 use crate::actors::cell::CellHandle;
 use crate::actors::homes::{Home, HomeId, Homes};
 use crate::rules::supervision::{ChildNumber, Exit, Family, Member, Order};
 use crate::rules::watch::Watch;
-use crate::words::{Cause, ChildState, Down, Moment, TreeEvent};
+use crate::words::{Cause, ChildState, Down, Ending, Moment, TreeEvent};
 
 pub use handle::SupervisorHandle;
 
@@ -60,6 +61,8 @@ type Answer = oneshot::Sender<Result<(), ChildError>>;
 /// The supervisor actor. Only its handle is for others.
 pub(crate) struct TreeSupervisor {
     shared: Arc<TreeShared>,
+    /// Its own, which knows how this life ended when the rest of it is dropped.
+    post: Weak<Post<Self>>,
     bus: TreeBus,
     /// Made at the first start of a child, because it needs this actor's address.
     reports: Option<Arc<Reports>>,
@@ -94,8 +97,8 @@ impl std::fmt::Debug for TreeSupervisor {
 }
 
 impl TreeSupervisor {
-    pub(super) fn new(shared: Arc<TreeShared>) -> Self {
-        let bus = shared.bus.get_or_init(|| TreeBus::new(1)).clone();
+    pub(super) fn new(shared: Arc<TreeShared>, post: Weak<Post<Self>>) -> Self {
+        let bus = shared.bus();
         Self {
             bus,
             family: Family::new((&shared.config).into()),
@@ -113,6 +116,7 @@ impl TreeSupervisor {
             watched: BTreeSet::new(),
             timer: None,
             ended: false,
+            post,
             shared,
         }
     }
@@ -175,16 +179,35 @@ impl Actor for TreeSupervisor {
 
 impl Drop for TreeSupervisor {
     fn drop(&mut self) {
+        let cause = self.post.upgrade().and_then(|post| post.last_cause());
+        let cause = cause.filter(|_| !self.ended).unwrap_or(Cause::Killed);
+        let of_children = match cause {
+            Cause::ArbiterEnded => Cause::ArbiterEnded,
+            _ => Cause::Killed,
+        };
         // Children that were there from the beginning are made again by the next life, if one follows; whether it does is
         // for the parent to say.
         for entry in self.entries.values().filter(|entry| entry.added_later) {
-            entry.spec.over();
+            entry.spec.close(&of_children, &self.bus);
         }
         self.shared
             .listed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
+        // A life that ended by its rules has said so. Any other is told here, before the next one can begin. At the end of the
+        // tree, and of its arbiter, no next one begins: that is told by the root, when all actors of the tree are over.
+        if self.shared.is_root() || cause == Cause::ArbiterEnded {
+            return;
+        }
+        let ending = Ending::of_supervisor(&cause);
+        let is_new = |lives: &mut Lives| lives.end_if_running(ending.clone());
+        if self.shared.lives.send_if_modified(is_new) {
+            self.bus.tell(TreeEvent::Ended {
+                supervisor: self.shared.path(),
+                ending,
+            });
+        }
     }
 }
 
@@ -212,7 +235,7 @@ impl Handler<ChildUp> for TreeSupervisor {
             // An error means that nobody waits any more.
             let _ = answer.send(Ok(()));
         }
-        self.family.up(child, life, &mut self.orders);
+        self.family.up(child, life, self.clock.now(), &mut self.orders);
         self.carry_out(context);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{ActorContext, AsyncContext, Context};
 
 use super::TreeSupervisor;
-use crate::actors::cell::{CellHandle, note_error};
+use crate::actors::cell::{CellHandle, guard_of_a_call, note_cause};
 use crate::actors::homes::Home;
 use crate::actors::supervision::child::Cradle;
 use crate::actors::supervision::messages::{ChildDown, Reports};
@@ -123,11 +123,7 @@ impl TreeSupervisor {
         let Some(entry) = self.entries.get(&child) else {
             return;
         };
-        let messages = entry.spec.over();
-        if messages > 0 {
-            let child = entry.spec.path();
-            self.bus.tell(TreeEvent::Undelivered { child, messages });
-        }
+        entry.spec.over(&Cause::Killed, &self.bus);
         for answer in self.terminating.remove(&child).into_iter().flatten() {
             // An error means that nobody waits any more.
             let _ = answer.send(Ok(()));
@@ -140,6 +136,10 @@ impl TreeSupervisor {
             drop(listed);
             if let Some((id, _)) = entry.home {
                 self.homes.move_out(id);
+            }
+            // The factory and what it holds are the user's, and so is their drop.
+            if let Err(report) = guard_of_a_call(|| drop(entry.spec)) {
+                tracing::warn!(%report, "a panic in the drop of a child's factory");
             }
         }
     }
@@ -158,14 +158,21 @@ impl TreeSupervisor {
 
     fn all_ended(&mut self, end: FamilyEnd, context: &mut Context<Self>) {
         let last = |child| self.entries.get(&child).and_then(|entry| entry.last.clone());
-        let (ending, is_fault) = match end {
-            FamilyEnd::Stopped => (Ending::Stopped, false),
-            FamilyEnd::AutoShutdown => (Ending::AutoShutdown, false),
-            FamilyEnd::BudgetSpent(child) => (last(child).map_or(Ending::Stopped, Ending::BudgetSpent), true),
-            FamilyEnd::StartFailed(child) => (last(child).map_or(Ending::Stopped, Ending::StartFailed), true),
+        let ending = match end {
+            FamilyEnd::Stopped => Ending::Stopped,
+            FamilyEnd::AutoShutdown => Ending::AutoShutdown,
+            FamilyEnd::BudgetSpent(child) => last(child).map_or(Ending::Stopped, Ending::BudgetSpent),
+            FamilyEnd::StartFailed(child) => last(child).map_or(Ending::Stopped, Ending::StartFailed),
         };
-        if is_fault {
-            note_error(ending.to_string().into());
+        if let Some(cause) = ending.seen_by_parent() {
+            note_cause(cause);
+        }
+        if self.shared.is_root() {
+            // Nothing follows the end of the root, so nothing can be delivered any more, to the child whose end was one too
+            // many either. Below another supervisor that is for the parent to say.
+            for entry in self.entries.values() {
+                entry.spec.over(&Cause::Killed, &self.bus);
+            }
         }
         self.bus.tell(TreeEvent::Ended {
             supervisor: self.shared.path(),

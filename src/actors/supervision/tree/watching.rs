@@ -18,6 +18,10 @@ const LOOKS: u32 = 16;
 impl TreeSupervisor {
     /// Makes sure that the timer goes off for whatever comes first.
     pub(super) fn set_timer(&mut self, context: &mut Context<Self>) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            // The arbiter ends, and its runtime is gone: nothing goes off any more, and nothing will be waited for.
+            return;
+        }
         let now = self.clock.now();
         let due = self.dues.first().map(|(due, _, _)| *due);
         let look = self.pause_between_looks().map(|pause| now.after(pause));
