@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::engine::Change;
+use super::owner::Owner;
 use super::state::{Needed, State};
 use crate::protocol::Handover;
 use crate::rules::store::{Refusal, Refused};
@@ -73,6 +74,15 @@ pub(super) struct Core<J: Send + Sync + 'static> {
     pub(super) requests: Sender<Request<J>>,
     /// Commits since the opening. Written by the thread, read by whoever measures.
     pub(super) commits: Arc<AtomicU64>,
+    /// Told when the last handle goes.
+    pub(super) owner: Arc<Owner>,
+}
+
+impl<J: Send + Sync + 'static> Drop for Core<J> {
+    /// The last handle has gone: from here on the file becomes free by itself, and whoever opens it next may wait for that.
+    fn drop(&mut self) {
+        self.owner.leave();
+    }
 }
 
 /// The writing thread has ended: it panicked, which is a fault of this crate.

@@ -5,9 +5,12 @@ use std::fs::OpenOptions;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition};
+
+use super::owner::{FileId, Owner};
 
 /// The tables of the file. Keys are numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,11 +118,33 @@ fn any(error: impl Into<redb::Error>) -> EngineError {
     }
 }
 
-/// How long a file that is in use is waited for.
+/// How long an opening that must not wait for an owner waits for one of this process that is just letting go of the file.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often it is tried meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// What an opening does about a file that is in use.
+pub(super) enum Wait {
+    /// It waits a moment for a queue of this process whose last handle has gone, and for nobody else: another owner may live
+    /// on the thread that waits.
+    ForOneThatLeaves,
+    /// It waits for any owner so long, and while this says that somebody still waits for the opening. Not for an arbiter.
+    ForAll(Duration, Box<dyn Fn() -> bool + Send>),
+}
+
+impl Wait {
+    /// Whether a file that is in use is tried again.
+    fn goes_on(&self, began: Instant, path: &Path) -> bool {
+        match self {
+            Self::ForOneThatLeaves => {
+                let file = std::fs::metadata(path).ok().as_ref().and_then(FileId::of);
+                began.elapsed() < PATIENCE && file.is_none_or(Owner::is_leaving)
+            }
+            Self::ForAll(within, is_wanted) => began.elapsed() < *within && is_wanted(),
+        }
+    }
+}
 
 /// The open file. One thread at a time writes.
 pub(super) struct Engine {
@@ -127,24 +152,40 @@ pub(super) struct Engine {
     /// None between a failure and the next successful opening: after an error of the disk redb wants to be opened again.
     database: Option<Database>,
     cache: usize,
+    /// After the database, so that the lock goes first.
+    owner: Arc<Owner>,
 }
 
 impl Engine {
-    /// Opens the file; makes it if `create` is set and there is none, for its owner alone. One that is in use is tried again
-    /// for a moment, because a queue that was dropped closes its file in its own thread.
-    pub(super) fn open(path: &Path, cache: usize, create: bool) -> Result<Self, EngineError> {
+    /// Opens the file; makes it if `create` is set and there is none, for its owner alone.
+    pub(super) fn open(path: &Path, cache: usize, create: bool, wait: &Wait) -> Result<Self, EngineError> {
         let mut engine = Self {
             path: path.to_owned(),
             database: None,
             cache,
+            owner: Owner::of(None),
         };
         let began = Instant::now();
+        let mut is_last = false;
         loop {
             match engine.reopen(create) {
-                Err(EngineError::InUse) if began.elapsed() < PATIENCE => std::thread::sleep(LOOK_AGAIN),
-                other => return other.map(|()| engine),
+                Err(EngineError::InUse) if !is_last => {
+                    // An owner that has just gone may have left the register after we found its lock: hence once more.
+                    is_last = !wait.goes_on(began, path);
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                other => {
+                    other?;
+                    engine.owner = Owner::of(std::fs::metadata(path).ok().as_ref().and_then(FileId::of));
+                    return Ok(engine);
+                }
             }
         }
+    }
+
+    /// Who has the file: to be told when the last handle of the queue goes.
+    pub(super) fn owner(&self) -> Arc<Owner> {
+        Arc::clone(&self.owner)
     }
 
     fn reopen(&mut self, create: bool) -> Result<(), EngineError> {

@@ -4,14 +4,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::engine::{Change, Engine, EngineError, Meta, Table};
+use super::engine::{Change, Engine, EngineError, Meta, Table, Wait};
 use super::format::{Dead, JobParts, Mark, Single};
 use super::source::{FORMAT, OpenError, OpenErrorReason};
 use crate::words::JobId;
+
+/// How long an owner is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An open file. Nobody else can open it meanwhile.
 pub struct QueueFile {
@@ -66,16 +69,18 @@ pub struct DeadRecord {
 }
 
 impl QueueFile {
-    /// Opens a file that exists.
+    /// Opens a file that exists. Waits a second at most for an owner, here or in another process, that is about to close it:
+    /// so it blocks, and is not for an arbiter.
     ///
     /// # Errors
     /// [`OpenError`]: there is none, a process has it open, or it is no queue.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
-        let opened = Engine::open(&path, 16 << 20, false).and_then(|mut engine| {
-            let format = engine.get(Table::Meta, Meta::Format as u64)?;
-            Ok((engine, format))
-        });
+        let opened = Engine::open(&path, 16 << 20, false, &Wait::ForAll(PATIENCE, Box::new(|| true)))
+            .and_then(|mut engine| {
+                let format = engine.get(Table::Meta, Meta::Format as u64)?;
+                Ok((engine, format))
+            });
         let fail = |reason| OpenError {
             path: path.clone(),
             reason,

@@ -14,6 +14,7 @@
 //! | `writer` | the one thread that writes: group commit |
 //! | `paper`, [`codec`], [`format`](mod@format) | jobs as bytes |
 //! | `engine` | the only place that knows redb |
+//! | `owner` | which files this process has open |
 //! | [`inspect`] | looking into a file without its program |
 //!
 //! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
@@ -25,6 +26,7 @@ mod durability;
 mod engine;
 pub mod format;
 pub mod inspect;
+mod owner;
 mod paper;
 mod source;
 mod state;

@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use super::actor::DurableActor;
 use super::codec::{Codec, Json};
 use super::core::{Core, lock};
 use super::durability::Durability;
-use super::engine::{Change, Engine, EngineError, Meta, Table};
+use super::engine::{Change, Engine, EngineError, Meta, Table, Wait};
 use super::paper::Paper;
 use super::state::Recovered;
 use super::writer::{Round, Writer};
@@ -63,6 +64,13 @@ pub enum OpenErrorReason {
     /// There is no thread for it.
     #[error("the thread that writes could not be started: {0}")]
     Thread(std::io::Error),
+}
+
+impl OpenErrorReason {
+    /// The thread has gone without an answer, which is a fault of this crate.
+    fn died() -> Self {
+        Self::Thread(std::io::Error::other("it ended before it had opened the file"))
+    }
 }
 
 /// A queue in a file: jobs that outlive the process. Clones share it.
@@ -165,7 +173,9 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         self
     }
 
-    /// Opens the queue. A queue of this process that is just being closed is waited for, a second at most.
+    /// Opens the queue, for the start of a program. Blocks the thread while the file is read. It waits for no other owner: one
+    /// that is alive is told at once ([`EngineError::InUse`]), because it may live on this very thread. Only a queue of this
+    /// process whose last handle has gone already, and that is just writing its last changes, is waited for, a second at most.
     ///
     /// # Errors
     /// As [`DurableQueue::open`]; and a value of the configuration that cannot be.
@@ -174,10 +184,83 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         J: Send + Sync + 'static,
     {
         let path = self.path.clone();
-        self.try_open().map_err(|reason| OpenError { path, reason })
+        let (tell, told) = mpsc::sync_channel(1);
+        let answer = move |opened| {
+            // An error means that the caller has gone, and then the queue closes again.
+            let _ = tell.send(opened);
+        };
+        self.start(Wait::ForOneThatLeaves, answer)
+            .and_then(|()| told.recv().unwrap_or_else(|_| Err(OpenErrorReason::died())))
+            .map_err(|reason| OpenError { path, reason })
     }
 
-    fn try_open(self) -> Result<DurableQueue<J>, OpenErrorReason>
+    /// Opens the queue without blocking the thread, and waits for another owner, here or in another process, to let go of the
+    /// file: at most for `within`. So a group that starts again can open the file that the group before it still has to
+    /// close, on the same arbiter. The file is read on the thread that will write it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use consumer_group::durable::{DurableQueue, Json};
+    ///
+    /// # actix::System::new().block_on(async {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("jobs.queue");
+    /// let queue: DurableQueue<u64> = DurableQueue::at(&path, Json)
+    ///     .open_when_free(Duration::from_secs(5))
+    ///     .await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// If the future is dropped, the file is let go of, as soon as it has been read.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`EngineError::InUse`] once `within` has passed.
+    pub async fn open_when_free(self, within: Duration) -> Result<DurableQueue<J>, OpenError>
+    where
+        J: Send + Sync + 'static,
+    {
+        let path = self.path.clone();
+        let (tell, told) = oneshot::channel();
+        let tell = Arc::new(Mutex::new(Some(tell)));
+        let caller = Arc::clone(&tell);
+        let is_wanted = move || held(&caller).as_ref().is_some_and(|tell| !tell.is_closed());
+        let answer = move |opened| {
+            if let Some(tell) = held(&tell).take() {
+                // An error means that the caller has gone, and then the queue closes again.
+                let _ = tell.send(opened);
+            }
+        };
+        let opened = match self.start(Wait::ForAll(within, Box::new(is_wanted)), answer) {
+            Ok(()) => told.await.unwrap_or_else(|_| Err(OpenErrorReason::died())),
+            Err(reason) => Err(reason),
+        };
+        opened.map_err(|reason| OpenError { path, reason })
+    }
+
+    /// Opens the queue on the thread that will write it, which is the only one that ever touches the file.
+    fn start(
+        self,
+        wait: Wait,
+        answer: impl FnOnce(Result<DurableQueue<J>, OpenErrorReason>) + Send + 'static,
+    ) -> Result<(), OpenErrorReason>
+    where
+        J: Send + Sync + 'static,
+    {
+        let work = move || match self.opened(&wait) {
+            Ok((queue, writer)) => {
+                answer(Ok(queue));
+                writer.run();
+            }
+            Err(reason) => answer(Err(reason)),
+        };
+        let thread = std::thread::Builder::new().name("durable queue".into());
+        thread.spawn(work).map_err(OpenErrorReason::Thread)?;
+        Ok(())
+    }
+
+    fn opened(self, wait: &Wait) -> Result<(DurableQueue<J>, Writer<J>), OpenErrorReason>
     where
         J: Send + Sync + 'static,
     {
@@ -186,7 +269,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             ..GroupConfig::default()
         };
         group.check()?;
-        let mut engine = Engine::open(&self.path, self.cache, true)?;
+        let mut engine = Engine::open(&self.path, self.cache, true, wait)?;
         let first = check(&mut engine, self.codec.name())?;
         let clock = Clock::start();
         let paper = Arc::new(Paper {
@@ -200,9 +283,15 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         let state = Arc::new(Mutex::new(state));
         let (requests, asked) = mpsc::channel();
         let commits = Arc::<std::sync::atomic::AtomicU64>::default();
+        let core = Arc::new(Core {
+            state: Arc::clone(&state),
+            requests,
+            commits: Arc::clone(&commits),
+            owner: engine.owner(),
+        });
         let writer = Writer {
             engine,
-            state: Arc::clone(&state),
+            state,
             paper,
             durability: self.durability,
             requests: asked,
@@ -212,19 +301,15 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             flush_by: None,
             is_untidy: true,
             is_failing: false,
-            commits: Arc::clone(&commits),
-        };
-        std::thread::Builder::new()
-            .name("durable queue".into())
-            .spawn(move || writer.run())
-            .map_err(OpenErrorReason::Thread)?;
-        let core = Arc::new(Core {
-            state,
-            requests,
             commits,
-        });
-        Ok(DurableQueue { core, clock })
+        };
+        Ok((DurableQueue { core, clock }, writer))
     }
+}
+
+/// What is in there. Nothing that can panic is done while it is held.
+fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Compares format and codec. Gives what has to be written into a new file.
