@@ -118,7 +118,7 @@ mod refusals {
         assert_eq!(
             error.to_string(),
             "line 4: `queue.capasity` is not a key of the configuration; did you mean `queue.capacity`? \
-             the keys of `queue` are capacity, overflow, dead_letters, dedup_window_ms, dedup_keys, history"
+             the keys of `queue` are capacity, overflow, dead_letters, dead_letter_bytes, dedup_window_ms, dedup_keys, history"
         );
     }
 

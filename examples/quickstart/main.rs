@@ -224,14 +224,8 @@ fn finish(report: &Report) -> ExitCode {
     }
 }
 
-/// Tells an error with its causes.
+/// Tells an error; its text holds its causes.
 fn tell_error(error: &dyn std::error::Error) {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
     // If even this cannot be written, the exit status still tells.
-    let _ = writeln!(io::stderr(), "quickstart: {text}");
+    let _ = writeln!(io::stderr(), "quickstart: {error}");
 }

@@ -10,7 +10,9 @@ use actix::{Actor, Context, Handler};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::protocol::{Outcomes, SealedFates};
-use crate::words::{DeadLetter, JobId, Outcome, ReplyTo, Sealed};
+use crate::words::{
+    DeadLetter, Guarded, JobId, Outcome, ReplyTo, Sealed, call_guarded, drop_guarded, wake_guarded,
+};
 
 /// Why no outcome will come.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(crate) enum NoOutcome<J> {
 }
 
 /// What arrives for a call.
-pub(crate) type Answer<J, O> = Result<Outcome<J, O>, NoOutcome<J>>;
+pub(crate) type Answer<J, O> = Result<Guarded<Outcome<J, O>>, NoOutcome<J>>;
 
 /// The mailbox number of all calls: each waits on a channel of its own.
 const CALLS: ReplyTo = ReplyTo(0);
@@ -43,7 +45,7 @@ struct Mailbox<J, O> {
     /// Jobs whose outcome has not come. An outcome that comes twice (the job was done twice) is known by this list.
     pending: BTreeSet<JobId>,
     /// Outcomes that nobody has read. Together with `pending` bounded by the mailbox's permits.
-    unread: VecDeque<Outcome<J, O>>,
+    unread: VecDeque<Guarded<Outcome<J, O>>>,
     reader: Option<Waker>,
     room: Arc<Semaphore>,
 }
@@ -119,17 +121,17 @@ impl<J, O> Mailboxes<J, O> {
     }
 
     /// Brings outcomes to whoever waits. Those that nobody waits for any more are dropped.
-    pub(crate) fn deposit(&self, outcomes: Vec<(ReplyTo, Outcome<J, O>)>) {
+    pub(crate) fn deposit(&self, outcomes: Vec<(ReplyTo, Guarded<Outcome<J, O>>)>) {
         let mut wakers = Vec::new();
-        // Outputs are the user's, and their `Drop` may do anything; so what nobody waits for is dropped after the lock.
-        let mut unwanted = Vec::new();
+        // Outputs and wakers are the user's, and whatever they do is done after the lock: what nobody waits for is dropped
+        // then, and who waits is told.
+        let (mut called, mut unwanted) = (Vec::new(), Vec::new());
         let mut inner = self.lock();
         for (reply_to, outcome) in outcomes {
             if reply_to == CALLS {
                 match inner.calls.remove(&outcome.id) {
-                    // An error means that the caller has gone.
-                    Some(call) => unwanted.extend(call.send(Ok(outcome)).err()),
-                    None => unwanted.push(Ok(outcome)),
+                    Some(call) => called.push((call, outcome)),
+                    None => unwanted.push(outcome),
                 }
                 continue;
             }
@@ -139,12 +141,15 @@ impl<J, O> Mailboxes<J, O> {
                 mailbox.unread.push_back(outcome);
                 wakers.extend(mailbox.reader.take());
             } else {
-                unwanted.push(Ok(outcome));
+                unwanted.push(outcome);
             }
         }
         drop(inner);
         drop(unwanted);
-        wakers.into_iter().for_each(Waker::wake);
+        for (call, outcome) in called {
+            answer(call, Ok(outcome));
+        }
+        wakers.into_iter().for_each(wake_guarded);
     }
 
     /// Tells whoever waits for one of these jobs that it was given up.
@@ -153,7 +158,7 @@ impl<J, O> Mailboxes<J, O> {
             let reply_to = letter.job.reply_to()?;
             let id = letter.id();
             let result = Err(Arc::new(letter));
-            Some((reply_to, Outcome { id, result }))
+            Some((reply_to, Guarded::new(Outcome { id, result })))
         });
         self.deposit(outcomes.collect());
     }
@@ -161,21 +166,23 @@ impl<J, O> Mailboxes<J, O> {
     /// The group ended: these jobs will never have an outcome. Callers get theirs back; the others learn that the stream
     /// has ended.
     pub(crate) fn end(&self, unfinished: &[Sealed<J>]) {
-        let mut wakers = Vec::new();
+        let (mut called, mut wakers) = (Vec::new(), Vec::new());
         let mut inner = self.lock();
         inner.closed = true;
         for job in unfinished {
-            if let Some(call) = inner.calls.remove(&job.id()) {
-                let _ = call.send(Err(NoOutcome::Returned(Sealed::clone(job))));
-            }
+            called.extend(inner.calls.remove(&job.id()).map(|call| (call, job)));
         }
-        inner.calls.clear();
+        let rest = std::mem::take(&mut inner.calls);
         for mailbox in inner.groups.values_mut() {
             mailbox.room.close();
             wakers.extend(mailbox.reader.take());
         }
         drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        for (call, job) in called {
+            answer(call, Err(NoOutcome::Returned(Sealed::clone(job))));
+        }
+        rest.into_values().for_each(drop_guarded);
+        wakers.into_iter().for_each(wake_guarded);
     }
 
     /// The next outcome of a mailbox. `None` when the group has ended and everything is read. Reading gives room back.
@@ -187,12 +194,15 @@ impl<J, O> Mailboxes<J, O> {
         };
         if let Some(outcome) = mailbox.unread.pop_front() {
             mailbox.room.add_permits(1);
-            return Poll::Ready(Some(outcome));
+            return Poll::Ready(Some(outcome.into_inner()));
         }
         if closed {
             return Poll::Ready(None);
         }
-        mailbox.reader = Some(wake.waker().clone());
+        // A waker of the user does what it does after the lock, its end as well.
+        let before = mailbox.reader.replace(wake.waker().clone());
+        drop(inner);
+        before.map(drop_guarded);
         Poll::Pending
     }
 
@@ -208,6 +218,14 @@ impl<J, O> Mailboxes<J, O> {
         // Nothing under this lock runs code of the user, so it cannot be poisoned half way.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Answers a call. It wakes the caller, whose waker may be one of the user's own.
+fn answer<J, O>(call: oneshot::Sender<Answer<J, O>>, answer: Answer<J, O>) {
+    call_guarded("a waker", || {
+        // An error means that the caller has gone.
+        let _ = call.send(answer);
+    });
 }
 
 /// The result queue actor.

@@ -28,7 +28,7 @@ use crate::words::{ConfigError, GroupConfig};
 #[non_exhaustive]
 pub enum ConfigFileError {
     /// The file cannot be read, or it is not text in UTF-8.
-    #[error("the configuration file {} cannot be read", .path.display())]
+    #[error("the configuration file {} cannot be read: {source}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum ConfigFileError {
         source: std::io::Error,
     },
     /// The file was read, and something in it cannot be.
-    #[error("the configuration file {} cannot be used", .path.display())]
+    #[error("the configuration file {} cannot be used: {source}", .path.display())]
     Wrong {
         /// The file.
         path: PathBuf,

@@ -25,7 +25,7 @@ use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies::{self, Chooser};
 use crate::words::{
-    Capabilities, Envelope, Epoch, Failure, GroupConfig, Placement, RetryConfig, SlotId, Weight,
+    Capabilities, Envelope, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, SlotId, Weight,
 };
 
 /// Says what a group is made of. See [`Group::builder`].
@@ -120,7 +120,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         C: Consumer<Job = J, Output = O>,
     {
         self.config.consumers = count;
-        self.with_maker(ShellMaker(factory))
+        self.with_maker(ShellMaker(Guarded::new(factory)))
     }
 
     /// The consumers, as many as the configuration says.
@@ -128,7 +128,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     where
         C: Consumer<Job = J, Output = O>,
     {
-        self.with_maker(ShellMaker(factory))
+        self.with_maker(ShellMaker(Guarded::new(factory)))
     }
 
     /// `count` consumers made of an async closure: `async |delivery: &Delivery<Job>| Ok(output)`.
@@ -153,7 +153,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         A: ConsumerActor<J, O>,
     {
         self.config.consumers = count;
-        self.with_maker(ActorMaker(factory, PhantomData))
+        self.with_maker(ActorMaker(Guarded::new(factory), PhantomData))
     }
 
     /// `count` consumers that take many deliveries at once. The prefetch window is made at least as large as a batch.
@@ -168,7 +168,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     {
         self.config.consumers = count;
         self.least_window = u32::try_from(size.most).unwrap_or(u32::MAX);
-        self.with_maker(BatchMaker(factory, size))
+        self.with_maker(BatchMaker(Guarded::new(factory), size))
     }
 
     /// As it runs in a simulation: seeded, and placed in a way that does not depend on the machine.
@@ -201,6 +201,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
 
     /// A strategy that is an actor of your own. `factory` runs once for each of its lives.
     pub fn strategy_actor<A: StrategyActor>(mut self, factory: impl Fn() -> A + 'static) -> Self {
+        let factory = Guarded::new(factory);
         self.strategy = Some(Box::new(move |seed, hooks| {
             spawn_in_cell(seed, hooks, false, |_| factory()).map(actix::Addr::recipient::<Assign>)
         }));
@@ -299,7 +300,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         draining: false,
     };
     let results = config.results;
-    let shelf = (!capabilities.dead_letter).then(|| Arc::new(Shelf::new(config.queue.dead_letters)));
+    let shelf = (!capabilities.dead_letter).then(|| Arc::new(Shelf::new(&config.queue)));
     let own_shelf = shelf.clone();
     let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
     let wiring_maker = Box::new(move |guardian, tell, fates| Wiring {
@@ -339,6 +340,7 @@ fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {
 fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>) -> QueueParts<J> {
     let (capabilities, room, earlier) = (source.capabilities(), source.room(), source.epoch());
     let clock = source.clock().unwrap_or_else(Clock::start);
+    let source = Guarded::new(source);
     let make = move |seed: CellSeed, hooks: CellHooks| {
         spawn_in_cell(seed, hooks, false, |_| source.create(clock)).map(QueueDoor::new)
     };

@@ -76,7 +76,7 @@ pub struct GroupGone;
 #[non_exhaustive]
 pub enum StartError {
     /// A value of the configuration cannot be.
-    #[error("the configuration cannot be used")]
+    #[error("the configuration cannot be used: {0}")]
     Config(#[from] ConfigError),
     /// No actor can be started here.
     #[error(transparent)]
@@ -182,7 +182,7 @@ impl<J> fmt::Debug for CallError<J> {
 impl<J> fmt::Display for CallError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsent(_) => f.write_str("the job was not accepted"),
+            Self::Unsent(error) => error.fmt(f),
             Self::Failed(letter) => write!(f, "the job was given up: {letter}"),
             Self::Stopped(_) => f.write_str("the group ended before the job was done"),
         }

@@ -10,7 +10,7 @@ use super::errors::{BatchSendError, CallError, SendError, Unsent};
 use crate::actors::intake::{Intake, NotAdmitted, Word};
 use crate::actors::results::{Mailboxes, NoOutcome};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Envelope, Job, JobId, Outcome, ReplyTo, Sealed};
+use crate::words::{Envelope, Job, JobId, ReplyTo, Sealed};
 
 /// Puts jobs on the group's queue. Clones are cheap, and a producer can be used from any thread.
 ///
@@ -83,12 +83,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
             return Err(CallError::Stopped(None));
         };
         match (&mut expected.answer).await {
-            Ok(Ok(Outcome {
-                result: Ok(output), ..
-            })) => Ok(output),
-            Ok(Ok(Outcome {
-                result: Err(letter), ..
-            })) => Err(CallError::Failed(letter)),
+            Ok(Ok(outcome)) => outcome.into_inner().result.map_err(CallError::Failed),
             Ok(Err(NoOutcome::Returned(job))) => Err(CallError::Stopped(Some(job))),
             Err(_) => Err(CallError::Stopped(None)),
         }

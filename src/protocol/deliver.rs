@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::Message;
 
 use super::{Delivery, Parcel, PieceParcel, SettleDesk, SettledDelivery, Work};
-use crate::words::Failure;
+use crate::words::{Failure, Guarded};
 
 /// Deliveries for the stock shell.
 #[derive(Debug, Message)]
@@ -45,7 +45,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
     /// The job was done; `output` goes to the producer, if it waits. Never waits and never fails: if the group has given this
     /// consumer up meanwhile, the word is refused as stale and the output dropped.
     pub fn ack(self, output: O) {
-        self.settle(Work::Done(output));
+        self.settle(Work::Done(Guarded::new(output)));
     }
 
     /// The job was not done; the failure says whether it is tried again. Never waits, as [`ack`](Self::ack).
@@ -57,7 +57,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
     pub fn finish(self, result: Result<O, Failure>) {
         match result {
             Ok(output) => self.ack(output),
-            Err(failure) => self.settle(Work::Failed(failure)),
+            Err(failure) => self.fail(failure),
         }
     }
 

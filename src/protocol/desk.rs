@@ -9,13 +9,13 @@ use actix::{Message, Recipient};
 use super::ConsumerInfo;
 #[cfg(feature = "sim")]
 use super::faults;
-use crate::words::{DeliveryNumber, Failure, Places, Ticket};
+use crate::words::{DeliveryNumber, Failure, Guarded, Places, Ticket};
 
 /// What became of a delivery, in the words of its consumer.
 #[derive(Debug)]
 pub enum Work<O> {
     /// It was done.
-    Done(O),
+    Done(Guarded<O>),
     /// It was not done.
     Failed(Failure),
     /// It was dropped without a word.

@@ -8,7 +8,7 @@
 use actix::Message;
 
 use super::Handover;
-use crate::words::{DeadLetter, Outcome, ReplyTo};
+use crate::words::{DeadLetter, Guarded, Outcome, ReplyTo};
 
 /// The fates that a queue sent, on from the guardian, which cannot die, to the result queue, which can: in a handover, so
 /// that they reach the mailboxes of the producers all the same.
@@ -26,5 +26,5 @@ pub(crate) struct SealedFates<J: Send + Sync + 'static> {
 #[rtype(result = "()")]
 pub struct Outcomes<J: Send + Sync + 'static, O: Send + 'static> {
     /// Each outcome with the producer group that waits for it.
-    pub outcomes: Handover<Vec<(ReplyTo, Outcome<J, O>)>>,
+    pub outcomes: Handover<Vec<(ReplyTo, Guarded<Outcome<J, O>>)>>,
 }

@@ -157,7 +157,7 @@ mod tests {
     fn the_wait_grows_with_each_death_and_starts_again_after_a_quiet_period_or_work() {
         let period = Duration::from_secs(1);
         let mut streak = Streak::default();
-        let mut life = |streak: &mut Streak, up: u64, died: u64| {
+        let life = |streak: &mut Streak, up: u64, died: u64| {
             streak.up(Moment::from_millis(up));
             streak.died(Moment::from_millis(died), period)
         };

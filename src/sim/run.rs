@@ -53,10 +53,10 @@ pub enum RunError {
     #[error("the plan cannot be: {0}")]
     Plan(#[from] PlanError),
     /// The group did not start.
-    #[error("the group did not start")]
+    #[error("the group did not start: {0}")]
     Start(#[from] StartError),
     /// The operating system has no more resources.
-    #[error("a runtime could not be made")]
+    #[error("a runtime could not be made: {0}")]
     Runtime(#[source] std::io::Error),
     /// A simulated run touched a thread that is no part of it, so it may not repeat itself.
     #[error(
@@ -69,7 +69,7 @@ pub enum RunError {
         after: usize,
     },
     /// What went wrong with a seed of a sweep.
-    #[error("seed {seed}")]
+    #[error("seed {seed}: {error}")]
     Seed {
         /// The seed.
         seed: u64,

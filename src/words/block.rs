@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::guarded::{drop_guarded, gone};
 use super::{Envelope, LeaseId};
 
 /// Some of the jobs of a block: one bit for each place, the first place is the lowest bit.
@@ -112,8 +113,13 @@ pub struct Block<J> {
 }
 
 impl<J> Block<J> {
-    /// A block of these jobs, in this order; `None` if there are none. Those past the 64th are left out: make more blocks.
+    /// A block of these jobs, in this order; `None` if there are none, or if their payloads have a destructor: such jobs travel
+    /// alone. Those past the 64th are left out: make more blocks.
     pub fn new(mut jobs: Vec<Envelope<J>>) -> Option<Self> {
+        if std::mem::needs_drop::<J>() {
+            jobs.into_iter().for_each(|job| drop_guarded(job));
+            return None;
+        }
         jobs.truncate(Places::MOST);
         let last = jobs.pop()?;
         Some(Self { jobs, last })
@@ -166,17 +172,56 @@ impl<J> fmt::Debug for Block<J> {
 ///
 /// The job has an [`Envelope`] of its own, or stands in a [`Block`] with others; which of both makes no difference to its
 /// holder, but for [`into_envelope`](Self::into_envelope).
+///
+/// The last holder drops the payload; a panic in its `Drop` is caught and goes no further.
 pub struct Sealed<J>(Hold<J>);
 
 enum Hold<J> {
-    Alone(Arc<Envelope<J>>),
+    Alone(Alone<J>),
+    /// A payload in a block has no destructor; see [`Block::new`].
     InBlock(Arc<Block<J>>, u8),
+}
+
+/// A handle of an envelope. It is empty only while it is taken apart, and then nobody else can reach it.
+struct Alone<J>(Option<Arc<Envelope<J>>>);
+
+impl<J> Alone<J> {
+    fn into_inner(mut self) -> Arc<Envelope<J>> {
+        match self.0.take() {
+            Some(envelope) => envelope,
+            None => gone(),
+        }
+    }
+}
+
+impl<J> Deref for Alone<J> {
+    type Target = Arc<Envelope<J>>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<Envelope<J>> {
+        match &self.0 {
+            Some(envelope) => envelope,
+            None => gone(),
+        }
+    }
+}
+
+impl<J> Drop for Alone<J> {
+    #[inline]
+    fn drop(&mut self) {
+        // Only the last holder drops the payload, so only that one needs the guard.
+        if std::mem::needs_drop::<J>()
+            && let Some(envelope) = self.0.take().and_then(Arc::into_inner)
+        {
+            drop_guarded(envelope);
+        }
+    }
 }
 
 impl<J> Sealed<J> {
     /// The only handle of this job.
     pub fn new(envelope: Envelope<J>) -> Self {
-        Self(Hold::Alone(Arc::new(envelope)))
+        Self(Hold::Alone(Alone(Some(Arc::new(envelope)))))
     }
 
     /// A handle of the job at this place of a block.
@@ -190,9 +235,8 @@ impl<J> Sealed<J> {
     /// The handle itself, while somebody else holds the job or another one of its block.
     pub fn into_envelope(self) -> Result<Envelope<J>, Self> {
         match self.0 {
-            Hold::Alone(envelope) => {
-                Arc::try_unwrap(envelope).map_err(|envelope| Self(Hold::Alone(envelope)))
-            }
+            Hold::Alone(alone) => Arc::try_unwrap(alone.into_inner())
+                .map_err(|envelope| Self(Hold::Alone(Alone(Some(envelope))))),
             Hold::InBlock(block, place) => match Arc::try_unwrap(block) {
                 Ok(Block { mut jobs, last }) if usize::from(place) < jobs.len() => {
                     Ok(jobs.swap_remove(usize::from(place))).inspect(|_| drop(last))
@@ -221,7 +265,7 @@ impl<J> Sealed<J> {
 impl<J> Clone for Sealed<J> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
-            Hold::Alone(envelope) => Hold::Alone(Arc::clone(envelope)),
+            Hold::Alone(alone) => Hold::Alone(Alone(Some(Arc::clone(alone)))),
             Hold::InBlock(block, place) => Hold::InBlock(Arc::clone(block), *place),
         })
     }
@@ -233,7 +277,7 @@ impl<J> Deref for Sealed<J> {
     #[inline]
     fn deref(&self) -> &Envelope<J> {
         match &self.0 {
-            Hold::Alone(envelope) => envelope,
+            Hold::Alone(alone) => alone,
             Hold::InBlock(block, place) => block.job(*place),
         }
     }

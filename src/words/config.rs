@@ -33,7 +33,7 @@ pub struct GroupConfig {
     /// The seed of every random choice of the group (jitter, two choices). Absent: a new one at each start.
     pub seed: Option<u64>,
     /// The built-in queue. A queue that the builder is given has bounds of its own; of these values it uses only
-    /// `dead_letters` and `history`, and only if it keeps no dead letters itself.
+    /// `dead_letters`, `dead_letter_bytes` and `history`, and only if it keeps no dead letters itself.
     pub queue: QueueConfig,
     /// The prefetch window.
     pub window: WindowConfig,
@@ -159,6 +159,8 @@ pub struct QueueConfig {
     pub overflow: Overflow,
     /// Dead letters that are kept at most; the oldest one goes first.
     pub dead_letters: usize,
+    /// Bytes that the dead letters take at most, without what their payloads own on the heap; the oldest one goes first.
+    pub dead_letter_bytes: usize,
     /// For how many ms a deduplication key is remembered.
     pub dedup_window_ms: u64,
     /// How many deduplication keys are remembered at most; the oldest one is forgotten first.
@@ -173,6 +175,7 @@ impl Default for QueueConfig {
             capacity: 1_048_576,
             overflow: Overflow::Wait,
             dead_letters: 10_000,
+            dead_letter_bytes: 64 << 20,
             dedup_window_ms: 60_000,
             dedup_keys: 100_000,
             history: 16,
@@ -421,6 +424,9 @@ pub(crate) const WHOLES: &[Whole] = &[
     whole("queue.capacity", 1, MOST_KEPT, |c| Some(c.queue.capacity as u64)),
     whole("queue.dead_letters", 0, MOST_KEPT, |c| {
         Some(c.queue.dead_letters as u64)
+    }),
+    whole("queue.dead_letter_bytes", 65_536, MOST_KEPT, |c| {
+        Some(c.queue.dead_letter_bytes as u64)
     }),
     whole("queue.dedup_window_ms", 0, LONGEST_MS, |c| {
         Some(c.queue.dedup_window_ms)

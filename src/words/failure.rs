@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Incarnation, JobId, Sealed, SlotId};
+use super::text::{text_of, text_of_error};
+use super::{Envelope, Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
 
 /// What shall happen to a job that a consumer could not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,8 +20,11 @@ pub enum Advice {
 
 /// What a consumer returns for a job that it could not do.
 ///
-/// Every `std::error::Error` turns into a failure with `?`; its causes are kept in the text, and the job is tried again
-/// after the group's backoff. Use [`Failure::reject`] for a job that can never succeed.
+/// Every `std::error::Error` turns into a failure with `?`; its causes are kept in the text, sixteen of them at most, and
+/// the job is tried again after the group's backoff. Use [`Failure::reject`] for a job that can never succeed.
+///
+/// A text has at most 4 KiB; what is longer is cut, and the text says how much. A reason whose `Display` panics is a text
+/// that says so.
 ///
 /// Like other catch-all error types, `Failure` does not implement `std::error::Error` itself; that is what makes `?` work.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +37,7 @@ impl Failure {
     /// The job shall be tried again after the group's backoff.
     pub fn retry(reason: impl fmt::Display) -> Self {
         Self {
-            text: reason.to_string().into(),
+            text: text_of(reason),
             advice: Advice::Retry(None),
         }
     }
@@ -41,7 +45,7 @@ impl Failure {
     /// The job shall be tried again after this delay.
     pub fn retry_after(delay: Duration, reason: impl fmt::Display) -> Self {
         Self {
-            text: reason.to_string().into(),
+            text: text_of(reason),
             advice: Advice::Retry(Some(delay)),
         }
     }
@@ -49,7 +53,7 @@ impl Failure {
     /// The job shall not be tried again: it becomes a dead letter with this reason.
     pub fn reject(reason: impl fmt::Display) -> Self {
         Self {
-            text: reason.to_string().into(),
+            text: text_of(reason),
             advice: Advice::Reject,
         }
     }
@@ -67,15 +71,11 @@ impl Failure {
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            text.push_str(": ");
-            text.push_str(&next.to_string());
-            cause = next.source();
-        }
+        let text = text_of_error(&error);
+        // The error is a value of the user.
+        drop_guarded(error);
         Self {
-            text: text.into(),
+            text,
             advice: Advice::Retry(None),
         }
     }
@@ -141,6 +141,25 @@ pub enum Cause {
     Escalated(Arc<str>),
 }
 
+impl Cause {
+    /// The bytes of its texts.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Failed(text) | Self::StartFailed(text) | Self::Linked(text) | Self::Escalated(text) => {
+                text.len()
+            }
+            Self::Panicked(report) => report.message.len() + report.place.as_deref().map_or(0, str::len),
+            Self::Stopped
+            | Self::Killed
+            | Self::DeadlinePassed(_)
+            | Self::ThreadBlocked
+            | Self::NeighbourBlockedThread
+            | Self::ArbiterEnded
+            | Self::Abandoned => 0,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -173,6 +192,13 @@ pub struct AttemptRecord {
     pub cause: Cause,
     /// When it ended, by the group's clock.
     pub at: super::Moment,
+}
+
+impl AttemptRecord {
+    /// The bytes that it takes. A text that others share counts for each who holds it.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.cause.bytes()
+    }
 }
 
 impl fmt::Display for AttemptRecord {
@@ -209,6 +235,16 @@ pub enum DeadReason {
     Unreadable(Arc<str>),
 }
 
+impl DeadReason {
+    /// The bytes of its text.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Rejected(text) | Self::Unreadable(text) => text.len(),
+            Self::AttemptsUsedUp { .. } | Self::Poison { .. } | Self::Expired | Self::DroppedByOverflow => 0,
+        }
+    }
+}
+
 impl fmt::Display for DeadReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -238,6 +274,16 @@ impl<J> DeadLetter<J> {
     /// The name of the job.
     pub fn id(&self) -> JobId {
         self.job.id()
+    }
+
+    /// The bytes that this letter takes, as far as they can be told: what a payload owns on the heap is the user's.
+    pub(crate) fn bytes(&self) -> usize {
+        let history: usize = self.history.iter().map(AttemptRecord::bytes).sum();
+        let key = match self.job.key() {
+            Some(Key::Text(text)) => text.len(),
+            Some(Key::Number(_)) | None => 0,
+        };
+        size_of::<Self>() + size_of::<Envelope<J>>() + self.reason.bytes() + key + history
     }
 }
 

@@ -7,12 +7,14 @@ mod capabilities;
 mod config;
 mod event;
 mod failure;
+mod guarded;
 mod health;
 mod id;
 mod job;
 mod key;
 mod roster;
 mod supervision;
+mod text;
 mod time;
 mod verdict;
 
@@ -27,6 +29,8 @@ pub use config::{
 pub(crate) use config::{PAIRS, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport};
+pub use guarded::Guarded;
+pub(crate) use guarded::{call_guarded, drop_guarded, is_nested_panic, panic_message, wake_guarded};
 pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
 pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
 pub use job::{Envelope, Job, Priority};
@@ -36,5 +40,6 @@ pub use supervision::{
     AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
     SupervisorConfig, TreeEvent, TreeNode,
 };
+pub(crate) use text::text_of;
 pub use time::Moment;
 pub use verdict::{Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

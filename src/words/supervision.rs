@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{NO_BACKOFF, supervisor_backoff};
-use super::{BackoffConfig, Cause};
+use super::{BackoffConfig, Cause, text_of};
 
 /// Whether a child that ended is started again. OTP's `restart` key of a child specification.
 ///
@@ -357,8 +357,8 @@ impl Ending {
     pub(crate) fn seen_by_parent(&self) -> Option<Cause> {
         match self {
             Self::Stopped | Self::AutoShutdown => None,
-            Self::BudgetSpent(_) => Some(Cause::Escalated(self.to_string().into())),
-            Self::StartFailed(_) => Some(Cause::StartFailed(self.to_string().into())),
+            Self::BudgetSpent(_) => Some(Cause::Escalated(text_of(self))),
+            Self::StartFailed(_) => Some(Cause::StartFailed(text_of(self))),
             Self::Down(cause) => Some(cause.clone()),
         }
     }

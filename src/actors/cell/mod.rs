@@ -34,7 +34,7 @@ pub(crate) use noted_cause::note_cause;
 #[cfg(feature = "sim")]
 use crate::protocol::faults::{self, CellSeam, Order};
 use crate::protocol::mark_inside_cell;
-use crate::words::{Cause, PanicReport};
+use crate::words::{Cause, Guarded, PanicReport, text_of};
 
 /// What the maker of a cell wants to be told.
 pub(crate) struct CellHooks {
@@ -149,7 +149,7 @@ where
             Some(address)
         }
         Err(report) => {
-            let cause = Cause::StartFailed(report.to_string().into());
+            let cause = Cause::StartFailed(text_of(report));
             (hooks.ended)(&cause);
             (hooks.down)(cause);
             None
@@ -294,9 +294,11 @@ impl<F> Drop for Cell<F> {
 /// Runs a future that an actor left to itself under the same guard as the actor.
 pub(crate) async fn guard_of_a_task<F: Future + Unpin>(
     quiet: bool,
-    mut work: F,
+    work: F,
 ) -> Result<F::Output, PanicReport> {
-    std::future::poll_fn(|wake| match guarded(quiet, || Pin::new(&mut work).poll(wake)) {
+    // The future may panic once more when it is dropped.
+    let mut work = Guarded::new(work);
+    std::future::poll_fn(|wake| match guarded(quiet, || Pin::new(&mut *work).poll(wake)) {
         Ok(polled) => polled.map(Ok),
         Err(report) => Poll::Ready(Err(report)),
     })

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Once};
 
 use crate::protocol::inside_cell;
-use crate::words::PanicReport;
+use crate::words::{PanicReport, is_nested_panic, panic_message};
 
 thread_local! {
     /// Whether panics of the present cell are kept off the standard error stream, and where the last one was.
@@ -33,7 +33,9 @@ pub(super) fn install_hook() {
 fn note_place(place: Option<String>) -> bool {
     LAST.try_with(|last| match last.try_borrow_mut() {
         Ok(mut last) => {
-            last.1 = place.map(Into::into);
+            if !is_nested_panic() {
+                last.1 = place.map(Into::into);
+            }
             last.0
         }
         Err(_) => false,
@@ -59,25 +61,7 @@ pub(super) fn watching<T>(quiet: bool, work: impl FnOnce() -> T) -> T {
 
 /// The report of a panic that was just caught on this thread.
 pub(super) fn report(payload: Box<dyn Any + Send>) -> PanicReport {
-    let message = match payload.downcast::<String>() {
-        Ok(text) => (*text).into(),
-        Err(payload) => match payload.downcast::<&'static str>() {
-            Ok(text) => (*text).into(),
-            Err(payload) => {
-                drop_quietly(payload);
-                "a panic whose payload is no text".into()
-            }
-        },
-    };
+    let message = panic_message(payload);
     let place = LAST.with(|last| last.try_borrow_mut().ok().and_then(|mut last| last.1.take()));
     PanicReport { message, place }
-}
-
-/// A payload is a value of the user, and dropping it can panic as well.
-fn drop_quietly(payload: Box<dyn Any + Send>) {
-    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
-    if let Err(second) = dropped {
-        // Whoever panics in the drop of a panic gets no third chance: the second payload is leaked on purpose.
-        std::mem::forget(second);
-    }
 }

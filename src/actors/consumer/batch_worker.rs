@@ -10,7 +10,7 @@ use super::shell::ShellBerth;
 #[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel, SlotBoard};
-use crate::words::Failure;
+use crate::words::{Failure, Guarded};
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +22,14 @@ pub struct BatchSize {
 }
 
 pub(super) async fn work<C: BatchConsumer>(
-    mut consumer: C,
+    consumer: C,
     berth: ShellBerth<C::Job, C::Output>,
     door: Door<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
     size: BatchSize,
 ) -> Result<(), Failure> {
+    // As in the shell of one: its `Drop` may panic while its own panic unwinds.
+    let mut consumer = Guarded::new(consumer);
     consumer.started(&berth.info).await?;
     berth.tell_up(door);
     let mut arrived = VecDeque::new();

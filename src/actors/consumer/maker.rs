@@ -15,6 +15,7 @@ use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::protocol::{
     BatchConsumer, Consumer, ConsumerActor, ConsumerDown, ConsumerInfo, ConsumerUp, Door, SettleDesk,
 };
+use crate::words::Guarded;
 
 /// The place that the supervisor has prepared for a consumer; it travels to the consumer's home.
 pub(crate) struct Berth<J: Send + Sync + 'static, O: Send + 'static> {
@@ -76,7 +77,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Berth<J, O> {
 }
 
 /// Door 1: a type with an async method, in the stock shell.
-pub(crate) struct ShellMaker<F>(pub(crate) F);
+pub(crate) struct ShellMaker<F>(pub(crate) Guarded<F>);
 
 impl<C: Consumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for ShellMaker<F> {
     fn make(&self, berth: Berth<C::Job, C::Output>) {
@@ -91,7 +92,7 @@ impl<C: Consumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> f
 }
 
 /// Door 2: an actor of the user.
-pub(crate) struct ActorMaker<F, A>(pub(crate) F, pub(crate) PhantomData<fn() -> A>);
+pub(crate) struct ActorMaker<F, A>(pub(crate) Guarded<F>, pub(crate) PhantomData<fn() -> A>);
 
 impl<J, O, A, F> ConsumerMaker<J, O> for ActorMaker<F, A>
 where
@@ -110,7 +111,7 @@ where
 }
 
 /// Door 3: a type that takes many deliveries at once, in its stock shell.
-pub(crate) struct BatchMaker<F>(pub(crate) F, pub(crate) BatchSize);
+pub(crate) struct BatchMaker<F>(pub(crate) Guarded<F>, pub(crate) BatchSize);
 
 impl<C: BatchConsumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for BatchMaker<F> {
     fn make(&self, berth: Berth<C::Job, C::Output>) {

@@ -24,7 +24,7 @@ use crate::protocol::{
     Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, PieceParcel, SettledDelivery, Settlement,
     Work,
 };
-use crate::words::{DeliveryNumber, Failure, Places, Ticket};
+use crate::words::{DeliveryNumber, Failure, Guarded, Places, Ticket};
 
 /// After this much work the settled deliveries go to the desk, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
@@ -38,11 +38,13 @@ const MOST_BLIND: u32 = 1_024;
 /// The life of the consumer: start, then work for ever. Ends with an error only if the start failed, and with `Ok` only if
 /// this life was ended meanwhile.
 pub(super) async fn work<C: Consumer>(
-    mut consumer: C,
+    consumer: C,
     berth: ShellBerth<C::Job, C::Output>,
     door: Door<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
 ) -> Result<(), Failure> {
+    // It may panic in its `Drop`, and while its own panic unwinds that would end the process.
+    let mut consumer = Guarded::new(consumer);
     consumer.started(&berth.info).await?;
     berth.tell_up(door);
     let mut pace = Pace::new();
@@ -51,7 +53,7 @@ pub(super) async fn work<C: Consumer>(
         let arrived = inbox.take().await;
         outbox.restart_clock();
         pace.resume();
-        work_through(&mut consumer, Hand::new(arrived), &outbox, &mut pace).await;
+        work_through(&mut *consumer, Hand::new(arrived), &outbox, &mut pace).await;
         outbox.flush();
     }
     Ok(())
@@ -155,11 +157,11 @@ async fn work_through<C: Consumer>(
             let mut work = pin!(consumer.consume(delivery));
             let span = span_of(delivery);
             match poll_work(work.as_mut(), &mut Context::from_waker(&waker), span.as_ref()) {
-                Poll::Ready(result) => result,
+                Poll::Ready(result) => result.map(Guarded::new),
                 Poll::Pending => {
                     let result = wait_for(work, span.as_ref(), outbox).await;
                     waker = present_waker().await;
-                    result
+                    result.map(Guarded::new)
                 }
             }
         };
@@ -265,7 +267,7 @@ async fn consume_with_faults<C: Consumer>(
     delivery: &Delivery<C::Job>,
     outbox: &Outbox<C::Job, C::Output>,
     waker: &mut Waker,
-) -> Result<C::Output, Failure> {
+) -> Result<Guarded<C::Output>, Failure> {
     let is_simulated = is_simulated();
     if is_simulated {
         outbox.flush();
@@ -280,6 +282,7 @@ async fn consume_with_faults<C: Consumer>(
             Poll::Ready(result) => result,
             Poll::Pending => wait_for(work, span.as_ref(), outbox).await,
         }
+        .map(Guarded::new)
     };
     *waker = present_waker().await;
     if is_simulated && faults::after_work(delivery.seen(), result.is_ok()).await {

@@ -7,7 +7,7 @@ use super::room::{Account, QueueRoom};
 use crate::actors::Clock;
 use crate::protocol::{AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
 use crate::rules::store::{DeadSelection, LeasedRun, News, Refusal, Refused, Settled, Store};
-use crate::words::{Capabilities, DeadLetter, Epoch, EventKind, JobId, Load, Moment, Sealed};
+use crate::words::{Capabilities, DeadLetter, Epoch, EventKind, Guarded, JobId, Load, Moment, Sealed};
 
 /// What a queue holds and knows, apart from the actor in front of it. When the actor dies, the next one is made over the
 /// same core: it finds every job, every lease and the epoch.
@@ -21,7 +21,8 @@ pub struct QueueCore<J, S> {
 
 /// The state of a queue. One lock for all of it: an operation is seen whole or not at all.
 pub(super) struct State<J, S> {
-    store: S,
+    /// Guarded, since its `Drop` is the user's.
+    store: Guarded<S>,
     account: Account,
     /// The latest supervisor that attached. It fences every earlier one, also after the actor was replaced.
     epoch: Option<Epoch>,
@@ -51,7 +52,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
             capabilities: store.capabilities(),
             clock: OnceLock::new(),
             state: Mutex::new(State {
-                store,
+                store: Guarded::new(store),
                 account,
                 epoch: None,
                 closed: false,

@@ -17,7 +17,7 @@ use super::post::{Bounds, LifeNotes, Post, Undelivered, UndeliveredMessage};
 use super::postman::Postman;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::rules::supervision::ChildNumber;
-use crate::words::{Cause, ChildKind, Down, Restart, Shutdown, TreeEvent};
+use crate::words::{Cause, ChildKind, Down, Guarded, Restart, Shutdown, TreeEvent};
 
 /// Makes each life of an actor, on the arbiter on which that life is lived.
 pub(super) type Factory<A> = Arc<dyn Fn(&mut Context<A>) -> A + Send + Sync>;
@@ -71,9 +71,11 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
         name: impl Into<Arc<str>>,
         make: impl Fn(&mut Context<A>) -> A + Send + Sync + 'static,
     ) -> Self {
+        // What a closure holds is the user's, and is dropped with the last handle.
+        let make = Guarded::new(make);
         Self {
             name: name.into(),
-            make: Arc::new(make),
+            make: Arc::new(move |context: &mut Context<A>| make(context)),
             policy: ChildPolicy {
                 restart: Restart::Permanent,
                 shutdown: Shutdown::default(),
@@ -148,7 +150,8 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     /// one message, not those behind it.
     #[must_use]
     pub fn on_undelivered(mut self, hook: impl Fn(UndeliveredMessage) + Send + Sync + 'static) -> Self {
-        self.undelivered = Some(Arc::new(hook));
+        let hook = Guarded::new(hook);
+        self.undelivered = Some(Arc::new(move |message| hook(message)));
         self
     }
 

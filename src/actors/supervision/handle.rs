@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::errors::{NotDelivered, SendError};
 use super::parcel::{Fate, Keep, Sent};
 use super::post::Post;
-use crate::words::{Cause, Down};
+use crate::words::{Cause, Down, Guarded};
 
 /// A handle of a supervised actor. It stays valid over restarts; clones are cheap and reach the same actor.
 ///
@@ -187,7 +187,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// Calls `listener` at the end of each life, on the thread on which the life ended, until it returns `false`. A panic
     /// in it is logged and ends its calls.
     pub fn on_down(&self, listener: impl FnMut(&Arc<Down>) -> bool + Send + 'static) {
-        self.post.listen(Box::new(listener));
+        self.post.listen(Guarded::new(Box::new(listener)));
     }
 }
 

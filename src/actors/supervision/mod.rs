@@ -81,11 +81,11 @@ use std::fmt::Display;
 use actix::{Actor, ActorContext, Context};
 
 use crate::actors::cell::note_cause;
-use crate::words::Cause;
+use crate::words::{Cause, text_of};
 
 /// Stops an actor with an error: a fault, after which a transient child is started again as well. Plain `ctx.stop()` is an
-/// end of the actor's own will. To be called from within the actor.
+/// end of the actor's own will. The text is cut after 4 KiB. To be called from within the actor.
 pub fn stop_with_error<A: Actor<Context = Context<A>>>(context: &mut Context<A>, error: impl Display) {
-    note_cause(Cause::Failed(error.to_string().into()));
+    note_cause(Cause::Failed(text_of(error)));
     context.stop();
 }

@@ -16,14 +16,14 @@ use actix::{
 use super::errors::NotDelivered;
 use super::post::{LifeNotes, Parcel, Undelivered, UndeliveredMessage};
 use crate::actors::cell::guard_of_a_task;
-use crate::words::Cause;
+use crate::words::{Cause, Guarded, call_guarded, drop_guarded};
 
 /// What the sender of a message can learn of it beside the answer.
 pub(super) struct Fate<M> {
     /// The life that took it in hand; 0 before.
     life: AtomicU64,
     /// The message, if it came back undelivered, or a copy of it was kept and its life ended.
-    back: Mutex<Option<(M, Option<NotDelivered>)>>,
+    back: Mutex<Option<(Guarded<M>, Option<NotDelivered>)>>,
 }
 
 impl<M> Fate<M> {
@@ -39,11 +39,18 @@ impl<M> Fate<M> {
     }
 
     pub(super) fn take_back(&self) -> Option<(M, Option<NotDelivered>)> {
-        self.back.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let back = self.back.lock().unwrap_or_else(PoisonError::into_inner).take();
+        back.map(|(message, why)| (message.into_inner(), why))
     }
 
     fn put_back(&self, message: M, why: Option<NotDelivered>) {
-        *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some((message, why));
+        let back = Some((Guarded::new(message), why));
+        let before = std::mem::replace(
+            &mut *self.back.lock().unwrap_or_else(PoisonError::into_inner),
+            back,
+        );
+        // After the lock: it is a message of the user.
+        drop(before);
     }
 }
 
@@ -74,18 +81,20 @@ where
         } = *self;
         // As in actix: a message whose sender has stopped waiting before it was taken in hand is not handled.
         if answer.as_ref().is_some_and(|(sender, _)| sender.is_closed()) {
-            return;
+            return drop_guarded(message);
         }
-        if let (Some(keep), Some((_, fate))) = (keep, &answer) {
+        let (sender, fate) = answer.unzip();
+        if let Some(fate) = &fate {
+            fate.life.store(notes.life, Ordering::Release);
+        }
+        notes.take_in_hand(type_name::<M>());
+        // A panic must not drop the sender's end before the cause is known: the guard keeps it until then. The copy is made by
+        // code of the user as well, so it comes after the guard.
+        let mut rescue = Rescue { sender, notes };
+        if let (Some(keep), Some(fate)) = (keep, &fate) {
             fate.put_back(keep(&message), None);
         }
-        let sender = answer.map(|(sender, fate)| {
-            fate.life.store(notes.life, Ordering::Release);
-            sender
-        });
-        notes.take_in_hand(type_name::<M>());
-        // A panic must not drop the sender's end before the cause is known: the guard keeps it until then.
-        let mut rescue = Rescue { sender, notes };
+        drop(fate);
         let response = <A as Handler<M>>::handle(actor, message, context);
         let sender = rescue.sender.take();
         respond::<A, M>(response, context, sender, notes);
@@ -98,13 +107,14 @@ where
             // First the message is laid back, then the channel closes and its sender looks.
             Some((sender, fate)) if !sender.is_closed() => fate.put_back(message, Some(why.clone())),
             _ => {
-                if let Some(undelivered) = undelivered {
-                    undelivered(UndeliveredMessage {
-                        message: Box::new(message),
-                        message_type: type_name::<M>(),
-                        reason: why.clone(),
-                    });
-                }
+                let Some(undelivered) = undelivered else {
+                    return drop_guarded(message);
+                };
+                undelivered(UndeliveredMessage {
+                    message: Box::new(message),
+                    message_type: type_name::<M>(),
+                    reason: why.clone(),
+                });
             }
         }
     }
@@ -212,8 +222,7 @@ impl<A: Actor<Context = Context<A>>, R: 'static> ActorFuture<A> for Answering<A,
         match polled {
             std::task::Poll::Ready(answer) => {
                 if let Some(sender) = this.sender.take() {
-                    // An error means that nobody waits any more.
-                    let _ = sender.send(answer);
+                    send_answer(sender, answer);
                 }
                 std::task::Poll::Ready(())
             }
@@ -228,6 +237,15 @@ impl<A: Actor<Context = Context<A>>, R: 'static> ActorFuture<A> for Answering<A,
             }
         }
     }
+}
+
+/// Gives the answer to whoever waits; if nobody does any more, it is dropped here.
+fn send_answer<R>(sender: OneshotSender<R>, answer: R) {
+    call_guarded("the answer to a message", || {
+        if let Err(answer) = sender.send(answer) {
+            drop_guarded(answer);
+        }
+    });
 }
 
 /// Runs a `ResponseFuture` as actix does, on its own and beside the actor, but under a guard: a panic or a deadline in it
@@ -253,8 +271,7 @@ fn answer_apart<A, R>(
         let cause = match ended {
             Ok(Ok(answer)) => {
                 if let Some(sender) = sender {
-                    // An error means that nobody waits any more.
-                    let _ = sender.send(answer);
+                    send_answer(sender, answer);
                 }
                 return;
             }

@@ -7,7 +7,9 @@ use actix::{Context, Handler};
 use super::Supervisor;
 use crate::protocol::{ConsumerInfo, DonePlaces, SettledDelivery, Settlement, SettlesWaiting, Work};
 use crate::rules::ledger::{Report, Stale};
-use crate::words::{Advice, Cause, DeliveryNumber, EventKind, Failure, Moment, Outcome, Places, Ticket};
+use crate::words::{
+    Advice, Cause, DeliveryNumber, EventKind, Failure, Guarded, Moment, Outcome, Places, Ticket,
+};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Supervisor<J, O> {
     type Result = ();
@@ -86,13 +88,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                                 });
                             }
                             if let Some(reply_to) = job.reply_to() {
-                                self.outcomes.push((
-                                    reply_to,
-                                    Outcome {
-                                        id: job.id(),
-                                        result: Ok(output),
-                                    },
-                                ));
+                                let outcome = Outcome {
+                                    id: job.id(),
+                                    result: Ok(output.into_inner()),
+                                };
+                                self.outcomes.push((reply_to, Guarded::new(outcome)));
                             }
                         }
                     }

@@ -40,7 +40,7 @@ use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk}
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::rules::supervision::{Family, Order};
-use crate::words::{Block, Epoch, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId};
+use crate::words::{Block, Epoch, Guarded, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId};
 
 use burying::Histories;
 use slot::SlotActor;
@@ -100,7 +100,7 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     asked: Option<Moment>,
     results: ResultsUp<J, O>,
     /// Outcomes that nobody has been told yet; empty between two messages.
-    outcomes: Vec<(ReplyTo, Outcome<J, O>)>,
+    outcomes: Vec<(ReplyTo, Guarded<Outcome<J, O>>)>,
     /// The roster while it is not with the strategy. `None` also after the strategy died with it.
     roster: Option<Roster>,
     /// Slots whose seat in the roster is out of date.

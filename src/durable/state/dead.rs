@@ -16,6 +16,13 @@ pub(super) struct DeadEntry<J> {
     pub(super) letter: Option<DeadLetter<J>>,
 }
 
+impl<J> DeadEntry<J> {
+    /// The bytes that it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.letter.as_ref().map_or(0, DeadLetter::bytes)
+    }
+}
+
 impl<J: Send + Sync + 'static> State<J> {
     /// Makes a dead letter of a job that stands nowhere else any more.
     pub(super) fn bury(&mut self, now: Moment, entry: Entry<J>, reason: DeadReason, out: &mut Vec<Change>) {
@@ -77,19 +84,24 @@ impl<J: Send + Sync + 'static> State<J> {
         let number = self.next_dead;
         self.next_dead += 1;
         out.push(Change::Put(Table::Dead, number, record));
-        self.dead.push_back(DeadEntry {
+        let entry = DeadEntry {
             number,
             at: self.paper.unix(at),
             id,
             letter,
-        });
-        while self.dead.len() > self.config.dead_letters {
+        };
+        self.dead_bytes += entry.bytes();
+        self.dead.push_back(entry);
+        while !self.dead.is_empty()
+            && (self.dead.len() > self.config.dead_letters || self.dead_bytes > self.config.dead_letter_bytes)
+        {
             self.drop_oldest_letter(out);
         }
     }
 
     fn drop_oldest_letter(&mut self, out: &mut Vec<Change>) {
         if let Some(oldest) = self.dead.pop_front() {
+            self.dead_bytes -= oldest.bytes();
             out.push(Change::Delete(Table::Dead, oldest.number));
             self.news
                 .events
@@ -144,6 +156,7 @@ impl<J: Send + Sync + 'static> State<J> {
             }
         }
         self.dead = left;
+        self.count_dead_bytes();
         back
     }
 
@@ -174,7 +187,12 @@ impl<J: Send + Sync + 'static> State<J> {
             }
             !goes
         });
+        self.count_dead_bytes();
         before - self.dead.len()
+    }
+
+    fn count_dead_bytes(&mut self) {
+        self.dead_bytes = self.dead.iter().map(DeadEntry::bytes).sum();
     }
 
     /// The job that was accepted with this deduplication key within the window.

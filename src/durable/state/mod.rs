@@ -102,6 +102,8 @@ pub(super) struct State<J: Send + Sync + 'static> {
     expiries: BTreeMap<(Moment, u64), (Option<Moment>, Priority)>,
     leases: BTreeMap<LeaseId, Entry<J>>,
     dead: VecDeque<DeadEntry<J>>,
+    /// The bytes that they take in memory.
+    dead_bytes: usize,
     dedup: BTreeMap<Key, JobId>,
     /// The deduplication keys by age, with the numbers of their records.
     keys: VecDeque<(Moment, Key, u64)>,

@@ -95,12 +95,14 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 }
                 Err(lost) => (lost.id_or(number), None),
             };
-            state.dead.push_back(DeadEntry {
+            let entry = DeadEntry {
                 number,
                 at: unix,
                 id,
                 letter,
-            });
+            };
+            state.dead_bytes += entry.bytes();
+            state.dead.push_back(entry);
         })
     }
 
@@ -307,6 +309,7 @@ impl<J: Send + Sync + 'static> State<J> {
             expiries: BTreeMap::new(),
             leases: BTreeMap::new(),
             dead: VecDeque::new(),
+            dead_bytes: 0,
             dedup: BTreeMap::<_, JobId>::new(),
             keys: VecDeque::new(),
             epoch: Epoch(0),

@@ -1,22 +1,27 @@
-//! The dead letters: bounded, oldest first.
+//! The dead letters: bounded in number and in bytes, oldest first.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::thrift::give_back;
 use super::{DeadSelection, News};
-use crate::words::{DeadLetter, EventKind, JobId};
+use crate::words::{DeadLetter, EventKind, JobId, QueueConfig};
 
 /// The dead letters that are kept.
 pub(super) struct DeadLetters<J> {
     letters: VecDeque<DeadLetter<J>>,
+    /// The bytes of all of them.
+    bytes: usize,
     most: usize,
+    most_bytes: usize,
 }
 
 impl<J> DeadLetters<J> {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(config: &QueueConfig) -> Self {
         Self {
             letters: VecDeque::new(),
-            most,
+            bytes: 0,
+            most: config.dead_letters,
+            most_bytes: config.dead_letter_bytes,
         }
     }
 
@@ -24,17 +29,19 @@ impl<J> DeadLetters<J> {
         self.letters.len()
     }
 
-    /// Keeps a dead letter and tells of it. If there are too many, the oldest one goes.
+    /// Keeps a dead letter and tells of it. If they are too many or too large, the oldest ones go.
     pub(super) fn add(&mut self, letter: DeadLetter<J>, news: &mut News<J>) {
         news.events.push(EventKind::DeadLettered {
             job: letter.id(),
             reason: letter.reason.clone(),
         });
         news.dead.push(letter.clone());
+        self.bytes += letter.bytes();
         self.letters.push_back(letter);
-        while self.letters.len() > self.most
+        while (self.letters.len() > self.most || self.bytes > self.most_bytes)
             && let Some(oldest) = self.letters.pop_front()
         {
+            self.bytes -= oldest.bytes();
             news.events
                 .push(EventKind::DeadLetterDropped { job: oldest.id() });
         }
@@ -52,6 +59,7 @@ impl<J> DeadLetters<J> {
         let mut left = VecDeque::new();
         for letter in self.letters.drain(..) {
             if taken.len() < most && which.means(letter.id()) {
+                self.bytes -= letter.bytes();
                 taken.push(letter);
             } else {
                 left.push_back(letter);

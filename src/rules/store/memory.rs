@@ -56,7 +56,7 @@ impl<J> MemoryStore<J> {
             leases: Leases::new(),
             blocks: BlockLeases::new(),
             expiries: Expiries::default(),
-            dead: DeadLetters::new(config.dead_letters),
+            dead: DeadLetters::new(config),
             dedup: Dedup::new(Duration::from_millis(config.dedup_window_ms), config.dedup_keys),
         }
     }

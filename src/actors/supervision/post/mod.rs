@@ -21,7 +21,7 @@ use crate::actors::cell::guard_of_a_call;
 use crate::actors::supervision::errors::NotDelivered;
 use crate::actors::supervision::messages::{LifeFault, Reports};
 use crate::rules::supervision::ChildNumber;
-use crate::words::{Cause, Down};
+use crate::words::{Cause, Down, Guarded};
 
 pub(super) use notes::LifeNotes;
 
@@ -32,7 +32,7 @@ const REMEMBERED: usize = 8;
 const MONITORED: usize = 64;
 
 /// Called at the end of each life; false when it needs no more calls.
-pub(in crate::actors::supervision) type Listener = Box<dyn FnMut(&Arc<Down>) -> bool + Send>;
+pub(in crate::actors::supervision) type Listener = Guarded<Box<dyn FnMut(&Arc<Down>) -> bool + Send>>;
 
 /// Called with each message that nobody waits for and that can no longer be delivered.
 pub(in crate::actors::supervision) type Undelivered = Arc<dyn Fn(UndeliveredMessage) + Send + Sync>;

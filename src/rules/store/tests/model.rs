@@ -335,6 +335,7 @@ fn config() -> impl Strategy<Value = QueueConfig> {
             capacity,
             overflow,
             dead_letters,
+            dead_letter_bytes: usize::MAX,
             dedup_window_ms: 60,
             dedup_keys,
             history,

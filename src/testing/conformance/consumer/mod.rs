@@ -13,7 +13,7 @@ use crate::actors::consumer::{ActorMaker, BatchMaker, BatchSize, ConsumerMaker, 
 use crate::group::ConsumerClosure;
 use crate::protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery};
 use crate::rules::job_ids::JobIds;
-use crate::words::{Envelope, Failure, Job, Moment, Sealed};
+use crate::words::{Envelope, Failure, Guarded, Job, Moment, Sealed};
 
 /// The suite for a consumer; see [`consumer`], [`consumer_fn`], [`actor_consumer`] and [`batch_consumer`].
 #[must_use = "a suite checks nothing until `.assert()` or `.run()`"]
@@ -50,7 +50,7 @@ pub fn consumer<C: Consumer>(
     jobs: impl IntoIterator<Item = impl Into<Job<C::Job>>>,
     make: impl Fn() -> C + Send + Sync + 'static,
 ) -> ConsumerSuite<C::Job, C::Output> {
-    suite(std::any::type_name::<C>(), jobs, ShellMaker(make))
+    suite(std::any::type_name::<C>(), jobs, ShellMaker(Guarded::new(make)))
 }
 
 /// As [`consumer`], for an async closure.
@@ -68,7 +68,7 @@ where
     F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> + Clone + Send + Sync + 'static,
 {
     let make = move || ConsumerClosure::<J, O, F>::new(work.clone());
-    suite(std::any::type_name::<F>(), jobs, ShellMaker(make))
+    suite(std::any::type_name::<F>(), jobs, ShellMaker(Guarded::new(make)))
 }
 
 /// As [`consumer`], for an actor that settles each delivery itself.
@@ -81,7 +81,11 @@ where
     O: Send + 'static,
     A: ConsumerActor<J, O>,
 {
-    suite(std::any::type_name::<A>(), jobs, ActorMaker(make, PhantomData))
+    suite(
+        std::any::type_name::<A>(),
+        jobs,
+        ActorMaker(Guarded::new(make), PhantomData),
+    )
 }
 
 /// As [`consumer`], for a consumer of batches.
@@ -90,7 +94,11 @@ pub fn batch_consumer<C: BatchConsumer>(
     size: BatchSize,
     make: impl Fn() -> C + Send + Sync + 'static,
 ) -> ConsumerSuite<C::Job, C::Output> {
-    suite(std::any::type_name::<C>(), jobs, BatchMaker(make, size))
+    suite(
+        std::any::type_name::<C>(),
+        jobs,
+        BatchMaker(Guarded::new(make), size),
+    )
 }
 
 fn suite<J: Send + Sync + 'static, O: Send + 'static>(
