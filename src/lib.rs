@@ -88,7 +88,7 @@ mod group;
 pub use actors::supervision;
 
 pub use actors::queue::{ActorQueue, MemoryQueue, queue_of};
-pub use actors::{BatchSize, Events, NoArbiter};
+pub use actors::{BatchSize, Events, Host, HostBuilder, HostRunError, HostStartError, NoArbiter};
 pub use group::{
     BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, GroupGone, Producer, ProducerGroup,
     Results, SendError, StartError, Undelivered, Unsent,

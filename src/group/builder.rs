@@ -17,7 +17,7 @@ use crate::actors::queue::{MemoryQueue, QueueRoom, QueueSource};
 use crate::actors::results::Mailboxes;
 use crate::actors::shelf::Shelf;
 use crate::actors::supervisor::Wiring;
-use crate::actors::{ChooserStrategy, Clock, EventBus, check_arbiter};
+use crate::actors::{ChooserStrategy, Clock, EventBus, Host, check_arbiter};
 use crate::protocol::{
     Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, Desired, QueueDoor, StrategyActor,
 };
@@ -34,7 +34,7 @@ pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
     config: GroupConfig,
     maker: Option<Box<dyn ConsumerMaker<J, O>>>,
     strategy: Option<StrategyMaker>,
-    queue: Option<Box<dyn FnOnce() -> QueueParts<J>>>,
+    queue: Option<Box<dyn FnOnce() -> QueueParts<J> + Send>>,
     /// The least window that the consumers need, for batches.
     least_window: u32,
 }
@@ -192,7 +192,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     }
 
     /// A pure strategy of your own, in the stock actor. `factory` runs once for each life of the strategy actor.
-    pub fn strategy<C>(self, factory: impl Fn() -> C + 'static) -> Self
+    pub fn strategy<C>(self, factory: impl Fn() -> C + Send + 'static) -> Self
     where
         C: Chooser + Unpin,
     {
@@ -200,7 +200,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     }
 
     /// A strategy that is an actor of your own. `factory` runs once for each of its lives.
-    pub fn strategy_actor<A: StrategyActor>(mut self, factory: impl Fn() -> A + 'static) -> Self {
+    pub fn strategy_actor<A: StrategyActor>(mut self, factory: impl Fn() -> A + Send + 'static) -> Self {
         let factory = Guarded::new(factory);
         self.strategy = Some(Box::new(move |seed, hooks| {
             spawn_in_cell(seed, hooks, false, |_| factory()).map(actix::Addr::recipient::<Assign>)
@@ -233,7 +233,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         self
     }
 
-    /// Starts the group on the arbiter of this thread.
+    /// Starts the group on the arbiter of this thread. Where there is none, in tokio, axum or a plain `main`, a
+    /// [`Host`](crate::Host) has one: [`start_on`](Self::start_on).
     ///
     /// # Errors
     /// [`StartError`]: a value of the configuration cannot be, there are no consumers, or no actor can be started here; the
@@ -259,6 +260,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         };
         let strategy = strategy.unwrap_or_else(|| built_in(&config, seed));
         Ok(assemble(config, seed, maker, strategy, queue))
+    }
+
+    /// Starts the group on a host, from any thread and any runtime. The host drains it at its own end, unless it has ended by
+    /// then: it stops, as every group, when its last handle is dropped.
+    ///
+    /// **Cancellation**: a group whose start is not waited for stops.
+    ///
+    /// # Errors
+    /// [`StartError`]: as [`start`](Self::start), and [`StartError::Host`] if the host has ended.
+    pub async fn start_on(self, host: &Host) -> Result<Group<J, O>, StartError> {
+        let group = host.run(async move || self.start()).await??;
+        let name = format!("group {}", host.next_group());
+        // If the end of the host has begun meanwhile, the group stops: its only handle is dropped here.
+        host.take_in(group.resident(name.into()))?;
+        Ok(group)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::actors::NoArbiter;
+use crate::actors::{HostRunError, NoArbiter};
 use crate::words::{ConfigError, DeadLetter, Envelope, JobId, Sealed};
 
 /// Why a job was not accepted.
@@ -81,6 +81,9 @@ pub enum StartError {
     /// No actor can be started here.
     #[error(transparent)]
     NoArbiter(#[from] NoArbiter),
+    /// The host on which it was to start cannot start it.
+    #[error(transparent)]
+    Host(#[from] HostRunError),
     /// The builder was not told what the consumers are.
     #[error(
         "the group has no consumers; tell the builder with consumers(…), consume_with(…) or actor_consumers(…)"

@@ -10,9 +10,9 @@ use super::dead_letters::{self, DeadLetters};
 use super::errors::{GroupGone, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
-use crate::actors::Events;
 use crate::actors::guardian::{Guardian, Shared, Status};
 use crate::actors::shelf::Shelf;
+use crate::actors::{Drained as HostDrained, Events, Resident};
 use crate::protocol::{AskHealth, Order};
 use crate::words::{GroupState, Health, MOST_CONSUMERS, Role, SlotId, Weight};
 
@@ -57,6 +57,36 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 shelf,
                 results,
                 is_volatile,
+            }),
+        }
+    }
+
+    /// The group as something that lives on a host. It does not keep the group alive.
+    pub(super) fn resident(&self, what: Arc<str>) -> Resident {
+        let group = Arc::downgrade(&self.inner);
+        let status = self.inner.shared.status.clone();
+        let mut ends = status.clone();
+        Resident {
+            what,
+            is_over: Box::new(move || has_ended(status.borrow().state)),
+            drain: Box::new(move |within| {
+                Box::pin(async move {
+                    let unfinished = match group.upgrade() {
+                        Some(inner) => {
+                            let drained = Self { inner }.drain(within).await;
+                            drained.unfinished.iter().map(Undelivered::id).collect()
+                        }
+                        // Its last handle was dropped, so it stops by itself. An error means that it has gone.
+                        None => {
+                            let _ = ends.wait_for(|status| has_ended(status.state)).await;
+                            Vec::new()
+                        }
+                    };
+                    HostDrained {
+                        unfinished,
+                        has_ended: true,
+                    }
+                })
             }),
         }
     }

@@ -9,6 +9,7 @@ mod event;
 mod failure;
 mod guarded;
 mod health;
+mod host;
 mod id;
 mod job;
 mod key;
@@ -32,6 +33,7 @@ pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure,
 pub use guarded::Guarded;
 pub(crate) use guarded::{call_guarded, drop_guarded, is_nested_panic, panic_message, wake_guarded};
 pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
+pub use host::{HostReport, LeftOnHost};
 pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
 pub use job::{Envelope, Job, Priority};
 pub use key::{Key, KeyHash};

@@ -36,10 +36,10 @@ use crate::words::{
 };
 
 /// Makes one life of the queue actor in a cell.
-pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueDoor<J>>>;
+pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueDoor<J>> + Send>;
 
 /// Makes one life of the strategy actor in a cell.
-pub(crate) type StrategyMaker = Box<dyn Fn(CellSeed, CellHooks) -> Option<Recipient<Assign>>>;
+pub(crate) type StrategyMaker = Box<dyn Fn(CellSeed, CellHooks) -> Option<Recipient<Assign>> + Send>;
 
 /// Makes the wiring once the guardian's address is known.
 pub(crate) type WiringMaker<J, O> =

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::actors::NoArbiter;
+use crate::actors::{HostRunError, NoArbiter};
 use crate::words::{ChildState, Down, Ending};
 
 /// Why a message was not delivered.
@@ -113,6 +113,9 @@ pub enum SupervisorStartError {
     /// No actor can be started here.
     #[error(transparent)]
     NoArbiter(#[from] NoArbiter),
+    /// The host on which it was to start cannot start it.
+    #[error(transparent)]
+    Host(#[from] HostRunError),
     /// It began to start and ended: most often a child did not start. The children that had started were ended.
     #[error("supervisor {supervisor} did not start: {ending}")]
     Ended {

@@ -12,7 +12,7 @@ use super::nested::SupervisorChild;
 use super::root;
 use super::shared::{Lives, TreeShared};
 use super::tree::SupervisorHandle;
-use crate::actors::check_arbiter;
+use crate::actors::{Host, check_arbiter};
 use crate::words::{
     AutoShutdown, BackoffConfig, Placement, Restart, RestartReach, Shutdown, SupervisorConfig,
 };
@@ -140,7 +140,8 @@ impl SupervisorSpec {
     }
 
     /// Starts the tree on the arbiter of this thread; done when all children are up. It lives until it is stopped, gives up
-    /// or its arbiter ends, whether or not handles are held.
+    /// or its arbiter ends, whether or not handles are held. Where there is no arbiter, in tokio, axum or a plain `main`, a
+    /// [`Host`] has one: [`start_on`](Self::start_on).
     ///
     /// # Errors
     /// [`SupervisorStartError`]: a value that cannot be, a child that did not start, or no actor can be started here; the last
@@ -152,6 +153,23 @@ impl SupervisorSpec {
         child.check("")?;
         check_arbiter()?;
         root::start(child, kept).await
+    }
+
+    /// Starts the tree on a host, from any thread and any runtime; done when all children are up. The host ends it at its own
+    /// end.
+    ///
+    /// **Cancellation**: a tree whose start is not waited for goes on until the host ends.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and [`SupervisorStartError::Host`] if the host has ended.
+    pub async fn start_on(self, host: &Host) -> Result<SupervisorHandle, SupervisorStartError> {
+        let tree = host.run(async move || self.start().await).await??;
+        if let Err(ended) = host.take_in(tree.resident()) {
+            // The end of the host has begun meanwhile, without the tree.
+            tree.stop().await;
+            return Err(ended.into());
+        }
+        Ok(tree)
     }
 
     fn into_child(self) -> SupervisorChild {

@@ -14,6 +14,7 @@ use crate::actors::supervision::errors::ChildError;
 use crate::actors::supervision::handle::Handle;
 use crate::actors::supervision::post::Post;
 use crate::actors::supervision::shared::{Lives, TreeShared};
+use crate::actors::{Drained, Resident};
 use crate::rules::supervision::Wish;
 use crate::words::{ChildCounts, ChildKind, ChildState, Ending, Restart, TreeNode};
 
@@ -212,6 +213,29 @@ impl SupervisorHandle {
         let (lives, life) = self.present_life();
         self.actor.post.ask_to_stop();
         end_of(lives, life).await
+    }
+
+    /// Whether it has ended and is not started again by itself. For the root of a tree: whether the tree has ended.
+    pub fn is_over(&self) -> bool {
+        self.actor.is_over()
+    }
+
+    /// The tree as something that lives on a host.
+    pub(in crate::actors::supervision) fn resident(&self) -> Resident {
+        let (asked, ends) = (self.clone(), self.clone());
+        Resident {
+            what: format!("tree {}", self.path()).into(),
+            is_over: Box::new(move || asked.is_over()),
+            drain: Box::new(move |within| {
+                Box::pin(async move {
+                    let stopped = tokio::time::timeout(within, ends.stop()).await;
+                    Drained {
+                        unfinished: Vec::new(),
+                        has_ended: stopped.is_ok(),
+                    }
+                })
+            }),
+        }
     }
 
     /// Waits until the present life of the supervisor has ended, and says why. At once if it has.
