@@ -172,6 +172,7 @@ impl Store<u64> for SmallStore {
                 lease,
                 attempt: small.attempts + 1,
                 job: Sealed::clone(&small.job),
+                suspect: false,
             });
             self.leased.insert(lease, (place, small));
         }
@@ -206,7 +207,7 @@ impl Store<u64> for SmallStore {
                 small.attempts += u32::from(renewal.counts);
                 self.leased.insert(lease, (place, small));
             }
-            Verdict::Extend => drop(self.leased.insert(lease, (place, small))),
+            Verdict::Extend | Verdict::Begin(_) => drop(self.leased.insert(lease, (place, small))),
         }
         Settled::Applied
     }
@@ -304,6 +305,7 @@ impl LeastQueue {
                 lease: LeaseId(lease),
                 attempt: 1,
                 job,
+                suspect: false,
             });
         }
         if !jobs.is_empty() {

@@ -214,8 +214,13 @@ mod restarts {
     }
 
     #[test]
-    fn attempts_are_counted_when_leased_also_if_the_process_dies_before_it_says_a_word() {
-        let copy = dies_at_work(&Place::new());
+    fn an_attempt_counts_if_it_had_begun_alone_when_the_process_died_and_not_if_it_was_only_leased() {
+        let once = dies_at_work(&Place::new());
+        run(async {
+            let (_group, mut told) = telling(&once.open());
+            assert_eq!(soon(told.recv()).await, Some((7, 1)));
+        });
+        let copy = dies_at_work(&dies_at_work(&Place::new()));
         run(async {
             let queue = copy.open();
             assert_eq!(queue.counts().ready, 1, "the lease of a dead process is over");
@@ -227,7 +232,7 @@ mod restarts {
 
     #[test]
     fn a_job_that_ends_the_process_again_and_again_becomes_a_dead_letter() {
-        let copy = dies_at_work(&dies_at_work(&Place::new()));
+        let copy = dies_at_work(&dies_at_work(&dies_at_work(&Place::new())));
         run(async {
             let queue = copy.open();
             let group = Group::<u64, ()>::builder()

@@ -51,6 +51,7 @@ impl Least {
                 lease,
                 attempt: 1,
                 job,
+                suspect: false,
             });
         }
         self.credit -= jobs.len();
@@ -97,7 +98,7 @@ impl Handler<Settle> for Least {
     fn handle(&mut self, settle: Settle, _: &mut Context<Self>) -> SettleReply {
         for item in settle.items.iter() {
             match item.verdict {
-                Verdict::Renew(_) | Verdict::Extend => {}
+                Verdict::Renew(_) | Verdict::Extend | Verdict::Begin(_) => {}
                 Verdict::Ack => {
                     self.leased.remove(&item.lease);
                 }

@@ -24,6 +24,10 @@ use proptest::prelude::*;
 enum Noise {
     /// The queue hands out up to this many jobs, within the credit, of these keys (0: no key).
     Lease(Vec<u8>),
+    /// The same with jobs that were leased when a process ended.
+    LeaseSuspects(Vec<u8>),
+    /// The queue has written down the begin that it was asked for, if it was asked for one.
+    Begun,
     /// The queue hands out up to this many plain jobs in a block, within the credit.
     LeaseBlock(u8),
     /// The strategy gives jobs in blocks away in shares; some go to slots that do not exist, some to nobody.
@@ -90,6 +94,8 @@ fn end() -> impl Strategy<Value = End> {
 fn noise() -> impl Strategy<Value = Noise> {
     prop_oneof![
         6 => prop::collection::vec(0_u8..5, 1..8).prop_map(Noise::Lease),
+        1 => prop::collection::vec(0_u8..5, 1..5).prop_map(Noise::LeaseSuspects),
+        8 => Just(Noise::Begun),
         4 => (1_u8..12).prop_map(Noise::LeaseBlock),
         4 => prop::collection::vec(prop::option::weighted(0.9, 0_u8..7), 1..12).prop_map(Noise::Share),
         1 => (0_u8..5).prop_map(Noise::LeaseBeyondCredit),
@@ -164,6 +170,11 @@ struct World {
     /// The order in which leases of a key came.
     lines: BTreeMap<KeyHash, Vec<LeaseId>>,
     tickets: BTreeMap<Ticket, LeaseId>,
+    /// Leases of suspects that are not cleared, and those of which the queue has written down that they begin.
+    suspects: BTreeSet<LeaseId>,
+    on_disk: BTreeSet<LeaseId>,
+    /// The begin that the queue is asked to write down.
+    beginning: Option<(Ticket, LeaseId)>,
     /// The lease of each block, and the leases of jobs that are in one.
     blocks: BTreeMap<Ticket, LeaseId>,
     in_block: BTreeSet<LeaseId>,
@@ -190,6 +201,9 @@ impl World {
             leases: BTreeMap::new(),
             lines: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            on_disk: BTreeSet::new(),
+            beginning: None,
             blocks: BTreeMap::new(),
             in_block: BTreeSet::new(),
             begun: 0,
@@ -263,8 +277,24 @@ impl World {
                         );
                     }
                 }
-                Verdict::Renew(renewal) => {
-                    assert!(renewal.counts);
+                Verdict::Begin(_) => {
+                    assert!(self.suspects.contains(&item.lease), "only suspects are announced");
+                    assert!(self.beginning.is_none(), "two suspects begin");
+                    let ticket = effects.beginning.expect("it is told whose begin it is");
+                    assert_eq!(self.tickets[&ticket], item.lease);
+                    self.beginning = Some((ticket, item.lease));
+                    continue;
+                }
+                Verdict::Renew(renewal) if !renewal.counts => {
+                    assert!(
+                        self.on_disk.remove(&item.lease),
+                        "what did not begin is taken back"
+                    );
+                    continue;
+                }
+                Verdict::Renew(_) => {
+                    self.suspects.remove(&item.lease);
+                    self.on_disk.remove(&item.lease);
                     *attempt += 1;
                     assert!(*attempt <= self.policy.attempts, "an attempt past the limit");
                     continue;
@@ -280,6 +310,8 @@ impl World {
                 );
             }
             assert!(self.ended.insert(item.lease), "a lease ends twice");
+            self.suspects.remove(&item.lease);
+            self.on_disk.remove(&item.lease);
             self.leases.remove(&item.lease);
             for line in self.lines.values_mut() {
                 line.retain(|lease| *lease != item.lease);
@@ -302,6 +334,7 @@ impl World {
             assert!(handed.number.0 > self.last_number, "delivery numbers grow");
             self.last_number = handed.number.0;
             let lease = self.tickets[&handed.ticket];
+            self.check_suspects(lease);
             assert_eq!(handed.attempt, self.leases[&lease].1);
             assert!(handed.attempt <= self.policy.attempts);
             assert_eq!(self.ledger.phase(handed.slot), SlotPhase::Live);
@@ -330,6 +363,7 @@ impl World {
             for place in handed.places.iter() {
                 let lease = self.blocks[&handed.ticket].of_place(place);
                 assert!(self.in_block.contains(&lease));
+                self.check_suspects(lease);
                 assert!(self.out.iter().all(|out| out.lease != lease), "handed out twice");
                 self.out.push(Out {
                     ticket: handed.ticket,
@@ -342,6 +376,26 @@ impl World {
             self.check_window(handed.slot);
         }
         self.check();
+    }
+
+    /// A suspect is handed out alone, after the queue knew of it, and nothing is handed out beside it.
+    fn check_suspects(&self, lease: LeaseId) {
+        if self.suspects.contains(&lease) {
+            assert!(
+                self.on_disk.contains(&lease),
+                "the queue does not know of the begin"
+            );
+            assert!(self.out.is_empty(), "a suspect begins beside others");
+        }
+        let beside = self.out.iter().find(|out| self.suspects.contains(&out.lease));
+        assert_eq!(beside, None, "a delivery begins beside a suspect");
+    }
+
+    fn begun(&mut self) {
+        if let Some((ticket, lease)) = self.beginning.take() {
+            self.on_disk.insert(lease);
+            self.step(Input::Begun(ticket));
+        }
     }
 
     fn check_window(&self, slot: SlotId) {
@@ -465,7 +519,7 @@ impl World {
         });
     }
 
-    fn lease(&mut self, key: u8) {
+    fn lease(&mut self, key: u8, is_suspect: bool) {
         let lease = LeaseId(self.next_lease);
         self.next_lease += 1;
         self.begun += 1;
@@ -475,9 +529,12 @@ impl World {
             self.lines.entry(key).or_default().push(lease);
         }
         self.credit = self.credit.saturating_sub(1);
-        let ticket = self.ledger.leased(lease, 1, key, &mut self.effects);
+        let ticket = self.ledger.leased(lease, 1, key, is_suspect, &mut self.effects);
         self.tickets
             .insert(ticket.expect("the first attempt is left"), lease);
+        if is_suspect {
+            self.suspects.insert(lease);
+        }
         self.follow();
     }
 
@@ -538,9 +595,15 @@ impl World {
         match noise {
             Noise::Lease(keys) => {
                 for key in keys.into_iter().take(self.credit) {
-                    self.lease(key);
+                    self.lease(key, false);
                 }
             }
+            Noise::LeaseSuspects(keys) => {
+                for key in keys.into_iter().take(self.credit) {
+                    self.lease(key, true);
+                }
+            }
+            Noise::Begun => self.begun(),
             Noise::LeaseBlock(jobs) => {
                 let jobs = usize::from(jobs).min(self.credit);
                 if jobs > 0 {
@@ -575,7 +638,7 @@ impl World {
                 let choices = slots.iter().filter_map(choose).map(|slot| Choice::Slot(*slot));
                 self.step(Input::Assigned(choices.collect()));
             }
-            Noise::LeaseBeyondCredit(key) => self.lease(key),
+            Noise::LeaseBeyondCredit(key) => self.lease(key, false),
             Noise::Demand => self.demand(),
             Noise::Offer => self.step(Input::Offer),
             Noise::Answer(choices) => {
@@ -736,6 +799,7 @@ impl World {
                 .collect();
             choices.truncate(64);
             self.step(Input::Assigned(choices));
+            self.begun();
             while let Some(out) = self.out.first().copied() {
                 self.settle(out, End::Done);
             }
@@ -825,7 +889,7 @@ fn plain(attempts: u32, order_by_key: bool) -> LedgerPolicy {
 #[test]
 fn a_job_that_comes_with_no_attempt_left_is_rejected_at_once() {
     let (mut ledger, mut effects) = (Ledger::new(plain(3, false)), Effects::default());
-    assert_eq!(ledger.leased(LeaseId(1), 4, None, &mut effects), None);
+    assert_eq!(ledger.leased(LeaseId(1), 4, None, false, &mut effects), None);
     let [item] = &effects.settle[..] else {
         panic!("{effects:?}")
     };
@@ -841,7 +905,11 @@ fn what_a_dead_consumer_held_goes_in_front_of_everything_leased_after_it() {
     let (mut ledger, mut effects) = (Ledger::new(plain(3, false)), Effects::default());
     let slot = up(&mut ledger, &mut effects);
     let tickets: Vec<_> = (1..=8)
-        .map(|lease| ledger.leased(LeaseId(lease), 1, None, &mut effects).unwrap())
+        .map(|lease| {
+            ledger
+                .leased(LeaseId(lease), 1, None, false, &mut effects)
+                .unwrap()
+        })
         .collect();
     let mut offers = Vec::new();
     ledger.offer(&mut offers);

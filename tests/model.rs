@@ -144,7 +144,7 @@ impl World {
             match item.verdict {
                 Verdict::Ack => self.ack(job),
                 Verdict::Reject(_) => self.dead[job] = true,
-                Verdict::Retry(_) | Verdict::Renew(_) | Verdict::Extend => {}
+                Verdict::Retry(_) | Verdict::Renew(_) | Verdict::Extend | Verdict::Begin(_) => {}
             }
         }
         for handed in effects.deliver {
@@ -277,7 +277,9 @@ impl Model for Group {
                 let job = world.leased;
                 world.leased += 1;
                 let key = Some(KeyHash(KEYS[job]));
-                let ticket = world.ledger.leased(LeaseId(job as u64), 1, key, &mut effects)?;
+                let ticket = world
+                    .ledger
+                    .leased(LeaseId(job as u64), 1, key, false, &mut effects)?;
                 let index = ticket.0 as usize;
                 if index >= world.tickets.len() {
                     world.tickets.resize(index + 1, usize::MAX);

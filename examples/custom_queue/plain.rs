@@ -82,6 +82,7 @@ impl PlainQueue {
                 lease,
                 attempt: 1,
                 job,
+                suspect: false,
             });
         }
         self.credit -= jobs.len();
@@ -171,7 +172,9 @@ impl Handler<Settle> for PlainQueue {
         for item in settle.items.iter() {
             let known = match item.verdict {
                 // The lease goes on.
-                Verdict::Renew(_) | Verdict::Extend => jobs.leased.contains_key(&item.lease),
+                Verdict::Renew(_) | Verdict::Extend | Verdict::Begin(_) => {
+                    jobs.leased.contains_key(&item.lease)
+                }
                 // The lease ends, and with it the job.
                 Verdict::Ack | Verdict::Reject(_) => jobs.leased.remove(&item.lease).is_some(),
                 // The lease ends and the job comes back.
@@ -205,6 +208,7 @@ impl Handler<Command<Job>> for PlainQueue {
                 leased: jobs.leased.len(),
                 ..QueueCounts::default()
             }),
+            QueueCommand::Detach(_) => QueueReply::Done,
             QueueCommand::TakeUnfinished => {
                 let mut unfinished: Vec<_> = std::mem::take(&mut jobs.leased).into_values().collect();
                 unfinished.extend(jobs.waiting.drain(..));

@@ -149,6 +149,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
                 lease,
                 attempt: kept.attempts + 1,
                 job: Sealed::clone(&kept.job),
+                suspect: false,
             });
             self.leased.insert(lease, kept);
         }
@@ -171,7 +172,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         }
         match verdict {
             Verdict::Ack => {}
-            Verdict::Extend => {
+            Verdict::Extend | Verdict::Begin(_) => {
                 self.leased.insert(lease, kept);
             }
             // The lease goes on: the group keeps the job until its next attempt. So it does with every retry, because this

@@ -9,7 +9,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHand
 use tokio::sync::oneshot;
 
 use super::core::{Core, Pushing, Then, lock};
-use super::engine::{Change, Meta};
+use super::engine::Change;
 use super::wake::Wake;
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueCommand, QueueReply,
@@ -276,9 +276,7 @@ impl<J: Send + Sync + 'static> Handler<Attach<J>> for DurableActor<J> {
         self.operate(context, |state, _, changes| {
             let returned = if is_new { state.take_back(changes) } else { 0 };
             if is_new {
-                state.epoch = epoch;
-                state.is_attached = true;
-                changes.push(Change::meta(Meta::Epoch, epoch.0));
+                state.attached(epoch, changes);
             }
             Ok(Attached { returned })
         })
@@ -322,6 +320,10 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for DurableActor<J> {
             QueueCommand::DeadLetters { most } => QueueReply::DeadLetters(state.dead_letters(most)),
             QueueCommand::Requeue(which) => QueueReply::Requeued(state.requeue(now, &which, changes)),
             QueueCommand::Purge(which) => QueueReply::Purged(state.purge(&which, changes)),
+            QueueCommand::Detach(epoch) => {
+                state.detach_from(epoch, changes);
+                QueueReply::Done
+            }
             QueueCommand::TakeUnfinished => {
                 QueueReply::Unsupported("the jobs stay on disk for the next group over this queue")
             }

@@ -21,8 +21,8 @@ pub(super) type Then = Box<dyn FnOnce() + Send>;
 pub(super) enum Request<J> {
     /// New jobs.
     Push(Pushing<J>),
-    /// Changes that the index has made already.
-    Change(Vec<Change>, Option<Then>),
+    /// Changes that the index has made already, what follows them, and whether they must be flushed to the disk before that.
+    Change(Vec<Change>, Option<Then>, bool),
     /// Chunks that are wanted in memory.
     Load(Needed),
 }
@@ -104,7 +104,8 @@ impl<J: Send + Sync + 'static> Core<J> {
             return Ok(result);
         }
         // Sent under the lock, so that changes reach the disk in the order in which they were made here.
-        match self.requests.send(Request::Change(changes, then)) {
+        let flush = state.takes_flush();
+        match self.requests.send(Request::Change(changes, then, flush)) {
             Ok(()) => Ok(result),
             Err(SendError(_)) => Err(Gone),
         }

@@ -21,7 +21,7 @@ pub(super) enum Table {
     Marks,
     /// Jobs in a record of their own: delayed, expiring, tried. The key is the job's number.
     Singles,
-    /// Which jobs count one attempt more (1) or less (0) than their record says, should this process die.
+    /// Which jobs are suspects, should this process end without a word; see [`Held`](super::format::Held).
     Held,
     /// Dead letters, by a running number.
     Dead,
@@ -40,6 +40,8 @@ pub(super) enum Meta {
     Epoch = 2,
     Opens = 3,
     Next = 4,
+    /// 1 after an end of which the queue was told. Not there, or 0, while a group is at work, and after any other end.
+    Clean = 5,
 }
 
 impl Table {

@@ -38,7 +38,8 @@ pub struct Summary {
     pub ready: u64,
     /// Jobs that wait for their time.
     pub delayed: u64,
-    /// Jobs that were leased when it was last closed, or its process died. They are ready at the next opening.
+    /// Jobs that were leased when its process ended without a word. At the next opening they come before all others, one at a
+    /// time, since one of them may have ended it.
     pub leased: u64,
     /// Dead letters.
     pub dead: u64,

@@ -76,7 +76,7 @@ impl OpenErrorReason {
 /// A queue in a file: jobs that outlive the process. Clones share it.
 ///
 /// It does everything that the memory queue does. A send is answered when the job is on disk; jobs of a process that died are
-/// ready again when the file is opened, with the attempt counted. One process at a time has a file open.
+/// ready again when the file is opened, those that were leased one at a time and before all others. One process at a time has a file open.
 ///
 /// ```
 /// use consumer_group::durable::DurableQueue;
@@ -279,6 +279,12 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         let Recovered { state, mut changes } =
             Recovered::read(&mut engine, Arc::clone(&paper), group.queue, self.dead_age)?;
         changes.extend(first);
+        if state.suspects() > 0 {
+            tracing::warn!(
+                jobs = state.suspects(),
+                "the process before ended while these jobs were leased: they are begun one at a time, before all others"
+            );
+        }
         engine.commit(&changes, true)?;
         let state = Arc::new(Mutex::new(state));
         let (requests, asked) = mpsc::channel();
@@ -298,6 +304,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             round: Round::default(),
             unsaved: Vec::new(),
             waiting: Vec::new(),
+            must_flush: false,
             flush_by: None,
             is_untidy: true,
             is_failing: false,

@@ -50,6 +50,8 @@ pub(super) struct Writer<J: Send + Sync + 'static> {
     pub(super) unsaved: Vec<Change>,
     /// What waits for them.
     pub(super) waiting: Vec<Then>,
+    /// Whether something of `unsaved` has to be flushed, whatever the durability.
+    pub(super) must_flush: bool,
     /// When commits without a flush have to be flushed.
     pub(super) flush_by: Option<Instant>,
     /// Whether there was a commit since space was last given back.
@@ -101,6 +103,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
             }
             self.finish_round();
         }
+        lock(&self.state).detach(&mut self.unsaved);
         if let Err(error) = self.save(&[], true) {
             tracing::error!(%error, "the last changes of a queue could not be written");
         }
@@ -140,8 +143,9 @@ impl<J: Send + Sync + 'static> Writer<J> {
         match request {
             Request::Push(pushing) => self.take_push(pushing),
             Request::Load(needed) => self.round.needed.extend(needed),
-            Request::Change(changes, then) => {
+            Request::Change(changes, then, flush) => {
                 self.unsaved.extend(changes);
+                self.must_flush |= flush;
                 self.waiting.extend(then);
             }
         }
@@ -300,7 +304,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
             Durability::EveryJob => None,
             Durability::LoseUpTo(most) => Some(most),
         };
-        let flush = flush || relaxed.is_none() || self.is_flush_due();
+        let flush = flush || self.must_flush || relaxed.is_none() || self.is_flush_due();
         self.engine.commit(self.unsaved.iter().chain(also), flush)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.is_untidy = true;
@@ -309,6 +313,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
             _ => None,
         };
         self.unsaved.clear();
+        self.must_flush = false;
         self.waiting.drain(..).for_each(|then| then());
         Ok(())
     }

@@ -188,6 +188,10 @@ pub enum QueueCommand {
     Purge(DeadSelection),
     /// Hand out every job that is neither done nor dead.
     TakeUnfinished,
+    /// The supervisor of this epoch has ended and so have its consumers: take back every lease, each to its old place, and
+    /// lease nothing before the next [`Attach`]. The attempts do not count. Sent at the end of a group to a queue that is not
+    /// volatile, so that it can tell this end from one without a word; ignored if a later epoch is attached.
+    Detach(Epoch),
 }
 
 /// The answer to a [`QueueCommand`].

@@ -298,6 +298,7 @@ impl<J: Send + Sync + 'static> State<J> {
                 lease,
                 attempt: kept.attempts + 1,
                 job: Sealed::clone(&kept.job),
+                suspect: false,
             });
             self.leased.insert(lease, (place, kept));
         }
@@ -363,7 +364,7 @@ impl<J: Send + Sync + 'static> State<J> {
         }
         match &item.verdict {
             Verdict::Ack => {}
-            Verdict::Extend => {
+            Verdict::Extend | Verdict::Begin(_) => {
                 self.leased.insert(item.lease, (place, kept));
             }
             Verdict::Renew(renewal) => {
@@ -424,6 +425,7 @@ impl<J: Send + Sync + 'static> State<J> {
                 leased: self.leased.len(),
                 dead: self.dead.len(),
             }),
+            QueueCommand::Detach(_) => QueueReply::Done,
             QueueCommand::TakeUnfinished => QueueReply::Unfinished(self.take_unfinished()),
             _ if !self.capabilities.dead_letter => no_letters,
             QueueCommand::DeadLetters { most } => {

@@ -139,6 +139,15 @@ pub enum Cause {
     Linked(Arc<str>),
     /// A supervisor gave up, for this reason.
     Escalated(Arc<str>),
+    /// The whole process ended while this job, and no other suspect, had begun. Processes are counted by the openings of the
+    /// queue's file, from one. Nobody saw the end: the moment of the record is that of
+    /// the begin, or the first one of the process that tells of it.
+    ProcessEnded {
+        /// Which process.
+        life: u64,
+        /// When the job had begun, in milliseconds since the Unix epoch.
+        begun_unix_ms: u64,
+    },
 }
 
 impl Cause {
@@ -175,6 +184,7 @@ impl fmt::Display for Cause {
             Self::Abandoned => f.write_str("dropped the delivery without a verdict"),
             Self::Linked(other) => write!(f, "ended with {other}, to which it is linked"),
             Self::Escalated(reason) => write!(f, "gave up: {reason}"),
+            Self::ProcessEnded { life, .. } => write!(f, "the process ended, number {life} over this queue"),
         }
     }
 }

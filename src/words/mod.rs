@@ -44,4 +44,4 @@ pub use supervision::{
 };
 pub(crate) use text::text_of;
 pub use time::Moment;
-pub use verdict::{Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};
+pub use verdict::{Begin, Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptRecord, DeadReason, JobId, LeaseId};
+use super::{AttemptRecord, DeadReason, Incarnation, JobId, LeaseId, SlotId};
 
 /// What the supervisor tells the queue about a lease. Every lease ends with `Ack`, `Retry` or `Reject`.
 ///
@@ -16,6 +16,7 @@ use super::{AttemptRecord, DeadReason, JobId, LeaseId};
 /// | `Renew` | goes on | stays with the supervisor, which delivers it again at once | counted unless `counts` is false |
 /// | `Reject` | ends | becomes a dead letter with its history | counted |
 /// | `Extend` | goes on | stays with its consumer, which is alive and slow | not touched |
+/// | `Begin` | goes on | is given to a consumer once the queue has answered | counted if the process ends before another verdict comes |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The work was done.
@@ -28,6 +29,19 @@ pub enum Verdict {
     Reject(Box<Rejection>),
     /// The work goes on.
     Extend,
+    /// A suspect (see [`Leased::suspect`](crate::rules::store::Leased)) is about to begin, alone in its group. The queue
+    /// answers when it knows this even if the process ends: then that attempt counts, and no other suspect's. A queue that
+    /// marks no suspects never sees it; one that ends with its process takes it as `Extend`.
+    Begin(Begin),
+}
+
+/// Where a suspect is about to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// In which slot.
+    pub slot: SlotId,
+    /// Which life of the consumer there.
+    pub incarnation: Incarnation,
 }
 
 /// The verdict on one lease.

@@ -75,6 +75,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             .is_some_and(|wiring| wiring.capabilities.volatile);
         let (intake, doors) = (Arc::clone(&self.intake), self.doors.subscribe());
         let results = self.results.clone();
+        let epoch = self.status.borrow().epoch;
         let unfinished = async move {
             let mut unfinished = Vec::new();
             if is_volatile {
@@ -87,6 +88,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 unfinished = tokio::time::timeout(LAST_WORD, last_word)
                     .await
                     .unwrap_or_default();
+            } else {
+                // If there is no answer, what was leased is suspected at the next opening: that costs time and no job.
+                let detached = ask(doors, || QueueCommand::Detach(epoch));
+                let _ = tokio::time::timeout(LAST_WORD, detached).await;
             }
             if let Some(results) = results {
                 // Outcomes that are on their way arrive before the producers are told that no more will come. Without an
@@ -122,21 +127,29 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Asks the queue for all jobs that it holds: its present life, or the next one if it dies over the question.
 async fn take_unfinished<J: Send + Sync + 'static>(
-    mut doors: watch::Receiver<Option<QueueDoor<J>>>,
+    doors: watch::Receiver<Option<QueueDoor<J>>>,
 ) -> Vec<Sealed<J>> {
+    match ask(doors, || QueueCommand::TakeUnfinished).await {
+        Some(QueueReply::Unfinished(jobs)) => jobs,
+        // A queue that cannot hand jobs out keeps them.
+        _ => Vec::new(),
+    }
+}
+
+/// Asks the present life of the queue, or the next one if it dies over the question. `None` if there is no next one.
+async fn ask<J: Send + Sync + 'static>(
+    mut doors: watch::Receiver<Option<QueueDoor<J>>>,
+    question: impl Fn() -> QueueCommand,
+) -> Option<QueueReply<J>> {
     loop {
         let door = doors.borrow_and_update().clone();
-        if let Some(door) = door {
-            let question = Command::new(QueueCommand::TakeUnfinished);
-            match door.command.clone().send(question).await {
-                Ok(QueueReply::Unfinished(jobs)) => return jobs,
-                // A queue that cannot hand jobs out keeps them.
-                Ok(_) => return Vec::new(),
-                Err(_) => {}
-            }
+        if let Some(door) = door
+            && let Ok(reply) = door.command.clone().send(Command::new(question())).await
+        {
+            return Some(reply);
         }
         if doors.changed().await.is_err() {
-            return Vec::new();
+            return None;
         }
     }
 }

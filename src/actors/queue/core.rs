@@ -180,6 +180,8 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
             QueueCommand::DeadLetters { most } => QueueReply::DeadLetters(self.store.dead_letters(most)),
             QueueCommand::Requeue(which) => QueueReply::Requeued(self.requeue(now, &which)),
             QueueCommand::Purge(which) => QueueReply::Purged(self.store.purge(&which)),
+            // What ends with its process need not know how it ended.
+            QueueCommand::Detach(_) => QueueReply::Done,
             QueueCommand::TakeUnfinished => QueueReply::Unfinished(self.store.take_unfinished()),
         }
     }

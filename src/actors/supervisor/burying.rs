@@ -64,7 +64,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 Verdict::Ack | Verdict::Retry(_) => {
                     self.histories.leases.remove(lease);
                 }
-                Verdict::Extend => {}
+                Verdict::Extend | Verdict::Begin(_) => {}
             }
         }
         for letter in &dead {

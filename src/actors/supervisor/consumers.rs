@@ -277,6 +277,7 @@ fn blames_the_job(cause: &Cause) -> bool {
         | Cause::StartFailed(_)
         | Cause::Linked(_)
         | Cause::Escalated(_)
+        | Cause::ProcessEnded { .. }
         | Cause::Abandoned => false,
     }
 }

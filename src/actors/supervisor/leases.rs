@@ -52,10 +52,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             }
             leased.job.forget_begun();
             let key = leased.job.key_hash();
-            let Some(ticket) = self
-                .ledger
-                .leased(leased.lease, leased.attempt, key, &mut self.effects)
-            else {
+            let Some(ticket) = self.ledger.leased(
+                leased.lease,
+                leased.attempt,
+                key,
+                leased.suspect,
+                &mut self.effects,
+            ) else {
                 continue;
             };
             if knows_no_time && let Some(until) = leased.job.not_before().filter(|until| *until > now) {
@@ -90,6 +93,7 @@ fn repeated<J: Send + Sync + 'static>(mut batch: Batch<J>) -> Batch<J> {
             lease: LeaseId(u64::MAX - leased.lease.0),
             attempt: leased.attempt,
             job: Sealed::clone(&leased.job),
+            suspect: leased.suspect,
         });
         jobs.push(leased);
         jobs.extend(copy);
@@ -214,6 +218,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let number = self.next_settle;
         self.next_settle += 1;
         self.unanswered.push_back((number, settle.clone()));
+        if let Some(ticket) = self.effects.beginning.take() {
+            self.beginning = Some((number, ticket));
+        }
         self.send_settle(number, settle, context);
     }
 
@@ -222,10 +229,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         // no promised order; a clone has a place of its own. An attempt's ack in front of the renewal that began the attempt
         // would be stale, and its lease would last for ever.
         let answer = LastWords::new(self.queue.settle.clone().send(settle)).into_actor(self);
-        context.spawn(answer.map(move |answer, this, _| {
+        context.spawn(answer.map(move |answer, this, context| {
             // Without an answer the queue has died; what it did not answer is sent again when it is back.
             if answer.is_ok() {
                 this.unanswered.retain(|(unanswered, _)| *unanswered != number);
+                if let Some((_, ticket)) = this.beginning.take_if(|(beginning, _)| *beginning == number) {
+                    this.ledger.begun(ticket, &mut this.effects);
+                    return this.turn(context);
+                }
                 this.tell_idle();
             }
         }));

@@ -40,7 +40,9 @@ use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk}
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::rules::supervision::{Family, Order};
-use crate::words::{Block, Epoch, Guarded, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId};
+use crate::words::{
+    Block, Epoch, Guarded, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId, Ticket,
+};
 
 use burying::Histories;
 use slot::SlotActor;
@@ -89,6 +91,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Settles that the queue has not answered, in order; sent again to a restarted queue. Bounded by the leases.
     unanswered: VecDeque<(u64, Settle)>,
     next_settle: u64,
+    /// The suspect whose begin is in the settle of this number. Set when that is sent, cleared when it is answered.
+    beginning: Option<(u64, Ticket)>,
     /// Only for a queue without dead letters; else empty.
     histories: Histories<J>,
     strategy: Recipient<Assign>,
@@ -176,6 +180,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             queue_life: 0,
             attached: false,
             unanswered: VecDeque::new(),
+            beginning: None,
             next_settle: 0,
             histories,
             strategy,

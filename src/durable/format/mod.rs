@@ -5,11 +5,13 @@
 
 mod bytes;
 mod chunk;
+mod held;
 mod job;
 mod record;
 
 pub use bytes::Damage;
 pub use chunk::{Mark, read_chunk};
+pub use held::Held;
 pub use job::JobParts;
 pub use record::{Accepted, Dead, Single};
 
@@ -24,6 +26,7 @@ pub fn read_as_everything(bytes: &[u8]) {
     let _ = Single::read(bytes).map(|single| JobParts::read(single.job).is_ok());
     let _ = Dead::read(bytes).map(|dead| JobParts::read(dead.job).is_ok());
     let _ = Accepted::read(bytes);
+    let _ = Held::read(bytes);
 }
 
 #[cfg(test)]

@@ -168,7 +168,8 @@ impl<J: Send + Sync + 'static> State<J> {
             chunk: None,
             attempts: 0,
             tried: true,
-            held: false,
+            held: None,
+            suspect: false,
             history: letter.history,
         };
         self.next += 1;

@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::durable::engine::{Change, Table};
+use crate::durable::format::Held;
 use crate::words::{AttemptRecord, Moment, Sealed};
 
 pub(super) struct Entry<J> {
@@ -14,8 +15,10 @@ pub(super) struct Entry<J> {
     pub(super) attempts: u32,
     /// Whether it was leased or requeued: then it does not expire any more.
     pub(super) tried: bool,
-    /// Whether [`Table::Held`] has a line for it.
-    pub(super) held: bool,
+    /// What [`Table::Held`] says of it.
+    pub(super) held: Option<Held>,
+    /// Whether it was leased when a process ended without a word, and no delivery of it has ended since.
+    pub(super) suspect: bool,
     pub(super) history: Vec<AttemptRecord>,
 }
 
@@ -28,7 +31,8 @@ impl<J> Entry<J> {
             chunk: None,
             attempts: 0,
             tried: false,
-            held: false,
+            held: None,
+            suspect: false,
             history: Vec::new(),
         }
     }
@@ -73,8 +77,19 @@ impl<J: Send + Sync + 'static> State<J> {
             Some(chunk) => self.note_gone(chunk, entry.number),
             None => out.push(Change::Delete(Table::Singles, entry.number)),
         }
-        if entry.held {
+        if entry.held.is_some() {
             out.push(Change::Delete(Table::Held, entry.number));
+        }
+    }
+
+    /// Notes what is to be thought of the job if the process ends.
+    pub(super) fn write_held(entry: &mut Entry<J>, held: Option<Held>, out: &mut Vec<Change>) {
+        if entry.held != held {
+            out.push(match held {
+                Some(held) => Change::Put(Table::Held, entry.number, held.write()),
+                None => Change::Delete(Table::Held, entry.number),
+            });
+            entry.held = held;
         }
     }
 

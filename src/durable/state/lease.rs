@@ -1,7 +1,8 @@
 //! Leasing and settling.
 
 use super::{Entry, Needed, State};
-use crate::durable::engine::{Change, Table};
+use crate::durable::engine::Change;
+use crate::durable::format::Held;
 use crate::protocol::SettleReply;
 use crate::rules::store::Leased;
 use crate::words::{Epoch, LeaseId, Moment, Priority, SettleItem, Verdict};
@@ -35,6 +36,10 @@ impl<J: Send + Sync + 'static> State<J> {
         self.wake(now, out);
         let mut leased = Vec::new();
         if self.epoch != epoch || !self.is_attached {
+            return leased;
+        }
+        if self.has_suspects() {
+            self.lease_suspects(most, &mut leased, out);
             return leased;
         }
         let priorities: Vec<Priority> = self.lanes.keys().map(|priority| priority.0).collect();
@@ -104,30 +109,24 @@ impl<J: Send + Sync + 'static> State<J> {
     }
 
     /// Begins a lease. The attempt is noted on disk: in the mark of the chunk, or in a line of its own.
-    fn begin(&mut self, mut entry: Entry<J>, out: &mut Vec<Change>) -> Leased<J> {
+    pub(super) fn begin(&mut self, mut entry: Entry<J>, out: &mut Vec<Change>) -> Leased<J> {
         if let Some(at) = entry.job.expires_at()
             && !entry.tried
         {
             self.expiries.remove(&(at, entry.number));
         }
         entry.tried = true;
-        match entry.chunk {
-            None => {
-                out.push(Change::Put(Table::Held, entry.number, vec![1]));
-                entry.held = true;
-            }
-            Some(_) if entry.held => {
-                out.push(Change::Delete(Table::Held, entry.number));
-                entry.held = false;
-            }
-            Some(_) => {}
-        }
+        // Of a job in a chunk the mark tells that it was leased.
+        let held = (entry.chunk.is_none() || entry.suspect).then_some(Held::Leased);
+        Self::write_held(&mut entry, held, out);
+        self.must_flush |= self.is_careful && entry.number < self.first_own;
         let lease = LeaseId(self.next_lease);
         self.next_lease += 1;
         let leased = Leased {
             lease,
             attempt: entry.attempt(),
             job: entry.job.clone(),
+            suspect: entry.suspect,
         };
         self.leases.insert(lease, entry);
         leased
@@ -182,8 +181,18 @@ impl<J: Send + Sync + 'static> State<J> {
         let most = self.config.history;
         match &item.verdict {
             Verdict::Extend => {}
+            Verdict::Begin(begin) => {
+                let held = Held::Begun {
+                    with: *begin,
+                    at: self.paper.unix(now),
+                };
+                Self::write_held(found.get_mut(), Some(held), out);
+                // The job begins when this is answered, and whatever happens to the process then must be known.
+                self.must_flush = true;
+            }
             Verdict::Ack => {
-                let entry = found.remove();
+                let mut entry = found.remove();
+                self.cleared(&mut entry);
                 self.erase(&entry, out);
             }
             Verdict::Renew(renewal) => {
@@ -191,16 +200,23 @@ impl<J: Send + Sync + 'static> State<J> {
                     .get_mut()
                     .end_attempt(renewal.counts, renewal.record.as_ref(), most);
                 let mut entry = found.remove();
-                self.write_single(&mut entry, None, out);
-                if entry.chunk.is_none() && !entry.held {
-                    out.push(Change::Put(Table::Held, entry.number, vec![1]));
-                    entry.held = true;
+                if renewal.counts {
+                    self.cleared(&mut entry);
                 }
+                self.write_single(&mut entry, None, out);
+                let held = (entry.chunk.is_none() || entry.suspect).then_some(Held::Leased);
+                Self::write_held(&mut entry, held, out);
                 self.leases.insert(item.lease, entry);
             }
             Verdict::Retry(retry) => {
                 let mut entry = found.remove();
                 entry.end_attempt(retry.counts, retry.record.as_ref(), most);
+                if entry.suspect && !retry.counts {
+                    self.suspects_leased -= 1;
+                    self.wait_suspected(entry, out);
+                    return true;
+                }
+                self.cleared(&mut entry);
                 let due = (!retry.after.is_zero()).then(|| now.after(retry.after));
                 self.write_single(&mut entry, due, out);
                 self.release(&mut entry, out);
@@ -212,6 +228,7 @@ impl<J: Send + Sync + 'static> State<J> {
             Verdict::Reject(rejection) => {
                 let mut entry = found.remove();
                 entry.end_attempt(true, rejection.record.as_ref(), most);
+                self.cleared(&mut entry);
                 self.bury(now, entry, rejection.reason.clone(), out);
             }
         }
@@ -219,22 +236,22 @@ impl<J: Send + Sync + 'static> State<J> {
     }
 
     /// The lease of a job ended and the attempt is told in its record.
-    fn release(&mut self, entry: &mut Entry<J>, out: &mut Vec<Change>) {
-        if entry.chunk.is_some() {
-            // It could not be written anew: then at least the attempt does not count twice.
-            out.push(Change::Put(Table::Held, entry.number, vec![0]));
-            entry.held = true;
-        } else if entry.held {
-            out.push(Change::Delete(Table::Held, entry.number));
-            entry.held = false;
-        }
+    fn release(&self, entry: &mut Entry<J>, out: &mut Vec<Change>) {
+        // The mark of a chunk cannot tell it.
+        let held = entry.chunk.map(|_| Held::Released);
+        Self::write_held(entry, held, out);
     }
 
     /// Takes back every lease, each to its old place. The attempts do not count.
     pub(in crate::durable) fn take_back(&mut self, out: &mut Vec<Change>) -> usize {
         let leases = std::mem::take(&mut self.leases);
         let returned = leases.len();
+        self.suspects_leased = 0;
         for mut entry in leases.into_values() {
+            if entry.suspect {
+                self.wait_suspected(entry, out);
+                continue;
+            }
             self.release(&mut entry, out);
             self.put_alone(entry);
         }

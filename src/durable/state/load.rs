@@ -135,7 +135,7 @@ impl<J: Send + Sync + 'static> State<J> {
             .values()
             .map(|chunk| u64::from(chunk.mark.bytes))
             .sum();
-        let singles = self.alone + self.shelf.len() + self.dead.len();
+        let singles = self.alone + self.suspects.len() + self.shelf.len() + self.dead.len();
         chunks + singles as u64 * 512
     }
 

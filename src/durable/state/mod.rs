@@ -18,6 +18,7 @@ mod lease;
 mod load;
 mod push;
 mod recover;
+mod suspects;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -101,6 +102,15 @@ pub(super) struct State<J: Send + Sync + 'static> {
     /// Jobs that expire: where they stand until their delay is over, and afterwards.
     expiries: BTreeMap<(Moment, u64), (Option<Moment>, Priority)>,
     leases: BTreeMap<LeaseId, Entry<J>>,
+    /// Suspects that are not leased, in the order of their lanes. They come before everything else.
+    suspects: BTreeMap<(Reverse<Priority>, u64), Entry<J>>,
+    /// Suspects among the leases. Nothing but suspects is leased while there are any.
+    suspects_leased: usize,
+    /// Whether the process before ended without a word: then what it left is flushed to the disk when it is leased, also if
+    /// commits need not be. Else a job could end one process after the other before the disk knows that it was leased.
+    is_careful: bool,
+    /// Whether the changes of the present operation must be flushed to the disk.
+    must_flush: bool,
     dead: VecDeque<DeadEntry<J>>,
     /// The bytes that they take in memory.
     dead_bytes: usize,
@@ -127,7 +137,7 @@ pub(super) struct State<J: Send + Sync + 'static> {
 impl<J: Send + Sync + 'static> State<J> {
     pub(super) fn counts(&self) -> QueueCounts {
         QueueCounts {
-            ready: self.fresh + self.alone,
+            ready: self.fresh + self.alone + self.suspects.len(),
             delayed: self.shelf.len(),
             leased: self.leases.len(),
             dead: self.dead.len(),
@@ -135,7 +145,7 @@ impl<J: Send + Sync + 'static> State<J> {
     }
 
     fn unfinished(&self) -> usize {
-        self.fresh + self.alone + self.shelf.len() + self.leases.len()
+        self.fresh + self.alone + self.suspects.len() + self.shelf.len() + self.leases.len()
     }
 
     /// Jobs have come whose sender took permits.
@@ -210,6 +220,11 @@ impl<J: Send + Sync + 'static> State<J> {
         }
         self.forget_keys(now, out);
         self.forget_old_letters(now, out);
+    }
+
+    /// Whether the changes since the last question must be flushed to the disk.
+    pub(super) fn takes_flush(&mut self) -> bool {
+        std::mem::take(&mut self.must_flush)
     }
 
     fn lane(&mut self, priority: Priority) -> &mut Lane<J> {

@@ -8,7 +8,7 @@ use super::dead::DeadEntry;
 use super::{Chunk, Entry, Loaded, State};
 use crate::actors::queue::QueueRoom;
 use crate::durable::engine::{Change, Engine, EngineError, Meta, Table};
-use crate::durable::format::{Accepted, Damage, Dead, Mark, Single};
+use crate::durable::format::{Accepted, Damage, Dead, Held, Mark, Single};
 use crate::durable::paper::{Paper, Unreadable};
 use crate::rules::store::News;
 use crate::words::{DeadLetter, DeadReason, Epoch, JobId, Moment, Overflow, Priority, QueueConfig};
@@ -52,17 +52,24 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         // No lease is ever named twice: each opening has a range of names of its own.
         state.next_lease = opens << 40;
         let now = Moment::START;
+        state.is_careful = opens > 1 && number(Meta::Clean) == 0;
+        let life = opens - 1;
         let mut held = BTreeMap::new();
         engine.each(Table::Held, |key, value| {
-            held.insert(key, value == [1]);
+            // Of a line that cannot be read this much is true: the job was held.
+            held.insert(key, Held::read(value).unwrap_or(Held::Leased));
         })?;
+        // First the old lines go, then those of the suspects come.
+        recovered
+            .changes
+            .extend(held.keys().map(|number| Change::Delete(Table::Held, *number)));
+        let earlier = Earlier { life, held };
         recovered.dead(engine, now)?;
-        recovered.singles(engine, now, &held)?;
+        recovered.singles(engine, now, &earlier)?;
         let used = recovered.chunks(engine)?;
-        recovered.tried_in_chunks(engine, now, &held, used)?;
+        recovered.tried_in_chunks(engine, now, &earlier, used)?;
         recovered.keys(engine)?;
         let Self { state, changes } = &mut recovered;
-        changes.extend(held.keys().map(|number| Change::Delete(Table::Held, *number)));
         state.first_own = state.next;
         changes.push(Change::meta(Meta::Next, state.next));
         state.wake(now, changes);
@@ -106,13 +113,8 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         })
     }
 
-    /// Jobs in records of their own. Those that were leased have made an attempt.
-    fn singles(
-        &mut self,
-        engine: &mut Engine,
-        now: Moment,
-        held: &BTreeMap<u64, bool>,
-    ) -> Result<(), EngineError> {
+    /// Jobs in records of their own. Those that were leased are suspects.
+    fn singles(&mut self, engine: &mut Engine, now: Moment, earlier: &Earlier) -> Result<(), EngineError> {
         let Self { state, changes } = self;
         engine.each(Table::Singles, |number, record| {
             state.next = state.next.max(number + 1);
@@ -132,19 +134,19 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 Ok(job) => job,
                 Err(lost) => return lose(state, now, (number, single.job), lost, changes),
             };
-            let was_leased = held.get(&number) == Some(&true);
+            let held = earlier.held.get(&number);
+            let was_leased = held.is_some_and(|held| *held != Held::Released);
             let due = (single.due > 0).then(|| state.paper.moment(single.due));
-            let mut entry = Entry {
+            let entry = Entry {
                 attempts: single.attempts,
                 tried: single.tried || was_leased,
                 history: state.paper.off_paper(single.history),
                 ..Entry::new(job, number)
             };
             if was_leased {
-                entry.attempts += 1;
-                state.write_single(&mut entry, None, changes);
+                return state.suspect(entry, earlier, changes);
             }
-            state.place_single(now, entry, due.filter(|_| !was_leased));
+            state.place_single(now, entry, due);
         })
     }
 
@@ -219,12 +221,12 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         Ok(())
     }
 
-    /// Jobs of chunks that the last process had leased get records of their own, with the attempt counted.
+    /// Jobs of chunks that the last process had leased get records of their own.
     fn tried_in_chunks(
         &mut self,
         engine: &mut Engine,
         now: Moment,
-        held: &BTreeMap<u64, bool>,
+        earlier: &Earlier,
         used: Vec<(u64, Mark)>,
     ) -> Result<(), EngineError> {
         let Self { state, changes } = self;
@@ -238,14 +240,18 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             let (jobs, lost) = loaded.into_parts();
             for (place, job) in jobs {
                 let number = first + u64::from(place);
-                let counts = held.get(&number) != Some(&false);
                 let mut entry = Entry {
                     chunk: Some(first),
-                    attempts: u32::from(counts),
                     tried: true,
                     ..Entry::new(job, number)
                 };
+                if earlier.held.get(&number) != Some(&Held::Released) {
+                    state.suspect(entry, earlier, changes);
+                    continue;
+                }
                 state.write_single(&mut entry, None, changes);
+                let held = entry.chunk.map(|_| Held::Released);
+                State::write_held(&mut entry, held, changes);
                 state.put_alone(entry);
             }
             for (place, id, why, bytes) in lost {
@@ -272,6 +278,14 @@ impl<J: Send + Sync + 'static> Recovered<J> {
     }
 }
 
+/// What the process before left behind.
+struct Earlier {
+    /// Its number.
+    life: u64,
+    /// What it noted of its jobs.
+    held: BTreeMap<u64, Held>,
+}
+
 fn unreadable(damage: Damage) -> DeadReason {
     DeadReason::Unreadable(damage.to_string().into())
 }
@@ -289,6 +303,15 @@ fn lose<J: Send + Sync + 'static>(
 }
 
 impl<J: Send + Sync + 'static> State<J> {
+    /// A job was leased when the process before ended: it is a suspect, and to blame if it had begun alone.
+    fn suspect(&mut self, mut entry: Entry<J>, earlier: &Earlier, changes: &mut Vec<Change>) {
+        if let Some(Held::Begun { with, at }) = earlier.held.get(&entry.number) {
+            self.blame(&mut entry, earlier.life, *with, *at);
+        }
+        self.write_single(&mut entry, None, changes);
+        self.wait_suspected(entry, changes);
+    }
+
     fn empty(paper: Arc<Paper<J>>, config: QueueConfig, dead_age: Option<Duration>) -> Self {
         Self {
             clock: paper.clock,
@@ -308,6 +331,10 @@ impl<J: Send + Sync + 'static> State<J> {
             shelf: BTreeMap::new(),
             expiries: BTreeMap::new(),
             leases: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            suspects_leased: 0,
+            is_careful: false,
+            must_flush: false,
             dead: VecDeque::new(),
             dead_bytes: 0,
             dedup: BTreeMap::<_, JobId>::new(),

@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use super::entries::State;
+use super::entries::{State, Suspicion};
 use super::pieces::Piece;
 use super::slots::SlotPhase;
 use super::{Effects, HandedPiece, Ledger, SingledOut, Stale};
@@ -159,7 +159,7 @@ impl Ledger {
         let offered = std::mem::take(&mut self.blocks.offered);
         self.blocks.offered_jobs = 0;
         let mut dealt = std::mem::take(&mut self.blocks.dealt);
-        let is_bad = roster_is_current && !self.paused;
+        let is_bad = roster_is_current && !self.paused && !self.keeps_others_back();
         let mut held = Vec::new();
         let mut shares = shares.iter().peekable();
         for (index, part) in (0..).zip(&offered) {
@@ -218,7 +218,7 @@ impl Ledger {
 
     /// Notes that these jobs go to the slot, if the slot is live.
     fn is_dealt(&mut self, slot: SlotId, places: Places, dealt: &mut Vec<SlotId>) -> bool {
-        let is_paused = self.paused;
+        let is_paused = self.paused || self.keeps_others_back();
         match self.slots.get_mut(slot.0 as usize) {
             Some(found) if found.phase == SlotPhase::Live && !is_paused => {
                 if found.dealt.is_empty() {
@@ -366,7 +366,7 @@ impl Ledger {
 
     fn leave_block(&mut self, block: Ticket, place: u8, effects: &mut Effects) -> Ticket {
         let lease = self.blocks.leave(block, Places::only(place), effects);
-        let ticket = self.entries.add(lease.of_place(place), 1, None);
+        let ticket = self.entries.add(lease.of_place(place), 1, None, Suspicion::None);
         effects.singled.push(SingledOut { block, place, ticket });
         ticket
     }

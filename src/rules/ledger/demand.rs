@@ -13,7 +13,7 @@ impl Ledger {
         if self.paused || self.closed {
             return None;
         }
-        let unplaced = self.waiting.len() + self.offered.len() + self.blocks.unplaced();
+        let unplaced = self.waiting.len() + self.suspects.len() + self.offered.len() + self.blocks.unplaced();
         let wanted = self.room.saturating_sub(unplaced);
         let held = self.blocked + self.shelved.len();
         let allowed = wanted.min(self.policy.hold.saturating_sub(held));

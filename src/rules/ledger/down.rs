@@ -62,9 +62,7 @@ impl Ledger {
         let mut front = Vec::with_capacity(held.len());
         for (&ticket, is_guilty) in held.iter().zip(guilty) {
             if is_guilty {
-                if let Some(entry) = self.entries.get_mut(ticket) {
-                    entry.suspect |= is_unclear;
-                }
+                self.survived(ticket, is_unclear);
                 let ended = Ended {
                     ticket,
                     slot,
@@ -75,6 +73,9 @@ impl Ledger {
                 front.extend(self.again(ended, Duration::ZERO, effects));
             } else {
                 effects.tell.push((ticket, TellKind::Returned(slot, incarnation)));
+                if self.is_suspect_of_process(ticket) {
+                    self.not_begun(ticket, effects);
+                }
                 front.push(ticket);
             }
         }

@@ -62,6 +62,8 @@ pub struct Effects {
     pub touched: Vec<SlotId>,
     /// Slots that are retiring and hold nothing any more.
     pub emptied: Vec<SlotId>,
+    /// The suspect whose begin is among the verdicts: it is handed out when the queue has answered.
+    pub beginning: Option<Ticket>,
     /// What to tell: retried and returned jobs, by ticket, since the ledger does not know job ids.
     pub tell: Vec<(Ticket, TellKind)>,
 }

@@ -1,6 +1,6 @@
 //! The entries: every leased job with its state, in a slab so that a ticket leads to it in one step.
 
-use crate::words::{DeliveryNumber, KeyHash, LeaseId, Moment, SlotId, Ticket};
+use crate::words::{DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket};
 
 /// Where an entry is. See the picture of the module above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,10 +15,23 @@ pub(super) enum State {
     Behind,
     /// Waits for room at this slot.
     Parked(SlotId),
+    /// The queue is writing down that it begins at this life of this slot's consumer.
+    Beginning(SlotId, Incarnation),
     /// With the consumer of this slot.
     Out(SlotId),
     /// Keeps its lease until its retry is due.
     Shelved(Moment),
+}
+
+/// Whom an entry may have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Suspicion {
+    /// Nobody.
+    None,
+    /// A consumer, which died with this and other deliveries begun. It is delivered with nothing beside it in its slot.
+    OfConsumer,
+    /// A process, which ended with this and other jobs leased. It is delivered with nothing beside it in the group.
+    OfProcess,
 }
 
 /// The mark for "no neighbour" in a chain.
@@ -37,9 +50,9 @@ pub(super) struct Entry {
     /// Neighbours in the chain of the slot that holds it, in the order of delivery.
     pub(super) before: u32,
     pub(super) after: u32,
-    /// Whether a consumer died with this and other deliveries begun, so that nobody knows which one it was. A suspect is
-    /// delivered alone: if its consumer dies again, it was this one; if not, it is cleared.
-    pub(super) suspect: bool,
+    /// Whether it may have ended somebody, and nobody knows. A suspect is delivered alone: if that ends them again, it was
+    /// this one; if not, it is cleared.
+    pub(super) suspicion: Suspicion,
     pub(super) state: State,
 }
 
@@ -55,7 +68,13 @@ impl Entries {
         self.places.len() - self.free.len()
     }
 
-    pub(super) fn add(&mut self, lease: LeaseId, attempt: u32, key: Option<KeyHash>) -> Ticket {
+    pub(super) fn add(
+        &mut self,
+        lease: LeaseId,
+        attempt: u32,
+        key: Option<KeyHash>,
+        suspicion: Suspicion,
+    ) -> Ticket {
         let entry = Entry {
             lease,
             number: DeliveryNumber(0),
@@ -63,7 +82,7 @@ impl Entries {
             attempt,
             before: NONE,
             after: NONE,
-            suspect: false,
+            suspicion,
             state: State::Waiting,
         };
         if let Some(index) = self.free.pop()

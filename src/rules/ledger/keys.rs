@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::Ledger;
 use super::entries::State;
+use super::{Effects, Ledger};
 use crate::words::{KeyHash, Ticket};
 
 impl Ledger {
     /// A keyed entry arrives: it is free to go if nothing of its key is in flight, else it stands behind.
-    pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket) {
+    pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket, effects: &mut Effects) {
         #[cfg(feature = "sim")]
         if self.planted.is(super::Plant::NoKeyLock) {
             return self.waiting.push_back(ticket);
@@ -19,19 +19,19 @@ impl Ledger {
             self.blocked += 1;
         } else {
             self.keys.insert(key, VecDeque::new());
-            self.waiting.push_back(ticket);
+            self.wait_behind(ticket, effects);
         }
     }
 
     /// The entry in flight of this key has ended: the next one is free to go.
-    pub(super) fn leave_line(&mut self, key: Option<KeyHash>) {
+    pub(super) fn leave_line(&mut self, key: Option<KeyHash>, effects: &mut Effects) {
         let Some(key) = key else { return };
         let next = self.keys.get_mut(&key).and_then(|line| line.pop_front());
         match next {
             Some(ticket) => {
                 self.blocked -= 1;
                 self.entries.wait(ticket);
-                self.waiting.push_back(ticket);
+                self.wait_behind(ticket, effects);
                 self.news = true;
             }
             None => {

@@ -19,7 +19,8 @@
 //! 2. of one key at most one entry is anything but `Behind`, if the group keeps order;
 //! 3. a settle counts only if it names the running number of a delivery that is `Out`;
 //! 4. a live slot never holds more than its window, but for what it held when the window shrank;
-//! 5. redelivered entries go in front of everything that was leased after them.
+//! 5. redelivered entries go in front of everything that was leased after them;
+//! 6. while a suspect of a process is with a consumer, nothing else is, and the queue knew of it before.
 
 mod blocks;
 mod chain;
@@ -35,6 +36,7 @@ mod plants;
 mod settle;
 mod slots;
 mod step;
+mod suspects;
 
 pub use effects::{Effects, Handed, HandedPiece, SingledOut};
 pub use offer::Offer;
@@ -48,7 +50,7 @@ pub use step::Input;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use blocks::Blocks;
-use entries::{Entries, State};
+use entries::{Entries, State, Suspicion};
 use slots::Slot;
 
 use crate::rules::window::Window;
@@ -88,6 +90,11 @@ pub struct Ledger {
     slots: Vec<Slot>,
     /// Entries that can be offered to the strategy, in order. Filled by leases, deaths, due retries and freed keys.
     waiting: VecDeque<Ticket>,
+    /// Suspects of a process that can be offered, in order. While there is one, nothing else is handed out.
+    suspects: VecDeque<Ticket>,
+    /// The suspect of a process whose turn it is: offered, beginning or with a consumer, and nothing else is. Cleared when it
+    /// is done, failed, or goes back among the others.
+    alone: Option<Ticket>,
     /// Entries that the strategy is choosing for right now; emptied by its answer, or by its death.
     offered: Vec<Ticket>,
     /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
@@ -135,6 +142,8 @@ impl Ledger {
             blocks: Blocks::default(),
             slots: Vec::new(),
             waiting: VecDeque::new(),
+            suspects: VecDeque::new(),
+            alone: None,
             offered: Vec::new(),
             offered_version: 0,
             keys: BTreeMap::new(),
@@ -154,13 +163,14 @@ impl Ledger {
         }
     }
 
-    /// The queue leased a job. Returns its ticket, or `None` if the job has no attempt left: then it is rejected at once
+    /// The queue leased a job; `suspect`: it may be the one that ended a process. Returns its ticket, or `None` if the job has no attempt left: then it is rejected at once
     /// (it used up its attempts by ending processes or supervisors, which nobody survived to tell).
     pub fn leased(
         &mut self,
         lease: LeaseId,
         attempt: u32,
         key: Option<KeyHash>,
+        suspect: bool,
         effects: &mut Effects,
     ) -> Option<Ticket> {
         if attempt > self.policy.attempts {
@@ -172,10 +182,14 @@ impl Ledger {
         }
         self.credit = self.credit.saturating_sub(1);
         let key = key.filter(|_| self.policy.order_by_key);
-        let ticket = self.entries.add(lease, attempt, key);
+        let suspicion = match suspect {
+            true => Suspicion::OfProcess,
+            false => Suspicion::None,
+        };
+        let ticket = self.entries.add(lease, attempt, key, suspicion);
         match key {
-            Some(key) => self.stand_in_line(key, ticket),
-            None => self.waiting.push_back(ticket),
+            Some(key) => self.stand_in_line(key, ticket, effects),
+            None => self.wait_behind(ticket, effects),
         }
         self.news = true;
         Some(ticket)
@@ -189,7 +203,8 @@ impl Ledger {
     }
 
     /// A job that was just leased is not due before `until`, and its queue knows no delays: it keeps its lease until then.
-    /// Does nothing for a job that stands behind another one of its key, which waits anyway.
+    /// Does nothing for a job that stands behind another one of its key, which waits anyway, and nothing for a suspect, whose
+    /// time had come when it was leased before.
     pub fn shelve(&mut self, ticket: Ticket, until: Moment) {
         if self.waiting.back() == Some(&ticket) {
             self.waiting.pop_back();
@@ -254,7 +269,12 @@ impl Ledger {
         self.news |= !tickets.is_empty();
         for ticket in tickets.iter().rev() {
             self.entries.wait(*ticket);
-            self.waiting.push_front(*ticket);
+            if self.is_suspect_of_process(*ticket) {
+                self.alone = self.alone.filter(|alone| alone != ticket);
+                self.suspects.push_front(*ticket);
+            } else {
+                self.waiting.push_front(*ticket);
+            }
         }
     }
 }

@@ -22,6 +22,9 @@ impl Ledger {
         if self.paused || !self.news || self.room == 0 || self.is_offering() {
             return;
         }
+        if self.keeps_others_back() {
+            return self.offer_suspect(offers);
+        }
         self.news = false;
         let most = self.room + self.held_back;
         let count = most.min(self.waiting.len());
@@ -67,8 +70,8 @@ impl Ledger {
         for &ticket in &offered {
             match choices.next().unwrap_or(Choice::Hold) {
                 Choice::Hold => held.push(ticket),
-                // The group was paused while the strategy thought; it is asked again after that.
-                Choice::Slot(_) if self.paused => held.push(ticket),
+                // The group was paused while the strategy thought, or a suspect came; it is asked again after that.
+                Choice::Slot(_) if self.paused || self.is_kept_back(ticket) => held.push(ticket),
                 Choice::Slot(slot) if self.phase(slot) == SlotPhase::Live => {
                     self.place(ticket, slot, effects)
                 }
@@ -82,7 +85,9 @@ impl Ledger {
         }
         let held_in_blocks = self.assigned_blocks(&mut choices, shares, &mut bad, effects);
         // Jobs that were beyond the reach of this offer may find the room that the held ones left.
-        let unseen = self.room > 0 && (!self.waiting.is_empty() || self.blocks.unplaced() > held_in_blocks);
+        let unseen = self.room > 0
+            && !self.keeps_others_back()
+            && (!self.waiting.is_empty() || self.blocks.unplaced() > held_in_blocks);
         let news = self.news || unseen;
         self.put_in_front(&held);
         self.news = news;
@@ -104,7 +109,9 @@ impl Ledger {
         let Some(found) = self.slots.get(slot.0 as usize) else {
             return;
         };
-        if found.parked.is_empty() && found.takes(self.is_suspect(ticket)) {
+        if self.alone == Some(ticket) {
+            self.begin_alone(ticket, slot, effects);
+        } else if found.parked.is_empty() && found.takes(self.is_suspect(ticket)) {
             self.hand(ticket, slot, effects);
         } else {
             self.park(ticket, slot, effects);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::effects::TellKind;
-use super::entries::{Entry, State};
+use super::entries::{Entry, State, Suspicion};
 use super::slots::SlotPhase;
 use super::{Effects, Ledger};
 use crate::words::{
@@ -97,11 +97,12 @@ impl Ledger {
     fn done(&mut self, ticket: Ticket, number: DeliveryNumber, effects: &mut Effects) -> Result<(), Stale> {
         let (slot, entry) = self.out(ticket, number)?;
         let (lease, attempt, key) = (entry.lease, entry.attempt, entry.key);
-        let (mut waits_here, mut retires) = (false, false);
+        let (mut waits_here, mut retires, mut was_alone) = (false, false, false);
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
             if found.alone == Some(ticket) {
                 found.alone = None;
+                was_alone = true;
             }
             found.counters.acked += 1;
             entries.remove(ticket);
@@ -111,7 +112,10 @@ impl Ledger {
         self.news = true;
         effects.settle(lease, attempt, Verdict::Ack);
         effects.ended.push(ticket);
-        self.leave_line(key);
+        if was_alone {
+            self.alone = self.alone.filter(|alone| *alone != ticket);
+        }
+        self.leave_line(key, effects);
         if waits_here {
             self.fill(slot, effects);
         }
@@ -146,10 +150,11 @@ impl Ledger {
             }
             // Whatever became of it, its consumer lived.
             if let Some(entry) = entries.get_mut(ticket) {
-                entry.suspect = false;
+                entry.suspicion = Suspicion::None;
             }
             found.counters.failed += 1;
         });
+        self.alone = self.alone.filter(|alone| *alone != ticket);
         self.news = true;
     }
 
@@ -225,6 +230,6 @@ impl Ledger {
         effects.settle(entry.lease, entry.attempt, verdict);
         effects.ended.push(ticket);
         self.entries.remove(ticket);
-        self.leave_line(key);
+        self.leave_line(key, effects);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::chain::Chain;
-use super::entries::{Entries, State};
+use super::entries::{Entries, State, Suspicion};
 use super::pieces::Piece;
 use super::{Effects, Handed, Ledger};
 use crate::rules::window::Window;
@@ -279,7 +279,7 @@ impl Ledger {
         entry.state = State::Out(slot);
         entry.number = number;
         let attempt = entry.attempt;
-        let alone = entry.suspect.then_some(ticket);
+        let alone = (entry.suspicion != Suspicion::None).then_some(ticket);
         #[cfg(feature = "sim")]
         self.remember_handed(ticket, slot);
         effects.deliver.push(Handed {
@@ -304,6 +304,7 @@ impl Ledger {
     /// Hands out what waits for this slot, as far as it is taken.
     pub(super) fn fill(&mut self, slot: SlotId, effects: &mut Effects) {
         while !self.paused
+            && !self.keeps_others_back()
             && let Some(found) = self.slots.get(slot.0 as usize)
             && let Some(&ticket) = found.parked.front()
             && found.takes(self.is_suspect(ticket))
@@ -327,7 +328,9 @@ impl Ledger {
     }
 
     pub(super) fn is_suspect(&self, ticket: Ticket) -> bool {
-        self.entries.get(ticket).is_some_and(|entry| entry.suspect)
+        self.entries
+            .get(ticket)
+            .is_some_and(|entry| entry.suspicion != Suspicion::None)
     }
 
     pub(super) fn note_emptied(&self, slot: SlotId, effects: &mut Effects) {

@@ -19,6 +19,8 @@ pub enum Input {
         attempt: u32,
         /// The key of the job.
         key: Option<KeyHash>,
+        /// Whether it may be the one that ended a process.
+        suspect: bool,
     },
     /// The queue leased jobs of a block.
     LeasedBlock {
@@ -91,14 +93,21 @@ pub enum Input {
     CreditLost,
     /// The group is paused or resumed.
     Pause(bool),
+    /// The queue knows that this suspect begins.
+    Begun(Ticket),
 }
 
 impl Ledger {
     /// Applies one input. The supervisor calls the methods behind it one by one; this is the very same code.
     pub fn step(&mut self, now: Moment, input: Input, effects: &mut Effects) {
         match input {
-            Input::Leased { lease, attempt, key } => {
-                self.leased(lease, attempt, key, effects);
+            Input::Leased {
+                lease,
+                attempt,
+                key,
+                suspect,
+            } => {
+                self.leased(lease, attempt, key, suspect, effects);
             }
             Input::Offer => self.offer(&mut Vec::new()),
             Input::LeasedBlock { lease, places } => {
@@ -160,6 +169,7 @@ impl Ledger {
             Input::Due => self.due(now),
             Input::CreditLost => self.credit_lost(),
             Input::Pause(paused) => self.set_paused(paused, effects),
+            Input::Begun(ticket) => self.begun(ticket, effects),
         }
     }
 }

@@ -287,7 +287,12 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
                 expiries.strike(&mut record);
                 let (attempt, job) = (record.attempt(), Sealed::clone(&record.job));
                 let lease = leases.begin(record);
-                let leased = Leased { lease, attempt, job };
+                let leased = Leased {
+                    lease,
+                    attempt,
+                    job,
+                    suspect: false,
+                };
                 match runs.last_mut() {
                     Some(LeasedRun::Jobs(jobs)) => jobs.push(leased),
                     _ => {
@@ -339,7 +344,8 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
             Verdict::Renew(renewal) => self.keep(lease, attempt, |record| {
                 record.end_attempt(renewal.counts, renewal.record.as_ref(), history);
             }),
-            Verdict::Extend => self.keep(lease, attempt, |_| ()),
+            // What is in memory ends with its process, and knows of no begin.
+            Verdict::Extend | Verdict::Begin(_) => self.keep(lease, attempt, |_| ()),
         }
     }
 

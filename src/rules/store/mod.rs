@@ -36,6 +36,10 @@ pub struct Leased<J> {
     pub attempt: u32,
     /// The job.
     pub job: Sealed<J>,
+    /// Whether it was leased when a process ended without a word, so that it may be the one that ended it. A suspect is
+    /// delivered alone in its group, and the queue is told before it begins
+    /// ([`Verdict::Begin`](crate::Verdict::Begin)). Queues that cannot know leave it false.
+    pub suspect: bool,
 }
 
 /// Jobs of a block that the queue has promised to keep, each until it is settled. All are in their first attempt.
@@ -56,6 +60,7 @@ impl<J> LeasedBlock<J> {
             lease: self.lease.of_place(place),
             attempt: 1,
             job: Sealed::in_block(Arc::clone(&self.block), place),
+            suspect: false,
         })
     }
 }

@@ -184,7 +184,7 @@ impl Model {
         };
         match verdict {
             Verdict::Ack => self.jobs[index].place = Place::Acked,
-            Verdict::Extend => (),
+            Verdict::Extend | Verdict::Begin(_) => (),
             Verdict::Renew(renewal) => self.end_attempt(index, renewal.counts, attempt),
             Verdict::Retry(retry) => {
                 self.end_attempt(index, retry.counts, attempt);

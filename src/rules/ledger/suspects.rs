@@ -1,0 +1,122 @@
+//! Suspects of a process: jobs that were leased when a process ended without a word. One of them may have ended it.
+//!
+//! They begin one at a time, with nothing else in the hands of any consumer, and the queue writes each begin down first. So
+//! if the process ends again, it was the one that had begun; and a suspect whose delivery ends in any other way is cleared.
+//! Everything else waits until the last of them is through: a job that was no suspect and ended the process beside one would
+//! put the blame on it.
+//!
+//! ```text
+//!   suspects ──offered alone──▶ Offered ──chosen──▶ Beginning ──the queue knows──▶ Out ──▶ done, failed, or the process ends
+//!      ▲                          │ held                │ its consumer has gone     │ its consumer died before it began
+//!      └──────────────────────────┴─────────────────────┴───────────────────────────┘
+//! ```
+
+use super::entries::{State, Suspicion};
+use super::slots::SlotPhase;
+use super::{Effects, Ledger, Offer};
+use crate::words::{Begin, Renewal, SlotId, Ticket, Verdict};
+
+impl Ledger {
+    /// Whether everything but a suspect has to wait.
+    pub(super) fn keeps_others_back(&self) -> bool {
+        self.alone.is_some() || !self.suspects.is_empty()
+    }
+
+    /// Whether this entry has to wait for a suspect.
+    pub(super) fn is_kept_back(&self, ticket: Ticket) -> bool {
+        match self.alone {
+            Some(alone) => alone != ticket,
+            None => !self.suspects.is_empty(),
+        }
+    }
+
+    pub(super) fn is_suspect_of_process(&self, ticket: Ticket) -> bool {
+        let entry = self.entries.get(ticket);
+        entry.is_some_and(|entry| entry.suspicion == Suspicion::OfProcess)
+    }
+
+    /// Puts an entry behind all others of its kind. With the first suspect, what was chosen for a consumer and waits for its
+    /// room goes back: it would keep that consumer's seat without room, and a strategy that looks for room would hold for ever.
+    pub(super) fn wait_behind(&mut self, ticket: Ticket, effects: &mut Effects) {
+        if !self.is_suspect_of_process(ticket) {
+            return self.waiting.push_back(ticket);
+        }
+        if self.suspects.is_empty() && self.blocked > 0 {
+            for index in 0..self.slots.len() {
+                self.unpark_all(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
+            }
+        }
+        self.suspects.push_back(ticket);
+    }
+
+    /// Puts the next suspect on offer, alone, once no consumer holds anything. Looks at the slots up to the first that does:
+    /// at all of them once for each suspect, which costs less than its commit.
+    pub(super) fn offer_suspect(&mut self, offers: &mut Vec<Offer>) {
+        if self.alone.is_some() || self.slots.iter().any(|slot| slot.load() > 0) {
+            return;
+        }
+        let Some(ticket) = self.suspects.pop_front() else {
+            return;
+        };
+        self.news = false;
+        self.alone = Some(ticket);
+        self.entries.set_state(ticket, State::Offered);
+        self.offered.push(ticket);
+        offers.extend(self.entries.get(ticket).map(|entry| Offer {
+            ticket,
+            attempt: entry.attempt,
+        }));
+        self.offered_version = self.version;
+    }
+
+    /// The strategy chose: the queue is asked to write the begin down.
+    pub(super) fn begin_alone(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+        let incarnation = self.incarnation(slot);
+        let Some(entry) = self.entries.get_mut(ticket) else {
+            return;
+        };
+        entry.state = State::Beginning(slot, incarnation);
+        let begin = Begin { slot, incarnation };
+        effects.settle(entry.lease, entry.attempt, Verdict::Begin(begin));
+        effects.beginning = Some(ticket);
+    }
+
+    /// The queue has written down that this suspect begins: it is handed out now. If its consumer has gone meanwhile, or the
+    /// group was paused, that is taken back, and it waits as before.
+    pub fn begun(&mut self, ticket: Ticket, effects: &mut Effects) {
+        let state = self.entries.get(ticket).map(|entry| entry.state);
+        let Some(State::Beginning(slot, incarnation)) = state else {
+            return;
+        };
+        let is_there = self.phase(slot) == SlotPhase::Live && self.incarnation(slot) == incarnation;
+        if is_there && !self.paused {
+            self.hand(ticket, slot, effects);
+        } else {
+            self.not_begun(ticket, effects);
+            self.put_in_front(&[ticket]);
+        }
+    }
+
+    /// What the queue has written down of a begin does not hold.
+    pub(super) fn not_begun(&mut self, ticket: Ticket, effects: &mut Effects) {
+        if let Some(entry) = self.entries.get(ticket) {
+            let renewal = Renewal {
+                counts: false,
+                record: None,
+            };
+            effects.settle(entry.lease, entry.attempt, Verdict::Renew(Box::new(renewal)));
+        }
+    }
+
+    /// A consumer died of this entry, or of one that had begun beside it if `is_unclear`. The process did not.
+    pub(super) fn survived(&mut self, ticket: Ticket, is_unclear: bool) {
+        self.alone = self.alone.filter(|alone| *alone != ticket);
+        if let Some(entry) = self.entries.get_mut(ticket) {
+            match entry.suspicion {
+                _ if is_unclear => entry.suspicion = Suspicion::OfConsumer,
+                Suspicion::OfProcess => entry.suspicion = Suspicion::None,
+                Suspicion::OfConsumer | Suspicion::None => {}
+            }
+        }
+    }
+}
