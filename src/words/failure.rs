@@ -164,7 +164,8 @@ impl Cause {
             | Self::ThreadBlocked
             | Self::NeighbourBlockedThread
             | Self::ArbiterEnded
-            | Self::Abandoned => 0,
+            | Self::Abandoned
+            | Self::ProcessEnded { .. } => 0,
         }
     }
 }

@@ -40,9 +40,7 @@ use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk}
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::rules::supervision::{Family, Order};
-use crate::words::{
-    Block, Epoch, Guarded, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId, Ticket,
-};
+use crate::words::{Block, Epoch, Guarded, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId, Ticket};
 
 use burying::Histories;
 use slot::SlotActor;
