@@ -1,17 +1,19 @@
 //! Paper: jobs to bytes and back, with the codec of the queue and the clock of its process.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec::{Codec, CodecError};
 use super::format::{Dead, JobParts, Single};
 use crate::actors::Clock;
-use crate::words::{AttemptRecord, DeadReason, Envelope, Job, JobId, Moment, Sealed};
+use crate::words::{
+    AttemptRecord, DeadReason, Envelope, Guarded, Job, JobId, Moment, Sealed, caught, text_of,
+};
 
 /// Writes and reads jobs. On disk a time is milliseconds since the Unix epoch; in memory it is a moment of this process. What
 /// was before the process began is its first moment.
 pub(super) struct Paper<J> {
-    pub(super) codec: Box<dyn Codec<J>>,
+    pub(super) codec: Guarded<Box<dyn Codec<J>>>,
     pub(super) clock: Clock,
 }
 
@@ -39,8 +41,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
         };
         parts.write_head(into);
         let from = into.len();
-        let done = catch_unwind(AssertUnwindSafe(|| self.codec.encode(job.payload(), into)));
-        done.unwrap_or_else(|_| Err(CodecError::new("the codec panicked")))?;
+        caught(|| self.codec.encode(job.payload(), into)).unwrap_or_else(panicked)?;
         if into.len() - from > MOST_PAYLOAD {
             return Err(CodecError::new("the payload has more than 1 GiB"));
         }
@@ -53,12 +54,11 @@ impl<J: Send + Sync + 'static> Paper<J> {
             id: None,
             why: damage.to_string(),
         })?;
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.codec.decode(parts.payload)));
-        let payload = decoded
-            .unwrap_or_else(|_| Err(CodecError::new("the codec panicked")))
+        let payload = caught(|| self.codec.decode(parts.payload))
+            .unwrap_or_else(panicked)
             .map_err(|error| Unreadable {
                 id: Some(parts.id),
-                why: error.to_string(),
+                why: text_of(error).as_ref().into(),
             })?;
         let since_start = |unix: Option<u64>| unix.map(|unix| self.moment(unix).since(Moment::START));
         let mut job = Job::new(payload).priority(parts.priority);
@@ -168,4 +168,8 @@ impl Unreadable {
         self.id
             .unwrap_or_else(|| JobId::from_uuid(uuid::Uuid::from_u128(u128::from(number))))
     }
+}
+
+fn panicked<T>(message: Arc<str>) -> Result<T, CodecError> {
+    Err(CodecError::new(format!("the codec panicked: {message}")))
 }

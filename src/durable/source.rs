@@ -19,7 +19,7 @@ use super::state::Recovered;
 use super::writer::{Round, Writer};
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
-use crate::words::{Capabilities, ConfigError, Epoch, GroupConfig, QueueConfig, QueueCounts};
+use crate::words::{Capabilities, ConfigError, Epoch, GroupConfig, Guarded, QueueConfig, QueueCounts};
 
 /// The version of the file's layout. A file of a later one is not opened.
 pub(super) const FORMAT: u64 = 1;
@@ -273,7 +273,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         let first = check(&mut engine, self.codec.name())?;
         let clock = Clock::start();
         let paper = Arc::new(Paper {
-            codec: self.codec,
+            codec: Guarded::new(self.codec),
             clock,
         });
         let Recovered { state, mut changes } =

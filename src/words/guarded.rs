@@ -119,7 +119,7 @@ pub(crate) fn drop_guarded<T>(value: T) {
         catch_unwind(AssertUnwindSafe(|| drop(value)))
     };
     if let Err(payload) = dropped {
-        tell(type_name::<T>(), payload);
+        tell(type_name::<T>(), &panic_message(payload));
     }
 }
 
@@ -130,18 +130,28 @@ pub(crate) fn wake_guarded(waker: std::task::Waker) {
 
 /// Calls code of the user from which no answer is needed; a panic in it ends here.
 pub(crate) fn call_guarded(what: &str, work: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
-        tell(what, payload);
+    if let Err(message) = caught(work) {
+        tell(what, &message);
     }
+}
+
+/// Calls code of the user; a panic comes back as its message.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Arc<str>> {
+    // Unwind safety: the callers drop, or never look at, what a panic may have left half done.
+    catch_unwind(AssertUnwindSafe(work)).map_err(panic_message)
 }
 
 /// Logs the first, second, fourth, eighth … of these panics: a million jobs with such a `Drop` are a million panics.
 #[cold]
-fn tell(what: &str, payload: Box<dyn Any + Send>) {
+fn tell(what: &str, message: &str) {
     let count = PANICKED.fetch_add(1, Ordering::Relaxed) + 1;
-    let message = panic_message(payload);
     if count.is_power_of_two() {
-        tracing::warn!(what, %message, count, "code of the user panicked apart from its work");
+        tracing::warn!(
+            what,
+            message,
+            count,
+            "code of the user panicked apart from its work"
+        );
     }
 }
 

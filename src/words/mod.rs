@@ -31,6 +31,8 @@ pub(crate) use config::{PAIRS, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport};
 pub use guarded::Guarded;
+#[cfg(feature = "durable")]
+pub(crate) use guarded::caught;
 pub(crate) use guarded::{call_guarded, drop_guarded, is_nested_panic, panic_message, wake_guarded};
 pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
 pub use host::{HostReport, LeftOnHost};

@@ -2,10 +2,9 @@
 
 use std::error::Error;
 use std::fmt::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::guarded::panic_message;
+use super::guarded::{caught, drop_guarded};
 
 /// The bytes that a text has at most, apart from the mark that says how many were cut.
 pub(crate) const MOST_TEXT: usize = 4_096;
@@ -30,7 +29,7 @@ pub(crate) fn bounded(text: &str) -> Arc<str> {
 /// What a value of the user says, bounded. A `Display` that panics has said what it wrote before, and that it panicked.
 pub(crate) fn text_of(value: impl fmt::Display) -> Arc<str> {
     let text = write_guarded(|short| write!(short, "{value}"));
-    super::guarded::drop_guarded(value);
+    drop_guarded(value);
     text
 }
 
@@ -61,9 +60,8 @@ pub(crate) fn text_of_error(error: &dyn Error) -> Arc<str> {
 
 fn write_guarded(write: impl FnOnce(&mut Short) -> fmt::Result) -> Arc<str> {
     let mut short = Short::default();
-    // Unwind safety: the text is whole after each piece that was written. An error of the writer means that it was cut.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| write(&mut short).is_ok())) {
-        let message = panic_message(payload);
+    // The text is whole after each piece that was written. An error of the writer means that it was cut.
+    if let Err(message) = caught(|| write(&mut short).is_ok()) {
         let _ = write!(short, " (the text panicked: {message})");
     }
     short.finish()

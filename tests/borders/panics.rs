@@ -26,6 +26,7 @@ fn in_a_process(name: &str, test: impl FnOnce()) {
     let ran = Command::new(own)
         .args(["--exact", &name, "--nocapture"])
         .env(OWN_PROCESS, "1")
+        .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();
     let (out, err) = (

@@ -24,9 +24,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as Wake, Poll};
+use std::task::{Context as Wake, Poll, Waker};
 
-use actix::{Actor, Addr, AsyncContext, Context};
+use actix::dev::ContextFut;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context};
 use tokio::sync::oneshot;
 
 pub(crate) use noted_cause::note_cause;
@@ -136,7 +137,7 @@ where
     let address = context.address();
     match guarded(quiet, || make(&mut context)) {
         Ok(actor) => {
-            let life = Box::pin(context.into_future(actor));
+            let life = Box::new(context.into_future(actor));
             actix_rt::spawn(Cell {
                 life: Some(life),
                 seed,
@@ -158,9 +159,9 @@ where
 }
 
 /// The future of an actor inside its guard.
-struct Cell<F> {
+struct Cell<A: Actor<Context = Context<A>>> {
     /// The actor's own future. `None` once it has ended.
-    life: Option<Pin<Box<F>>>,
+    life: Option<Box<Life<A>>>,
     seed: CellSeed,
     /// `None` once they were called.
     hooks: Option<CellHooks>,
@@ -172,10 +173,10 @@ struct Cell<F> {
     seam: Option<CellSeam>,
 }
 
-// The future of the actor is boxed, so a cell holds nothing that must stay in place.
-impl<F> Unpin for Cell<F> {}
+/// What actix polls of an actor: the actor itself, its mailbox and its futures.
+type Life<A> = ContextFut<A, Context<A>>;
 
-impl<F: Future<Output = ()>> Future for Cell<F> {
+impl<A: Actor<Context = Context<A>>> Future for Cell<A> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, wake: &mut Wake<'_>) -> Poll<()> {
@@ -206,13 +207,15 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
         this.seed.polling.store(true, Ordering::Relaxed);
         let before = noted_cause::swap(this.noted.take());
         #[cfg(not(feature = "sim"))]
-        let polled = guarded(this.quiet, || life.as_mut().poll(wake));
+        let polled = guarded(this.quiet, || Pin::new(&mut **life).poll(wake));
         #[cfg(feature = "sim")]
         let polled = match &mut this.seam {
             Some(seam) => seam.enter(wake.waker(), |waker| {
-                guarded(this.quiet, || life.as_mut().poll(&mut Wake::from_waker(waker)))
+                guarded(this.quiet, || {
+                    Pin::new(&mut **life).poll(&mut Wake::from_waker(waker))
+                })
             }),
-            None => guarded(this.quiet, || life.as_mut().poll(wake)),
+            None => guarded(this.quiet, || Pin::new(&mut **life).poll(wake)),
         };
         this.seed.polling.store(false, Ordering::Relaxed);
         let noted = noted_cause::swap(before);
@@ -235,23 +238,36 @@ impl<F: Future<Output = ()>> Future for Cell<F> {
     }
 }
 
-impl<F> Cell<F> {
+impl<A: Actor<Context = Context<A>>> Cell<A> {
     /// Ends the life: first marks it as over, then drops the actor, then tells.
     fn finish(&mut self, cause: Cause) {
         let Some(hooks) = self.hooks.take() else { return };
         (hooks.ended)(&cause);
-        let life = self.life.take();
-        // The actor's hooks and `Drop` run in here, and may panic again: actix polls an actor once more while it drops it.
-        // Caught apart from the first panic, a second one is an ordinary report and not the end of the process.
-        if let Err(report) = guarded(self.quiet, || drop(life)) {
-            tracing::warn!(%report, "an actor panicked while it was dropped");
+        if let Some(life) = self.life.take() {
+            self.drop_life(life);
         }
         (hooks.down)(cause);
+    }
+
+    /// Drops the actor. Its hooks and its `Drop` run in here and may panic, each of them: caught apart from each other and
+    /// from the panic that ended the actor, they are ordinary reports and not the end of the process.
+    fn drop_life(&self, mut life: Box<Life<A>>) {
+        // actix polls an actor that it drops once more, for its hooks. First that is done here, outside of any `Drop`, then
+        // the actor is marked as stopped, so that its `Drop` polls nothing.
+        if life.alive() {
+            let hooks = guarded(self.quiet, || {
+                life.ctx().stop();
+                let _ = Pin::new(&mut *life).poll(&mut Wake::from_waker(Waker::noop()));
+            });
+            warn_of_a_second(hooks);
+        }
+        life.ctx().terminate();
+        warn_of_a_second(guarded(self.quiet, || drop(life)));
     }
 }
 
 #[cfg(feature = "sim")]
-impl<F> Cell<F> {
+impl<A: Actor<Context = Context<A>>> Cell<A> {
     /// Does what a simulation ordered instead of a poll; `None` if the cell is to be polled.
     fn obey(&mut self, order: Order) -> Option<Poll<()>> {
         match order {
@@ -284,10 +300,17 @@ impl<F> Cell<F> {
     }
 }
 
-impl<F> Drop for Cell<F> {
+impl<A: Actor<Context = Context<A>>> Drop for Cell<A> {
     fn drop(&mut self) {
         // Only an arbiter that ends drops a cell before its time.
         self.finish(Cause::ArbiterEnded);
+    }
+}
+
+/// An actor that has ended panicked once more.
+fn warn_of_a_second(ended: Result<(), PanicReport>) {
+    if let Err(report) = ended {
+        tracing::warn!(%report, "an actor panicked while it was dropped");
     }
 }
 
