@@ -28,6 +28,37 @@ pub trait Codec<J>: Send + Sync + 'static {
     /// # Errors
     /// The bytes are no such payload; the job becomes a dead letter with this reason, and its bytes are kept.
     fn decode(&self, bytes: &[u8]) -> Result<J, CodecError>;
+
+    /// Whether a later process will read the payload as it was. Asked once for each job that is sent, with what
+    /// [`encode`](Self::encode) has just made of it; the job is refused if not. By default the bytes are decoded, and what
+    /// comes out is dropped. The codecs here also encode that once more: the bytes must be the same, in whatever order, since
+    /// a hash map changes its order.
+    ///
+    /// # Errors
+    /// The bytes cannot be read, or say something else.
+    fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.decode(bytes).map(drop)
+    }
+}
+
+/// Reads bytes, writes what comes out once more, and compares.
+fn check_twice<J>(codec: &impl Codec<J>, bytes: &[u8]) -> Result<(), CodecError> {
+    let payload = codec.decode(bytes)?;
+    let mut again = Vec::with_capacity(bytes.len());
+    codec.encode(&payload, &mut again)?;
+    if again == bytes || (again.len() == bytes.len() && sum(&again) == sum(bytes)) {
+        return Ok(());
+    }
+    Err(CodecError::new(format!(
+        "it comes back as another payload: {} bytes became {}",
+        bytes.len(),
+        again.len()
+    )))
+}
+
+/// The same for the same bytes in another order.
+fn sum(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|byte| u64::from(*byte)).sum()
 }
 
 /// Why a payload could not be written or read.
@@ -69,6 +100,10 @@ impl<J: Serialize + DeserializeOwned> Codec<J> for Json {
     fn decode(&self, bytes: &[u8]) -> Result<J, CodecError> {
         serde_json::from_slice(bytes).map_err(CodecError::new)
     }
+
+    fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        check_twice::<J>(self, bytes)
+    }
 }
 
 /// Postcard, a compact binary form. A payload whose fields change needs a new type or a version of its own.
@@ -93,6 +128,10 @@ impl<J: Serialize + DeserializeOwned> Codec<J> for Compact {
             left => Err(CodecError::new(format!("{left} bytes are left over"))),
         }
     }
+
+    fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        check_twice::<J>(self, bytes)
+    }
 }
 
 /// Raw bytes, for payloads that are bytes already (`Vec<u8>`, `String`, a type of yours).
@@ -115,5 +154,9 @@ where
 
     fn decode(&self, bytes: &[u8]) -> Result<J, CodecError> {
         J::try_from(bytes.to_vec()).map_err(|error| CodecError::new(error.to_string()))
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        check_twice::<J>(self, bytes)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::codec::{Codec, CodecError};
 use super::format::{Dead, JobParts, Single};
 use crate::actors::Clock;
+use crate::rules::store::Refusal;
 use crate::words::{
     AttemptRecord, DeadReason, Envelope, Guarded, Job, JobId, Moment, Sealed, caught, text_of,
 };
@@ -46,6 +47,28 @@ impl<J: Send + Sync + 'static> Paper<J> {
             return Err(CodecError::new("the payload has more than 1 GiB"));
         }
         Ok(())
+    }
+
+    /// Appends a job that was just sent, if a later process will be able to read it; else appends nothing.
+    pub(super) fn write_new(&self, job: &Envelope<J>, into: &mut Vec<u8>) -> Result<(), Refusal> {
+        let begin = into.len();
+        let written = self
+            .write(job, into)
+            .map_err(|error| (Refusal::NotEncoded, error));
+        let checked = written.and_then(|()| {
+            let bytes = into.get(begin..).unwrap_or_default();
+            self.check(bytes).map_err(|error| (Refusal::NotReadable, error))
+        });
+        checked.map_err(|(refusal, error)| {
+            tracing::warn!(job = %job.id(), %error, "a job is refused: {refusal}");
+            into.truncate(begin);
+            refusal
+        })
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        let parts = JobParts::read(bytes).map_err(CodecError::new)?;
+        caught(|| self.codec.check(parts.payload)).unwrap_or_else(panicked)
     }
 
     /// Reads a job. `own`: it was written by this process, so somebody may wait for its outcome.

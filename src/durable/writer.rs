@@ -61,13 +61,16 @@ pub(super) struct Writer<J: Send + Sync + 'static> {
     pub(super) commits: Arc<AtomicU64>,
 }
 
+/// Where the bytes of a job are, or why there are none.
+type Body = Result<Range<usize>, Refusal>;
+
 /// What has gathered for the next commit.
 pub(super) struct Round<J> {
     jobs: Vec<Sealed<J>>,
     /// The bytes of all jobs.
     bytes: Vec<u8>,
-    /// Where those of each job are; `None` if the codec failed.
-    bodies: Vec<Option<Range<usize>>>,
+    /// Where those of each job are, or why there are none.
+    bodies: Vec<Body>,
     pushes: Vec<(Range<usize>, Pushing<J>)>,
     needed: Needed,
     requests: usize,
@@ -157,14 +160,8 @@ impl<J: Send + Sync + 'static> Writer<J> {
         let from = round.jobs.len();
         for job in pushing.loads.peek().into_iter().flatten().flat_map(Load::handles) {
             let begin = round.bytes.len();
-            let body = match self.paper.write(&job, &mut round.bytes) {
-                Ok(()) => Some(begin..round.bytes.len()),
-                Err(error) => {
-                    tracing::warn!(job = %job.id(), %error, "a payload cannot be written");
-                    round.bytes.truncate(begin);
-                    None
-                }
-            };
+            let written = self.paper.write_new(&job, &mut round.bytes);
+            let body = written.map(|()| begin..round.bytes.len());
             round.jobs.push(job);
             round.bodies.push(body);
         }
@@ -176,9 +173,8 @@ impl<J: Send + Sync + 'static> Writer<J> {
         let round = std::mem::take(&mut self.round);
         if !round.pushes.is_empty() {
             self.push_round(round.jobs, round.bytes, round.bodies, round.pushes);
-        } else if !self.unsaved.is_empty() || !self.waiting.is_empty() || self.is_flush_due() {
-            let saved = self.save(&[], false);
-            self.told(&saved);
+        } else {
+            self.save_changes();
         }
         if !round.needed.is_empty() {
             self.load(round.needed);
@@ -190,29 +186,26 @@ impl<J: Send + Sync + 'static> Writer<J> {
         &mut self,
         jobs: Vec<Sealed<J>>,
         bytes: Vec<u8>,
-        bodies: Vec<Option<Range<usize>>>,
+        bodies: Vec<Body>,
         pushes: Vec<(Range<usize>, Pushing<J>)>,
     ) {
         let now = lock(&self.state).clock.now();
         let mut written = Vec::new();
-        let mut admission = self.admit(now, &jobs, &bodies, &mut written);
+        let admission = self.admit(now, &jobs, &bodies, &mut written);
+        if admission.refuses(jobs.len()) {
+            // Nothing of it will be on the disk: a duplicate of a job that is there already is answered without a commit. One
+            // of a job that is not there yet is in the round of that job, or behind it.
+            self.placed(now, admission, jobs, pushes);
+            self.save_changes();
+            return self.wake();
+        }
         self.write_down(&admission, &jobs, &bytes, &bodies, &mut written);
         let saved = self.save(&written, false);
         self.told(&saved);
-        let mut state = lock(&self.state);
         match saved {
-            Ok(()) => {
-                state.pushing = state.pushing.saturating_sub(jobs.len());
-                let mut refused = std::mem::take(&mut admission.refused);
-                state.place(now, admission, &jobs, &mut self.unsaved);
-                state.settle_accounts(&mut self.unsaved);
-                drop(state);
-                // A refused job goes back to its sender whole: nobody else may hold it by then.
-                drop(jobs);
-                refused.sort_unstable_by_key(|(index, _)| *index);
-                answer(pushes, refused);
-            }
+            Ok(()) => self.placed(now, admission, jobs, pushes),
             Err(error) => {
+                let mut state = lock(&self.state);
                 state.forget_admission(admission);
                 drop(jobs);
                 // A commit that failed may be on the disk all the same. What was handed back must not come out there.
@@ -237,12 +230,40 @@ impl<J: Send + Sync + 'static> Writer<J> {
         self.wake();
     }
 
+    /// What was admitted is on disk: the queue has it from here on, and the senders are told.
+    fn placed(
+        &mut self,
+        now: Moment,
+        mut admission: Admission,
+        jobs: Vec<Sealed<J>>,
+        pushes: Vec<(Range<usize>, Pushing<J>)>,
+    ) {
+        let mut refused = std::mem::take(&mut admission.refused);
+        let mut state = lock(&self.state);
+        state.pushing = state.pushing.saturating_sub(jobs.len());
+        state.place(now, admission, &jobs, &mut self.unsaved);
+        state.settle_accounts(&mut self.unsaved);
+        drop(state);
+        // A refused job goes back to its sender whole: nobody else may hold it by then.
+        drop(jobs);
+        refused.sort_unstable_by_key(|(index, _)| *index);
+        answer(pushes, refused);
+    }
+
+    /// A commit of what is unsaved, if there is anything, or if one is due.
+    fn save_changes(&mut self) {
+        if !self.unsaved.is_empty() || !self.waiting.is_empty() || self.is_flush_due() {
+            let saved = self.save(&[], false);
+            self.told(&saved);
+        }
+    }
+
     /// Decides about all jobs of the round.
     fn admit(
         &mut self,
         now: Moment,
         jobs: &[Sealed<J>],
-        bodies: &[Option<Range<usize>>],
+        bodies: &[Body],
         written: &mut Vec<Change>,
     ) -> Admission {
         let mut admission = Admission::default();
@@ -250,9 +271,12 @@ impl<J: Send + Sync + 'static> Writer<J> {
         let mut state = lock(&state);
         state.wake(now, &mut self.unsaved);
         for (index, (job, body)) in jobs.iter().zip(bodies).enumerate() {
-            let Some(body) = body else {
-                admission.refused.push((index, Refusal::NotEncoded));
-                continue;
+            let body = match body {
+                Ok(body) => body,
+                Err(refusal) => {
+                    admission.refused.push((index, *refusal));
+                    continue;
+                }
             };
             let job = (index, job, body.len());
             while let Err(needed) = state.admit(now, job, &mut admission, &mut self.unsaved) {
@@ -276,10 +300,10 @@ impl<J: Send + Sync + 'static> Writer<J> {
         admission: &Admission,
         jobs: &[Sealed<J>],
         bytes: &[u8],
-        bodies: &[Option<Range<usize>>],
+        bodies: &[Body],
         written: &mut Vec<Change>,
     ) {
-        let body = |index: usize| bodies.get(index)?.clone().and_then(|range| bytes.get(range));
+        let body = |index: usize| bytes.get(bodies.get(index)?.clone().ok()?);
         for chunk in &admission.chunks {
             let mut record = ChunkWriter::with_room(chunk.jobs.len(), chunk.bytes as usize);
             for index in &chunk.jobs {

@@ -23,6 +23,8 @@ pub enum Unsent {
     NotWritten(std::io::ErrorKind),
     /// The payload has no form in the bytes in which the queue keeps it.
     NotEncoded,
+    /// The payload could not be read back from its bytes as it was: a later process would not have it. The log says why.
+    NotReadable,
 }
 
 impl fmt::Display for Unsent {
@@ -36,6 +38,9 @@ impl fmt::Display for Unsent {
             Self::Closed => f.write_str("the group takes no more jobs"),
             Self::NotWritten(why) => write!(f, "the queue could not write the job to its disk: {why}"),
             Self::NotEncoded => f.write_str("the payload cannot be written by the codec of the queue"),
+            Self::NotReadable => f.write_str(
+                "the payload would be read as another one, or not at all, by the codec of the queue",
+            ),
         }
     }
 }

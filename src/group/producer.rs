@@ -248,6 +248,7 @@ impl From<Refusal> for Unsent {
             Refusal::Closed => Self::Closed,
             Refusal::NotWritten(why) => Self::NotWritten(why),
             Refusal::NotEncoded => Self::NotEncoded,
+            Refusal::NotReadable => Self::NotReadable,
         }
     }
 }

@@ -17,4 +17,6 @@ mod trees;
 #[cfg(feature = "durable")]
 mod file;
 #[cfg(feature = "durable")]
+mod payloads;
+#[cfg(feature = "durable")]
 mod suspects;

@@ -50,6 +50,13 @@ enum Room {
     JobGoes,
 }
 
+impl Admission {
+    /// Whether none of so many jobs was taken.
+    pub(in crate::durable) fn refuses(&self, jobs: usize) -> bool {
+        self.refused.len() == jobs
+    }
+}
+
 impl Admitted {
     pub(in crate::durable) fn mark(&self) -> Mark {
         Mark {

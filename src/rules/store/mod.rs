@@ -95,6 +95,9 @@ pub enum Refusal {
     /// The payload has no form in the bytes in which the queue keeps it.
     #[error("the payload cannot be written by the codec of the queue")]
     NotEncoded,
+    /// The payload could not be read back from its bytes as it was.
+    #[error("the payload would be read as another one, or not at all, by the codec of the queue")]
+    NotReadable,
 }
 
 /// A job that the store did not take, with the reason.

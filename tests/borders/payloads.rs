@@ -1,0 +1,232 @@
+//! What goes into the file of a durable queue: only what can be read again, only so many bytes, and nothing for a duplicate.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
+use std::path::Path;
+
+use consumer_group::durable::{Codec, Compact, DurableQueue, Json};
+use consumer_group::{Delivery, Group, Job, Unsent};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::common::system;
+
+/// A group that does nothing.
+fn idle<J: Send + Sync + 'static>(queue: &DurableQueue<J>) -> Group<J, ()> {
+    let group = Group::builder()
+        .queue(queue.clone())
+        .consume_with(1, async |_: &Delivery<J>| Ok(()))
+        .start()
+        .unwrap();
+    group.pause();
+    group
+}
+
+fn json<J: Serialize + DeserializeOwned + Send + Sync + 'static>(folder: &Path) -> DurableQueue<J> {
+    DurableQueue::open(folder.join("jobs.queue")).unwrap()
+}
+
+#[test]
+fn a_thousand_refused_duplicates_of_a_committed_job_cost_no_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    system(async move {
+        let queue = json::<u64>(folder.path());
+        let group = idle(&queue);
+        let first = group.producer().send(Job::new(1).dedup("once")).await.unwrap();
+        let before = queue.commits();
+        for turn in 0..1_000 {
+            let again = group
+                .producer()
+                .send(Job::new(turn).dedup("once"))
+                .await
+                .unwrap_err();
+            assert!(matches!(again.reason, Unsent::Duplicate { of } if of == first));
+        }
+        // Those of the group's own attach may be among them.
+        assert!(
+            queue.commits() - before <= 2,
+            "{} commits",
+            queue.commits() - before
+        );
+        group.stop().await;
+    });
+}
+
+#[test]
+fn a_duplicate_beside_new_jobs_is_refused_and_they_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    system(async move {
+        let queue = json::<u64>(folder.path());
+        let group = idle(&queue);
+        let jobs = [1, 2, 3].map(|number| Job::new(number).dedup(number / 2));
+        let refused = group.producer().send_batch(jobs).await.unwrap_err();
+        assert_eq!(queue.counts().ready, 2, "{refused:?}");
+        group.stop().await;
+    });
+}
+
+/// Sends one payload, opens the file again and gives what is there, or why it was refused.
+fn sent_and_read_again<J>(codec: impl Codec<J> + Clone, payload: J) -> Result<J, Unsent>
+where
+    J: Clone + Debug + Send + Sync + 'static,
+{
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.queue");
+    let (tell, told) = std::sync::mpsc::channel();
+    system(async move {
+        let open = || DurableQueue::at(&path, codec.clone()).open().unwrap();
+        let queue = open();
+        let group = idle(&queue);
+        let sent = group.producer().send(payload).await;
+        group.stop().await;
+        drop((group, queue));
+        if let Err(refused) = sent {
+            return tell.send(Err(refused.reason)).unwrap();
+        }
+        let queue = open();
+        let (found, mut finding) = tokio::sync::mpsc::unbounded_channel();
+        let group = Group::<J, ()>::builder()
+            .queue(queue.clone())
+            .consume_with(1, async move |delivery: &Delivery<J>| {
+                found.send(delivery.job().clone()).unwrap();
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        tell.send(Ok(finding.recv().await.unwrap())).unwrap();
+        group.stop().await;
+    });
+    told.recv().unwrap()
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Skips {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    before: Option<u8>,
+    first: u8,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    text: String,
+    last: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OtherDefault {
+    #[serde(skip_serializing_if = "Option::is_none", default = "seven")]
+    number: Option<u8>,
+}
+
+fn seven() -> Option<u8> {
+    Some(7)
+}
+
+#[test]
+fn a_payload_that_could_not_be_read_again_is_refused_and_handed_back() {
+    let refused = Err(Unsent::NotReadable);
+    assert_eq!(sent_and_read_again(Json, f64::NAN).map(|_| ()), refused);
+    assert_eq!(
+        sent_and_read_again(Json, vec![1.0, f64::INFINITY]).map(|_| ()),
+        refused
+    );
+    assert_eq!(
+        sent_and_read_again(Compact, Untagged::Number(5)).map(|_| ()),
+        refused
+    );
+    let value = serde_json::json!({ "a": [1, 2] });
+    assert_eq!(sent_and_read_again(Compact, value).map(|_| ()), refused);
+    for first in 0..=3 {
+        let skips = Skips {
+            first,
+            ..Skips::default()
+        };
+        assert_eq!(sent_and_read_again(Compact, skips).map(|_| ()), refused);
+    }
+}
+
+#[test]
+fn a_payload_that_would_be_read_as_another_one_is_refused() {
+    let skips = Skips {
+        before: None,
+        first: 1,
+        text: "ab".into(),
+        last: 0,
+    };
+    assert_eq!(
+        sent_and_read_again(Compact, skips).map(|_| ()),
+        Err(Unsent::NotReadable)
+    );
+    let other = OtherDefault { number: None };
+    assert_eq!(
+        sent_and_read_again(Json, other).map(|_| ()),
+        Err(Unsent::NotReadable)
+    );
+}
+
+#[test]
+fn what_can_be_read_again_is_taken_and_comes_back_as_it_was() {
+    fn comes_back<J>(codec: impl Codec<J> + Clone, payload: &J)
+    where
+        J: Clone + Debug + PartialEq + Send + Sync + 'static,
+    {
+        assert_eq!(sent_and_read_again(codec, payload.clone()).as_ref(), Ok(payload));
+    }
+    comes_back(Json, &Untagged::Text("text".into()));
+    comes_back(
+        Json,
+        &Skips {
+            first: 1,
+            ..Skips::default()
+        },
+    );
+    comes_back(Json, &serde_json::json!({ "b": 1, "a": [null, 0.1, "x"] }));
+    // Numbers of which a reader that is not exact loses the last bit.
+    comes_back(
+        Json,
+        &vec![
+            0.1 + 0.2,
+            5e-324,
+            1.797_693_134_862_315_7e308,
+            9_007_199_254_740_993.0_f64,
+        ],
+    );
+    comes_back(Json, &vec![0.1_f32, 16_777_216.0, f32::MIN_POSITIVE]);
+    // A hash map is written in another order each time.
+    let map: HashMap<String, u32> = (0..100).map(|number| (number.to_string(), number)).collect();
+    comes_back(Json, &map);
+    comes_back(Compact, &map);
+    comes_back(Json, &(0..100_u64).collect::<HashSet<_>>());
+    comes_back(Compact, &Some("text".to_owned()));
+}
+
+#[test]
+fn one_payload_that_cannot_be_read_again_does_not_take_its_neighbours_along() {
+    let folder = tempfile::tempdir().unwrap();
+    system(async move {
+        let queue = json::<f64>(folder.path());
+        let group = idle(&queue);
+        let refused = group
+            .producer()
+            .send_batch([1.0, f64::NAN, 3.0])
+            .await
+            .unwrap_err();
+        assert_eq!(refused.accepted.len(), 2);
+        assert!(refused.refused[0].job.is_nan());
+        assert_eq!(refused.refused[0].reason, Unsent::NotReadable);
+        assert_eq!(queue.counts().ready, 2);
+        group.stop().await;
+    });
+}
