@@ -226,7 +226,11 @@ fn child_with_a_full_disk() {
                 Ok(jobs) => accepted += jobs.len(),
                 Err(error) => {
                     accepted += error.accepted.len();
-                    assert_eq!(error.refused[0].job.len(), 1_000, "the job comes back");
+                    assert_eq!(
+                        error.refused[0].job.as_ref().unwrap().len(),
+                        1_000,
+                        "the job comes back"
+                    );
                     break error.refused[0].reason;
                 }
             }

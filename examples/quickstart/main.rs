@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use consumer_group::{EventKind, Events, Group, GroupConfig, ProducerGroup, Unsent};
+use consumer_group::{EventKind, Events, Group, GroupConfig, ProducerGroup, SendError, Unsent};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
@@ -138,8 +138,11 @@ async fn send_one(producers: &ProducerGroup<FileJob, Hashed>, mut job: FileJob) 
         match producers.send(consumer_group::Job::new(job).key(key)).await {
             Ok(_) => return Ok(()),
             // A configuration can ask for a full queue to say so instead of letting us wait. The job came back.
-            Err(error) if error.reason == Unsent::Full => {
-                job = error.job;
+            Err(SendError {
+                job: Some(back),
+                reason: Unsent::Full,
+            }) => {
+                job = back;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Err(error) => return Err(error.reason.to_string().into()),

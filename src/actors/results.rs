@@ -38,6 +38,14 @@ struct Inner<J, O> {
     groups: BTreeMap<ReplyTo, Mailbox<J, O>>,
     next: u64,
     closed: bool,
+    /// Dead letters since the drain began, if one has.
+    noted_dead: Option<NotedDead<J>>,
+}
+
+/// The latest dead letters, oldest first.
+struct NotedDead<J> {
+    letters: VecDeque<DeadLetter<J>>,
+    most: usize,
 }
 
 /// The mailbox of one producer group.
@@ -57,6 +65,7 @@ impl<J, O> Mailboxes<J, O> {
             groups: BTreeMap::new(),
             next: 1,
             closed: false,
+            noted_dead: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -152,8 +161,39 @@ impl<J, O> Mailboxes<J, O> {
         wakers.into_iter().for_each(wake_guarded);
     }
 
+    /// Notes every dead letter from now on, the latest `most` of them. Every dead letter of a group comes by here.
+    pub(crate) fn note_dead(&self, most: usize) {
+        let letters = VecDeque::new();
+        self.lock().noted_dead.get_or_insert(NotedDead { letters, most });
+    }
+
+    /// The dead letters that were noted.
+    pub(crate) fn take_noted_dead(&self) -> Vec<DeadLetter<J>> {
+        let noted = self.lock().noted_dead.take();
+        noted.map_or_else(Vec::new, |noted| noted.letters.into())
+    }
+
+    fn note(&self, dead: &[DeadLetter<J>]) {
+        let mut inner = self.lock();
+        let Some(noted) = &mut inner.noted_dead else {
+            return;
+        };
+        noted.letters.extend(dead.iter().cloned());
+        let surplus = noted.letters.len().saturating_sub(noted.most);
+        let gone: Vec<_> = noted.letters.drain(..surplus).collect();
+        // Payloads are the user's; see `deposit`.
+        drop(inner);
+        drop(gone);
+    }
+
     /// Tells whoever waits for one of these jobs that it was given up.
     pub(crate) fn bury(&self, dead: Vec<DeadLetter<J>>) {
+        self.note(&dead);
+        self.tell_dead(dead);
+    }
+
+    /// As [`bury`](Self::bury), for dead letters that may have come by before.
+    pub(crate) fn tell_dead(&self, dead: Vec<DeadLetter<J>>) {
         let outcomes = dead.into_iter().filter_map(|letter| {
             let reply_to = letter.job.reply_to()?;
             let id = letter.id();

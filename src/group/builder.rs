@@ -5,15 +5,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use actix::{Actor, Recipient};
+use actix::Recipient;
 
 use super::errors::StartError;
 use super::handle::Group;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::consumer::{ActorMaker, BatchMaker, BatchSize, ConsumerMaker, ShellMaker};
-use crate::actors::guardian::{Guardian, GuardianParts, QueueMaker, StrategyMaker};
+use crate::actors::guardian::{Guardian, GuardianParts, QueueOfGroup, StrategyMaker};
 use crate::actors::intake::Intake;
-use crate::actors::queue::{MemoryQueue, QueueRoom, QueueSource};
+use crate::actors::queue::{MemoryQueue, QueueRest, QueueRoom, QueueSource};
 use crate::actors::results::Mailboxes;
 use crate::actors::shelf::Shelf;
 use crate::actors::supervisor::Wiring;
@@ -41,7 +41,7 @@ pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
 
 /// A queue source without its type.
 struct QueueParts<J: Send + Sync + 'static> {
-    make: QueueMaker<J>,
+    queue: Box<dyn QueueOfGroup<J> + Send>,
     clock: Clock,
     earlier: Epoch,
     capabilities: Capabilities,
@@ -234,7 +234,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     }
 
     /// Starts the group on the arbiter of this thread. Where there is none, in tokio, axum or a plain `main`, a
-    /// [`Host`](crate::Host) has one: [`start_on`](Self::start_on).
+    /// [`Host`](crate::Host) has one: [`start_on`](Self::start_on). If the arbiter ends, the group fails: see
+    /// [`Group::stopped`].
     ///
     /// # Errors
     /// [`StartError`]: a value of the configuration cannot be, there are no consumers, or no actor can be started here; the
@@ -286,7 +287,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     queue: QueueParts<J>,
 ) -> Group<J, O> {
     let QueueParts {
-        make: make_queue,
+        queue,
         clock,
         earlier,
         capabilities,
@@ -336,14 +337,15 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     });
     let parts = GuardianParts {
         wiring_maker,
-        make_queue,
+        queue,
+        is_volatile: capabilities.volatile,
         make_strategy,
         intake,
         mailboxes,
         desired,
     };
     let (guardian, shared) = Guardian::new(parts, bus, clock);
-    Group::new(shared, guardian.start(), shelf, results, capabilities.volatile)
+    Group::new(shared, guardian.spawn(), shelf, results, capabilities.volatile)
 }
 
 fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {
@@ -357,15 +359,28 @@ fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>) -> QueuePa
     let (capabilities, room, earlier) = (source.capabilities(), source.room(), source.epoch());
     let clock = source.clock().unwrap_or_else(Clock::start);
     let source = Guarded::new(source);
-    let make = move |seed: CellSeed, hooks: CellHooks| {
-        spawn_in_cell(seed, hooks, false, |_| source.create(clock)).map(QueueDoor::new)
-    };
     QueueParts {
-        make: Box::new(make),
+        queue: Box::new(SourceOfGroup { source, clock }),
         clock,
         earlier,
         capabilities,
         room,
+    }
+}
+
+/// A queue source with the clock of its group.
+struct SourceOfGroup<S> {
+    source: Guarded<S>,
+    clock: Clock,
+}
+
+impl<J: Send + Sync + 'static, S: QueueSource<J>> QueueOfGroup<J> for SourceOfGroup<S> {
+    fn start(&self, seed: CellSeed, hooks: CellHooks) -> Option<QueueDoor<J>> {
+        spawn_in_cell(seed, hooks, false, |_| self.source.create(self.clock)).map(QueueDoor::new)
+    }
+
+    fn take_rest(&self) -> Option<QueueRest<J>> {
+        self.source.take_rest()
     }
 }
 

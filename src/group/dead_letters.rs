@@ -1,7 +1,10 @@
 //! Dead letters: jobs that will not be tried again, listed, sent back or forgotten.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::errors::GroupGone;
 use crate::actors::intake::{Intake, NotAdmitted};
@@ -156,13 +159,34 @@ async fn ask_queue<J: Send + Sync + 'static>(
     let mut doors = doors.clone();
     loop {
         let door = doors.borrow_and_update().clone();
-        if let Some(door) = door
-            && let Ok(reply) = door.command.clone().send(Command::new(command.clone())).await
-        {
-            return Ok(reply);
+        let Some(door) = door else {
+            doors.changed().await.map_err(|_| GroupGone)?;
+            continue;
+        };
+        let recipient = door.command.clone();
+        match or_changed(recipient.send(Command::new(command.clone())), &mut doors).await {
+            Some(Ok(reply)) => return Ok(reply),
+            // It died, and the news of its successor are still to come.
+            Some(Err(_)) => doors.changed().await.map_err(|_| GroupGone)?,
+            // The successor is here, or the group has ended.
+            None => doors.has_changed().map(|_| ()).map_err(|_| GroupGone)?,
         }
-        doors.changed().await.map_err(|_| GroupGone)?;
     }
+}
+
+/// Waits for an answer; `None` if `news` come before it. An actor that dies on another thread in the very moment in which a
+/// message is put into its mailbox may leave the message unread and unanswered for ever.
+pub(super) async fn or_changed<F: Future, T>(answer: F, news: &mut watch::Receiver<T>) -> Option<F::Output> {
+    let mut answer = pin!(answer);
+    let mut changed = pin!(news.changed());
+    poll_fn(|context| {
+        // First the answer: news that come together with it do not spoil it.
+        if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        changed.as_mut().poll(context).map(|_| None)
+    })
+    .await
 }
 
 impl<J: Send + Sync + 'static> Clone for DeadLetters<J> {

@@ -25,6 +25,11 @@ pub enum Unsent {
     NotEncoded,
     /// The payload could not be read back from its bytes as it was: a later process would not have it. The log says why.
     NotReadable,
+    /// The group ended before the queue said whether it has the job. A queue on disk may have it.
+    Unanswered {
+        /// The name of the job, under which such a queue knows it.
+        job: JobId,
+    },
 }
 
 impl fmt::Display for Unsent {
@@ -41,14 +46,21 @@ impl fmt::Display for Unsent {
             Self::NotReadable => f.write_str(
                 "the payload would be read as another one, or not at all, by the codec of the queue",
             ),
+            Self::Unanswered { job } => {
+                write!(
+                    f,
+                    "the group ended before the queue said whether it has the job {job}"
+                )
+            }
         }
     }
 }
 
 /// A job that was not accepted. It comes back in `job`.
 pub struct SendError<J> {
-    /// The job.
-    pub job: J,
+    /// The job. `None` only while the queue itself still holds it: it refused the job and kept it, or it did not answer
+    /// before the group ended and somebody keeps the queue.
+    pub job: Option<J>,
     /// Why.
     pub reason: Unsent,
 }
@@ -130,7 +142,7 @@ impl<J> CallError<J> {
     /// The payload, where the error holds it.
     pub fn job(&self) -> Option<&J> {
         match self {
-            Self::Unsent(error) => Some(&error.job),
+            Self::Unsent(error) => error.job.as_ref(),
             Self::Failed(letter) => Some(letter.job.payload()),
             Self::Stopped(job) => job.as_ref().map(|job| job.payload()),
         }

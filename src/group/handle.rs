@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::Addr;
 
-use super::dead_letters::{self, DeadLetters};
+use super::dead_letters::{self, DeadLetters, or_changed};
 use super::errors::{GroupGone, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
@@ -14,11 +14,12 @@ use crate::actors::guardian::{Guardian, Shared, Status};
 use crate::actors::shelf::Shelf;
 use crate::actors::{Drained as HostDrained, Events, Resident};
 use crate::protocol::{AskHealth, Order};
-use crate::words::{GroupState, Health, MOST_CONSUMERS, Role, SlotId, Weight};
+use crate::words::{DeadLetter, GroupState, Health, MOST_CONSUMERS, Role, SlotId, Weight};
 
 /// A running group. Clones are handles to the same group; when the last one is dropped, the group stops.
 ///
 /// Producers, results, events and dead letters do not keep it alive.
+#[must_use = "a group stops when its last handle is dropped"]
 pub struct Group<J: Send + Sync + 'static, O: Send + 'static> {
     inner: Arc<Inner<J, O>>,
 }
@@ -40,6 +41,9 @@ pub struct Drained<J> {
     /// [`stop`](Group::stop) or [`drain`](Group::drain) but the first that returns. Jobs in a queue that is not `volatile`
     /// are not in here: they stay in their queue.
     pub unfinished: Vec<Undelivered<J>>,
+    /// Jobs that became dead letters after the drain began, oldest first; at most `queue.dead_letters`, the latest ones. With
+    /// a queue in memory this is the last chance to see them. Empty for a stop without a drain, which gives no job up.
+    pub dead_letters: Vec<DeadLetter<J>>,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
@@ -68,7 +72,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         let mut ends = status.clone();
         Resident {
             what,
-            is_over: Box::new(move || has_ended(status.borrow().state)),
+            is_over: Box::new(move || status.borrow().has_ended()),
             drain: Box::new(move |within| {
                 Box::pin(async move {
                     let unfinished = match group.upgrade() {
@@ -78,7 +82,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                         }
                         // Its last handle was dropped, so it stops by itself. An error means that it has gone.
                         None => {
-                            let _ = ends.wait_for(|status| has_ended(status.state)).await;
+                            let _ = ends.wait_for(Status::has_ended).await;
                             Vec::new()
                         }
                     };
@@ -159,35 +163,39 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     pub async fn health(&self) -> Result<Health, GroupGone> {
         let mut status = self.inner.shared.status.clone();
         loop {
-            let Status {
-                state,
-                epoch,
-                supervisor,
-                ..
-            } = status.borrow_and_update().clone();
-            if let Some(supervisor) = supervisor
-                && let Ok(Some(health)) = supervisor.send(AskHealth).await
-            {
-                let mut queue = dead_letters::count(&self.inner.shared.doors).await.ok();
-                if let (Some(counts), Some(shelf)) = (&mut queue, &self.inner.shelf) {
-                    counts.dead = shelf.len();
-                }
-                return Ok(Health {
-                    at: self.inner.shared.clock.now(),
-                    state,
-                    epoch,
-                    slots: health.slots,
-                    queue,
-                    in_flight: health.in_flight,
-                    bad_choices: health.bad_choices,
-                    stale_settles: health.stale_settles,
-                });
-            }
-            if matches!(state, GroupState::Stopped | GroupState::Failed) {
+            let now = status.borrow_and_update().clone();
+            if now.has_ended() {
                 return Err(GroupGone);
             }
-            // The supervisor is being restarted; the next one answers.
-            status.changed().await.map_err(|_| GroupGone)?;
+            let Some(supervisor) = now.supervisor else {
+                // The supervisor is being restarted; the next one answers.
+                status.changed().await.map_err(|_| GroupGone)?;
+                continue;
+            };
+            // A supervisor that dies with the question answers too, but for one that dies on another thread in the very
+            // moment in which the question is put; then the news of its successor end the wait.
+            let health = match or_changed(supervisor.send(AskHealth), &mut status).await {
+                Some(Ok(Some(health))) => health,
+                Some(_) => {
+                    status.changed().await.map_err(|_| GroupGone)?;
+                    continue;
+                }
+                None => continue,
+            };
+            let mut queue = dead_letters::count(&self.inner.shared.doors).await.ok();
+            if let (Some(counts), Some(shelf)) = (&mut queue, &self.inner.shelf) {
+                counts.dead = shelf.len();
+            }
+            return Ok(Health {
+                at: self.inner.shared.clock.now(),
+                state: now.state,
+                epoch: now.epoch,
+                slots: health.slots,
+                queue,
+                in_flight: health.in_flight,
+                bad_choices: health.bad_choices,
+                stale_settles: health.stale_settles,
+            });
         }
     }
 
@@ -198,21 +206,22 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
 
     /// Takes no more jobs, finishes what is there and stops.
     ///
-    /// With a queue in memory "what is there" is every accepted job, waiting ones too; with a durable queue it is what the
-    /// group has leased, the rest stays in the queue. A paused group is resumed for it. What is not finished when
-    /// `deadline` is over is named in the answer, with the jobs.
+    /// From the first poll on nothing is accepted any more. With a queue in memory "what is there" is every accepted job,
+    /// waiting ones too; with a durable queue it is what the group has leased, the rest stays in the queue. A paused group is
+    /// resumed for it, and batches are no longer held back until they are full. What is not finished when `deadline` is over
+    /// is named in the answer, with the jobs.
     ///
-    /// After the deadline the group still has to end, as with [`stop`](Self::stop). **Cancellation**: a drain that is dropped
-    /// goes on in the group, which takes no more jobs and does not end by itself; call `stop` or `drain` again.
+    /// After the deadline the group still has to end, as with [`stop`](Self::stop). Needs no runtime: the group keeps the
+    /// deadline itself. If several drains wait, the shortest deadline counts. **Cancellation**: a drain that is dropped goes
+    /// on, and the group ends by itself; the next `stop` or `drain` gets what was not finished.
     pub async fn drain(&self, deadline: Duration) -> Drained<J> {
+        // At once, and not by the message: whoever sends after this line is refused.
+        self.inner.shared.intake.close();
         self.order(Order::Drain {
             everything: self.inner.is_volatile,
+            deadline,
         });
-        let mut status = self.inner.shared.status.clone();
-        let done = status.wait_for(|status| status.drained || has_ended(status.state));
-        // A time-out and a guardian that has gone both mean that nothing more will be finished.
-        let _ = tokio::time::timeout(deadline, done).await;
-        self.stop().await
+        self.ended().await
     }
 
     /// Stops now: consumers end at their next `await`, and everything unfinished is handed back.
@@ -221,19 +230,39 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     /// jobs of a queue that does not answer are not named. **Cancellation**: the group ends all the same, and the next call
     /// gets the unfinished jobs.
     pub async fn stop(&self) -> Drained<J> {
+        self.inner.shared.intake.close();
         self.order(Order::Stop);
+        self.ended().await
+    }
+
+    /// Waits for the end, and takes what the group hands out.
+    async fn ended(&self) -> Drained<J> {
         self.stopped().await;
-        let leftovers = &self.inner.shared.leftovers;
-        let unfinished = std::mem::take(&mut *leftovers.lock().unwrap_or_else(PoisonError::into_inner));
+        let Shared {
+            leftovers, intake, ..
+        } = &self.inner.shared;
+        let (mut unfinished, dead_letters) = {
+            let mut left = leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+            (
+                std::mem::take(&mut left.unfinished),
+                std::mem::take(&mut left.dead),
+            )
+        };
+        // Jobs that another thread of the queue gave back after the end.
+        unfinished.extend(intake.take_rest());
         Drained {
             unfinished: unfinished.into_iter().map(Undelivered::new).collect(),
+            dead_letters,
         }
     }
 
     /// Waits until the group has ended, for whatever reason. The reason if it failed, `None` if it was stopped. Cancel safe.
+    ///
+    /// A group also fails when the arbiter on which it was started ends: the future given to `System::block_on` returned and
+    /// the system was dropped, `Arbiter::stop` or `System::stop` was called, or the thread panicked.
     pub async fn stopped(&self) -> Option<String> {
         let mut status = self.inner.shared.status.clone();
-        let ended = status.wait_for(|status| has_ended(status.state)).await;
+        let ended = status.wait_for(Status::has_ended).await;
         ended.map_or(None, |status| status.reason.clone())
     }
 
@@ -241,10 +270,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         // To a guardian that has ended this goes nowhere: an ended group has nothing to be ordered.
         self.inner.guardian.do_send(order);
     }
-}
-
-fn has_ended(state: GroupState) -> bool {
-    matches!(state, GroupState::Stopped | GroupState::Failed)
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Inner<J, O> {

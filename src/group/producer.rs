@@ -103,7 +103,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
     ) -> Result<JobId, SendError<J>> {
         if let Err(reason) = self.intake.admit(1).await {
             return Err(SendError {
-                job: job.into_payload(),
+                job: Some(job.into_payload()),
                 reason: reason.into(),
             });
         }
@@ -111,7 +111,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
             .intake
             .put_one(job, reply_to, note)
             .map_err(|job| SendError {
-                job: job.into_payload(),
+                job: Some(job.into_payload()),
                 reason: Unsent::Closed,
             })?;
         let mut refused = Vec::new();
@@ -173,25 +173,35 @@ async fn give_way(is_crowded: bool) {
 
 /// Waits for the queue's own word, where there is one to wait for.
 async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<J>)>) {
-    let Some(word) = word else { return };
-    // Without a word the group has ended; the jobs are among its unfinished ones.
-    for Refused { job, refusal } in word.await.unwrap_or_default() {
-        let id = job.id();
-        if let Some(job) = alone(job).await {
-            turned_away.push((
-                id,
-                SendError {
-                    job: Envelope::into_payload(job),
-                    reason: refusal.into(),
-                },
-            ));
-        } else {
-            tracing::error!(%id, "a queue keeps a job that it refused, so the job cannot be handed back");
+    let Some(Word { answer, jobs }) = word else { return };
+    match answer.await {
+        Ok(refused) => {
+            // Our own hold on the jobs goes first: a job is taken out of its envelope by its last holder.
+            drop(jobs);
+            for Refused { job, refusal } in refused {
+                turned_away.push(unsent(job, refusal.into()).await);
+            }
+        }
+        // The group has ended. Nobody knows whether the queue has the jobs, so nothing is said to be accepted.
+        Err(_) => {
+            for job in std::iter::once(jobs.first).chain(jobs.others) {
+                let id = job.id();
+                turned_away.push(unsent(job, Unsent::Unanswered { job: id }).await);
+            }
         }
     }
 }
 
-/// How long a queue may hold on to a job after it refused it.
+async fn unsent<J>(job: Sealed<J>, reason: Unsent) -> (JobId, SendError<J>) {
+    let id = job.id();
+    let job = alone(job).await.map(Envelope::into_payload);
+    if job.is_none() {
+        tracing::error!(%id, %reason, "a queue keeps a job that it did not accept, so the job cannot be handed back");
+    }
+    (id, SendError { job, reason })
+}
+
+/// How long a queue may hold on to a job that it did not accept.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// The job, once nobody else holds it. A queue that refuses a job lets it go, but another thread of it may do so a moment
@@ -207,13 +217,27 @@ async fn alone<J>(mut job: Sealed<J>) -> Option<Envelope<J>> {
             return None;
         }
         // Nobody tells when a holder lets go; this happens only to refused jobs of such a queue.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        pause(Duration::from_millis(1)).await;
     }
+}
+
+/// Waits a little, also where there is no runtime: there a thread keeps the time.
+async fn pause(time: Duration) {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        return tokio::time::sleep(time).await;
+    }
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    let sleeper = std::thread::Builder::new().spawn(move || {
+        std::thread::sleep(time);
+        drop(tell);
+    });
+    // Without a thread the channel ends at once, and the caller tries again.
+    let _ = (sleeper.is_ok(), told.await);
 }
 
 fn refuse<J>(jobs: Vec<Job<J>>, reason: Unsent, refused: &mut Vec<SendError<J>>) {
     refused.extend(jobs.into_iter().map(|job| SendError {
-        job: job.into_payload(),
+        job: Some(job.into_payload()),
         reason,
     }));
 }

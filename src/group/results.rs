@@ -79,7 +79,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
             Ok(permit) => permit,
             Err(_) => {
                 return Err(SendError {
-                    job: job.into_payload(),
+                    job: Some(job.into_payload()),
                     reason: Unsent::Closed,
                 });
             }
@@ -131,7 +131,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
         let count = u32::try_from(lot.len()).unwrap_or(u32::MAX);
         let Ok(mut permits) = self.room.acquire_many(count).await else {
             let closed = |job: Job<J>| SendError {
-                job: job.into_payload(),
+                job: Some(job.into_payload()),
                 reason: Unsent::Closed,
             };
             return Err(BatchSendError {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, Message, Recipient};
 
@@ -179,8 +180,13 @@ pub(crate) enum Order {
     Pause,
     /// Do jobs again.
     Resume,
-    /// Take no more jobs and finish what is there: everything, or only what is leased.
-    Drain { everything: bool },
+    /// Take no more jobs, finish what is there, and end: when that is done, or when the deadline is over.
+    Drain {
+        /// Everything, or only what is leased.
+        everything: bool,
+        /// Counted from the arrival of this order.
+        deadline: Duration,
+    },
     /// End one of the group's own actors, to see it come back.
     EndRole(Role),
     /// End.

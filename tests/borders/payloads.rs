@@ -224,7 +224,7 @@ fn one_payload_that_cannot_be_read_again_does_not_take_its_neighbours_along() {
             .await
             .unwrap_err();
         assert_eq!(refused.accepted.len(), 2);
-        assert!(refused.refused[0].job.is_nan());
+        assert!(refused.refused[0].job.unwrap().is_nan());
         assert_eq!(refused.refused[0].reason, Unsent::NotReadable);
         assert_eq!(queue.counts().ready, 2);
         group.stop().await;

@@ -70,11 +70,11 @@ fn a_send_to_a_full_queue_that_rejects_hands_the_job_back() {
         let back: Vec<_> = error
             .refused
             .iter()
-            .map(|error| (error.job.as_str(), error.reason))
+            .map(|error| (error.job.as_deref().unwrap(), error.reason))
             .collect();
         assert_eq!(back, [("3", Unsent::Full), ("4", Unsent::Full)]);
         let error = producer.send("5".to_owned()).await.unwrap_err();
-        assert_eq!((error.job.as_str(), error.reason), ("5", Unsent::Full));
+        assert_eq!((error.job.as_deref().unwrap(), error.reason), ("5", Unsent::Full));
         group.resume();
         settle_down().await;
         producer.send("6".to_owned()).await.unwrap();

@@ -16,6 +16,7 @@
 //!
 //! A panic inside a `ResponseFuture` ends no actor: actix runs such a future on its own, outside of the actor.
 
+mod life;
 mod noted_cause;
 mod panics;
 
@@ -24,12 +25,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as Wake, Poll, Waker};
+use std::task::{Context as Wake, Poll};
 
-use actix::dev::ContextFut;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context};
+use actix::{Actor, Addr, AsyncContext, Context};
 use tokio::sync::oneshot;
 
+pub(crate) use life::Life;
 pub(crate) use noted_cause::note_cause;
 
 #[cfg(feature = "sim")]
@@ -137,7 +138,7 @@ where
     let address = context.address();
     match guarded(quiet, || make(&mut context)) {
         Ok(actor) => {
-            let life = Box::new(context.into_future(actor));
+            let life = Box::new(Life::new(context, actor));
             actix_rt::spawn(Cell {
                 life: Some(life),
                 seed,
@@ -172,9 +173,6 @@ struct Cell<A: Actor<Context = Context<A>>> {
     #[cfg(feature = "sim")]
     seam: Option<CellSeam>,
 }
-
-/// What actix polls of an actor: the actor itself, its mailbox and its futures.
-type Life<A> = ContextFut<A, Context<A>>;
 
 impl<A: Actor<Context = Context<A>>> Future for Cell<A> {
     type Output = ();
@@ -254,14 +252,8 @@ impl<A: Actor<Context = Context<A>>> Cell<A> {
     fn drop_life(&self, mut life: Box<Life<A>>) {
         // actix polls an actor that it drops once more, for its hooks. First that is done here, outside of any `Drop`, then
         // the actor is marked as stopped, so that its `Drop` polls nothing.
-        if life.alive() {
-            let hooks = guarded(self.quiet, || {
-                life.ctx().stop();
-                let _ = Pin::new(&mut *life).poll(&mut Wake::from_waker(Waker::noop()));
-            });
-            warn_of_a_second(hooks);
-        }
-        life.ctx().terminate();
+        warn_of_a_second(guarded(self.quiet, || life.call_hooks()));
+        life.mark_stopped();
         warn_of_a_second(guarded(self.quiet, || drop(life)));
     }
 }

@@ -1,6 +1,6 @@
 //! The end of a group: drain, failure and stop.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -11,13 +11,20 @@ use crate::protocol::{Command, Handover, QueueCommand, QueueDoor, QueueReply, Se
 use crate::words::{Cause, EventKind, GroupState, Role, Sealed};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
-    pub(super) fn drain(&mut self, everything: bool, context: &mut Context<Self>) {
+    pub(super) fn drain(&mut self, everything: bool, deadline: Duration, context: &mut Context<Self>) {
+        // The timer is the group's own, so that whoever waits for the drain needs none: a thread without a runtime has none.
+        context.run_later(deadline, |this, context| {
+            this.end(GroupState::Stopped, None, context)
+        });
         self.drains_everything = everything;
         self.desired.paused = false;
         self.set_state(GroupState::Draining);
         self.tell(EventKind::Draining);
-        self.intake.close();
-        let intake = Arc::clone(&self.intake);
+        self.root.intake.close();
+        if let Some(wiring) = &self.wiring {
+            self.root.mailboxes.note_dead(wiring.config.queue.dead_letters);
+        }
+        let intake = Arc::clone(&self.root.intake);
         let flushed = async move { intake.flushed().await };
         context.spawn(flushed.into_actor(self).map(move |(), this, _| {
             this.desired.closed = !everything;
@@ -28,7 +35,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
 
     /// If the queue holds nothing, neither waiting nor leased, the drain is done.
     pub(super) fn check_drained(&mut self, context: &mut Context<Self>) {
-        let Some(door) = self.doors.borrow().clone() else {
+        let Some(door) = self.root.doors.borrow().clone() else {
             return;
         };
         let counts = door
@@ -36,11 +43,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             .clone()
             .send(Command::new(QueueCommand::Counts))
             .into_actor(self);
-        context.spawn(counts.map(|reply, this, _| {
+        context.spawn(counts.map(|reply, this, context| {
             if let Ok(QueueReply::Counts(counts)) = reply
                 && counts.unfinished() == 0
             {
-                this.status.send_modify(|status| status.drained = true);
+                this.end(GroupState::Stopped, None, context);
             }
         }));
     }
@@ -57,7 +64,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         if std::mem::replace(&mut self.ending, true) {
             return;
         }
-        self.intake.close();
+        self.root.intake.close();
         self.end_role(Role::Supervisor, Cause::Killed);
         self.supervisor = None;
         let gone = self.consumers_gone();
@@ -67,89 +74,102 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         );
     }
 
-    /// Gathers what was not finished. A durable queue keeps its jobs; a volatile one would lose them.
-    pub(super) fn collect(&mut self, state: GroupState, reason: Option<String>, context: &mut Context<Self>) {
-        let is_volatile = self
-            .wiring
-            .as_ref()
-            .is_some_and(|wiring| wiring.capabilities.volatile);
-        let (intake, doors) = (Arc::clone(&self.intake), self.doors.subscribe());
+    /// Waits until everything that is on its way has arrived; then the jobs are gathered.
+    fn collect(&mut self, state: GroupState, reason: Option<String>, context: &mut Context<Self>) {
+        let is_volatile = self.root.is_volatile;
+        let (intake, doors) = (Arc::clone(&self.root.intake), self.root.doors.subscribe());
         let results = self.results.clone();
-        let epoch = self.status.borrow().epoch;
-        let unfinished = async move {
-            let mut unfinished = Vec::new();
-            if is_volatile {
-                let last_word = async {
-                    // What is on its way to the queue arrives before the question.
-                    intake.flushed().await;
-                    take_unfinished(doors).await
+        let epoch = self.root.status.borrow().epoch;
+        let arrived = async move {
+            let arrived = async {
+                // Jobs reach the queue, and their senders hear its answer.
+                intake.flushed().await;
+                // So do settles: the queue answers in turn. One that keeps its jobs is told that nobody has them any more; if
+                // it does not answer, what was leased is suspected at the next opening: that costs time and no job.
+                let question = if is_volatile {
+                    QueueCommand::Counts
+                } else {
+                    QueueCommand::Detach(epoch)
                 };
-                // Only a queue that does not answer, or dies of every question, lets this pass.
-                unfinished = tokio::time::timeout(LAST_WORD, last_word)
-                    .await
-                    .unwrap_or_default();
-            } else {
-                // If there is no answer, what was leased is suspected at the next opening: that costs time and no job.
-                let detached = ask(doors, || QueueCommand::Detach(epoch));
-                let _ = tokio::time::timeout(LAST_WORD, detached).await;
-            }
+                ask(doors, question).await.is_some() && is_volatile
+            };
+            // Only a queue that does not answer, or dies of every question, lets this pass.
+            let answers = tokio::time::timeout(LAST_WORD, arrived).await.unwrap_or_default();
             if let Some(results) = results {
                 // Outcomes that are on their way arrive before the producers are told that no more will come. Without an
                 // answer the result queue has died, and what it had not read has arrived by itself.
                 let dead = Handover::or_else(Vec::new(), |_| {});
                 let _ = results.fates.send(SealedFates { dead }).await;
             }
-            unfinished.extend(intake.take_rest());
-            unfinished
+            answers
         };
-        context.spawn(unfinished.into_actor(self).map(move |unfinished, this, context| {
-            this.mailboxes.end(&unfinished);
-            this.tell(EventKind::Drained {
-                unfinished: unfinished.len(),
-            });
-            *this.leftovers.lock().unwrap_or_else(PoisonError::into_inner) = unfinished;
-            this.roles.clear();
-            if let Some(wiring) = &this.wiring {
-                wiring.bus.end();
-            }
-            this.status.send_modify(|status| {
-                status.state = state;
-                status.reason = reason;
-                status.supervisor = None;
-            });
-            context.stop();
+        context.spawn(arrived.into_actor(self).map(move |answers, this, context| {
+            this.gather(answers, state, reason, context);
         }));
     }
-}
 
-/// How long the queue may take at the end of the group to hand out its jobs.
-const LAST_WORD: Duration = Duration::from_secs(10);
+    /// Gathers what was not finished. A durable queue keeps its jobs; a volatile one would lose them. From the moment in which
+    /// a queue lets go of its jobs until they can be had, nothing is waited for: the arbiter may end in every wait.
+    fn gather(
+        &mut self,
+        answers: bool,
+        state: GroupState,
+        reason: Option<String>,
+        context: &mut Context<Self>,
+    ) {
+        let rest = self.root.is_volatile.then(|| self.root.rest_of_queue()).flatten();
+        match rest {
+            Some(rest) => {
+                self.root.mailboxes.tell_dead(rest.dead);
+                self.conclude(state, reason, rest.unfinished, context);
+            }
+            // Its actor alone can say; there the answer is the only copy for a moment.
+            None if answers => {
+                let doors = self.root.doors.subscribe();
+                let question = ask(doors, QueueCommand::TakeUnfinished);
+                let reply = async move { tokio::time::timeout(LAST_WORD, question).await.ok().flatten() };
+                context.spawn(reply.into_actor(self).map(move |reply, this, context| {
+                    let unfinished = match reply {
+                        Some(QueueReply::Unfinished(jobs)) => jobs,
+                        // A queue that cannot hand jobs out keeps them.
+                        _ => Vec::new(),
+                    };
+                    this.conclude(state, reason, unfinished, context);
+                }));
+            }
+            None => self.conclude(state, reason, Vec::new(), context),
+        }
+    }
 
-/// Asks the queue for all jobs that it holds: its present life, or the next one if it dies over the question.
-async fn take_unfinished<J: Send + Sync + 'static>(
-    doors: watch::Receiver<Option<QueueDoor<J>>>,
-) -> Vec<Sealed<J>> {
-    match ask(doors, || QueueCommand::TakeUnfinished).await {
-        Some(QueueReply::Unfinished(jobs)) => jobs,
-        // A queue that cannot hand jobs out keeps them.
-        _ => Vec::new(),
+    fn conclude(
+        &mut self,
+        state: GroupState,
+        reason: Option<String>,
+        mut unfinished: Vec<Sealed<J>>,
+        context: &mut Context<Self>,
+    ) {
+        unfinished.extend(self.root.intake.take_rest());
+        self.roles.clear();
+        self.root.conclude(state, reason, unfinished);
+        context.stop();
     }
 }
 
-/// Asks the present life of the queue, or the next one if it dies over the question. `None` if there is no next one.
+/// How long the queue may take at the end of the group to answer a question.
+const LAST_WORD: Duration = Duration::from_secs(10);
+
+/// Asks the queue: its present life, or the next one if it dies over the question.
 async fn ask<J: Send + Sync + 'static>(
     mut doors: watch::Receiver<Option<QueueDoor<J>>>,
-    question: impl Fn() -> QueueCommand,
+    question: QueueCommand,
 ) -> Option<QueueReply<J>> {
     loop {
         let door = doors.borrow_and_update().clone();
         if let Some(door) = door
-            && let Ok(reply) = door.command.clone().send(Command::new(question())).await
+            && let Ok(reply) = door.command.clone().send(Command::new(question.clone())).await
         {
             return Some(reply);
         }
-        if doors.changed().await.is_err() {
-            return None;
-        }
+        doors.changed().await.ok()?;
     }
 }

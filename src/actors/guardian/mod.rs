@@ -13,16 +13,18 @@
 
 mod ending;
 mod roles;
+mod root;
 mod steering;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use tokio::sync::{mpsc, watch};
 
-use crate::actors::cell::{CellHandle, CellHooks, CellSeed};
+use crate::actors::cell::{CellHandle, CellHooks, CellSeed, Life};
 use crate::actors::intake::Intake;
 use crate::actors::results::Mailboxes;
 use crate::actors::supervisor::{Supervisor, Wiring};
@@ -32,11 +34,10 @@ use crate::protocol::{
 };
 use crate::rules::supervision::{Family, FamilyRules, Order};
 use crate::words::{
-    BackoffConfig, Cause, Epoch, EventKind, GroupState, PastBudget, Restart, RestartConfig, Role, Sealed,
+    BackoffConfig, Cause, Epoch, EventKind, GroupState, PastBudget, Restart, RestartConfig, Role,
 };
 
-/// Makes one life of the queue actor in a cell.
-pub(crate) type QueueMaker<J> = Box<dyn Fn(CellSeed, CellHooks) -> Option<QueueDoor<J>> + Send>;
+pub(crate) use root::{Leftovers, QueueOfGroup, Root};
 
 /// Makes one life of the strategy actor in a cell.
 pub(crate) type StrategyMaker = Box<dyn Fn(CellSeed, CellHooks) -> Option<Recipient<Assign>> + Send>;
@@ -53,8 +54,8 @@ pub(crate) struct Shared<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) clock: Clock,
     pub(crate) doors: watch::Receiver<Option<QueueDoor<J>>>,
     pub(crate) status: watch::Receiver<Status>,
-    /// Jobs that were not finished when the group ended.
-    pub(crate) leftovers: Arc<Mutex<Vec<Sealed<J>>>>,
+    /// What the group hands out when it has ended.
+    pub(crate) leftovers: Arc<Mutex<Leftovers<J>>>,
 }
 
 /// What the guardian publishes.
@@ -65,8 +66,13 @@ pub(crate) struct Status {
     pub(crate) reason: Option<String>,
     pub(crate) epoch: Epoch,
     pub(crate) supervisor: Option<Recipient<AskHealth>>,
-    /// A drain has finished everything.
-    pub(crate) drained: bool,
+}
+
+impl Status {
+    /// Whether the group has ended, for whatever reason.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, GroupState::Stopped | GroupState::Failed)
+    }
 }
 
 /// The roles in the order of their start, which is the order of their numbers in the family.
@@ -102,18 +108,13 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
     /// Taken at the start.
     wiring_maker: Option<WiringMaker<J, O>>,
     wiring: Option<Arc<Wiring<J, O>>>,
-    make_queue: QueueMaker<J>,
+    root: Rc<Root<J, O>>,
     make_strategy: StrategyMaker,
-    intake: Arc<Intake<J>>,
-    mailboxes: Arc<Mailboxes<J, O>>,
     roles: BTreeMap<Role, RoleCell>,
     /// How the last life of each role ended.
     last_causes: BTreeMap<Role, Cause>,
     /// Which role is started again. Made at the start.
     family: Option<Family>,
-    doors: watch::Sender<Option<QueueDoor<J>>>,
-    status: watch::Sender<Status>,
-    leftovers: Arc<Mutex<Vec<Sealed<J>>>>,
     strategy: Option<Recipient<Assign>>,
     results: Option<ResultsUp<J, O>>,
     supervisor: Option<Addr<Supervisor<J, O>>>,
@@ -131,7 +132,8 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
 /// The parts that a guardian is made of.
 pub(crate) struct GuardianParts<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) wiring_maker: WiringMaker<J, O>,
-    pub(crate) make_queue: QueueMaker<J>,
+    pub(crate) queue: Box<dyn QueueOfGroup<J> + Send>,
+    pub(crate) is_volatile: bool,
     pub(crate) make_strategy: StrategyMaker,
     pub(crate) intake: Arc<Intake<J>>,
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
@@ -147,13 +149,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             reason: None,
             epoch: Epoch(0),
             supervisor: None,
-            drained: false,
         });
-        let leftovers = Arc::new(Mutex::new(Vec::new()));
+        let leftovers = Arc::new(Mutex::new(Leftovers {
+            unfinished: Vec::new(),
+            dead: Vec::new(),
+        }));
         let shared = Shared {
             intake: Arc::clone(&parts.intake),
             mailboxes: Arc::clone(&parts.mailboxes),
-            bus,
+            bus: bus.clone(),
             clock,
             doors: door_receiver,
             status: status_receiver,
@@ -162,16 +166,20 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let guardian = Self {
             wiring_maker: Some(parts.wiring_maker),
             wiring: None,
-            make_queue: parts.make_queue,
+            root: Rc::new(Root {
+                queue: parts.queue,
+                is_volatile: parts.is_volatile,
+                intake: parts.intake,
+                mailboxes: parts.mailboxes,
+                bus,
+                doors,
+                status,
+                leftovers,
+            }),
             make_strategy: parts.make_strategy,
-            intake: parts.intake,
-            mailboxes: parts.mailboxes,
             roles: BTreeMap::new(),
             last_causes: BTreeMap::new(),
             family: None,
-            doors,
-            status,
-            leftovers,
             strategy: None,
             results: None,
             supervisor: None,
@@ -182,6 +190,25 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             drains_everything: false,
         };
         (guardian, shared)
+    }
+
+    /// Spawns it on the arbiter of this thread.
+    ///
+    /// # Panics
+    /// If the thread has no arbiter, as `actix_rt::spawn` does.
+    pub(crate) fn spawn(self) -> Addr<Self> {
+        let context = Context::new();
+        let address = context.address();
+        actix_rt::spawn(Life::new(context, self));
+        address
+    }
+}
+
+/// Only an arbiter that ends drops a guardian before its group has ended. The door closes at once; the rest is done by the
+/// [`Root`], when the last actor of the group has gone.
+impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Guardian<J, O> {
+    fn drop(&mut self) {
+        self.root.intake.close();
     }
 }
 
@@ -201,7 +228,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
             );
             self.wiring = Some(Arc::new(make(notices, tell, fates)));
         }
-        let pump = Arc::clone(&self.intake).pump(self.doors.subscribe());
+        let pump = Arc::clone(&self.root.intake).pump(self.root.doors.subscribe());
         context.spawn(pump.into_actor(self));
         self.family = self
             .wiring
@@ -234,7 +261,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Fates<J>> for Guardian
     type Result = ();
 
     fn handle(&mut self, fates: Fates<J>, _: &mut Context<Self>) {
-        let mailboxes = Arc::clone(&self.mailboxes);
+        let mailboxes = Arc::clone(&self.root.mailboxes);
         let dead = Handover::or_else(fates.dead, move |dead| mailboxes.bury(dead));
         if let Some(results) = &self.results {
             results.fates.do_send(SealedFates { dead });
@@ -249,7 +276,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J
         match notice {
             Notice::Idle if self.drains_everything => self.check_drained(context),
             // The supervisor holds nothing, and what the queue holds stays there.
-            Notice::Idle => self.status.send_modify(|status| status.drained = true),
+            Notice::Idle => self.end(GroupState::Stopped, None, context),
             Notice::Unresponsive(role, cause) => self.end_role(role, cause),
             Notice::GiveUp(reason) => self.give_up(reason, context),
         }

@@ -1,5 +1,6 @@
 //! The lives of the group's own actors: started, seen to end, started again.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,10 +88,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let Some(wiring) = self.wiring.clone() else { return };
         let (cell, seed) = CellHandle::new();
         self.roles.insert(role, RoleCell { life, cell });
-        let address = context.address();
+        let (address, root) = (context.address(), Rc::clone(&self.root));
         let hooks = CellHooks {
             ended: Box::new(|_| {}),
-            down: Box::new(move |cause| address.do_send(RoleDown { role, life, cause })),
+            down: Box::new(move |cause| {
+                address.do_send(RoleDown { role, life, cause });
+                // By now the actor is gone with its mailbox; what was in there has found its way back.
+                drop(root);
+            }),
         };
         let start = || match role {
             Role::Results => self.start_results(seed, hooks),
@@ -111,7 +116,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     pub(super) fn start_results(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
-        let mailboxes = Arc::clone(&self.mailboxes);
+        let mailboxes = Arc::clone(&self.root.mailboxes);
         let address = spawn_in_cell(seed, hooks, true, move |_| ResultQueue::new(mailboxes));
         let Some(address) = address else { return false };
         let results = ResultsUp {
@@ -126,13 +131,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     pub(super) fn start_queue(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
-        let Some(door) = (self.make_queue)(seed, hooks) else {
+        let Some(door) = self.root.queue.start(seed, hooks) else {
             return false;
         };
         if let Some(supervisor) = &self.supervisor {
             supervisor.do_send(QueueUp(door.clone()));
         }
-        self.doors.send_replace(Some(door));
+        self.root.doors.send_replace(Some(door));
         true
     }
 
@@ -154,7 +159,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         seed: CellSeed,
         hooks: CellHooks,
     ) -> bool {
-        let door = self.doors.borrow().clone();
+        let door = self.root.doors.borrow().clone();
         let (Some(queue), Some(strategy), Some(results)) =
             (door, self.strategy.clone(), self.results.clone())
         else {
@@ -181,7 +186,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         });
         self.consumers = Some(consumers);
         self.supervisor = address.clone();
-        self.status.send_modify(|status| {
+        self.root.status.send_modify(|status| {
             status.epoch = epoch;
             status.supervisor = address.map(Addr::recipient);
         });

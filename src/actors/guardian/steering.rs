@@ -21,7 +21,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Order> for Guardian<J,
             Order::Weigh(slot, weight) => self.weigh(slot, weight),
             Order::Pause => self.pause(true),
             Order::Resume => self.pause(false),
-            Order::Drain { everything } => self.drain(everything, context),
+            Order::Drain { everything, deadline } => self.drain(everything, deadline, context),
             Order::EndRole(role) => return self.end_role(role, Cause::Killed),
             Order::Stop => return self.end(GroupState::Stopped, None, context),
         }
@@ -31,7 +31,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Order> for Guardian<J,
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     pub(super) fn set_state(&self, state: GroupState) {
-        self.status.send_modify(|status| status.state = state);
+        self.root.status.send_modify(|status| status.state = state);
     }
 
     pub(super) fn tell_desired(&self) {
@@ -46,7 +46,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     pub(super) fn pause(&mut self, paused: bool) {
-        let state = self.status.borrow().state;
+        let state = self.root.status.borrow().state;
         if state != GroupState::Draining && self.desired.paused != paused {
             self.desired.paused = paused;
             self.set_state(if paused {

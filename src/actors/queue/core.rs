@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::rest::QueueRest;
 use super::room::{Account, QueueRoom};
 use crate::actors::Clock;
 use crate::protocol::{AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
@@ -106,6 +107,15 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
         }
         state.bound_news();
         news
+    }
+
+    /// Hands out everything that is neither done nor dead, and names what is dead. For the end of a group.
+    pub(super) fn take_rest(&self) -> QueueRest<J> {
+        self.operate(|state| QueueRest {
+            dead: state.store.dead_letters(usize::MAX),
+            unfinished: state.store.take_unfinished(),
+        })
+        .result
     }
 
     /// A poisoned lock is no reason to stop: a store is whole even if one of its methods panics, and so is the rest.

@@ -14,6 +14,7 @@
 
 mod actor;
 mod core;
+mod rest;
 mod room;
 mod source;
 
@@ -22,5 +23,6 @@ mod tests;
 
 pub use self::actor::StoreQueue;
 pub use self::core::QueueCore;
+pub use self::rest::{ActorKeepsRest, ActorQueueRest, QueueRest, RestBy};
 pub use self::room::QueueRoom;
 pub use self::source::{ActorQueue, MemoryQueue, QueueSource, StoreSource, queue_of};

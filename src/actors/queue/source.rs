@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::actor::StoreQueue;
 use super::core::QueueCore;
+use super::rest::{ActorKeepsRest, ActorQueueRest, QueueRest, RestBy};
 use super::room::QueueRoom;
 use crate::actors::Clock;
 use crate::protocol::QueueActor;
@@ -38,6 +39,14 @@ pub trait QueueSource<J: Send + Sync + 'static>: Send + 'static {
 
     /// The permits that senders take before they send; `None` for a queue that takes every job or refuses by itself.
     fn room(&self) -> Option<QueueRoom>;
+
+    /// Hands out what the queue holds without an actor, for a group that ends: its arbiter may have ended with every actor
+    /// on it. Called at most once, when nobody leases any more, from the thread of the group, which may have no runtime by
+    /// then. `None`, the default, for a queue whose jobs only its actor can hand out; they are not named if the arbiter ends.
+    /// A queue that is not `volatile` is not asked.
+    fn take_rest(&self) -> Option<QueueRest<J>> {
+        None
+    }
 }
 
 /// A queue over a store. Clones share the store.
@@ -114,13 +123,18 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueSource<J> for StoreSource<J, S>
     fn room(&self) -> Option<QueueRoom> {
         self.core.room()
     }
+
+    fn take_rest(&self) -> Option<QueueRest<J>> {
+        Some(self.core.take_rest())
+    }
 }
 
 /// A queue actor of your own, made by a closure. It says itself, in its answers, for what it has no room.
 #[derive(Debug, Clone)]
-pub struct ActorQueue<F> {
+pub struct ActorQueue<F, R = ActorKeepsRest> {
     capabilities: Capabilities,
     factory: F,
+    rest: R,
 }
 
 impl<F> ActorQueue<F> {
@@ -129,15 +143,27 @@ impl<F> ActorQueue<F> {
         Self {
             capabilities,
             factory,
+            rest: ActorKeepsRest,
+        }
+    }
+
+    /// Says how the jobs are handed out without an actor, from what outlives it: see [`QueueSource::take_rest`]. Without it
+    /// they are not named if the arbiter under the group ends.
+    pub fn rest_by<J, R: Fn() -> QueueRest<J> + Send + 'static>(self, rest: R) -> ActorQueue<F, RestBy<R>> {
+        ActorQueue {
+            capabilities: self.capabilities,
+            factory: self.factory,
+            rest: RestBy::new(rest),
         }
     }
 }
 
-impl<J, A, F> QueueSource<J> for ActorQueue<F>
+impl<J, A, F, R> QueueSource<J> for ActorQueue<F, R>
 where
     J: Send + Sync + 'static,
     A: QueueActor<J>,
     F: Fn() -> A + Send + 'static,
+    R: ActorQueueRest<J>,
 {
     type Actor = A;
 
@@ -151,5 +177,9 @@ where
 
     fn room(&self) -> Option<QueueRoom> {
         None
+    }
+
+    fn take_rest(&self) -> Option<QueueRest<J>> {
+        self.rest.take()
     }
 }

@@ -34,9 +34,10 @@ impl<F: Future<Output: 'static> + 'static> Future for LastWords<F> {
 
 impl<F: Future<Output: 'static> + 'static> Drop for LastWords<F> {
     fn drop(&mut self) {
-        // Without an arbiter the queue is gone as well.
+        // An arbiter that ends drops its actors outside of its runtime, where nothing can be spawned any more; the queue is
+        // dropped with it.
         if let Some(answer) = self.0.take()
-            && actix_rt::Arbiter::try_current().is_some()
+            && tokio::runtime::Handle::try_current().is_ok()
         {
             actix_rt::spawn(async move {
                 let _ = answer.await;

@@ -326,7 +326,7 @@ mod codecs {
                     let refused = within("it is refused", group.producer().send(13))
                         .await
                         .unwrap_err();
-                    assert_eq!((refused.job, refused.reason), (13, Unsent::NotEncoded));
+                    assert_eq!((refused.job, refused.reason), (Some(13), Unsent::NotEncoded));
                     for job in 0..10 {
                         assert_eq!(within("a job", group.producer().call(job)).await.unwrap(), job);
                     }

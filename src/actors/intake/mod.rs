@@ -10,6 +10,9 @@
 //!     └──────── refused jobs, if the producer waits ◀──┘
 //! ```
 
+mod buffer;
+mod hand_back;
+
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,20 +22,18 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
+use buffer::{Buffer, Waiter};
+use hand_back::InHand;
+
 use super::queue::QueueRoom;
 use super::{Clock, EventBus};
-use crate::protocol::{Push, Pushed, QueueDoor};
+use crate::protocol::{Pushed, QueueDoor};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{
-    Block, Capabilities, Envelope, EventKind, Job, JobId, Load, Moment, Overflow, Places, ReplyTo, Sealed,
-};
+use crate::words::{Capabilities, Envelope, EventKind, Job, JobId, Load, Moment, Overflow, ReplyTo, Sealed};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
-
-/// Jobs in one push at most.
-const PUSHED_AT_ONCE: usize = 4_096;
 
 /// How long a queue that is full is left alone before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
@@ -40,81 +41,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// A producer that finds this many jobs in the buffer lets others run once before it goes on, so that on a shared arbiter
 /// jobs are worked on while they are still in the processor's cache.
 const CROWDED: usize = 1_024;
-
-impl<J> Buffer<J> {
-    /// Puts jobs back that a queue had no room for after all, in front of everything that was sent after them.
-    fn put_in_front(&mut self, jobs: Vec<Sealed<J>>) {
-        self.was_full = !jobs.is_empty();
-        self.len += jobs.len();
-        for waiter in &mut self.waiters {
-            waiter.jobs = waiter.jobs.start + jobs.len()..waiter.jobs.end + jobs.len();
-        }
-        for job in jobs.into_iter().rev() {
-            self.loads.push_front(Load::Job(job));
-        }
-    }
-
-    /// Puts a job at the end that travels alone.
-    fn put_alone(&mut self, job: Sealed<J>) {
-        self.close_block();
-        self.len += 1;
-        self.loads.push_back(Load::Job(job));
-    }
-
-    /// Puts a plain job at the end: it joins the block that is open.
-    #[inline]
-    fn put_plain(&mut self, envelope: Envelope<J>) {
-        self.len += 1;
-        self.open.push(envelope);
-        if self.open.len() == Places::MOST {
-            self.close_block();
-        }
-    }
-
-    /// Whatever comes next does not join the open block.
-    fn close_block(&mut self) {
-        // The next block will be about as large as this one; growing to that step by step would copy it several times.
-        let room = if self.open.len() > 4 { self.open.len() } else { 0 };
-        let mut open = std::mem::replace(&mut self.open, Vec::with_capacity(room));
-        let load = if open.len() > 1 {
-            Block::new(open).map(|block| Load::Block(Arc::new(block)))
-        } else {
-            open.pop().map(|envelope| Load::Job(Sealed::new(envelope)))
-        };
-        self.loads.extend(load);
-    }
-
-    /// Takes the oldest loads, of at least `jobs` jobs.
-    fn take(&mut self, jobs: usize) -> Vec<Load<J>> {
-        self.close_block();
-        let (mut taken, mut loads) = (0, Vec::with_capacity(self.loads.len().min(jobs)));
-        while taken < jobs
-            && let Some(load) = self.loads.pop_front()
-        {
-            taken += load.len();
-            loads.push(load);
-        }
-        self.len -= taken;
-        for waiter in &mut self.waiters {
-            waiter.jobs = waiter.jobs.start.saturating_sub(taken)..waiter.jobs.end.saturating_sub(taken);
-        }
-        loads
-    }
-
-    /// How many jobs the next push takes. A cut through the jobs of one waiter would need two answers for it, so the cut is
-    /// made after it; what is overrun is bounded, because room is granted in lots.
-    fn cut(&self) -> usize {
-        let most = self.len.min(PUSHED_AT_ONCE);
-        let cut_through = self
-            .waiters
-            .iter()
-            .map(|waiter| &waiter.jobs)
-            .find(|jobs| jobs.end > most);
-        cut_through
-            .filter(|jobs| jobs.start < most)
-            .map_or(most, |jobs| jobs.end)
-    }
-}
 
 /// Why jobs were not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,34 +80,6 @@ pub(crate) struct Intake<J> {
 /// Told of a job that the queue refused.
 pub(crate) type TurnedAway<J> = Box<dyn Fn(&Envelope<J>) + Send + Sync>;
 
-struct Buffer<J> {
-    ids: JobIds,
-    /// What was sent and has not been pushed, oldest first.
-    loads: VecDeque<Load<J>>,
-    /// Plain jobs that were sent after all of `loads`. They become a block when it is full, when a job comes that travels
-    /// alone, or when the pump comes.
-    open: Vec<Envelope<J>>,
-    /// Jobs in `loads` and `open`.
-    len: usize,
-    /// The time that the names of plain jobs carry: read when the buffer was last empty, since a name is a little early or
-    /// not, and the clock costs as much as the rest of a send.
-    unix_ms: u64,
-    waiters: VecDeque<Waiter<J>>,
-    closed: bool,
-    /// Whether the pump has jobs in its hands.
-    pushing: bool,
-    /// Whether the queue had no room at the last push; then the next one waits a little.
-    was_full: bool,
-    /// Jobs that the queue refused for good while it closed; handed back with the unfinished ones.
-    stranded: Vec<Sealed<J>>,
-}
-
-/// A producer that waits for the queue's own word on some of the jobs.
-struct Waiter<J> {
-    jobs: std::ops::Range<usize>,
-    answer: oneshot::Sender<Vec<Refused<J>>>,
-}
-
 /// What becomes of jobs that were put.
 pub(crate) struct Put<J, N> {
     /// Their names.
@@ -195,8 +93,28 @@ pub(crate) struct Put<J, N> {
 /// Jobs for one push, with the producers that wait for the queue's word on them.
 type Lot<J> = (Vec<Load<J>>, Vec<Waiter<J>>);
 
-/// The queue's own word on jobs: those that it refused.
-pub(crate) type Word<J> = oneshot::Receiver<Vec<Refused<J>>>;
+/// The queue's own word on jobs, to come.
+pub(crate) struct Word<J> {
+    /// Those that it refused. An error if it will never say so: the group ended first.
+    pub(crate) answer: oneshot::Receiver<Vec<Refused<J>>>,
+    /// The jobs, so that they can be handed back without an answer.
+    pub(crate) jobs: Jobs<J>,
+}
+
+/// One job or more, of which the first costs no allocation.
+pub(crate) struct Jobs<J> {
+    pub(crate) first: Sealed<J>,
+    pub(crate) others: Vec<Sealed<J>>,
+}
+
+impl<J> Jobs<J> {
+    fn one(first: &Sealed<J>) -> Self {
+        Self {
+            first: Sealed::clone(first),
+            others: Vec::new(),
+        }
+    }
+}
 
 impl<J: Send + Sync + 'static> Intake<J> {
     pub(crate) fn new(
@@ -224,6 +142,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
             pushing: false,
             was_full: false,
             stranded: Vec::new(),
+            left_waiting: None,
         };
         Self {
             buffer: Mutex::new(buffer),
@@ -317,12 +236,15 @@ impl<J: Send + Sync + 'static> Intake<J> {
         // Under the lock, so that no outcome can come before it is expected.
         note(id);
         let from = buffer.len;
+        let mut asked = None;
         if joins_block {
             buffer.put_plain(Envelope::plain(id, job.into_payload()));
         } else {
-            buffer.put_alone(Sealed::new(Envelope::seal(id, job, reply_to, now)));
+            let job = Sealed::new(Envelope::seal(id, job, reply_to, now));
+            asked = asks.then(|| Jobs::one(&job));
+            buffer.put_alone(job);
         }
-        Ok(self.finish_put(buffer, from, asks, id))
+        Ok(self.finish_put(buffer, from, asked, id))
     }
 
     /// Puts admitted jobs into the buffer, as [`put_one`](Self::put_one).
@@ -346,14 +268,23 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let from = buffer.len;
         // Whoever waits for the queue's word waits for that on whole loads, so such jobs travel alone.
         let may_join = self.takes_blocks && reply_to.is_none() && !asks;
+        let mut asked: Option<Jobs<J>> = None;
         for (id, job) in ids.iter().zip(jobs) {
             let plain = if may_join { job.into_plain() } else { Err(job) };
             match plain {
                 Ok(payload) => buffer.put_plain(Envelope::plain(*id, payload)),
-                Err(job) => buffer.put_alone(Sealed::new(Envelope::seal(*id, job, reply_to, now))),
+                Err(job) => {
+                    let job = Sealed::new(Envelope::seal(*id, job, reply_to, now));
+                    match &mut asked {
+                        _ if !asks => {}
+                        Some(asked) => asked.others.push(Sealed::clone(&job)),
+                        None => asked = Some(Jobs::one(&job)),
+                    }
+                    buffer.put_alone(job);
+                }
             }
         }
-        Ok(self.finish_put(buffer, from, asks, ids))
+        Ok(self.finish_put(buffer, from, asked, ids))
     }
 
     /// The present moment. For a plain job, which has no use for it, that of the first job in the buffer will do.
@@ -376,7 +307,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
         let from = buffer.len;
         buffer.put_alone(job);
-        self.finish_put(buffer, from, false, ());
+        self.finish_put(buffer, from, None, ());
         true
     }
 
@@ -390,14 +321,14 @@ impl<J: Send + Sync + 'static> Intake<J> {
         &self,
         mut buffer: MutexGuard<'_, Buffer<J>>,
         from: usize,
-        asks: bool,
+        asked: Option<Jobs<J>>,
         names: N,
     ) -> Put<J, N> {
-        let word = asks.then(|| {
-            let (answer, word) = oneshot::channel();
+        let word = asked.map(|asked| {
+            let (tell, answer) = oneshot::channel();
             let jobs = from..buffer.len;
-            buffer.waiters.push_back(Waiter { jobs, answer });
-            word
+            buffer.waiters.push_back(Waiter { jobs, answer: tell });
+            Word { answer, jobs: asked }
         });
         let is_crowded = buffer.len >= CROWDED;
         drop(buffer);
@@ -442,16 +373,6 @@ impl<J: Send + Sync + 'static> Intake<J> {
         buffer.len == 0 && !buffer.pushing
     }
 
-    /// Everything that never reached the queue, oldest first. For the end of the group.
-    pub(crate) fn take_rest(&self) -> Vec<Sealed<J>> {
-        let mut buffer = self.lock();
-        let mut rest = std::mem::take(&mut buffer.stranded);
-        let waiting = buffer.len;
-        rest.extend(buffer.take(waiting).into_iter().flat_map(Load::into_jobs));
-        buffer.waiters.clear();
-        rest
-    }
-
     /// Pushes what gathers, for ever.
     pub(crate) async fn pump(self: Arc<Self>, mut doors: watch::Receiver<Option<QueueDoor<J>>>) {
         loop {
@@ -460,11 +381,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 continue;
             };
             self.tell_accepted(&loads, &waiters);
-            let batch = InHand {
-                intake: &self,
-                loads: Some(loads),
-            };
-            if !self.push(batch, waiters, &mut doors).await {
+            let batch = InHand::new(&self, loads, waiters);
+            if !self.push(batch, &mut doors).await {
                 return;
             }
             let was_full = {
@@ -516,42 +434,31 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// Pushes one batch until some life of the queue has taken it. False if there will be no further life.
     async fn push(
-        &self,
+        self: &Arc<Self>,
         mut batch: InHand<'_, J>,
-        waiters: Vec<Waiter<J>>,
         doors: &mut watch::Receiver<Option<QueueDoor<J>>>,
     ) -> bool {
         loop {
-            let ids = if waiters.is_empty() {
-                Vec::new()
-            } else {
-                batch.ids()
-            };
             let Some(door) = next_door(doors).await else {
                 return false;
             };
-            let Some(loads) = batch.loads.take() else {
+            let Some(push) = batch.send(self) else {
                 return true;
             };
-            let count = loads.iter().map(Load::len).sum();
-            let (push, back) = Push::new(loads);
             let answer = door.push.send(push).await;
             match answer {
                 Ok(Pushed { refused }) => {
-                    self.leave_transit(count);
-                    self.answer(waiters, &ids, refused);
+                    batch.arrived(refused);
                     return true;
                 }
                 // The queue died. Jobs that it did not take come back and go to its next life; those that it took it has
                 // kept, for a queue keeps what it took over all its lives.
-                Err(_) => match back.await {
-                    Ok(loads) => batch.loads = Some(loads),
-                    Err(_) => {
-                        self.leave_transit(count);
-                        self.answer(waiters, &ids, Vec::new());
+                Err(_) => {
+                    if !batch.comes_back().await {
+                        batch.arrived(Vec::new());
                         return true;
                     }
-                },
+                }
             }
         }
     }
@@ -601,31 +508,6 @@ impl<J: Send + Sync + 'static> Intake<J> {
     fn lock(&self) -> MutexGuard<'_, Buffer<J>> {
         // Nothing under this lock runs code of the user, so it cannot be poisoned half way.
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A batch in the hands of the pump. If the pump is dropped with it, the jobs go back into the buffer.
-struct InHand<'a, J: Send + Sync + 'static> {
-    intake: &'a Intake<J>,
-    loads: Option<Vec<Load<J>>>,
-}
-
-impl<J: Send + Sync + 'static> InHand<'_, J> {
-    fn ids(&self) -> Vec<JobId> {
-        let mut ids = Vec::new();
-        for load in self.loads.iter().flatten() {
-            load.each(|job| ids.push(job.id()));
-        }
-        ids
-    }
-}
-
-impl<J: Send + Sync + 'static> Drop for InHand<'_, J> {
-    fn drop(&mut self) {
-        if let Some(loads) = self.loads.take() {
-            let jobs = loads.into_iter().flat_map(Load::into_jobs);
-            self.intake.lock().stranded.extend(jobs);
-        }
     }
 }
 

@@ -1,0 +1,125 @@
+//! What was sent and has not been pushed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::rules::job_ids::JobIds;
+use crate::rules::store::Refused;
+use crate::words::{Block, Envelope, JobId, Load, Places, Sealed};
+
+/// Jobs in one push at most.
+const PUSHED_AT_ONCE: usize = 4_096;
+
+pub(super) struct Buffer<J> {
+    pub(super) ids: JobIds,
+    /// What was sent and has not been pushed, oldest first.
+    pub(super) loads: VecDeque<Load<J>>,
+    /// Plain jobs that were sent after all of `loads`. They become a block when it is full, when a job comes that travels
+    /// alone, or when the pump comes.
+    pub(super) open: Vec<Envelope<J>>,
+    /// Jobs in `loads` and `open`.
+    pub(super) len: usize,
+    /// The time that the names of plain jobs carry: read when the buffer was last empty, since a name is a little early or
+    /// not, and the clock costs as much as the rest of a send.
+    pub(super) unix_ms: u64,
+    pub(super) waiters: VecDeque<Waiter<J>>,
+    pub(super) closed: bool,
+    /// Whether the pump has jobs in its hands.
+    pub(super) pushing: bool,
+    /// Whether the queue had no room at the last push; then the next one waits a little.
+    pub(super) was_full: bool,
+    /// Jobs that the queue refused for good while it closed, or that came back from it when nobody was left to push them
+    /// again; handed back with the unfinished ones.
+    pub(super) stranded: Vec<Sealed<J>>,
+    /// Who waits for the queue's word on jobs that were on their way when the pump ended: the jobs may still come back.
+    pub(super) left_waiting: Option<Asked<J>>,
+}
+
+/// A producer that waits for the queue's own word on some of the jobs.
+pub(super) struct Waiter<J> {
+    pub(super) jobs: std::ops::Range<usize>,
+    pub(super) answer: oneshot::Sender<Vec<Refused<J>>>,
+}
+
+/// The jobs of one push, by name, and who waits for the queue's word on some of them.
+pub(super) struct Asked<J> {
+    pub(super) ids: Vec<JobId>,
+    pub(super) waiters: Vec<Waiter<J>>,
+}
+
+impl<J> Buffer<J> {
+    /// Puts jobs back that a queue had no room for after all, in front of everything that was sent after them.
+    pub(super) fn put_in_front(&mut self, jobs: Vec<Sealed<J>>) {
+        self.was_full = !jobs.is_empty();
+        self.len += jobs.len();
+        for waiter in &mut self.waiters {
+            waiter.jobs = waiter.jobs.start + jobs.len()..waiter.jobs.end + jobs.len();
+        }
+        for job in jobs.into_iter().rev() {
+            self.loads.push_front(Load::Job(job));
+        }
+    }
+
+    /// Puts a job at the end that travels alone.
+    pub(super) fn put_alone(&mut self, job: Sealed<J>) {
+        self.close_block();
+        self.len += 1;
+        self.loads.push_back(Load::Job(job));
+    }
+
+    /// Puts a plain job at the end: it joins the block that is open.
+    #[inline]
+    pub(super) fn put_plain(&mut self, envelope: Envelope<J>) {
+        self.len += 1;
+        self.open.push(envelope);
+        if self.open.len() == Places::MOST {
+            self.close_block();
+        }
+    }
+
+    /// Whatever comes next does not join the open block.
+    pub(super) fn close_block(&mut self) {
+        // The next block will be about as large as this one; growing to that step by step would copy it several times.
+        let room = if self.open.len() > 4 { self.open.len() } else { 0 };
+        let mut open = std::mem::replace(&mut self.open, Vec::with_capacity(room));
+        let load = if open.len() > 1 {
+            Block::new(open).map(|block| Load::Block(Arc::new(block)))
+        } else {
+            open.pop().map(|envelope| Load::Job(Sealed::new(envelope)))
+        };
+        self.loads.extend(load);
+    }
+
+    /// Takes the oldest loads, of at least `jobs` jobs.
+    pub(super) fn take(&mut self, jobs: usize) -> Vec<Load<J>> {
+        self.close_block();
+        let (mut taken, mut loads) = (0, Vec::with_capacity(self.loads.len().min(jobs)));
+        while taken < jobs
+            && let Some(load) = self.loads.pop_front()
+        {
+            taken += load.len();
+            loads.push(load);
+        }
+        self.len -= taken;
+        for waiter in &mut self.waiters {
+            waiter.jobs = waiter.jobs.start.saturating_sub(taken)..waiter.jobs.end.saturating_sub(taken);
+        }
+        loads
+    }
+
+    /// How many jobs the next push takes. A cut through the jobs of one waiter would need two answers for it, so the cut is
+    /// made after it; what is overrun is bounded, because room is granted in lots.
+    pub(super) fn cut(&self) -> usize {
+        let most = self.len.min(PUSHED_AT_ONCE);
+        let cut_through = self
+            .waiters
+            .iter()
+            .map(|waiter| &waiter.jobs)
+            .find(|jobs| jobs.end > most);
+        cut_through
+            .filter(|jobs| jobs.start < most)
+            .map_or(most, |jobs| jobs.end)
+    }
+}
