@@ -9,7 +9,7 @@ use std::task::{Context as Wake, Poll, Waker};
 use actix::{Actor, Context, Handler};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::protocol::{Outcomes, SealedFates};
+use crate::protocol::{AddressedOutcome, Outcomes, SealedFates};
 use crate::words::{
     DeadLetter, Guarded, JobId, Outcome, ReplyTo, Sealed, call_guarded, drop_guarded, wake_guarded,
 };
@@ -130,7 +130,7 @@ impl<J, O> Mailboxes<J, O> {
     }
 
     /// Brings outcomes to whoever waits. Those that nobody waits for any more are dropped.
-    pub(crate) fn deposit(&self, outcomes: Vec<(ReplyTo, Guarded<Outcome<J, O>>)>) {
+    pub(crate) fn deposit(&self, outcomes: Vec<AddressedOutcome<J, O>>) {
         let mut wakers = Vec::new();
         // Outputs and wakers are the user's, and whatever they do is done after the lock: what nobody waits for is dropped
         // then, and who waits is told.
@@ -242,7 +242,9 @@ impl<J, O> Mailboxes<J, O> {
         // A waker of the user does what it does after the lock, its end as well.
         let before = mailbox.reader.replace(wake.waker().clone());
         drop(inner);
-        before.map(drop_guarded);
+        if let Some(waker) = before {
+            drop_guarded(waker);
+        }
         Poll::Pending
     }
 

@@ -81,13 +81,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(next) = cause {
-                text = format!("{text}: {next}");
-                cause = next.source();
-            }
-            eprintln!("error: {text}");
+            // Its text holds its causes.
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

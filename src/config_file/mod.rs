@@ -69,7 +69,7 @@ impl GroupConfig {
     ///
     /// # Errors
     /// [`ConfigFileError::Read`] if the file cannot be read, else as [`from_toml`](Self::from_toml) with the path added;
-    /// the cause is the error's `source()`.
+    /// its text holds the cause, which is its `source()` as well.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigFileError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|source| ConfigFileError::Read {

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::words::{Guarded, drop_guarded};
+
 /// Turns payloads into bytes and back. A queue keeps one codec for all its life: its name is written into the file.
 ///
 /// | codec | for payloads that | bytes |
@@ -37,13 +39,14 @@ pub trait Codec<J>: Send + Sync + 'static {
     /// # Errors
     /// The bytes cannot be read, or say something else.
     fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
-        self.decode(bytes).map(drop)
+        self.decode(bytes).map(drop_guarded)
     }
 }
 
 /// Reads bytes, writes what comes out once more, and compares.
 fn check_twice<J>(codec: &impl Codec<J>, bytes: &[u8]) -> Result<(), CodecError> {
-    let payload = codec.decode(bytes)?;
+    // Its `Drop` may panic, which says nothing of its bytes.
+    let payload = Guarded::new(codec.decode(bytes)?);
     let mut again = Vec::with_capacity(bytes.len());
     codec.encode(&payload, &mut again)?;
     if again == bytes || (again.len() == bytes.len() && sum(&again) == sum(bytes)) {

@@ -60,6 +60,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
             self.check(bytes).map_err(|error| (Refusal::NotReadable, error))
         });
         checked.map_err(|(refusal, error)| {
+            let error = text_of(error);
             tracing::warn!(job = %job.id(), %error, "a job is refused: {refusal}");
             into.truncate(begin);
             refusal

@@ -26,7 +26,7 @@ pub(super) const FORMAT: u64 = 1;
 
 /// Why a queue could not be opened. What is in the file is not touched.
 #[derive(Debug, thiserror::Error)]
-#[error("the queue {path} could not be opened", path = path.display())]
+#[error("the queue {path} could not be opened: {reason}", path = path.display())]
 pub struct OpenError {
     /// The file.
     pub path: PathBuf,

@@ -27,8 +27,8 @@ pub use queue::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueActor, QueueCommand,
     QueueReply, Settle, SettleReply, Tell,
 };
-pub use results::Outcomes;
 pub(crate) use results::SealedFates;
+pub use results::{AddressedOutcome, Outcomes};
 pub use strategy::{Assign, Assigned, StrategyActor};
 pub(crate) use supervisor::{
     AskHealth, ConsumerDown, ConsumerUp, Desired, Door, Notice, Order, QueueDoor, QueueUp, ResultsUp,

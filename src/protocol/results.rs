@@ -18,6 +18,9 @@ pub(crate) struct SealedFates<J: Send + Sync + 'static> {
     pub(crate) dead: Handover<Vec<DeadLetter<J>>>,
 }
 
+/// An outcome with the mailbox of whoever waits for it.
+pub type AddressedOutcome<J, O> = (ReplyTo, Guarded<Outcome<J, O>>);
+
 /// Outcomes for the producers that wait for them.
 ///
 /// They travel in a handover: if the result queue dies with them in its mailbox, they are put into the mailboxes of the
@@ -26,5 +29,5 @@ pub(crate) struct SealedFates<J: Send + Sync + 'static> {
 #[rtype(result = "()")]
 pub struct Outcomes<J: Send + Sync + 'static, O: Send + 'static> {
     /// Each outcome with the producer group that waits for it.
-    pub outcomes: Handover<Vec<(ReplyTo, Guarded<Outcome<J, O>>)>>,
+    pub outcomes: Handover<Vec<AddressedOutcome<J, O>>>,
 }

@@ -117,7 +117,7 @@ impl<J> Block<J> {
     /// alone. Those past the 64th are left out: make more blocks.
     pub fn new(mut jobs: Vec<Envelope<J>>) -> Option<Self> {
         if std::mem::needs_drop::<J>() {
-            jobs.into_iter().for_each(|job| drop_guarded(job));
+            jobs.into_iter().for_each(drop_guarded);
             return None;
         }
         jobs.truncate(Places::MOST);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{text_of, text_of_error};
+use super::text_of::{text_of, text_of_error};
 use super::{Envelope, Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
 
 /// What shall happen to a job that a consumer could not do.

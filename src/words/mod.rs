@@ -16,6 +16,7 @@ mod key;
 mod roster;
 mod supervision;
 mod text;
+mod text_of;
 mod time;
 mod verdict;
 
@@ -44,6 +45,6 @@ pub use supervision::{
     AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
     SupervisorConfig, TreeEvent, TreeNode,
 };
-pub(crate) use text::text_of;
+pub(crate) use text_of::text_of;
 pub use time::Moment;
 pub use verdict::{Begin, Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

@@ -3,6 +3,14 @@
 //!
 //! Where a fault would end the process, the test runs itself once more in a process of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
 mod children;
 mod group;
 mod parts;

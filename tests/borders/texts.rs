@@ -1,15 +1,26 @@
 //! Texts and causes of the user: each has a bound, and so have the letters that hold them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use consumer_group::protocol::AttachError;
+use consumer_group::rules::store::Refusal;
 use consumer_group::supervision::{
     Child, ChildError, Registry, RegistryError, SendError as MessageError, SupervisorSpec,
     SupervisorStartError, stop_with_error,
 };
 use consumer_group::{
-    Cause, DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Job, JobId, Overflow, StartError,
+    Cause, DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Host, Job, JobId, Overflow,
+    StartError,
 };
 
 use crate::common::{event, given_up, local, next_outcome, paused, system, told, within};
@@ -363,10 +374,28 @@ fn every_error_says_its_causes_in_its_own_text() {
         };
         config.check().unwrap_err()
     }
+    says_its_causes(&wrong());
+    says_its_causes(&StartError::from(wrong()));
+    let no_arbiter = local::<u64, ()>()
+        .consume_with(1, async |_: &Delivery<u64>| Ok(()))
+        .start()
+        .unwrap_err();
+    says_its_causes(&no_arbiter);
+    let host = Host::start().unwrap();
+    let panicked = host.block_on(host.run(async || panic!("no paper"))).unwrap_err();
+    assert!(panicked.to_string().contains("no paper"), "{panicked}");
+    says_its_causes(&panicked);
+    drop(host);
+    for refusal in [
+        Refusal::Full,
+        Refusal::Closed,
+        Refusal::NotWritten(std::io::ErrorKind::StorageFull),
+        Refusal::NotEncoded,
+    ] {
+        says_its_causes(&refusal);
+    }
+    says_its_causes(&AttachError::OutOfOrder("no disk".into()));
     system(async {
-        says_its_causes(&wrong());
-        says_its_causes(&StartError::from(wrong()));
-        says_its_causes(&StartError::NoSystem);
         says_its_causes(&StartError::NoConsumers);
         let group: Group<u64, ()> = local()
             .configure(|config| {
@@ -461,6 +490,18 @@ fn of_features(wrong: fn() -> consumer_group::ConfigError) {
             seed: 7,
             error: Box::new(start()),
         });
+    }
+    #[cfg(feature = "durable")]
+    {
+        use consumer_group::durable::{CodecError, DurableQueue, EngineError};
+        let folder = tempfile::tempdir().unwrap();
+        // A folder is no file.
+        let Err(opened) = DurableQueue::<u64>::open(folder.path()) else {
+            panic!("a folder was opened");
+        };
+        says_its_causes(&opened);
+        says_its_causes(&EngineError::Io(std::io::Error::other("the disk is gone")));
+        says_its_causes(&CodecError::new(std::io::Error::other("no such variant")));
     }
     let _ = wrong;
 }

@@ -151,7 +151,7 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     #[must_use]
     pub fn on_undelivered(mut self, hook: impl Fn(UndeliveredMessage) + Send + Sync + 'static) -> Self {
         let hook = Guarded::new(hook);
-        self.undelivered = Some(Arc::new(move |message| hook(message)));
+        self.undelivered = Some(Arc::new(move |message: UndeliveredMessage| (*hook)(message)));
         self
     }
 

@@ -36,11 +36,11 @@ use actix::{Actor, AsyncContext, Context, Recipient, SpawnHandle};
 use tokio::sync::mpsc;
 
 use crate::actors::homes::Homes;
-use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk};
+use crate::protocol::{AddressedOutcome, Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk};
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::rules::supervision::{Family, Order};
-use crate::words::{Block, Epoch, Guarded, Moment, Outcome, ReplyTo, Roster, Sealed, SlotId, Ticket};
+use crate::words::{Block, Epoch, Moment, Roster, Sealed, SlotId, Ticket};
 
 use burying::Histories;
 use slot::SlotActor;
@@ -102,7 +102,7 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     asked: Option<Moment>,
     results: ResultsUp<J, O>,
     /// Outcomes that nobody has been told yet; empty between two messages.
-    outcomes: Vec<(ReplyTo, Guarded<Outcome<J, O>>)>,
+    outcomes: Vec<AddressedOutcome<J, O>>,
     /// The roster while it is not with the strategy. `None` also after the strategy died with it.
     roster: Option<Roster>,
     /// Slots whose seat in the roster is out of date.

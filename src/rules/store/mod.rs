@@ -160,7 +160,9 @@ pub struct Bound {
 /// delay takes its old place, in front of the jobs that were pushed after it. Every method is finished when it returns; a
 /// store never sleeps and never blocks.
 ///
-/// A store must be whole even if one of its methods panics, because the actor around it is restarted over the same store.
+/// A store must be whole even if one of its methods panics, because the actor around it is restarted over the same store: as
+/// if the call had not been made, or had been made. So it takes the jobs of a push before it does anything that may panic, and
+/// leases none in a call that panics.
 pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     /// What this store does natively.
     fn capabilities(&self) -> Capabilities;
