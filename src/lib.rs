@@ -90,8 +90,8 @@ pub use actors::supervision;
 pub use actors::queue::{ActorQueue, MemoryQueue, queue_of};
 pub use actors::{BatchSize, Events, Host, HostBuilder, HostRunError, HostStartError, NoArbiter};
 pub use group::{
-    BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, GroupGone, Producer, ProducerGroup,
-    Results, SendError, StartError, Undelivered, Unsent,
+    BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, GroupChild, GroupGone, GroupHandle,
+    GroupRunner, NoGroup, Producer, ProducerGroup, Results, SendError, StartError, Undelivered, Unsent,
 };
 
 /// A place in the code of a consumer at which a simulated fault can end it, half way through its effects.

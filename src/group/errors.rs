@@ -121,6 +121,10 @@ impl<J> Undelivered<J> {
         Self { job }
     }
 
+    pub(super) fn into_sealed(self) -> Sealed<J> {
+        self.job
+    }
+
     /// The name of the job.
     pub fn id(&self) -> JobId {
         self.job.id()

@@ -11,10 +11,11 @@ use super::errors::{GroupGone, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
 use crate::actors::guardian::{Guardian, Shared, Status};
+use crate::actors::intake::Intake;
 use crate::actors::shelf::Shelf;
 use crate::actors::{Drained as HostDrained, Events, Resident};
 use crate::protocol::{AskHealth, Order};
-use crate::words::{DeadLetter, GroupState, Health, MOST_CONSUMERS, Role, SlotId, Weight};
+use crate::words::{DeadLetter, GroupState, Health, MOST_CONSUMERS, Moment, ReplyTo, Role, SlotId, Weight};
 
 /// A running group. Clones are handles to the same group; when the last one is dropped, the group stops.
 ///
@@ -93,6 +94,26 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 })
             }),
         }
+    }
+
+    pub(super) fn intake(&self) -> &Intake<J> {
+        &self.inner.shared.intake
+    }
+
+    /// The present moment, by the clock of the group.
+    pub(super) fn now(&self) -> Moment {
+        self.inner.shared.clock.now()
+    }
+
+    /// Why the group has ended, as [`stopped`](Self::stopped) says it; `None` while it has not.
+    pub(super) fn end_reason(&self) -> Option<Option<String>> {
+        let status = self.inner.shared.status.borrow();
+        status.has_ended().then(|| status.reason.clone())
+    }
+
+    /// Whether it is a `call` that waits there.
+    pub(super) fn is_call(&self, reply_to: ReplyTo) -> bool {
+        self.inner.shared.mailboxes.calls() == reply_to
     }
 
     /// A producer for this group.

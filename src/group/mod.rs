@@ -3,6 +3,7 @@
 //! Nothing here handles a message.
 
 mod builder;
+mod child;
 mod dead_letters;
 mod errors;
 mod handle;
@@ -12,6 +13,7 @@ mod results;
 #[cfg(feature = "testing")]
 pub(crate) use builder::ConsumerClosure;
 pub use builder::GroupBuilder;
+pub use child::{GroupChild, GroupHandle, GroupRunner, NoGroup};
 pub use dead_letters::DeadLetters;
 pub use errors::{BatchSendError, CallError, GroupGone, SendError, StartError, Undelivered, Unsent};
 pub use handle::{Drained, Group};

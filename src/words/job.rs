@@ -190,6 +190,25 @@ impl<J> Envelope<J> {
         }
     }
 
+    /// Whether it says nothing that only its own group understands: a moment, or who waits for the outcome.
+    pub(crate) fn is_bound_to_no_group(&self) -> bool {
+        self.reply_to().is_none() && self.not_before().is_none() && self.expires_at().is_none()
+    }
+
+    /// The same job for another group: what was to come `then`, by the clock of its own, is as far away `now`, by that of the
+    /// other. Nobody waits for its outcome, and no delivery of it has begun.
+    pub(crate) fn for_another_group(mut self, then: Moment, now: Moment) -> Self {
+        self.reply_and_priority = u64::from(self.priority().0);
+        if let Some(wishes) = &mut self.wishes {
+            let moved = |moment: Moment| now.after(moment.since(then));
+            wishes.not_before = wishes.not_before.map(moved);
+            wishes.expires_at = wishes.expires_at.map(moved);
+            wishes.reply_to = None;
+        }
+        self.forget_begun();
+        self
+    }
+
     /// The name of the job.
     #[inline]
     pub fn id(&self) -> JobId {

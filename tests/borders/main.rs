@@ -7,6 +7,7 @@ mod common;
 
 mod clock;
 mod drain;
+mod group_children;
 mod host;
 mod panics;
 mod resources;

@@ -247,6 +247,21 @@ impl<J: Send + Sync + 'static> Intake<J> {
         Ok(self.finish_put(buffer, from, asked, id))
     }
 
+    /// Puts one admitted job into the buffer that another group accepted and did not finish, under the name that it has. Gives
+    /// it back if the intake is closed.
+    pub(crate) fn put_again(&self, job: Sealed<J>) -> Result<(), Sealed<J>> {
+        let mut buffer = self.lock();
+        if buffer.closed {
+            drop(buffer);
+            self.give_back(1);
+            return Err(job);
+        }
+        let from = buffer.len;
+        buffer.put_alone(job);
+        self.finish_put(buffer, from, None, ());
+        Ok(())
+    }
+
     /// Puts admitted jobs into the buffer, as [`put_one`](Self::put_one).
     pub(crate) fn put(
         &self,
