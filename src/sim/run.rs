@@ -89,6 +89,24 @@ pub enum RunError {
     },
 }
 
+/// Does `work`, which makes a runtime, where there is none: here, or on a thread of its own. A second runtime on the thread of
+/// another is a panic, and dropping it while that unwinds is one more, which would end the process.
+fn outside_of_runtimes<T: Send>(work: impl FnOnce() -> Result<T, RunError> + Send) -> Result<T, RunError> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("simulation".to_owned())
+            .spawn_scoped(scope, work)
+            .map_err(RunError::Runtime)?;
+        // A panic of the definitions is the caller's, as it is without a thread between.
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     /// A simulation of the group that `group` defines, with the jobs that `job` makes of the plan. Both are called once for
     /// each run, and must make the same of the same plan.
@@ -113,12 +131,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
 
     /// Runs the plan on a paused clock and one thread. Equal plans give equal histories.
     ///
-    /// # Errors
-    /// [`RunError`]: the plan cannot be, the group does not start.
+    /// It blocks the calling thread. Inside of a runtime, which allows no second one on its thread, it takes a thread of its
+    /// own and waits for that.
     ///
-    /// # Panics
-    /// If this thread runs inside a runtime already: call it from a plain function.
+    /// # Errors
+    /// [`RunError`]: the plan cannot be, the group does not start, there is no thread or runtime to be had.
     pub fn run(&self, plan: &Plan) -> Result<History, RunError> {
+        outside_of_runtimes(|| self.run_here(plan))
+    }
+
+    fn run_here(&self, plan: &Plan) -> Result<History, RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -139,9 +161,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     /// # Errors
     /// As [`run`](Self::run); also if the two histories differ, with the first place at which they do, and if the run was
     /// woken from a thread that is no part of it.
-    ///
-    /// # Panics
-    /// As [`run`](Self::run).
     pub fn run_twice(&self, plan: &Plan) -> Result<History, RunError> {
         let history = self.run(plan)?;
         self.compare(&history, plan)?;
@@ -179,13 +198,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    ///
-    /// # Panics
-    /// As [`run`](Self::run).
     pub fn run_live(&self, plan: &Plan) -> Result<History, RunError> {
-        let _leave = Leave::new();
-        let system = actix_rt::System::new();
-        system.block_on(self.drive(plan, false))
+        outside_of_runtimes(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(RunError::Runtime)?;
+            let _leave = Leave::new();
+            let system = actix_rt::System::with_tokio_rt(|| runtime);
+            system.block_on(self.drive(plan, false))
+        })
     }
 
     async fn drive(&self, plan: &Plan, is_virtual: bool) -> Result<History, RunError> {

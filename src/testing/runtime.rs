@@ -23,13 +23,18 @@ use std::future::Future;
 ///
 /// # Panics
 /// If the operating system has no more resources for a runtime, and if this thread runs inside a runtime already: call it
-/// from a plain `#[test]`.
+/// from a plain `#[test]`. Like every failed test, that is a panic, and never an abort.
 pub fn paused<T>(test: impl Future<Output = T>) -> T {
     run(true, test)
 }
 
 /// As [`paused`], or on the real clock.
 pub(super) fn run<T>(is_paused: bool, test: impl Future<Output = T>) -> T {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        // Before a second runtime is made: dropping that one while this panic unwinds would be another, and the end of the
+        // process.
+        inside_a_runtime();
+    }
     let built = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(is_paused)
@@ -44,4 +49,11 @@ pub(super) fn run<T>(is_paused: bool, test: impl Future<Output = T>) -> T {
 #[allow(clippy::panic)]
 fn no_runtime(error: &std::io::Error) -> ! {
     panic!("a runtime for the test could not be made: {error}")
+}
+
+#[allow(clippy::panic)]
+fn inside_a_runtime() -> ! {
+    panic!(
+        "this test runs inside a runtime already: call it from a plain #[test], and not from #[tokio::test]"
+    )
 }

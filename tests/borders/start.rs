@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use consumer_group::supervision::{Child, SupervisorSpec, SupervisorStartError};
 use consumer_group::{
-    Cause, Delivery, Ending, Failure, Group, GroupBuilder, Host, HostRunError, NoArbiter, Placement,
+    Cause, Delivery, Ending, Failure, Group, GroupBuilder, Host, HostRunError, Job, NoArbiter, Placement,
     StartError,
 };
 use tokio::runtime::Builder as Tokio;
@@ -175,6 +175,39 @@ fn again(test: &str, descriptors: Option<u32>) -> std::process::Output {
         this.display()
     );
     Command::new("sh").arg("-c").arg(line).output().unwrap()
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn a_simulation_runs_inside_of_any_runtime_and_gives_the_same_history() {
+    use consumer_group::sim::{Plan, Simulation};
+    let simulation = Simulation::new(
+        |_: &Plan| Group::builder().consume_with(2, async |delivery: &Delivery<u64>| Ok(delivery.job() * 2)),
+        |index, _| Job::new(index as u64),
+    );
+    let plan = Plan::new(7);
+    let plain = simulation.run(&plan).unwrap();
+    for mut runtime in [Tokio::new_multi_thread(), Tokio::new_current_thread()] {
+        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+        let inside = runtime.block_on(async { simulation.run(&plan).unwrap() });
+        assert!(plain.first_difference(&inside).is_none());
+    }
+    crate::common::system(async {
+        simulation.run(&plan).unwrap();
+        simulation.run_live(&plan).unwrap();
+    });
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn a_paused_test_inside_of_a_runtime_is_a_panic_that_names_the_cure_and_no_abort() {
+    let runtime = Tokio::new_current_thread().enable_all().build().unwrap();
+    let caught = std::panic::catch_unwind(|| {
+        runtime.block_on(async { consumer_group::testing::paused(async {}) });
+    });
+    let panic = caught.unwrap_err();
+    let said = panic.downcast_ref::<&str>().copied().unwrap_or_default();
+    assert!(said.contains("plain #[test]"), "{said}");
 }
 
 // The host.
