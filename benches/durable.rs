@@ -6,6 +6,8 @@
 //! | accepted | 100-byte jobs from 16 producers, each awaiting a batch of 1,000; also jobs for each fsync |
 //! | life | the same with 4 consumers: until every job is done and its ack is on disk |
 //! | single | one producer that awaits every send: p50, beside an fdatasync alone |
+//! | check | what it costs to read each payload back when it is sent, beside its encoding: a record of four fields, and 100 bytes |
+//! | suspects | 2,000 jobs that were leased when a process ended: each begins alone, with its commit, before all others |
 //! | waiting | 10 million jobs on disk (`DURABLE_JOBS` sets another number): memory, opening, size before and after |
 //!
 //! The first four are the medians of five rounds in which they take turns.
@@ -21,7 +23,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use consumer_group::durable::{Bytes, DurableQueue};
+use consumer_group::durable::{Bytes, Codec, Compact, DurableQueue, Json};
 use consumer_group::{Delivery, Group, QueueConfig};
 use redb::{Database, TableDefinition};
 
@@ -197,6 +199,77 @@ async fn waiting(folder: &Path, jobs: usize) {
     println!("{} MB on disk when it has been empty for a while", size());
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Record {
+    id: u64,
+    name: String,
+    price: f64,
+    tags: Vec<String>,
+}
+
+/// Nanoseconds for a payload: to encode it, and to check it.
+fn check<J>(codec: &impl Codec<J>, payload: &J) -> (f64, f64) {
+    const TIMES: u32 = 200_000;
+    let mut bytes = Vec::new();
+    let began = Instant::now();
+    for _ in 0..TIMES {
+        bytes.clear();
+        codec.encode(std::hint::black_box(payload), &mut bytes).unwrap();
+    }
+    let encoded = began.elapsed();
+    let began = Instant::now();
+    for _ in 0..TIMES {
+        codec.check(std::hint::black_box(&bytes)).unwrap();
+    }
+    let each = |taken: Duration| taken.as_nanos() as f64 / f64::from(TIMES);
+    (each(encoded), each(began.elapsed()))
+}
+
+fn checks() {
+    let record = Record {
+        id: 12_345_678,
+        name: "a record of a few fields".into(),
+        price: 1_234.56,
+        tags: vec!["one".into(), "two".into()],
+    };
+    let show = |name: &str, (encode, check): (f64, f64)| {
+        println!("check     {check:>10.0} ns beside {encode:.0} ns to encode: {name}");
+    };
+    show("Json, a record", check(&Json, &record));
+    show("Compact, a record", check(&Compact, &record));
+    show("Bytes, 100 bytes", check(&Bytes, &payload()));
+}
+
+/// Milliseconds for each of the jobs that were leased when a process ended.
+async fn suspects(folder: &Path) -> f64 {
+    const LEASED: usize = 2_000;
+    let held = Group::<Vec<u8>, ()>::builder()
+        .configure(|config| config.window.min = LEASED as u32)
+        .queue(open(folder))
+        .consume_with(1, async |_: &Delivery<Vec<u8>>| std::future::pending().await)
+        .start()
+        .unwrap();
+    held.producer()
+        .send_batch((0..LEASED).map(|_| payload()))
+        .await
+        .unwrap();
+    while held.health().await.is_ok_and(|health| health.in_flight < LEASED) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let copy = tempfile::tempdir_in(folder).unwrap();
+    std::fs::copy(folder.join("jobs.queue"), copy.path().join("jobs.queue")).unwrap();
+    held.stop().await;
+    let queue = open(copy.path());
+    let began = Instant::now();
+    let group = group(&queue, false);
+    while queue.counts().unfinished() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let taken = began.elapsed();
+    group.stop().await;
+    taken.as_secs_f64() * 1_000.0 / LEASED as f64
+}
+
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -211,6 +284,11 @@ fn main() {
         let folder = tempfile::tempdir_in(&base).unwrap();
         work(folder.path());
     };
+    checks();
+    run(&mut |folder| {
+        let each = actix::System::new().block_on(suspects(folder));
+        println!("suspects  {each:>10.2} ms for each");
+    });
     let mut found = vec![Vec::new(); 6];
     for _ in 0..5 {
         let mut note = |place: usize, value: f64| found.get_mut(place).unwrap().push(value);

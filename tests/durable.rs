@@ -92,13 +92,14 @@ async fn until_empty(queue: &DurableQueue<u64>) {
 mod promises {
     use super::*;
 
-    fn fresh(overflow: Overflow, durability: Durability) -> DurableQueue<u64> {
+    /// A queue of its own in this folder, which goes with the test.
+    fn fresh(folder: &Path, overflow: Overflow, durability: Durability) -> DurableQueue<u64> {
         let config = QueueConfig {
             capacity: 64,
             overflow,
             ..QueueConfig::default()
         };
-        let path = tempfile::tempdir().unwrap().keep().join("jobs.queue");
+        let path = tempfile::tempdir_in(folder).unwrap().keep().join("jobs.queue");
         DurableQueue::at(path, Compact)
             .config(config)
             .durability(durability)
@@ -108,7 +109,9 @@ mod promises {
 
     #[test]
     fn the_durable_queue_keeps_every_promise_of_a_queue() {
-        let report = conformance::queue(|| fresh(Overflow::Wait, Durability::EveryJob))
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_owned();
+        let report = conformance::queue(move || fresh(&place, Overflow::Wait, Durability::EveryJob))
             .claims(QueueTraits::ALL)
             .real_time()
             .assert();
@@ -120,7 +123,9 @@ mod promises {
     fn it_keeps_them_whatever_its_overflow_policy_and_when_it_may_lose_a_little() {
         for overflow in [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest] {
             let relaxed = Durability::LoseUpTo(Duration::from_millis(20));
-            conformance::queue(move || fresh(overflow, relaxed))
+            let folder = tempfile::tempdir().unwrap();
+            let place = folder.path().to_owned();
+            conformance::queue(move || fresh(&place, overflow, relaxed))
                 .claims(QueueTraits::ALL)
                 .real_time()
                 .assert();

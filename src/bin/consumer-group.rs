@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! consumer-group queue inspect PATH [--json]
-//! consumer-group queue dead PATH [--most N] [--json]
+//! consumer-group queue dead PATH [--unreadable] [--most N] [--json]
 //! consumer-group queue requeue PATH [JOB…] [--all] [--json]
 //! ```
 
@@ -44,6 +44,9 @@ enum Action {
     Dead {
         #[command(flatten)]
         common: Common,
+        /// Only those that the program over the file could not read.
+        #[arg(long)]
+        unreadable: bool,
         /// How many at most.
         #[arg(long, default_value_t = 100)]
         most: usize,
@@ -101,8 +104,16 @@ fn run(action: Action) -> Result<String, Box<dyn Error>> {
                 .map(|(name, value)| format!("{name:<8} {}\n", value.to_string().trim_matches('"')))
                 .collect())
         }
-        Action::Dead { common, most } => {
-            let found = QueueFile::open(&common.path)?.dead(most)?;
+        Action::Dead {
+            common,
+            unreadable,
+            most,
+        } => {
+            let mut file = QueueFile::open(&common.path)?;
+            let found = match unreadable {
+                true => file.unreadable(most)?,
+                false => file.dead(most)?,
+            };
             if common.json {
                 return Ok(serde_json::to_string(&found)?);
             }
@@ -114,7 +125,8 @@ fn run(action: Action) -> Result<String, Box<dyn Error>> {
                     text += &format!("    {attempt}\n");
                 }
                 text += &format!(
-                    "    payload: {}\n",
+                    "    payload of {} bytes: {}\n",
+                    letter.size,
                     letter.payload.chars().take(200).collect::<String>()
                 );
             }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::engine::{Change, Engine, EngineError, Meta, Table, Wait};
 use super::format::{Dead, JobParts, Mark, Single};
 use super::source::{FORMAT, OpenError, OpenErrorReason};
-use crate::words::JobId;
+use crate::words::{DeadReason, JobId};
 
 /// How long an owner is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -61,10 +61,14 @@ pub struct DeadRecord {
     pub died_unix_ms: u64,
     /// Why.
     pub reason: String,
+    /// Whether the program that had the file open could not read it. It is read once more at each opening.
+    pub is_unreadable: bool,
     /// Its attempts, oldest first.
     pub history: Vec<String>,
     /// Its key.
     pub key: Option<String>,
+    /// The size of its payload in bytes.
+    pub size: usize,
     /// Its payload: as text if it is UTF-8, else in hexadecimal digits.
     pub payload: String,
 }
@@ -169,6 +173,22 @@ impl QueueFile {
         Ok(found)
     }
 
+    /// The dead letters that the program could not read, oldest first, at most `most`: with their bytes, their size and the
+    /// reason. What keeps them unreadable may be the program: once it can read them, [`requeue`](Self::requeue), or
+    /// [`DeadLetters::requeue`](crate::DeadLetters::requeue) of the group over the file, brings them back.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn unreadable(&mut self, most: usize) -> Result<Vec<DeadRecord>, EngineError> {
+        let mut found = Vec::new();
+        self.engine.each(Table::Dead, |_, record| {
+            if found.len() < most {
+                found.extend(Some(describe(record)).filter(|letter| letter.is_unreadable));
+            }
+        })?;
+        Ok(found)
+    }
+
     /// Sends dead letters back: all of them, or those of these jobs. They are ready at the next opening, with a fresh count of
     /// attempts and their history. A letter of which nothing can be read stays.
     ///
@@ -214,12 +234,13 @@ impl QueueFile {
 }
 
 fn describe(record: &[u8]) -> DeadRecord {
-    let (died_unix_ms, reason, history, job) = match Dead::read(record) {
+    let (died_unix_ms, reason, is_unreadable, history, job) = match Dead::read(record) {
         Ok(dead) => {
             let history = dead.history.iter().map(ToString::to_string).collect();
-            (dead.at, dead.reason.to_string(), history, dead.job)
+            let is_unreadable = matches!(dead.reason, DeadReason::Unreadable(_));
+            (dead.at, dead.reason.to_string(), is_unreadable, history, dead.job)
         }
-        Err(damage) => (0, damage.to_string(), Vec::new(), record),
+        Err(damage) => (0, damage.to_string(), true, Vec::new(), record),
     };
     let (id, key, payload) = match JobParts::read(job) {
         Ok(parts) => (
@@ -233,8 +254,10 @@ fn describe(record: &[u8]) -> DeadRecord {
         id,
         died_unix_ms,
         reason,
+        is_unreadable,
         history,
         key,
+        size: payload.len(),
         payload: shown(payload),
     }
 }

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::path::Path;
 
+use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Codec, Compact, DurableQueue, Json};
 use consumer_group::{Delivery, Group, Job, Unsent};
 use serde::de::DeserializeOwned;
@@ -227,6 +228,83 @@ fn one_payload_that_cannot_be_read_again_does_not_take_its_neighbours_along() {
         assert!(refused.refused[0].job.unwrap().is_nan());
         assert_eq!(refused.refused[0].reason, Unsent::NotReadable);
         assert_eq!(queue.counts().ready, 2);
+        group.stop().await;
+    });
+}
+
+/// A later version of [`Skips`] whose programs cannot read the payloads of the one before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Later {
+    first: u8,
+    needed: u8,
+}
+
+/// The version that is put right again: what was not known before has a value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Mended {
+    first: u8,
+    #[serde(default)]
+    needed: u8,
+}
+
+#[test]
+fn what_an_opening_cannot_read_is_listed_with_its_bytes_and_comes_back_once_it_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.queue");
+    system(async move {
+        let queue = json::<Skips>(folder.path());
+        let group = idle(&queue);
+        let sent = group
+            .producer()
+            .send(Skips {
+                first: 5,
+                last: 6,
+                ..Skips::default()
+            })
+            .await
+            .unwrap();
+        group.stop().await;
+        drop((group, queue));
+
+        // A program that cannot read it finds it when it leases.
+        let queue = json::<Later>(folder.path());
+        let group = Group::<Later, ()>::builder()
+            .queue(queue.clone())
+            .consume_with(1, async |_: &Delivery<Later>| Ok(()))
+            .start()
+            .unwrap();
+        while queue.counts().dead == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert_eq!(group.dead_letters().requeue_all().await.unwrap(), []);
+        group.stop().await;
+        drop((group, queue));
+
+        let unreadable = QueueFile::open(&path).unwrap().unreadable(10).unwrap();
+        assert_eq!(unreadable.len(), 1);
+        let letter = &unreadable[0];
+        assert_eq!(letter.id, Some(sent));
+        assert_eq!(letter.payload, r#"{"first":5,"last":6}"#);
+        assert_eq!(letter.size, letter.payload.len());
+        assert!(
+            letter.reason.contains("missing field `needed`"),
+            "{}",
+            letter.reason
+        );
+
+        // With a program that can, a requeue brings it back.
+        let queue = json::<Mended>(folder.path());
+        let (found, mut finding) = tokio::sync::mpsc::unbounded_channel();
+        let group = Group::<Mended, ()>::builder()
+            .queue(queue.clone())
+            .consume_with(1, async move |delivery: &Delivery<Mended>| {
+                found.send((delivery.id(), delivery.job().clone())).unwrap();
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        assert_eq!(group.dead_letters().requeue_all().await.unwrap(), [sent]);
+        assert_eq!(finding.recv().await, Some((sent, Mended { first: 5, needed: 0 })));
         group.stop().await;
     });
 }
