@@ -11,10 +11,13 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Compact, Durability, DurableQueue};
-use consumer_group::{Cause, DeadLetter, DeadReason, Delivery, Group, Placement};
+use consumer_group::{Cause, DeadLetter, DeadReason, Delivery, Group, Job, Placement};
 use tempfile::TempDir;
 
 use crate::common::system;
@@ -232,4 +235,98 @@ fn a_job_that_ends_the_process_half_way_is_the_only_dead_letter_with_consumers_o
 fn a_job_that_ends_the_process_is_found_also_if_commits_need_no_flush() {
     // After the first end what is leased is flushed, so the second one makes suspects.
     alone_among(200, 0, 2, &[(DURABILITY, "lose")]);
+}
+
+/// A group that begins jobs and never ends one, with all of `jobs` leased.
+async fn at_work(queue: &DurableQueue<u64>, jobs: u64) -> Group<u64, ()> {
+    let group = Group::builder()
+        .configure(|config| config.window.min = 1_024)
+        .queue(queue.clone())
+        .consume_with(1, async |_: &Delivery<u64>| std::future::pending().await)
+        .start()
+        .unwrap();
+    group.producer().send_batch(0..jobs).await.unwrap();
+    while group.health().await.unwrap().in_flight < jobs as usize {
+        tokio::task::yield_now().await;
+    }
+    group
+}
+
+/// The file as another process would find it if this one died now.
+fn after_a_crash(folder: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(folder.path().join("jobs.queue"), copy.path().join("jobs.queue")).unwrap();
+    copy
+}
+
+#[test]
+fn suspects_begin_before_everything_else_and_with_nothing_beside_them() {
+    const SUSPECTS: u64 = 20;
+    let folder = tempfile::tempdir().unwrap();
+    system(async move {
+        let queue = open(folder.path(), Durability::EveryJob);
+        let group = at_work(&queue, SUSPECTS).await;
+        let copy = after_a_crash(&folder);
+        group.stop().await;
+
+        let queue = open(copy.path(), Durability::EveryJob);
+        let idle_group = idle(&queue);
+        idle_group
+            .producer()
+            .send_batch((SUSPECTS..100).map(|number| Job::new(number).priority(9)))
+            .await
+            .unwrap();
+        idle_group.stop().await;
+        drop((idle_group, queue));
+        let queue = open(copy.path(), Durability::EveryJob);
+        let in_hand = Arc::new(AtomicUsize::new(0));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let (hand, seen) = (Arc::clone(&in_hand), Arc::clone(&order));
+        let group = Group::<u64, ()>::builder()
+            .queue(queue.clone())
+            .consume_with(4, async move |delivery: &Delivery<u64>| {
+                let beside = hand.fetch_add(1, Ordering::SeqCst);
+                seen.lock()
+                    .unwrap()
+                    .push((*delivery.job(), delivery.attempt(), beside));
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                hand.fetch_sub(1, Ordering::SeqCst);
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        until_empty(&queue).await;
+        group.stop().await;
+        let order = order.lock().unwrap();
+        let alone: Vec<_> = (0..SUSPECTS).map(|number| (number, 1, 0)).collect();
+        assert_eq!(order[..SUSPECTS as usize], alone);
+        assert_eq!(order.len(), 100);
+        assert!(order.iter().all(|(_, attempt, _)| *attempt == 1));
+    });
+}
+
+#[test]
+fn a_group_that_is_stopped_at_work_leaves_no_suspects() {
+    let folder = tempfile::tempdir().unwrap();
+    system(async move {
+        let queue = open(folder.path(), Durability::EveryJob);
+        let group = at_work(&queue, 50).await;
+        let crashed = QueueFile::open(after_a_crash(&folder).path().join("jobs.queue"))
+            .unwrap()
+            .summary()
+            .unwrap();
+        assert_eq!(crashed.leased, 50, "so many would be suspects");
+        group.stop().await;
+        let stopped = after_a_crash(&folder);
+        let queue = open(stopped.path(), Durability::EveryJob);
+        let file = after_a_crash(&stopped);
+        let summary = QueueFile::open(file.path().join("jobs.queue"))
+            .unwrap()
+            .summary()
+            .unwrap();
+        assert_eq!((summary.leased, summary.ready), (0, 50));
+        drop(queue);
+    });
 }
