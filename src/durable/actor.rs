@@ -243,7 +243,7 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for DurableActor<J> {
         }
         let (answer, told) = oneshot::channel();
         let loads = message.loads;
-        match self.core.push(Pushing { loads, answer }) {
+        match self.core.push(Pushing::new(loads, answer)) {
             Err(_) => self.writer_gone(context),
             Ok(()) => Later(Box::pin(async move {
                 let refused = told.await.ok()?.refused();

@@ -11,7 +11,7 @@ use super::owner::Owner;
 use super::state::{Needed, State};
 use crate::protocol::Handover;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Load, Moment};
+use crate::words::{Load, Moment, Sealed};
 
 /// What is done once changes are on disk.
 pub(super) type Then = Box<dyn FnOnce() + Send>;
@@ -32,15 +32,45 @@ pub(super) enum Request<J> {
 pub(super) struct Pushing<J> {
     pub(super) loads: Handover<Vec<Load<J>>>,
     pub(super) answer: oneshot::Sender<Written<J>>,
+    /// How many of them, from the first on, were decided about in earlier commits; the others waited for room for their bytes.
+    pub(super) decided: usize,
+    /// Those of them that were refused, by their place in the push.
+    pub(super) refused: Vec<(usize, Refusal)>,
+}
+
+impl<J> Pushing<J> {
+    pub(super) fn new(loads: Handover<Vec<Load<J>>>, answer: oneshot::Sender<Written<J>>) -> Self {
+        Self {
+            loads,
+            answer,
+            decided: 0,
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// Those of the jobs of a push that were refused.
+pub(super) fn refused_of<J>(
+    jobs: impl Iterator<Item = Sealed<J>>,
+    refused: &[(usize, Refusal)],
+) -> Vec<Refused<J>> {
+    let mut refused = refused.iter().copied().peekable();
+    let of = |(index, job)| {
+        let (_, refusal) = refused.next_if(|(refused, _)| *refused == index)?;
+        Some(Refused { job, refusal })
+    };
+    jobs.enumerate().filter_map(of).collect()
 }
 
 /// What became of a push.
 pub(super) enum Written<J> {
     /// Everything but these is on disk.
     Done(Vec<Refused<J>>),
-    /// Nothing is.
+    /// Nothing of what was not decided before is.
     Failed {
         loads: Handover<Vec<Load<J>>>,
+        decided: usize,
+        refused: Vec<(usize, Refusal)>,
         refusal: Refusal,
         /// The room whose permits the teller gives back.
         room: Option<Arc<Semaphore>>,
@@ -54,15 +84,19 @@ impl<J> Written<J> {
             Self::Done(refused) => refused,
             Self::Failed {
                 mut loads,
+                decided,
+                mut refused,
                 refusal,
                 room,
             } => {
                 let loads = loads.take().unwrap_or_default();
                 let jobs: Vec<_> = loads.into_iter().flat_map(Load::into_jobs).collect();
+                let undecided = decided.min(jobs.len())..jobs.len();
                 if let Some(room) = room {
-                    room.add_permits(jobs.len());
+                    room.add_permits(undecided.len());
                 }
-                jobs.into_iter().map(|job| Refused { job, refusal }).collect()
+                refused.extend(undecided.map(|index| (index, refusal)));
+                refused_of(jobs.into_iter(), &refused)
             }
         }
     }

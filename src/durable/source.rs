@@ -107,6 +107,7 @@ pub struct DurableBuilder<J> {
     config: QueueConfig,
     durability: Durability,
     dead_age: Option<Duration>,
+    capacity_bytes: u64,
     cache: usize,
 }
 
@@ -132,6 +133,7 @@ impl<J: Send + Sync + 'static> DurableQueue<J> {
             config: QueueConfig::default(),
             durability: Durability::default(),
             dead_age: None,
+            capacity_bytes: u64::MAX,
             cache: 64 << 20,
         }
     }
@@ -164,6 +166,15 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     /// Dead letters that are older go by themselves. By default only their number is bounded.
     pub fn keep_dead_letters_for(mut self, age: Duration) -> Self {
         self.dead_age = Some(age);
+        self
+    }
+
+    /// The bytes of all unfinished jobs together, as they are written: payload, key and a head of some twenty bytes. Past it the
+    /// overflow policy decides, as it does past the capacity in jobs: with `Wait` a send waits, a single job that is larger
+    /// alone is refused as full whatever the policy but dropping. By default there is no such bound. Dead letters have one of
+    /// their own (`queue.dead_letters`, `queue.dead_letter_bytes`); the file is about twice as large as what it holds.
+    pub fn capacity_bytes(mut self, bytes: u64) -> Self {
+        self.capacity_bytes = bytes;
         self
     }
 
@@ -276,8 +287,12 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             codec: Guarded::new(self.codec),
             clock,
         });
-        let Recovered { state, mut changes } =
-            Recovered::read(&mut engine, Arc::clone(&paper), group.queue, self.dead_age)?;
+        let Recovered { state, mut changes } = Recovered::read(
+            &mut engine,
+            Arc::clone(&paper),
+            group.queue,
+            (self.capacity_bytes, self.dead_age),
+        )?;
         changes.extend(first);
         if state.suspects() > 0 {
             tracing::warn!(

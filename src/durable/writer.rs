@@ -13,14 +13,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::core::{Pushing, Request, Then, Written, lock};
+use super::core::{Pushing, Request, Then, Written, lock, refused_of};
 use super::durability::Durability;
 use super::engine::{Change, Engine, EngineError, Table};
 use super::format::ChunkWriter;
 use super::paper::Paper;
-use super::state::{Admission, Loaded, Needed, State};
+use super::state::{Admission, Decided, Loaded, Needed, State};
 use super::wake::Wake;
-use crate::rules::store::{Refusal, Refused};
+use crate::rules::store::Refusal;
 use crate::words::{Load, Moment, Sealed};
 
 /// Jobs in one commit, about, at most.
@@ -85,6 +85,27 @@ impl<J> Default for Round<J> {
             pushes: Vec::new(),
             needed: Vec::new(),
             requests: 0,
+        }
+    }
+}
+
+impl<J> Round<J> {
+    /// The jobs from the place `from` on wait for room: they are the first of the next round, in their order.
+    fn stay(
+        &mut self,
+        from: usize,
+        jobs: Vec<Sealed<J>>,
+        (bytes, bodies): (&[u8], Vec<Body>),
+        pushes: Vec<(Range<usize>, Pushing<J>)>,
+    ) {
+        self.jobs = jobs;
+        self.pushes = pushes;
+        for body in bodies.into_iter().skip(from) {
+            let begin = self.bytes.len();
+            self.bodies.push(body.map(|range| {
+                self.bytes.extend_from_slice(bytes.get(range).unwrap_or_default());
+                begin..self.bytes.len()
+            }));
         }
     }
 }
@@ -191,11 +212,16 @@ impl<J: Send + Sync + 'static> Writer<J> {
     ) {
         let now = lock(&self.state).clock.now();
         let mut written = Vec::new();
-        let admission = self.admit(now, &jobs, &bodies, &mut written);
-        if admission.refuses(jobs.len()) {
+        let (admission, decided) = self.admit(now, &jobs, &bodies, &mut written);
+        if decided == 0 {
+            self.round.stay(0, jobs, (&bytes, bodies), pushes);
+            self.save_changes();
+            return self.wake();
+        }
+        if admission.refuses(decided) {
             // Nothing of it will be on the disk: a duplicate of a job that is there already is answered without a commit. One
             // of a job that is not there yet is in the round of that job, or behind it.
-            self.placed(now, admission, jobs, pushes);
+            self.placed((now, admission, decided), jobs, (&bytes, bodies), pushes);
             self.save_changes();
             return self.wake();
         }
@@ -203,7 +229,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         let saved = self.save(&written, false);
         self.told(&saved);
         match saved {
-            Ok(()) => self.placed(now, admission, jobs, pushes),
+            Ok(()) => self.placed((now, admission, decided), jobs, (&bytes, bodies), pushes),
             Err(error) => {
                 let mut state = lock(&self.state);
                 state.forget_admission(admission);
@@ -215,6 +241,8 @@ impl<J: Send + Sync + 'static> Writer<J> {
                     let has_permits = state.hand_back(range.len());
                     let failed = Written::Failed {
                         loads: pushing.loads,
+                        decided: pushing.decided,
+                        refused: pushing.refused,
                         refusal: Refusal::NotWritten(error.kind()),
                         room: room.clone().filter(|_| has_permits),
                     };
@@ -230,24 +258,29 @@ impl<J: Send + Sync + 'static> Writer<J> {
         self.wake();
     }
 
-    /// What was admitted is on disk: the queue has it from here on, and the senders are told.
+    /// What was admitted is on disk: the queue has it from here on, and the senders are told. What waits for room stays for the
+    /// next round.
     fn placed(
         &mut self,
-        now: Moment,
-        mut admission: Admission,
-        jobs: Vec<Sealed<J>>,
+        (now, mut admission, decided): (Moment, Admission, usize),
+        mut jobs: Vec<Sealed<J>>,
+        bodies: (&[u8], Vec<Body>),
         pushes: Vec<(Range<usize>, Pushing<J>)>,
     ) {
         let mut refused = std::mem::take(&mut admission.refused);
         let mut state = lock(&self.state);
-        state.pushing = state.pushing.saturating_sub(jobs.len());
+        let later = jobs.split_off(decided);
+        state.pushing = state.pushing.saturating_sub(decided);
         state.place(now, admission, &jobs, &mut self.unsaved);
         state.settle_accounts(&mut self.unsaved);
         drop(state);
         // A refused job goes back to its sender whole: nobody else may hold it by then.
         drop(jobs);
         refused.sort_unstable_by_key(|(index, _)| *index);
-        answer(pushes, refused);
+        let waiting = answer(pushes, refused, decided);
+        if !waiting.is_empty() {
+            self.round.stay(decided, later, bodies, waiting);
+        }
     }
 
     /// A commit of what is unsaved, if there is anything, or if one is due.
@@ -258,14 +291,15 @@ impl<J: Send + Sync + 'static> Writer<J> {
         }
     }
 
-    /// Decides about all jobs of the round.
+    /// Decides about the jobs of the round: about so many of them, up to the first one that waits for room for its bytes.
     fn admit(
         &mut self,
         now: Moment,
         jobs: &[Sealed<J>],
         bodies: &[Body],
         written: &mut Vec<Change>,
-    ) -> Admission {
+    ) -> (Admission, usize) {
+        let mut decided = jobs.len();
         let mut admission = Admission::default();
         let state = Arc::clone(&self.state);
         let mut state = lock(&state);
@@ -279,7 +313,11 @@ impl<J: Send + Sync + 'static> Writer<J> {
                 }
             };
             let job = (index, job, body.len());
-            while let Err(needed) = state.admit(now, job, &mut admission, &mut self.unsaved) {
+            let found = loop {
+                let needed = match state.admit(now, job, &mut admission, &mut self.unsaved) {
+                    Ok(found) => break found,
+                    Err(needed) => needed,
+                };
                 for (first, mark) in needed {
                     let loaded = self.read_chunk(state.first_own(), first, &mark);
                     match loaded {
@@ -287,11 +325,15 @@ impl<J: Send + Sync + 'static> Writer<J> {
                         Err(_) => state.not_loaded(first),
                     }
                 }
+            };
+            if found == Decided::Later {
+                decided = index;
+                break;
             }
         }
         state.close_chunks(now, &mut admission, written);
         state.write_marks(&mut self.unsaved);
-        admission
+        (admission, decided)
     }
 
     /// The records of the admitted jobs.
@@ -312,7 +354,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
             written.push(Change::Put(Table::Chunks, chunk.first, record.finish()));
             written.push(Change::Put(Table::Marks, chunk.first, chunk.mark().write()));
         }
-        for (index, number) in &admission.singles {
+        for (index, number, _) in &admission.singles {
             if let Some(Ok(record)) = jobs
                 .get(*index)
                 .map(|job| self.paper.single(job, 0, false, None, &[]))
@@ -414,24 +456,31 @@ impl<J: Send + Sync + 'static> Writer<J> {
     }
 }
 
-/// Tells each sender which of its jobs were refused, and takes the others over.
-fn answer<J: Send + Sync + 'static>(pushes: Vec<(Range<usize>, Pushing<J>)>, refused: Vec<(usize, Refusal)>) {
+/// Tells each sender which of its jobs were refused, and takes the others over. `decided` jobs of the round were decided about;
+/// what is left of the pushes that have more waits for the next round and is returned.
+fn answer<J: Send + Sync + 'static>(
+    pushes: Vec<(Range<usize>, Pushing<J>)>,
+    refused: Vec<(usize, Refusal)>,
+    decided: usize,
+) -> Vec<(Range<usize>, Pushing<J>)> {
     let mut refused = refused.into_iter().peekable();
+    let mut waiting = Vec::new();
     for (range, mut pushing) in pushes {
-        // From here on they are the queue's.
-        let sent = pushing
-            .loads
-            .take()
-            .unwrap_or_default()
-            .into_iter()
-            .flat_map(Load::into_jobs);
-        let mut back = Vec::new();
-        for (index, job) in range.zip(sent) {
-            if let Some((_, refusal)) = refused.next_if(|(refused, _)| *refused == index) {
-                back.push(Refused { job, refusal });
-            }
+        let of_push = pushing.decided;
+        while let Some((index, refusal)) = refused.next_if(|(index, _)| *index < range.end) {
+            pushing.refused.push((index - range.start + of_push, refusal));
         }
+        if range.end > decided {
+            pushing.decided += decided.saturating_sub(range.start);
+            waiting.push((range.start.max(decided) - decided..range.end - decided, pushing));
+            continue;
+        }
+        // From here on they are the queue's.
+        let sent = pushing.loads.take().unwrap_or_default();
+        let sent = sent.into_iter().flat_map(Load::into_jobs);
+        let back = refused_of(sent, &pushing.refused);
         // An error means that the actor has died; the handover has told the sender.
         let _ = pushing.answer.send(Written::Done(back));
     }
+    waiting
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Codec, Compact, DurableQueue, Json};
-use consumer_group::{Delivery, Group, Job, Unsent};
+use consumer_group::{Delivery, Group, Job, Overflow, QueueConfig, Unsent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -305,6 +305,124 @@ fn what_an_opening_cannot_read_is_listed_with_its_bytes_and_comes_back_once_it_c
             .unwrap();
         assert_eq!(group.dead_letters().requeue_all().await.unwrap(), [sent]);
         assert_eq!(finding.recv().await, Some((sent, Mended { first: 5, needed: 0 })));
+        group.stop().await;
+    });
+}
+
+/// A queue for payloads of text that takes 10,000 bytes.
+fn narrow(folder: &Path, overflow: Overflow) -> DurableQueue<String> {
+    DurableQueue::at(folder.join("jobs.queue"), Json)
+        .config(QueueConfig {
+            overflow,
+            ..QueueConfig::default()
+        })
+        .capacity_bytes(10_000)
+        .open()
+        .unwrap()
+}
+
+/// Nearly a thousand bytes with everything that is written beside it.
+fn text() -> String {
+    "x".repeat(950)
+}
+
+#[test]
+fn past_its_capacity_in_bytes_a_queue_refuses_drops_the_new_or_drops_the_old() {
+    for (overflow, ready, dead) in [
+        (Overflow::Reject, 10, 0),
+        (Overflow::DropNewest, 10, 5),
+        (Overflow::DropOldest, 10, 5),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        system(async move {
+            let queue = narrow(folder.path(), overflow);
+            let group = idle(&queue);
+            let mut refused = 0;
+            for _ in 0..15 {
+                if let Err(error) = group.producer().send(text()).await {
+                    assert_eq!(error.reason, Unsent::Full);
+                    assert_eq!(error.job, text());
+                    refused += 1;
+                }
+            }
+            let counts = queue.counts();
+            assert_eq!(
+                (counts.ready, counts.dead, refused),
+                (ready, dead, 5 - dead),
+                "{overflow:?}"
+            );
+            group.stop().await;
+            drop((group, queue));
+            // The next opening counts the same.
+            let queue = narrow(folder.path(), Overflow::Reject);
+            let group = idle(&queue);
+            assert_eq!(
+                group.producer().send(text()).await.unwrap_err().reason,
+                Unsent::Full
+            );
+            group.stop().await;
+        });
+    }
+}
+
+#[test]
+fn past_its_capacity_in_bytes_senders_wait_and_every_job_is_done_in_its_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    system(async move {
+        let queue = narrow(folder.path(), Overflow::Wait);
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let group = Group::<String, ()>::builder()
+            .configure(|config| config.window.max = 1)
+            .queue(queue.clone())
+            .consume_with(1, async move |delivery: &Delivery<String>| {
+                let number: u32 = delivery.job().trim_end_matches('x').parse()?;
+                tell.send(number).unwrap();
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        group.pause();
+        // One batch of five times the capacity, and a duplicate that is refused in the middle of it.
+        let jobs = (0..50_u32).map(|number| {
+            let job = Job::new(format!("{number}{}", text()));
+            if number == 3 || number == 33 {
+                job.dedup("once")
+            } else {
+                job
+            }
+        });
+        let producer = group.producer();
+        let jobs: Vec<_> = jobs.collect();
+        let sending = actix::spawn(async move { producer.send_batch(jobs).await });
+        while queue.counts().ready < 10 {
+            tokio::task::yield_now().await;
+        }
+        // As long as nothing is done, no more is taken.
+        group.dead_letters().purge_all().await.unwrap();
+        assert_eq!(queue.counts().ready, 10);
+        assert!(!sending.is_finished());
+        group.resume();
+        let refused = sending.await.unwrap().unwrap_err();
+        assert_eq!(refused.accepted.len(), 49);
+        assert_eq!(refused.refused.len(), 1);
+        assert!(refused.refused[0].job.starts_with("33"));
+        assert!(matches!(refused.refused[0].reason, Unsent::Duplicate { .. }));
+        for number in (0..50).filter(|number| *number != 33) {
+            assert_eq!(told.recv().await, Some(number));
+        }
+        group.stop().await;
+    });
+}
+
+#[test]
+fn a_job_that_is_larger_than_the_whole_capacity_is_handed_back_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    system(async move {
+        let queue = narrow(folder.path(), Overflow::Wait);
+        let group = idle(&queue);
+        let refused = group.producer().send("x".repeat(10_001)).await.unwrap_err();
+        assert_eq!(refused.reason, Unsent::Full);
+        group.producer().send(text()).await.unwrap();
         group.stop().await;
     });
 }

@@ -11,6 +11,8 @@ pub(super) struct Entry<J> {
     pub(super) number: u64,
     /// The chunk in which it is written, if it has no record of its own.
     pub(super) chunk: Option<u64>,
+    /// The bytes of its own record; 0 while it has none.
+    pub(super) bytes: u64,
     /// Attempts that count.
     pub(super) attempts: u32,
     /// Whether it was leased or requeued: then it does not expire any more.
@@ -29,6 +31,7 @@ impl<J> Entry<J> {
             job,
             number,
             chunk: None,
+            bytes: 0,
             attempts: 0,
             tried: false,
             held: None,
@@ -64,6 +67,9 @@ impl<J: Send + Sync + 'static> State<J> {
         // A payload that could be written once and cannot be written now stays where it was: the attempt is forgotten with
         // the process, the job is not.
         if let Ok(record) = record {
+            let bytes = record.len() as u64;
+            self.bytes = self.bytes.saturating_sub(entry.bytes).saturating_add(bytes);
+            entry.bytes = bytes;
             out.push(Change::Put(Table::Singles, entry.number, record));
             if let Some(chunk) = entry.chunk.take() {
                 self.note_gone(chunk, entry.number);
@@ -75,7 +81,10 @@ impl<J: Send + Sync + 'static> State<J> {
     pub(super) fn erase(&mut self, entry: &Entry<J>, out: &mut Vec<Change>) {
         match entry.chunk {
             Some(chunk) => self.note_gone(chunk, entry.number),
-            None => out.push(Change::Delete(Table::Singles, entry.number)),
+            None => {
+                self.bytes = self.bytes.saturating_sub(entry.bytes);
+                out.push(Change::Delete(Table::Singles, entry.number));
+            }
         }
         if entry.held.is_some() {
             out.push(Change::Delete(Table::Held, entry.number));
@@ -98,6 +107,10 @@ impl<J: Send + Sync + 'static> State<J> {
         if let Some(chunk) = self.chunks.get_mut(&first)
             && chunk.mark.set_gone(number.saturating_sub(first) as u32)
         {
+            // The last one takes the rest along.
+            let share = chunk.bytes_left / u64::from(chunk.left.max(1));
+            chunk.bytes_left -= share;
+            self.bytes = self.bytes.saturating_sub(share);
             chunk.left = chunk.left.saturating_sub(1);
             self.touched.insert(first);
         }

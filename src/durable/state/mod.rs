@@ -41,7 +41,7 @@ use crate::words::{
 };
 
 pub(super) use self::load::{Loaded, Needed};
-pub(super) use self::push::Admission;
+pub(super) use self::push::{Admission, Decided};
 pub(super) use self::recover::Recovered;
 
 /// Payload bytes of chunks that may stay in memory until they are leased.
@@ -52,6 +52,8 @@ struct Chunk<J> {
     mark: Mark,
     /// Jobs that are not gone.
     left: u32,
+    /// Their bytes: each job that goes takes an equal share along.
+    bytes_left: u64,
     /// The jobs that were never leased, with their places, while they are in memory.
     jobs: Option<VecDeque<(u32, Sealed<J>)>>,
     /// Whether the writer was asked for it.
@@ -80,6 +82,10 @@ pub(super) struct State<J: Send + Sync + 'static> {
     pub(super) paper: Arc<Paper<J>>,
     pub(super) clock: Clock,
     config: QueueConfig,
+    /// The bytes of unfinished jobs that are taken at most.
+    capacity_bytes: u64,
+    /// The bytes of unfinished jobs, as they are written.
+    bytes: u64,
     /// How long dead letters are kept.
     dead_age: Option<Duration>,
     /// The number of the next job: its place in the order of acceptance.

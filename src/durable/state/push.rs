@@ -21,16 +21,17 @@ const MOST_BYTES: usize = 1 << 20;
 pub(in crate::durable) struct Admission {
     /// Chunks whose numbers are given, and the jobs in them.
     pub(in crate::durable) chunks: Vec<Admitted>,
-    /// Jobs that get a record of their own, with their numbers.
-    pub(in crate::durable) singles: Vec<(usize, u64)>,
+    /// Jobs that get a record of their own, with their numbers and bytes.
+    pub(in crate::durable) singles: Vec<(usize, u64, usize)>,
     /// Jobs that are not taken.
     pub(in crate::durable) refused: Vec<(usize, Refusal)>,
     /// Deduplication keys of this commit: number of the record, key, job.
     keys: Vec<(u64, Key, JobId)>,
     /// Chunks that still grow, by priority: the jobs, and their bytes.
     open: BTreeMap<u8, (Vec<usize>, usize)>,
-    /// Jobs that are taken and not yet placed.
+    /// Jobs that are taken and not yet placed, and their bytes.
     taken: usize,
+    bytes: u64,
 }
 
 /// A chunk of the commit.
@@ -48,6 +49,15 @@ enum Room {
     Made,
     Refused,
     JobGoes,
+    Later,
+}
+
+/// Whether it is decided what becomes of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::durable) enum Decided {
+    Yes,
+    /// There is no room for its bytes, and its sender waits for that.
+    Later,
 }
 
 impl Admission {
@@ -77,22 +87,21 @@ impl<J: Send + Sync + 'static> State<J> {
         (index, job, bytes): (usize, &Sealed<J>, usize),
         admission: &mut Admission,
         out: &mut Vec<Change>,
-    ) -> Result<(), Needed> {
+    ) -> Result<Decided, Needed> {
         if let Some(refusal) = self.refusal(job) {
             admission.refused.push((index, refusal));
-            return Ok(());
+            return Ok(Decided::Yes);
         }
         let dead = if job.expires_at().is_some_and(|at| at <= now) {
             Some(DeadReason::Expired)
-        } else if self.unfinished() + admission.taken < self.config.capacity {
-            None
         } else {
-            match self.make_room(now, job.priority(), out)? {
+            match self.room_for(now, (job.priority(), bytes), admission, out)? {
                 Room::Made => None,
                 Room::JobGoes => Some(DeadReason::DroppedByOverflow),
+                Room::Later => return Ok(Decided::Later),
                 Room::Refused => {
                     admission.refused.push((index, Refusal::Full));
-                    return Ok(());
+                    return Ok(Decided::Yes);
                 }
             }
         };
@@ -103,16 +112,17 @@ impl<J: Send + Sync + 'static> State<J> {
         }
         if let Some(reason) = dead {
             self.bury_new(now, job, reason, out);
-            return Ok(());
+            return Ok(Decided::Yes);
         }
         admission.taken += 1;
+        admission.bytes += bytes as u64;
         let waits = job.not_before().is_some_and(|due| due > now);
         if waits || job.expires_at().is_some() {
             // What came before it in its priority gets smaller numbers.
             self.close_chunk(job.priority().0, admission);
-            admission.singles.push((index, self.next));
+            admission.singles.push((index, self.next, bytes));
             self.next += 1;
-            return Ok(());
+            return Ok(Decided::Yes);
         }
         let (jobs, gathered) = admission.open.entry(job.priority().0).or_default();
         jobs.push(index);
@@ -120,7 +130,7 @@ impl<J: Send + Sync + 'static> State<J> {
         if jobs.len() >= MOST_IN_CHUNK || *gathered >= MOST_BYTES {
             self.close_chunk(job.priority().0, admission);
         }
-        Ok(())
+        Ok(Decided::Yes)
     }
 
     /// Why a job is not taken, whatever room there is.
@@ -133,13 +143,37 @@ impl<J: Send + Sync + 'static> State<J> {
         Some(Refusal::Duplicate { of })
     }
 
-    /// Makes room for a job of this priority as the policy says.
-    fn make_room(&mut self, now: Moment, priority: Priority, out: &mut Vec<Change>) -> Result<Room, Needed> {
-        match self.config.overflow {
-            Overflow::Wait | Overflow::Reject => return Ok(Room::Refused),
-            Overflow::DropNewest => return Ok(Room::JobGoes),
-            Overflow::DropOldest => {}
+    /// Room for a job of this priority and so many bytes, as the policy says.
+    fn room_for(
+        &mut self,
+        now: Moment,
+        (priority, bytes): (Priority, usize),
+        admission: &Admission,
+        out: &mut Vec<Change>,
+    ) -> Result<Room, Needed> {
+        let bytes = bytes as u64;
+        loop {
+            let one_fits = self.unfinished() + admission.taken < self.config.capacity;
+            let wanted = self.bytes.saturating_add(admission.bytes).saturating_add(bytes);
+            if one_fits && wanted <= self.capacity_bytes {
+                return Ok(Room::Made);
+            }
+            let is_too_large = bytes > self.capacity_bytes;
+            match self.config.overflow {
+                // Jobs are waited for by their permits, bytes here: nobody knows them before they are written.
+                Overflow::Wait if one_fits && !is_too_large => return Ok(Room::Later),
+                Overflow::Wait | Overflow::Reject => return Ok(Room::Refused),
+                Overflow::DropOldest if !is_too_large => match self.make_room(now, priority, out)? {
+                    Room::Made => {}
+                    other => return Ok(other),
+                },
+                Overflow::DropOldest | Overflow::DropNewest => return Ok(Room::JobGoes),
+            }
         }
+    }
+
+    /// Drops a job to make room for one of this priority.
+    fn make_room(&mut self, now: Moment, priority: Priority, out: &mut Vec<Change>) -> Result<Room, Needed> {
         // The oldest ready job of the least urgent priority that is not more urgent than the new one.
         let lanes: Vec<Priority> = self.lanes.keys().rev().map(|lane| lane.0).collect();
         for lane in lanes.into_iter().take_while(|lane| *lane <= priority) {
@@ -220,8 +254,10 @@ impl<J: Send + Sync + 'static> State<J> {
                 (0..).zip(jobs.map_while(|job| job)).collect::<VecDeque<_>>()
             });
             self.fresh += admitted.jobs.len();
+            self.bytes += u64::from(admitted.bytes);
             let chunk = Chunk {
                 left: mark.jobs,
+                bytes_left: u64::from(admitted.bytes),
                 mark,
                 jobs: resident,
                 is_asked_for: false,
@@ -231,9 +267,15 @@ impl<J: Send + Sync + 'static> State<J> {
                 .chunks
                 .push_back(admitted.first);
         }
-        for (index, number) in admission.singles {
+        for (index, number, bytes) in admission.singles {
             if let Some(job) = jobs.get(index) {
-                self.place_single(now, Entry::new(Sealed::clone(job), number), None);
+                let bytes = bytes as u64;
+                self.bytes += bytes;
+                let entry = Entry {
+                    bytes,
+                    ..Entry::new(Sealed::clone(job), number)
+                };
+                self.place_single(now, entry, None);
             }
         }
     }

@@ -37,7 +37,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         engine: &mut Engine,
         paper: Arc<Paper<J>>,
         config: QueueConfig,
-        dead_age: Option<Duration>,
+        (capacity_bytes, dead_age): (u64, Option<Duration>),
     ) -> Result<Self, EngineError> {
         let meta = numbers(engine, Table::Meta)?;
         let number = |key: Meta| meta.get(&(key as u64)).copied().unwrap_or(0);
@@ -47,6 +47,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             changes: vec![Change::meta(Meta::Opens, opens)],
         };
         let state = &mut recovered.state;
+        state.capacity_bytes = capacity_bytes;
         state.epoch = Epoch(number(Meta::Epoch));
         state.next = number(Meta::Next);
         // No lease is ever named twice: each opening has a range of names of its own.
@@ -138,11 +139,13 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             let was_leased = held.is_some_and(|held| *held != Held::Released);
             let due = (single.due > 0).then(|| state.paper.moment(single.due));
             let entry = Entry {
+                bytes: record.len() as u64,
                 attempts: single.attempts,
                 tried: single.tried || was_leased,
                 history: state.paper.off_paper(single.history),
                 ..Entry::new(job, number)
             };
+            state.bytes += entry.bytes;
             if was_leased {
                 return state.suspect(entry, earlier, changes);
             }
@@ -167,6 +170,8 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 }
                 state.next = state.next.max(first + u64::from(mark.jobs));
                 state.fresh += fresh;
+                let bytes_left = u64::from(mark.bytes) * u64::from(left) / u64::from(mark.jobs.max(1));
+                state.bytes += bytes_left;
                 if fresh > 0 {
                     state.lane(Priority(mark.priority)).chunks.push_back(first);
                 }
@@ -175,6 +180,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                     Chunk {
                         mark,
                         left,
+                        bytes_left,
                         jobs: None,
                         is_asked_for: false,
                     },
@@ -207,12 +213,15 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         };
         state.next = state.next.max(first + u64::from(jobs));
         state.fresh += jobs as usize;
+        let bytes_left = u64::from(mark.bytes);
+        state.bytes += bytes_left;
         state.lane(Priority(0)).chunks.push_back(first);
         state.chunks.insert(
             first,
             Chunk {
                 mark,
                 left: jobs,
+                bytes_left,
                 jobs: None,
                 is_asked_for: false,
             },
@@ -317,6 +326,8 @@ impl<J: Send + Sync + 'static> State<J> {
             clock: paper.clock,
             paper,
             config,
+            capacity_bytes: u64::MAX,
+            bytes: 0,
             dead_age,
             next: 0,
             first_own: 0,
