@@ -8,6 +8,14 @@ use tokio::time::Instant;
 use crate::protocol::faults;
 use crate::words::Moment;
 
+/// No timer is set for later: beyond it some platforms can tell no instant.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The instant after this wait. One that nobody lives to see the end of ends in a century.
+pub(crate) fn instant_after(wait: Duration) -> Instant {
+    Instant::now() + wait.min(CENTURY)
+}
+
 /// Tells moments since the group began. Under tokio's paused clock it tells virtual time.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -41,7 +49,6 @@ impl Clock {
 
     /// The instant of a moment, to sleep until it. A moment beyond what the platform can tell is a century away.
     pub fn instant(&self, moment: Moment) -> Instant {
-        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         self.began + moment.since(Moment::START).min(CENTURY)
     }
 

@@ -1,10 +1,27 @@
 //! Homes: the arbiters on which consumers live.
+//!
+//! An arbiter is a thread with an event loop, and a machine can have none left: then whoever wanted to move in has not
+//! started, and that is all.
 
-use actix_rt::{Arbiter, ArbiterHandle};
+use std::io;
+
+use actix_rt::{Arbiter, ArbiterHandle, System};
 
 #[cfg(feature = "sim")]
-use crate::protocol::faults;
-use crate::words::Placement;
+use crate::protocol::faults::{self, NewHome};
+use crate::words::{Cause, Placement};
+
+/// No thread is left for one more arbiter, or no descriptor for its event loop.
+#[derive(Debug, thiserror::Error)]
+#[error("no thread or no descriptor is left for another arbiter")]
+pub(crate) struct NothingLeft(#[source] io::Error);
+
+impl NothingLeft {
+    /// Why the life did not begin that wanted to move in.
+    pub(crate) fn cause(&self) -> Cause {
+        Cause::StartFailed(format!("{self}: {}", self.0).into())
+    }
+}
 
 /// Where one or more consumers live.
 #[derive(Debug, Clone)]
@@ -83,9 +100,16 @@ impl Homes {
     }
 
     /// A home for one more consumer: a new one while there may be more, then the one with the fewest inhabitants.
-    pub(crate) fn move_in(&mut self) -> (HomeId, Home) {
+    ///
+    /// # Errors
+    /// [`NothingLeft`] if a new one has to be made and cannot be. Nothing of it stays behind.
+    pub(crate) fn move_in(&mut self) -> Result<(HomeId, Home), NothingLeft> {
         if self.homes.len() < self.most {
-            let home = if self.local { Home::Here } else { Home::elsewhere() };
+            let home = if self.local {
+                Home::Here
+            } else {
+                Home::elsewhere()?
+            };
             let id = HomeId(self.next);
             self.next += 1;
             self.homes.push(Inhabited {
@@ -93,20 +117,22 @@ impl Homes {
                 home: home.clone(),
                 inhabitants: 1,
             });
-            return (id, home);
+            return Ok((id, home));
         }
-        match self
-            .homes
-            .iter_mut()
-            .min_by_key(|home| (home.inhabitants, home.id))
-        {
-            Some(found) => {
-                found.inhabitants += 1;
-                (found.id, found.home.clone())
-            }
-            // `most` is at least one, so there is a home; this line keeps the promise without a panic.
-            None => (HomeId(0), Home::Here),
-        }
+        Ok(
+            match self
+                .homes
+                .iter_mut()
+                .min_by_key(|home| (home.inhabitants, home.id))
+            {
+                Some(found) => {
+                    found.inhabitants += 1;
+                    (found.id, found.home.clone())
+                }
+                // `most` is at least one, so there is a home; this line keeps the promise without a panic.
+                None => (HomeId(0), Home::Here),
+            },
+        )
     }
 
     /// A consumer has gone for good. An arbiter without inhabitants ends.
@@ -137,12 +163,24 @@ impl Homes {
 }
 
 impl Home {
-    fn elsewhere() -> Self {
+    fn elsewhere() -> Result<Self, NothingLeft> {
         #[cfg(feature = "sim")]
-        if let Some(home) = faults::ask(|world| world.home_made()).flatten() {
-            return Self::Simulated(home);
+        match faults::ask(|world| world.home_made()) {
+            Some(NewHome::Simulated(home)) => return Ok(Self::Simulated(home)),
+            Some(NewHome::NothingLeft) => {
+                return Err(NothingLeft(io::Error::other("a planned fault")));
+            }
+            Some(NewHome::Arbiter) | None => {}
         }
-        Self::There(Arbiter::new().handle())
+        // Without a system around it, which is never so for a supervisor that runs, making an arbiter panics.
+        if System::try_current().is_none() {
+            return Err(NothingLeft(io::Error::other(
+                "there is no actix system on this thread",
+            )));
+        }
+        // If the thread is there and its event loop cannot be made, the thread is joined before this returns.
+        let arbiter = Arbiter::try_new().map_err(NothingLeft)?;
+        Ok(Self::There(arbiter.handle()))
     }
 
     fn stop(&self) {

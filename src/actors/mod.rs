@@ -5,6 +5,7 @@ pub(crate) mod cell;
 mod clock;
 pub(crate) mod consumer;
 mod events;
+mod fair_time;
 pub(crate) mod guardian;
 pub(crate) mod homes;
 pub(crate) mod host;

@@ -29,6 +29,12 @@ const MOST_JOBS: usize = 16_384;
 /// Requests in one commit at most.
 const MOST_REQUESTS: usize = 1_024;
 
+/// The instant after this wait. One that nobody lives to see is a century away.
+fn flush_after(most: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    Instant::now() + most.min(CENTURY)
+}
+
 /// How long a disk that failed is left alone before what has to be saved is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 
@@ -375,7 +381,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.is_untidy = true;
         self.flush_by = match relaxed {
-            Some(most) if !flush => Some(self.flush_by.unwrap_or_else(|| Instant::now() + most)),
+            Some(most) if !flush => Some(self.flush_by.unwrap_or_else(|| flush_after(most))),
             _ => None,
         };
         self.unsaved.clear();

@@ -51,8 +51,12 @@ impl SlotBoard {
         self.progress.load(Ordering::Relaxed)
     }
 
-    /// Notes whether deliveries are held back on purpose.
+    /// Notes whether deliveries are held back on purpose. The end of a rest is a sign of life: also of a rest so short that
+    /// no look saw it, the time does not count.
     pub(crate) fn rest(&self, resting: bool) {
+        if !resting {
+            self.note_progress();
+        }
         self.resting.store(resting, Ordering::Relaxed);
     }
 

@@ -121,6 +121,17 @@ pub struct Marks {
     pub blocks: AtomicBool,
 }
 
+/// What a new home is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewHome {
+    /// An arbiter of the process: the world has no homes of its own.
+    Arbiter,
+    /// A home of the world, by its number.
+    Simulated(u64),
+    /// No thread and no descriptor is left: none can be made.
+    NothingLeft,
+}
+
 /// What looks on and steps in.
 pub trait World: Send + Sync {
     /// Whether everything runs on one thread and a paused clock.
@@ -149,8 +160,8 @@ pub trait World: Send + Sync {
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate;
     /// Whether the source delivers this job once more.
     fn repeats(&self, job: JobId, attempt: u32) -> bool;
-    /// A new home, if the world has homes of its own.
-    fn home_made(&self) -> Option<u64>;
+    /// A new home is to be made.
+    fn home_made(&self) -> NewHome;
     /// Whether a home of the world still takes consumers.
     fn home_lives(&self, home: u64) -> bool;
     /// Whether the code of a consumer shall end here.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
+use crate::actors::clock::instant_after;
 #[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel, SlotBoard};
@@ -18,6 +19,7 @@ pub struct BatchSize {
     /// When it has this many deliveries; at least 1. The prefetch window of the group is made at least as large.
     pub most: usize,
     /// When this much time has passed since its first delivery was taken up. Zero: a batch is whatever has arrived.
+    /// [`Duration::MAX`]: it waits until it is full.
     pub wait: Duration,
 }
 
@@ -91,7 +93,7 @@ async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: Ba
     if arrived.is_empty() {
         take_in(arrived, inbox.take().await);
     }
-    let deadline = tokio::time::Instant::now() + size.wait;
+    let deadline = instant_after(size.wait);
     board.rest(true);
     while arrived.len() < size.most {
         match tokio::time::timeout_at(deadline, inbox.take()).await {

@@ -7,6 +7,7 @@ use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tokio::sync::watch;
 
 use super::Guardian;
+use crate::actors::fair_time::within_fair_time;
 use crate::protocol::{Command, Handover, QueueCommand, QueueDoor, QueueReply, SealedFates};
 use crate::words::{Cause, EventKind, GroupState, Role, Sealed};
 
@@ -94,7 +95,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 ask(doors, question).await.is_some() && is_volatile
             };
             // Only a queue that does not answer, or dies of every question, lets this pass.
-            let answers = tokio::time::timeout(LAST_WORD, arrived).await.unwrap_or_default();
+            let answers = within_fair_time(LAST_WORD, arrived).await.unwrap_or_default();
             if let Some(results) = results {
                 // Outcomes that are on their way arrive before the producers are told that no more will come. Without an
                 // answer the result queue has died, and what it had not read has arrived by itself.
@@ -127,7 +128,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             None if answers => {
                 let doors = self.root.doors.subscribe();
                 let question = ask(doors, QueueCommand::TakeUnfinished);
-                let reply = async move { tokio::time::timeout(LAST_WORD, question).await.ok().flatten() };
+                let reply = async move { within_fair_time(LAST_WORD, question).await.ok().flatten() };
                 context.spawn(reply.into_actor(self).map(move |reply, this, context| {
                     let unfinished = match reply {
                         Some(QueueReply::Unfinished(jobs)) => jobs,

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Guardian, ROLES, RoleCell};
 use crate::actors::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
+use crate::actors::fair_time::within_fair_time;
 use crate::actors::results::ResultQueue;
 use crate::actors::supervisor::{Life, Supervisor, Wiring};
 #[cfg(feature = "sim")]
@@ -214,9 +215,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             .map_or(0, |wiring| wiring.config.kill_grace_ms);
         async move {
             if let Some(mut consumers) = consumers {
-                // Nothing is ever sent; the channel closes when the last sender, in the last cell, is dropped. A time-out
-                // means that a thread is blocked.
-                let _ = tokio::time::timeout(Duration::from_millis(grace), consumers.recv()).await;
+                // Nothing is ever sent; the channel closes when the last sender, in the last cell, is dropped. A limit that
+                // passes means that a thread is blocked.
+                let _ = within_fair_time(Duration::from_millis(grace), consumers.recv()).await;
             }
         }
     }

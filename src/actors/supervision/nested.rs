@@ -102,6 +102,9 @@ fn join(above: &str, name: &str) -> String {
     }
 }
 
+/// The events that a tree keeps for its slowest subscriber, at most: their places are made at once.
+const MOST_EVENTS_KEPT: usize = 1_048_576;
+
 fn problem_of_config(config: &SupervisorConfig) -> Option<(&'static str, String)> {
     let zero = |what: &str| format!("is zero; {what}");
     if config.period_ms == 0 {
@@ -121,6 +124,13 @@ fn problem_of_config(config: &SupervisorConfig) -> Option<(&'static str, String)
             "events_kept",
             zero("at least one event must be kept for a subscriber"),
         ));
+    }
+    if config.events_kept > MOST_EVENTS_KEPT {
+        let problem = format!(
+            "is {}; use at most {MOST_EVENTS_KEPT}, since the memory for all of them is taken at the start",
+            config.events_kept
+        );
+        return Some(("events_kept", problem));
     }
     let backoff = &config.backoff;
     if backoff.min_ms > backoff.max_ms {

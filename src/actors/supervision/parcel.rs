@@ -16,6 +16,7 @@ use actix::{
 use super::errors::NotDelivered;
 use super::post::{LifeNotes, Parcel, Undelivered, UndeliveredMessage};
 use crate::actors::cell::guard_of_a_task;
+use crate::actors::fair_time::{FairSleep, within_fair_time};
 use crate::words::{Cause, Guarded, call_guarded, drop_guarded};
 
 /// What the sender of a message can learn of it beside the answer.
@@ -173,7 +174,7 @@ struct Answering<A: Actor<Context = Context<A>>, R> {
     message: &'static str,
     sender: Option<OneshotSender<R>>,
     notes: Rc<LifeNotes<A>>,
-    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    deadline: Option<FairSleep>,
 }
 
 impl<A: Actor<Context = Context<A>>, R> Answering<A, R> {
@@ -184,9 +185,7 @@ impl<A: Actor<Context = Context<A>>, R> Answering<A, R> {
         notes: &Rc<LifeNotes<A>>,
     ) -> Self {
         notes.post.answer_begins();
-        let deadline = notes
-            .deadline
-            .map(|deadline| Box::pin(tokio::time::sleep(deadline)));
+        let deadline = notes.deadline.map(FairSleep::new);
         Self {
             future,
             message,
@@ -228,7 +227,7 @@ impl<A: Actor<Context = Context<A>>, R: 'static> ActorFuture<A> for Answering<A,
             }
             std::task::Poll::Pending => {
                 if let Some(deadline) = &mut this.deadline
-                    && deadline.as_mut().poll(task).is_ready()
+                    && Pin::new(deadline).poll(task).is_ready()
                 {
                     this.deadline = None;
                     this.notes.deadline_passed(this.message);
@@ -264,7 +263,7 @@ fn answer_apart<A, R>(
     actix_rt::spawn(async move {
         let work = guard_of_a_task(notes.quiet, future);
         let ended = match notes.deadline {
-            Some(deadline) => tokio::time::timeout(deadline, work).await,
+            Some(deadline) => within_fair_time(deadline, work).await,
             None => Ok(work.await),
         };
         notes.post.answer_ends();

@@ -67,11 +67,31 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             board: SlotBoard::default(),
         });
         let (cell, seed) = CellHandle::new();
-        let home = found.home.get_or_insert_with(|| self.homes.move_in()).1.clone();
         found.forget_consumer();
         found.info = Some(Arc::clone(&info));
-        found.cell = Some(cell);
         found.enter(SlotState::Starting, now);
+        found.is_starved = false;
+        if found.home.is_none() {
+            match self.homes.move_in() {
+                Ok(home) => found.home = Some(home),
+                Err(nothing_left) => {
+                    // A failed start of this slot and nothing else: by a message, since the family is not asked while its
+                    // orders are carried out.
+                    found.is_starved = true;
+                    let cause = nothing_left.cause();
+                    context.notify(ConsumerDown {
+                        slot,
+                        incarnation,
+                        cause,
+                    });
+                    return;
+                }
+            }
+        }
+        let Some((_, home)) = found.home.clone() else {
+            return;
+        };
+        found.cell = Some(cell);
         self.starting_slots += 1;
         let berth = Berth {
             info,
@@ -175,9 +195,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if std::mem::take(&mut found.worked) {
             self.family.worked(slot.0);
         }
+        let exit = if std::mem::take(&mut found.is_starved) {
+            Exit::Starved
+        } else {
+            Exit::Fault
+        };
         let life = self.family.member(slot.0).map_or(0, Member::life);
-        self.family
-            .down(slot.0, life, Exit::Fault, now, unit, &mut self.orders);
+        self.family.down(slot.0, life, exit, now, unit, &mut self.orders);
         self.carry_out_orders(context);
     }
 

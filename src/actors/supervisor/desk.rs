@@ -122,6 +122,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         {
             found.worked |= any_done;
             let since = std::mem::replace(&mut found.busy_since, now);
+            let holds = self.ledger.seat(consumer.slot).is_some_and(|seat| seat.load > 0);
+            found.watch.heard(now, consumer.board.progress(), holds);
             if busy.is_zero() {
                 // Only the shell around a `Consumer` measures the work; at the other doors the time between two words counts.
                 let busy = now.since(since);

@@ -40,10 +40,12 @@ use crate::protocol::{AddressedOutcome, Assign, Desired, QueueDoor, ResultsUp, S
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::rules::supervision::{Family, Order};
+use crate::rules::watch::Standstill;
 use crate::words::{Block, Epoch, Moment, Roster, Sealed, SlotId, Ticket};
 
 use burying::Histories;
 use slot::SlotActor;
+use watching::PlannedLook;
 pub(crate) use wiring::Wiring;
 
 /// What makes one life of the supervisor different from the others.
@@ -113,8 +115,12 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Memory that is used again for each question to the strategy.
     offers: Vec<Offer>,
     questions: Vec<AssignJob>,
-    /// The timer for the next look at the consumers, and the pause for which it was set.
-    next_look: Option<(Duration, SpawnHandle)>,
+    /// The timer for the next look at the consumers.
+    next_look: Option<PlannedLook>,
+    /// Whether this actor itself ran all the time, as its looks saw it.
+    standstill: Standstill,
+    /// How long after the last look the first limit passes. Set by a look, taken by the timer for the next one.
+    due_in: Option<Duration>,
     /// When the next kept retry wakes this actor, and the timer for it.
     due_timer: Option<(Moment, SpawnHandle)>,
     /// Slots whose consumer is starting, or asked to end, as of the last look; they decide how often to look.
@@ -194,6 +200,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             offers: Vec::new(),
             questions: Vec::new(),
             next_look: None,
+            standstill: Standstill::default(),
+            due_in: None,
             due_timer: None,
             starting_slots: 0,
             ending_slots: 0,

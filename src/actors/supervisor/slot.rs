@@ -31,6 +31,8 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) ending: Option<Moment>,
     /// Since when the consumer works on what it has not told of: for doors at which nobody measures the work itself.
     pub(super) busy_since: Moment,
+    /// Whether the last start found no thread or descriptor left. Set by that start, taken by what follows from it.
+    pub(super) is_starved: bool,
     pub(super) restarts: u64,
     pub(super) last_cause: Option<Cause>,
     /// Whether the seat of this slot in the roster is noted as out of date.
@@ -59,6 +61,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             outgoing_pieces: Vec::new(),
             ending: None,
             busy_since: now,
+            is_starved: false,
             restarts: 0,
             last_cause: None,
             is_outdated: false,

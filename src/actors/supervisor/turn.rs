@@ -171,7 +171,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .seat(slot)
             .is_some_and(|seat| seat.load as usize == sent)
         {
-            found.busy_since = self.wiring.clock.now();
+            let now = self.wiring.clock.now();
+            found.busy_since = now;
+            if let Some(info) = &found.info {
+                found.watch.heard(now, info.board.progress(), true);
+            }
         }
         match (&found.door, &found.info, &self.desk) {
             (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels, pieces }),

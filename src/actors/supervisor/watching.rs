@@ -1,45 +1,59 @@
 //! The watch: consumers that hang are found and replaced.
 //!
-//! A look at every slot now and then, only while something is out or starting; an idle group sets no timer. A consumer that
-//! made no progress for the deadline is asked to end. If its thread is free, its cell ends it at once and the death notice
+//! A look at every slot now and then, and at the very moment at which the first deadline passes; only while something is out
+//! or starting, so an idle group sets no timer. Time in which this watch itself did not run (a look came late) counts against
+//! nobody. A consumer that made no progress for the deadline is asked to end. If its thread is free, its cell ends it at once and the death notice
 //! does the rest. If it has not ended after the grace, its thread is blocked: then the whole arbiter is given up. Everyone
 //! who lived there gets a successor on a new one, and what comes from the old thread, if it ever comes back, is stale.
 
 use std::time::Duration;
 
-use actix::{AsyncContext, Context};
+use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::Supervisor;
 use super::slot::SlotActor;
 use crate::actors::homes::HomeId;
 use crate::protocol::Notice;
+use crate::rules::watch;
 use crate::words::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
-
-/// A deadline is looked at this often while it runs, so a hang is found within a sixteenth after its deadline.
-const LOOKS: u32 = 16;
 
 /// How often a queue that can extend leases hears of those that are held.
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
+/// The look that the timer is set for.
+pub(super) struct PlannedLook {
+    /// When the timer was set, and for how long. A look that comes later tells of a standstill.
+    set_at: Moment,
+    pause: Duration,
+    timer: SpawnHandle,
+}
+
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes sure that a look is due while there is something to look at.
     pub(super) fn keep_watching(&mut self, context: &mut Context<Self>) {
-        let Some(pause) = self.pause_between_looks() else {
+        let Some(mut pause) = self.pause_between_looks() else {
             return;
         };
-        if let Some((set, timer)) = self.next_look {
-            if set <= pause {
-                return;
-            }
+        match &self.next_look {
+            Some(planned) if planned.pause <= pause => return,
             // Something came up that must be looked at sooner.
-            context.cancel_future(timer);
+            Some(planned) => {
+                context.cancel_future(planned.timer);
+            }
+            // Right after a look, which knows when the first deadline passes. Whatever begins after it passes later than the
+            // look that is planned now.
+            None => {
+                if let Some(due_in) = self.due_in.take() {
+                    pause = pause.min(due_in).max(Duration::from_millis(1));
+                }
+            }
         }
         let timer = context.run_later(pause, |this, context| {
-            this.next_look = None;
             this.look(context);
             this.turn(context);
         });
-        self.next_look = Some((pause, timer));
+        let set_at = self.now();
+        self.next_look = Some(PlannedLook { set_at, pause, timer });
     }
 
     fn pause_between_looks(&self) -> Option<Duration> {
@@ -47,10 +61,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let mut pause: Option<Duration> = None;
         let mut at_most = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
         if self.ending_slots > 0 {
-            at_most(Duration::from_millis(config.kill_grace_ms) / 4);
+            at_most(watch::pause(Duration::from_millis(config.kill_grace_ms), 4));
         }
         if self.starting_slots > 0 {
-            at_most(Duration::from_millis(config.restart.start_deadline_ms) / LOOKS);
+            let limit = Duration::from_millis(config.restart.start_deadline_ms);
+            at_most(watch::pause(limit, watch::LOOKS));
         }
         if self.ledger.in_flight() > 0
             && self.wiring.capabilities.extend
@@ -61,16 +76,23 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if self.ledger.in_flight() > 0
             && let Some(deadline) = config.deadline()
         {
-            at_most(deadline / LOOKS);
+            at_most(watch::pause(deadline, watch::LOOKS));
         }
-        pause.map(|pause| pause.clamp(Duration::from_millis(1), Duration::from_millis(500)))
+        pause
     }
 
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.now();
         self.clear_desk();
+        if let Some(PlannedLook { set_at, pause, .. }) = self.next_look.take() {
+            let stood = self.standstill.look(pause, now.since(set_at));
+            if !stood.is_zero() {
+                self.forgive(now, stood);
+            }
+        }
         let mut blocked = Vec::new();
         let (mut starting, mut ending) = (0, 0);
+        let mut first_due: Option<Moment> = None;
         for index in 0..self.slots.len() {
             let slot = SlotId(u32::try_from(index).unwrap_or(u32::MAX));
             if let Some(home) = self.look_at(slot, now)
@@ -81,6 +103,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             if let Some(found) = self.slots.get(index) {
                 starting += usize::from(found.state == SlotState::Starting);
                 ending += usize::from(found.ending.is_some());
+                first_due = first_due.into_iter().chain(self.due(found)).min();
             }
         }
         (self.starting_slots, self.ending_slots) = (starting, ending);
@@ -88,7 +111,45 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.give_up_home(home, context);
         }
         self.look_at_strategy(now);
+        let asked = self.asked.zip(self.wiring.config.deadline());
+        let strategy_due = asked.map(|(asked, deadline)| asked.after(deadline));
+        let due = first_due.into_iter().chain(strategy_due).min();
+        self.due_in = due.map(|due| due.since(now));
         self.extend_leases(now);
+    }
+
+    /// This watch did not run for so long, so those that it watches may not have run either: none of their limits counts it.
+    /// One that ran on meanwhile and hangs indeed is found later by as much, at most by its limit.
+    fn forgive(&mut self, now: Moment, stood: Duration) {
+        tracing::debug!(?stood, "the watch stood still; the time counts against nobody");
+        for slot in &mut self.slots {
+            slot.watch.forgive(now, stood);
+            if slot.state == SlotState::Starting {
+                slot.since = watch::forgiven(slot.since, now, stood);
+            }
+            if let Some(ending) = &mut slot.ending {
+                *ending = watch::forgiven(*ending, now, stood);
+            }
+        }
+        if let Some(asked) = &mut self.asked {
+            *asked = watch::forgiven(*asked, now, stood);
+        }
+    }
+
+    /// When the limit of this slot passes that is under way now.
+    fn due(&self, slot: &SlotActor<J, O>) -> Option<Moment> {
+        let config = &self.wiring.config;
+        if let Some(ending) = slot.ending {
+            return Some(ending.after(Duration::from_millis(config.kill_grace_ms)))
+                .filter(|_| !self.homes.is_here());
+        }
+        if slot.state == SlotState::Starting {
+            return Some(
+                slot.since
+                    .after(Duration::from_millis(config.restart.start_deadline_ms)),
+            );
+        }
+        slot.watch.due(config.deadline()?)
     }
 
     /// Looks at one slot; names its home if the thread there does not come back.

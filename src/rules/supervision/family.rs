@@ -1,12 +1,17 @@
 //! The family of one supervisor: its children, and what follows when one comes up or goes down.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::gather::{Gather, Walk};
 use super::order::{Budget, ChildNumber, Exit, FamilyEnd, FamilyRules, Order};
 use crate::rules::backoff::Backoff;
 use crate::rules::restart::{RestartBudget, Streak};
 use crate::words::{AutoShutdown, ChildState, Moment, PastBudget, Restart, RestartReach};
+
+/// The first wait of a child for which no thread or descriptor was left, whatever the backoff says; it doubles up to 3.2 s.
+/// To try again at once would find nothing either.
+const STARVED_WAIT: Duration = Duration::from_millis(100);
 
 /// One child.
 #[derive(Debug, Clone)]
@@ -147,7 +152,7 @@ impl Family {
         } else if self.gather.as_ref().is_some_and(Gather::is_opening) && before == ChildState::Starting {
             self.end(FamilyEnd::StartFailed(child));
         } else {
-            self.start_again(child, now, unit, orders);
+            self.start_again(child, exit, now, unit, orders);
         }
         self.walk_on(orders);
     }
@@ -231,14 +236,26 @@ impl Family {
         }
     }
 
-    fn start_again(&mut self, child: ChildNumber, now: Moment, unit: f64, orders: &mut Vec<Order>) {
+    fn start_again(
+        &mut self,
+        child: ChildNumber,
+        exit: Exit,
+        now: Moment,
+        unit: f64,
+        orders: &mut Vec<Order>,
+    ) {
         let Some(member) = self.members.get_mut(&child) else {
             return;
         };
         let (life, nth) = (member.life, member.streak.died(now, self.rules.period));
         let budget = member.budget.as_mut().unwrap_or(&mut self.budget);
-        if budget.spend(now) {
-            let wait = self.backoff.wait(nth, unit);
+        // A machine that has nothing left is nobody's fault: no family ends for it. A rest is no harm, so it may come to one.
+        let is_free = exit == Exit::Starved && self.rules.past_budget == PastBudget::Escalate;
+        if is_free || budget.spend(now) {
+            let mut wait = self.backoff.wait(nth, unit);
+            if exit == Exit::Starved {
+                wait = wait.max(STARVED_WAIT * (1 << nth.min(5)));
+            }
             match self.rules.reach {
                 RestartReach::OneForOne if wait.is_zero() => self.begin(child, orders),
                 RestartReach::OneForOne => {
@@ -284,7 +301,7 @@ impl Family {
 /// The truth table of [`Restart`].
 fn is_started_again(restart: Restart, exit: Exit) -> bool {
     match (restart, exit) {
-        (Restart::Permanent, _) | (Restart::Transient, Exit::Fault) => true,
+        (Restart::Permanent, _) | (Restart::Transient, Exit::Fault | Exit::Starved) => true,
         (Restart::Transient, Exit::Normal) | (Restart::Temporary, _) => false,
     }
 }

@@ -133,4 +133,6 @@ pub enum Exit {
     Normal,
     /// Anything else.
     Fault,
+    /// It did not begin, because no thread or no descriptor was left for it.
+    Starved,
 }

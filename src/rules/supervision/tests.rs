@@ -106,6 +106,64 @@ fn config(reach: RestartReach, intensity: u32) -> SupervisorConfig {
 
 const PERMANENT: Restart = Restart::Permanent;
 
+/// The waits that were ordered, in ms; those of a rest are negative.
+fn waits(case: &mut Case) -> Vec<i64> {
+    let waits = case.orders.drain(..).filter_map(|order| match order {
+        Order::Wait { wait, quarantine, .. } => {
+            let ms = i64::try_from(wait.as_millis()).unwrap();
+            Some(if quarantine { -ms } else { ms })
+        }
+        _ => None,
+    });
+    waits.collect()
+}
+
+#[test]
+fn a_start_that_finds_nothing_left_waits_longer_each_time_and_ends_no_family() {
+    let config = SupervisorConfig {
+        intensity: 1,
+        period_ms: 3_600_000,
+        ..SupervisorConfig::default()
+    };
+    let mut case = Case::up(config, &[Restart::Permanent, Restart::Permanent]);
+    let mut waited = Vec::new();
+    for _ in 0..8 {
+        case.down(0, Exit::Starved);
+        waited.extend(waits(&mut case));
+        let life = case.family.member(0).unwrap().life();
+        case.family.due(0, life, &mut case.orders);
+    }
+    assert_eq!(waited, [100, 200, 400, 800, 1_600, 3_200, 3_200, 3_200]);
+    assert!(!case.family.is_ending());
+    // And it spent nothing of what the others may need.
+    case.down(1, Exit::Fault);
+    assert!(!case.family.is_ending());
+    case.down(0, Exit::Fault);
+    assert!(case.family.is_ending());
+}
+
+#[test]
+fn a_slot_that_finds_nothing_left_rests_past_its_budget_where_a_rest_is_the_policy() {
+    let config = crate::words::RestartConfig {
+        intensity: 2,
+        cool_down_ms: 7_000,
+        past_budget: crate::words::PastBudget::Quarantine,
+        ..crate::words::RestartConfig::default()
+    };
+    let mut case = Case::new(SupervisorConfig::default());
+    case.family = Family::new((&config).into());
+    case.family.add(Restart::Permanent, false);
+    case.open();
+    let mut waited = Vec::new();
+    for _ in 0..4 {
+        case.down(0, Exit::Starved);
+        waited.extend(waits(&mut case));
+        let life = case.family.member(0).unwrap().life();
+        case.family.due(0, life, &mut case.orders);
+    }
+    assert_eq!(waited, [100, 200, -7_000, 100]);
+}
+
 #[test]
 fn children_start_in_order_each_when_the_one_before_is_up() {
     let mut case = Case::new(config(RestartReach::OneForOne, 1));

@@ -17,7 +17,7 @@ use self::rooms::Rooms;
 use super::history::{Attempt, Entry, Happening, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
-use crate::protocol::faults::{Act, Fate, Marks, Order, Present, Seen, Who, World};
+use crate::protocol::faults::{Act, Fate, Marks, NewHome, Order, Present, Seen, Who, World};
 use crate::rules::ledger::Plant;
 use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
@@ -541,11 +541,11 @@ impl World for RunWorld {
         true
     }
 
-    fn home_made(&self) -> Option<u64> {
+    fn home_made(&self) -> NewHome {
         if !self.is_virtual {
-            return None;
+            return NewHome::Arbiter;
         }
-        Some(self.lock().rooms.add_home())
+        NewHome::Simulated(self.lock().rooms.add_home())
     }
 
     fn home_lives(&self, home: u64) -> bool {

@@ -15,7 +15,7 @@ mod watching;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, Weak};
 
-use actix::{Actor, Context, Handler, Running, SpawnHandle};
+use actix::{Actor, Context, Handler, Running};
 use tokio::sync::oneshot;
 
 use super::bus::TreeBus;
@@ -28,10 +28,11 @@ use crate::actors::Clock;
 use crate::actors::cell::CellHandle;
 use crate::actors::homes::{Home, HomeId, Homes};
 use crate::rules::supervision::{ChildNumber, Exit, Family, Member, Order};
-use crate::rules::watch::Watch;
+use crate::rules::watch::{Standstill, Watch};
 use crate::words::{Cause, ChildState, Down, Ending, Moment, TreeEvent};
 
 pub use handle::SupervisorHandle;
+use watching::PlannedLook;
 
 /// One child with its present life.
 struct Entry {
@@ -43,6 +44,8 @@ struct Entry {
     /// When its present life began.
     since: Moment,
     watch: Watch,
+    /// Whether its last start found no thread or descriptor left. Set by that start, taken when its end is heard of.
+    is_starved: bool,
     /// How its last life ended.
     last: Option<Arc<Down>>,
     /// Since when its future is told to drop; if it does not, its thread is blocked.
@@ -85,7 +88,9 @@ pub(crate) struct TreeSupervisor {
     dues: BTreeSet<(Moment, ChildNumber, u64)>,
     /// Children to be looked at: starting, told to drop, or with a deadline.
     watched: BTreeSet<ChildNumber>,
-    timer: Option<(Moment, SpawnHandle)>,
+    timer: Option<PlannedLook>,
+    /// Whether this actor itself ran all the time, as its timers saw it.
+    standstill: Standstill,
     /// All children have ended, for good.
     ended: bool,
 }
@@ -115,6 +120,7 @@ impl TreeSupervisor {
             dues: BTreeSet::new(),
             watched: BTreeSet::new(),
             timer: None,
+            standstill: Standstill::default(),
             ended: false,
             post,
             shared,
@@ -137,6 +143,7 @@ impl TreeSupervisor {
             home: None,
             since: Moment::START,
             watch: Watch::default(),
+            is_starved: false,
             last: None,
             told_to_drop: None,
             added_later,
@@ -269,6 +276,7 @@ impl TreeSupervisor {
         entry.cell = None;
         entry.watch = Watch::default();
         entry.told_to_drop = None;
+        let is_starved = std::mem::take(&mut entry.is_starved);
         self.watched.remove(&child);
         if down.cause == Cause::ArbiterEnded
             && let Some((id, _)) = entry.home.take()
@@ -287,7 +295,9 @@ impl TreeSupervisor {
             let _ = answer.send(Err(ChildError::StartFailed(Arc::clone(&down))));
         }
         // `Killed` without the family's order is a stop that somebody asked for by the child's own handle.
-        let exit = if matches!(down.cause, Cause::Stopped | Cause::Killed) {
+        let exit = if is_starved {
+            Exit::Starved
+        } else if matches!(down.cause, Cause::Stopped | Cause::Killed) {
             Exit::Normal
         } else {
             Exit::Fault

@@ -54,16 +54,31 @@ impl TreeSupervisor {
             reports: Arc::clone(reports),
         };
         // A supervisor lives with its own supervisor: it runs no code of the user, and is not lost with an arbiter.
-        let home = match entry.spec.kind() {
-            ChildKind::Supervisor => Home::Here,
-            ChildKind::Worker => entry.home.get_or_insert_with(|| self.homes.move_in()).1.clone(),
+        let home = match (entry.spec.kind(), &entry.home) {
+            (ChildKind::Supervisor, _) => Ok(Home::Here),
+            (ChildKind::Worker, Some((_, home))) => Ok(home.clone()),
+            (ChildKind::Worker, None) => self.homes.move_in().map(|(id, home)| {
+                entry.home = Some((id, home.clone()));
+                home
+            }),
+        };
+        let home = match home {
+            Ok(home) => home,
+            Err(nothing_left) => {
+                entry.is_starved = true;
+                return self.has_not_begun(child, life, nothing_left.cause(), context);
+            }
         };
         let spec = Arc::clone(&entry.spec);
         if !home.run(move || spec.make(cradle)) {
-            let down = self.down_from_here(child, life, Cause::ArbiterEnded);
-            if let Some(down) = down {
-                context.notify(ChildDown { child, down });
-            }
+            self.has_not_begun(child, life, Cause::ArbiterEnded, context);
+        }
+    }
+
+    /// A life could not be made: heard of by a message, since the family is not asked while its orders are carried out.
+    fn has_not_begun(&self, child: ChildNumber, life: u64, cause: Cause, context: &mut Context<Self>) {
+        if let Some(down) = self.down_from_here(child, life, cause) {
+            context.notify(ChildDown { child, down });
         }
     }
 

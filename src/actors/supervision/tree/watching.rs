@@ -5,15 +5,21 @@
 
 use std::time::Duration;
 
-use actix::{AsyncContext, Context};
+use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::TreeSupervisor;
 use crate::actors::homes::HomeId;
 use crate::rules::supervision::ChildNumber;
+use crate::rules::watch;
 use crate::words::{Cause, ChildState, Moment, TreeEvent};
 
-/// A deadline is looked at this often while it runs.
-const LOOKS: u32 = 16;
+/// The timer, as it is set.
+pub(super) struct PlannedLook {
+    /// When it was set. If it goes off later than planned, the supervisor itself did not run meanwhile.
+    set_at: Moment,
+    at: Moment,
+    timer: SpawnHandle,
+}
 
 impl TreeSupervisor {
     /// Makes sure that the timer goes off for whatever comes first.
@@ -25,22 +31,74 @@ impl TreeSupervisor {
         let now = self.clock.now();
         let due = self.dues.first().map(|(due, _, _)| *due);
         let look = self.pause_between_looks().map(|pause| now.after(pause));
-        let Some(next) = due.into_iter().chain(look).min() else {
+        let limit = self
+            .first_limit()
+            .map(|limit| limit.max(now.after(Duration::from_millis(1))));
+        let Some(at) = due.into_iter().chain(look).chain(limit).min() else {
             return;
         };
-        if let Some((set, timer)) = self.timer {
-            if set <= next {
+        if let Some(planned) = &self.timer {
+            if planned.at <= at {
                 return;
             }
-            context.cancel_future(timer);
+            context.cancel_future(planned.timer);
         }
-        let timer = context.run_later(next.since(now), |this, context| {
-            this.timer = None;
+        let timer = context.run_later(at.since(now), |this, context| {
+            this.forgive_standstill();
             this.serve_dues();
             this.look(context);
             this.carry_out(context);
         });
-        self.timer = Some((next, timer));
+        self.timer = Some(PlannedLook {
+            set_at: now,
+            at,
+            timer,
+        });
+    }
+
+    /// The time in which this supervisor itself did not run counts against no child: the process was stopped, or the thread
+    /// blocked by a neighbour, and the child may not have run either.
+    fn forgive_standstill(&mut self) {
+        let Some(PlannedLook { set_at, at, .. }) = self.timer.take() else {
+            return;
+        };
+        let now = self.clock.now();
+        let stood = self.standstill.look(at.since(set_at), now.since(set_at));
+        if stood.is_zero() {
+            return;
+        }
+        for entry in self.entries.values_mut() {
+            entry.watch.forgive(now, stood);
+            entry.since = watch::forgiven(entry.since, now, stood);
+            if let Some(since) = &mut entry.told_to_drop {
+                *since = watch::forgiven(*since, now, stood);
+            }
+        }
+        let dues = std::mem::take(&mut self.dues);
+        let dues = dues.into_iter().map(|(due, child, life)| {
+            // A wait before a restart is nobody's limit.
+            let is_limit = self.life(child) == life && self.state(child) == ChildState::Ending;
+            (if is_limit { due.after(stood) } else { due }, child, life)
+        });
+        self.dues = dues.collect();
+    }
+
+    /// When the first limit of those that are looked at passes.
+    fn first_limit(&self) -> Option<Moment> {
+        let config = &self.shared.config;
+        let limits = self.watched.iter().take(LOOKED_THROUGH).filter_map(|child| {
+            let entry = self.entries.get(child)?;
+            entry.cell.as_ref()?;
+            if let Some(since) = entry.told_to_drop {
+                let limit = since.after(Duration::from_millis(config.kill_grace_ms));
+                return Some(limit).filter(|_| entry.home.is_some() && !self.homes.is_here());
+            }
+            if self.state(*child) == ChildState::Starting {
+                return Some(entry.since.after(Duration::from_millis(config.start_deadline_ms)));
+            }
+            entry.watch.due(entry.spec.policy().deadline?)
+        });
+        limits.min()
     }
 
     fn pause_between_looks(&self) -> Option<Duration> {
@@ -48,15 +106,22 @@ impl TreeSupervisor {
         let pauses = self.watched.iter().take(LOOKED_THROUGH).filter_map(|child| {
             let entry = self.entries.get(child)?;
             if entry.told_to_drop.is_some() {
-                return Some(Duration::from_millis(config.kill_grace_ms) / 4);
+                return Some(watch::pause(Duration::from_millis(config.kill_grace_ms), 4));
             }
             if self.state(*child) == ChildState::Starting {
-                return Some(Duration::from_millis(config.start_deadline_ms) / LOOKS);
+                let limit = Duration::from_millis(config.start_deadline_ms);
+                return Some(watch::pause(limit, watch::LOOKS));
             }
-            entry.spec.policy().deadline.map(|deadline| deadline / LOOKS)
+            let deadline = entry.spec.policy().deadline?;
+            Some(watch::pause(deadline, watch::LOOKS))
         });
-        let pause = pauses.min()?;
-        Some(pause.clamp(Duration::from_millis(1), Duration::from_millis(500)))
+        // A limit of a child that is asked to end is looked at as well: only so a standstill within it is seen.
+        let ends =
+            self.dues.iter().take(LOOKED_THROUGH).any(|(_, child, life)| {
+                self.life(*child) == *life && self.state(*child) == ChildState::Ending
+            });
+        let limits = ends.then(|| watch::pause(Duration::MAX, watch::LOOKS));
+        pauses.chain(limits).min()
     }
 
     fn serve_dues(&mut self) {

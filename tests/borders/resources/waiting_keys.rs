@@ -1,0 +1,1 @@
+//! A retry that waits keeps its own key waiting and no other.
