@@ -1,1 +1,0 @@
-//! A retry that waits keeps its own key waiting and no other.
