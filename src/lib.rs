@@ -33,12 +33,14 @@
 //! | you want to | begin at |
 //! |---|---|
 //! | run jobs | [`Group::builder`] |
+//! | start from tokio, axum or a plain `main` | [`Host`] |
 //! | send jobs and get results | [`Producer`], [`Group::producer_group`] |
 //! | write a consumer | [`Consumer`], [`ConsumerActor`], [`BatchConsumer`] |
 //! | choose or write a strategy | [`StrategyName`], [`rules::strategies`], [`Chooser`] |
 //! | bring a queue of your own | [`Store`], [`protocol::QueueActor`] |
 //! | see what happens | [`Group::events`], [`EventKind`], [`Group::health`] |
 //! | set numbers and names | [`GroupConfig`] |
+//! | have a group made again when it fails | [`GroupChild`] |
 //! | supervise an actor of your own | [`supervision::Child`], [`supervision::SupervisorSpec`], `docs/supervision.md` |
 //!
 //! # Words

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test may fail"
 )]
@@ -540,6 +541,51 @@ fn a_backoff_reaches_its_maximum_though_that_is_above_the_period() {
         };
         let waits = waits_of(backoff, Duration::from_secs(5), 8).await;
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+    });
+}
+
+#[test]
+fn the_backoff_of_a_slot_of_a_group_reaches_its_maximum_though_that_is_above_the_period() {
+    struct NeverMade;
+    impl consumer_group::Consumer for NeverMade {
+        type Job = u64;
+        type Output = ();
+
+        async fn consume(
+            &mut self,
+            _: &consumer_group::Delivery<u64>,
+        ) -> Result<(), consumer_group::Failure> {
+            Ok(())
+        }
+    }
+    paused(async {
+        let group = crate::common::local()
+            .configure(|config| {
+                config.restart.period_ms = 5_000;
+                config.restart.backoff = BackoffConfig {
+                    min_ms: 1_000,
+                    max_ms: 30_000,
+                    factor: 2.0,
+                    jitter: 0.0,
+                };
+            })
+            .consumers(1, || -> NeverMade { panic!("not today") })
+            .start()
+            .unwrap();
+        let mut events = group.events();
+        let mut downs = Vec::new();
+        while downs.len() < 9 {
+            let event = within("a failed start", events.next()).await.unwrap();
+            if matches!(event.kind, consumer_group::EventKind::ConsumerDown { .. }) {
+                downs.push(event.at);
+            }
+        }
+        let waits: Vec<u64> = downs
+            .windows(2)
+            .map(|pair| pair[1].since(pair[0]).as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        group.stop().await;
     });
 }
 
