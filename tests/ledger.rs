@@ -136,6 +136,7 @@ fn policy() -> impl Strategy<Value = LedgerPolicy> {
                 order_by_key,
                 keep_retries,
                 hold,
+                hold_waiting: hold,
                 window: WindowConfig {
                     min,
                     max: min + more,
@@ -876,6 +877,7 @@ fn plain(attempts: u32, order_by_key: bool) -> LedgerPolicy {
         order_by_key,
         keep_retries: false,
         hold: 100,
+        hold_waiting: 100,
         window: WindowConfig {
             min: 4,
             max: 4,

@@ -91,6 +91,7 @@ impl World {
             order_by_key: true,
             keep_retries: false,
             hold: 16,
+            hold_waiting: 16,
             window: WindowConfig {
                 min: 2,
                 max: 2,

@@ -214,6 +214,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 slots: health.slots,
                 queue,
                 in_flight: health.in_flight,
+                held: health.held,
                 bad_choices: health.bad_choices,
                 stale_settles: health.stale_settles,
             });

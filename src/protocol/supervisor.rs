@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::{Addr, Message, Recipient};
 
 use super::{Assign, Attach, Command, Deliver, DeliverBatch, Demand, Outcomes, Push, QueueActor, Settle};
-use crate::words::{Cause, Incarnation, Role, SlotHealth, SlotId, Weight};
+use crate::words::{Cause, HeldCounts, Incarnation, Role, SlotHealth, SlotId, Weight};
 
 /// How deliveries reach a consumer.
 #[derive(Debug)]
@@ -139,6 +139,7 @@ pub(crate) struct AskHealth;
 pub(crate) struct SupervisorHealth {
     pub(crate) slots: Vec<SlotHealth>,
     pub(crate) in_flight: usize,
+    pub(crate) held: HeldCounts,
     pub(crate) bad_choices: u64,
     pub(crate) stale_settles: u64,
 }

@@ -46,8 +46,10 @@ pub struct GroupConfig {
     pub deadline_ms: u64,
     /// How long, in ms, a consumer that was told to end may take before its whole arbiter is taken for blocked.
     pub kill_grace_ms: u64,
-    /// Jobs that the supervisor may hold for a reason other than room: their key is busy, their consumer full, their retry
-    /// not due. Past it nothing more is leased. Jobs that the strategy holds back do not count here; they take up room.
+    /// Leased jobs that may wait for a consumer that is full; past it nothing more is leased, which is an event and stands in
+    /// the health view. Those that wait for their key or for their retry stop nobody: they are bounded by `queue.capacity`. Only
+    /// with a queue that has no delays of its own `hold` is their limit as well, counted apart. Jobs that the strategy holds
+    /// back do not count here; they take up room.
     pub hold: usize,
     /// Outcomes of one producer group that may be still to come or unread, together. Past it that group's sends wait.
     pub results: usize,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptRecord, Cause, DeadReason, DeliveryNumber, Epoch, Incarnation, JobId, KeyHash, Moment, SlotId,
-    Weight,
+    AttemptRecord, Cause, DeadReason, DeliveryNumber, Epoch, HeldCounts, Incarnation, JobId, KeyHash, Moment,
+    SlotId, Weight,
 };
 
 /// The roles that the group itself supervises.
@@ -168,6 +168,14 @@ pub enum EventKind {
         /// How many others were moved.
         moved: usize,
     },
+    /// So many leased jobs wait (for a full consumer, for their key, for their retry) that a limit is reached: nothing more
+    /// is leased. Told once, see [`HoldHasRoom`](Self::HoldHasRoom).
+    HoldFull {
+        /// What they wait for.
+        held: HeldCounts,
+    },
+    /// At most half of each limit is used again, after a [`HoldFull`](Self::HoldFull).
+    HoldHasRoom,
     /// The strategy's answer named no live slot; the job waits for the next round.
     BadChoice {
         /// What it named.

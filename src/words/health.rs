@@ -82,6 +82,20 @@ impl QueueCounts {
     }
 }
 
+/// Jobs that the supervisor has leased and that no consumer can get yet, by what they wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HeldCounts {
+    /// For room at the consumer that the strategy chose for them. Bounded by `hold`.
+    pub for_consumer: usize,
+    /// For the job in front of them that has the same key, in a group that keeps order.
+    pub for_key: usize,
+    /// For the moment of their retry, or the end of a delay that their queue does not know.
+    pub for_retry: usize,
+    /// Whether a limit is reached, so that nothing more is leased. The event
+    /// [`HoldFull`](super::EventKind::HoldFull) tells when it comes to that.
+    pub is_full: bool,
+}
+
 /// The whole group at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -97,6 +111,8 @@ pub struct Health {
     pub queue: Option<QueueCounts>,
     /// Jobs that the supervisor has leased and not yet settled.
     pub in_flight: usize,
+    /// Those of them that no consumer can get yet.
+    pub held: HeldCounts,
     /// Answers of the strategy that named no live slot, since the supervisor started.
     pub bad_choices: u64,
     /// Settles refused because they came from an earlier incarnation or attempt, since the supervisor started.

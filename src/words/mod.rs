@@ -35,7 +35,7 @@ pub use guarded::Guarded;
 #[cfg(feature = "durable")]
 pub(crate) use guarded::caught;
 pub(crate) use guarded::{call_guarded, drop_guarded, is_nested_panic, panic_message, wake_guarded};
-pub use health::{GroupState, Health, QueueCounts, SlotHealth, SlotState};
+pub use health::{GroupState, Health, HeldCounts, QueueCounts, SlotHealth, SlotState};
 pub use host::{HostReport, LeftOnHost};
 pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
 pub use job::{Envelope, Job, Priority};

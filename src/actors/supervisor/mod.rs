@@ -130,6 +130,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     opened: bool,
     /// When the queue last heard of all leases that are held.
     extended: Moment,
+    /// Whether it was told that the hold is full, and not yet that it has room again.
+    told_full: bool,
     bad_choices: u64,
     stale_settles: u64,
 }
@@ -150,11 +152,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         } = life;
         let (config, capabilities) = (&wiring.config, wiring.capabilities);
         let histories = Histories::new(config.queue.history);
+        let keep_retries = !(capabilities.delay && capabilities.attempts && capabilities.dead_letter);
         let policy = LedgerPolicy {
             attempts: config.retry.attempts,
             order_by_key: config.order_by_key,
-            keep_retries: !(capabilities.delay && capabilities.attempts && capabilities.dead_letter),
+            keep_retries,
             hold: config.hold,
+            // A queue with delays of its own counts what is leased within its capacity, so a long line of one key is bounded
+            // by the queue itself. One without them keeps every retry leased, as many as it likes.
+            hold_waiting: if keep_retries {
+                config.hold
+            } else {
+                config.hold.max(config.queue.capacity)
+            },
             window: config.window.clone(),
             first_version: number << 32,
             first_number: number << 40,
@@ -207,6 +217,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             ending_slots: 0,
             opened: false,
             extended: Moment::START,
+            told_full: false,
             bad_choices: 0,
             stale_settles: 0,
         }

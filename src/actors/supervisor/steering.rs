@@ -27,6 +27,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervi
         MessageResult(Some(SupervisorHealth {
             slots: self.slot_healths(),
             in_flight: self.ledger.in_flight(),
+            held: self.ledger.held(),
             bad_choices: self.bad_choices,
             stale_settles: self.stale_settles,
         }))

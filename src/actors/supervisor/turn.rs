@@ -25,6 +25,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.send_deliveries();
         self.end_emptied();
         self.demand();
+        self.tell_hold();
         self.ask_strategy(context);
         self.wake_when_due(context);
         self.keep_watching(context);
@@ -209,6 +210,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 found.ending.get_or_insert(now);
                 self.ending_slots += 1;
             }
+        }
+    }
+
+    /// Tells once that the hold is full, and once that at most half of it is used again: a group that stands still at its
+    /// limit would else tell it with every job.
+    fn tell_hold(&mut self) {
+        let held = self.ledger.held();
+        if held.is_full && !self.told_full {
+            self.told_full = true;
+            self.wiring.bus.tell(EventKind::HoldFull { held });
+        } else if self.told_full && self.ledger.hold_has_room_again() {
+            self.told_full = false;
+            self.wiring.bus.tell(EventKind::HoldHasRoom);
         }
     }
 

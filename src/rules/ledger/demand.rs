@@ -6,6 +6,7 @@
 //! demand go out, so that a group of slow consumers is never idle while jobs wait.
 
 use super::Ledger;
+use crate::words::HeldCounts;
 
 impl Ledger {
     /// The credit to send to the queue now, if any. It counts as sent.
@@ -15,8 +16,7 @@ impl Ledger {
         }
         let unplaced = self.waiting.len() + self.suspects.len() + self.offered.len() + self.blocks.unplaced();
         let wanted = self.room.saturating_sub(unplaced);
-        let held = self.blocked + self.shelved.len();
-        let allowed = wanted.min(self.policy.hold.saturating_sub(held));
+        let allowed = wanted.min(self.hold_room());
         let missing = allowed.saturating_sub(self.credit);
         let starving = self.idle > 0 && self.credit == 0 && unplaced == 0;
         if missing == 0 || (!starving && missing < self.capacity() / 2) {
@@ -31,8 +31,36 @@ impl Ledger {
         self.credit = 0;
     }
 
-    /// All rooms and everything that is out, together: what the group holds when it is full.
+    /// All rooms and everything that is out or on its way out, together: what the group holds when it is full. What waits for
+    /// a key or a retry is no part of it: a long line must not make the demand for others rare.
     fn capacity(&self) -> usize {
-        self.room + self.in_flight()
+        self.room + self.in_flight().saturating_sub(self.waiting_leases())
+    }
+
+    /// Leases that no consumer can get now, whatever room there is.
+    fn waiting_leases(&self) -> usize {
+        self.behind + self.shelved.len()
+    }
+
+    /// How many more entries may come to be held.
+    fn hold_room(&self) -> usize {
+        let for_slots = self.policy.hold.saturating_sub(self.parked);
+        let for_lines = self.policy.hold_waiting.saturating_sub(self.waiting_leases());
+        for_slots.min(for_lines)
+    }
+
+    /// What is held, by what it waits for.
+    pub fn held(&self) -> HeldCounts {
+        HeldCounts {
+            for_consumer: self.parked,
+            for_key: self.behind,
+            for_retry: self.shelved.len(),
+            is_full: self.hold_room() == 0,
+        }
+    }
+
+    /// Whether both limits are at most half used: a full hold that was told is over.
+    pub fn hold_has_room_again(&self) -> bool {
+        self.parked <= self.policy.hold / 2 && self.waiting_leases() <= self.policy.hold_waiting / 2
     }
 }

@@ -16,7 +16,7 @@ impl Ledger {
         if let Some(line) = self.keys.get_mut(&key) {
             line.push_back(ticket);
             self.entries.set_state(ticket, State::Behind);
-            self.blocked += 1;
+            self.behind += 1;
         } else {
             self.keys.insert(key, VecDeque::new());
             self.wait_behind(ticket, effects);
@@ -29,7 +29,7 @@ impl Ledger {
         let next = self.keys.get_mut(&key).and_then(|line| line.pop_front());
         match next {
             Some(ticket) => {
-                self.blocked -= 1;
+                self.behind -= 1;
                 self.entries.wait(ticket);
                 self.wait_behind(ticket, effects);
                 self.news = true;

@@ -66,8 +66,10 @@ pub struct LedgerPolicy {
     /// Whether a job that waits for its retry keeps its lease, because the queue knows no delays or counts no attempts.
     /// Jobs whose order is kept always do, so that nothing of their key overtakes them.
     pub keep_retries: bool,
-    /// How many entries may be held for another reason than room.
+    /// How many entries may wait for a consumer that has no room, past which nothing more is leased.
     pub hold: usize,
+    /// How many entries may wait behind another one of their key, or for their retry, past which nothing more is leased.
+    pub hold_waiting: usize,
     /// The prefetch window of each slot.
     pub window: WindowConfig,
     /// The first roster version. A strategy outlives supervisors and must never see a version twice, so each life of the
@@ -108,8 +110,10 @@ pub struct Ledger {
     /// Whether anything changed since the last offer that could change the strategy's mind. Without it, a strategy that
     /// holds would be asked the same again and again.
     news: bool,
-    /// Entries in `Behind` and `Parked`; kept as a number because they sit in many lists.
-    blocked: usize,
+    /// Entries in `Parked`; kept as a number because they sit in many lists.
+    parked: usize,
+    /// Entries in `Behind`, likewise.
+    behind: usize,
     /// The window of a consumer that serves what all of them serve.
     group_window: Window,
     /// Room of all live slots together. Derived from the slots, kept as a number because demand asks for it every turn.
@@ -150,7 +154,8 @@ impl Ledger {
             shelved: BTreeSet::new(),
             held_back: 0,
             news: false,
-            blocked: 0,
+            parked: 0,
+            behind: 0,
             room: 0,
             idle: 0,
             credit: 0,

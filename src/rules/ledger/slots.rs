@@ -296,7 +296,7 @@ impl Ledger {
 
     /// Lets an entry wait for this slot.
     pub(super) fn park(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
-        self.blocked += 1;
+        self.parked += 1;
         self.entries.set_state(ticket, State::Parked(slot));
         self.change(slot, effects, |found, _| found.parked.push_back(ticket));
     }
@@ -309,7 +309,7 @@ impl Ledger {
             && let Some(&ticket) = found.parked.front()
             && found.takes(self.is_suspect(ticket))
         {
-            self.blocked -= 1;
+            self.parked -= 1;
             self.change(slot, effects, |found, _| {
                 found.parked.pop_front();
             });
@@ -323,7 +323,7 @@ impl Ledger {
         self.change(slot, effects, |found, _| {
             parked = std::mem::take(&mut found.parked).into()
         });
-        self.blocked -= parked.len();
+        self.parked -= parked.len();
         self.put_in_front(&parked);
     }
 

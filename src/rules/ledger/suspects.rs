@@ -41,7 +41,7 @@ impl Ledger {
         if !self.is_suspect_of_process(ticket) {
             return self.waiting.push_back(ticket);
         }
-        if self.suspects.is_empty() && self.blocked > 0 {
+        if self.suspects.is_empty() && self.parked > 0 {
             for index in 0..self.slots.len() {
                 self.unpark_all(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
             }
