@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use consumer_group::durable::inspect::QueueFile;
-use consumer_group::durable::{Bytes, Compact, Durability, DurableQueue, EngineError, OpenErrorReason};
+use consumer_group::durable::{Bytes, Compact, Durability, DurableQueue, FileError, OpenErrorReason};
 use consumer_group::testing::conformance::{self, QueueTraits};
 use consumer_group::{DeadReason, Delivery, Failure, Group, Job, Overflow, QueueConfig, Unsent};
 use tempfile::TempDir;
@@ -467,7 +467,7 @@ mod openings {
         let _queue = place.open();
         let error = DurableQueue::<u64>::open(place.path()).unwrap_err();
         assert!(
-            matches!(error.reason, OpenErrorReason::Engine(EngineError::InUse)),
+            matches!(error.reason, OpenErrorReason::File(FileError::InUse)),
             "{error:?}"
         );
         assert!(error.to_string().contains("jobs.queue"));
@@ -486,16 +486,16 @@ mod openings {
         let place = Place::new();
         let missing = reason(&place.0.path().join("missing/jobs.queue"));
         assert!(
-            matches!(&missing, OpenErrorReason::Engine(EngineError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound),
+            matches!(&missing, OpenErrorReason::File(FileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound),
             "{missing:?}"
         );
         assert!(matches!(
             reason(place.0.path()),
-            OpenErrorReason::Engine(EngineError::Io(_))
+            OpenErrorReason::File(FileError::NotAQueue(_))
         ));
         fs::write(place.path(), "this is a text and no queue".repeat(1_000)).unwrap();
         let text = reason(&place.path());
-        assert!(matches!(text, OpenErrorReason::Engine(_)), "{text:?}");
+        assert!(matches!(text, OpenErrorReason::File(_)), "{text:?}");
         assert!(
             fs::read_to_string(place.path())
                 .unwrap()

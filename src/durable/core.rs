@@ -11,7 +11,7 @@ use super::owner::Owner;
 use super::state::{Needed, State};
 use crate::protocol::Handover;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Load, Moment, Sealed};
+use crate::words::{Load, Moment, Sealed, WriteFailure};
 
 /// What is done once changes are on disk.
 pub(super) type Then = Box<dyn FnOnce() + Send>;
@@ -108,6 +108,8 @@ pub(super) struct Core<J: Send + Sync + 'static> {
     pub(super) requests: Sender<Request<J>>,
     /// Commits since the opening. Written by the thread, read by whoever measures.
     pub(super) commits: Arc<AtomicU64>,
+    /// Why the thread cannot write at present. Written by the thread at each beginning and end of a failure.
+    pub(super) failure: Arc<Mutex<Option<WriteFailure>>>,
     /// Told when the last handle goes.
     pub(super) owner: Arc<Owner>,
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::engine::{Change, Engine, EngineError, Meta, Table, Wait};
+use super::disk::Purpose;
+use super::engine::{Change, Engine, Meta, Table, Wait};
+use super::error::FileError;
 use super::format::{Dead, JobParts, Mark, Single};
 use super::source::{FORMAT, OpenError, OpenErrorReason};
 use crate::words::{DeadReason, JobId};
@@ -81,31 +83,29 @@ impl QueueFile {
     /// [`OpenError`]: there is none, a process has it open, or it is no queue.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
-        let opened = Engine::open(&path, 16 << 20, false, &Wait::ForAll(PATIENCE, Box::new(|| true)))
-            .and_then(|mut engine| {
-                let format = engine.get(Table::Meta, Meta::Format as u64)?;
-                Ok((engine, format))
-            });
-        let fail = |reason| OpenError {
-            path: path.clone(),
-            reason,
-        };
-        let (engine, format) = opened.map_err(|error| fail(error.into()))?;
-        let format = format
-            .ok_or_else(|| EngineError::Damaged("it holds no queue".into()))
-            .map_err(|error| fail(error.into()))?;
-        let found = format.try_into().map_or(u64::MAX, u64::from_le_bytes);
-        if found > FORMAT {
-            return Err(fail(OpenErrorReason::Format { found, known: FORMAT }));
+        match Self::opened(&path) {
+            Ok(engine) => Ok(Self { path, engine }),
+            Err(reason) => Err(OpenError { path, reason }),
         }
-        Ok(Self { path, engine })
+    }
+
+    fn opened(path: &Path) -> Result<Engine, OpenErrorReason> {
+        let wait = Wait::ForAll(PATIENCE, Box::new(|| true));
+        let mut engine = Engine::open(path, 16 << 20, Purpose::Look, &wait)?;
+        let format = engine.get(Table::Meta, Meta::Format as u64)?;
+        let found = format.and_then(|format| format.try_into().ok());
+        let found = found.map_or(u64::MAX, u64::from_le_bytes);
+        if found != FORMAT {
+            return Err(OpenErrorReason::Format { found, known: FORMAT });
+        }
+        Ok(engine)
     }
 
     /// Counts what there is. Reads every mark and every record of single jobs, and no chunk.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn summary(&mut self) -> Result<Summary, EngineError> {
+    pub fn summary(&mut self) -> Result<Summary, FileError> {
         let mut summary = Summary {
             bytes: self.engine.size(),
             ..Summary::default()
@@ -163,7 +163,7 @@ impl QueueFile {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn dead(&mut self, most: usize) -> Result<Vec<DeadRecord>, EngineError> {
+    pub fn dead(&mut self, most: usize) -> Result<Vec<DeadRecord>, FileError> {
         let mut found = Vec::new();
         self.engine.each(Table::Dead, |_, record| {
             if found.len() < most {
@@ -179,7 +179,7 @@ impl QueueFile {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn unreadable(&mut self, most: usize) -> Result<Vec<DeadRecord>, EngineError> {
+    pub fn unreadable(&mut self, most: usize) -> Result<Vec<DeadRecord>, FileError> {
         let mut found = Vec::new();
         self.engine.each(Table::Dead, |_, record| {
             if found.len() < most {
@@ -194,7 +194,7 @@ impl QueueFile {
     ///
     /// # Errors
     /// The file cannot be read or written; then nothing has changed.
-    pub fn requeue(&mut self, jobs: Option<&[JobId]>) -> Result<Vec<JobId>, EngineError> {
+    pub fn requeue(&mut self, jobs: Option<&[JobId]>) -> Result<Vec<JobId>, FileError> {
         let mut next = 0;
         self.engine.each(Table::Meta, |key, value| {
             if key == Meta::Next as u64 {

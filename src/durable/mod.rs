@@ -14,7 +14,7 @@
 //! | `writer` | the one thread that writes: group commit |
 //! | `paper`, [`codec`], [`format`](mod@format) | jobs as bytes |
 //! | `engine` | the only place that knows redb |
-//! | `owner` | which files this process has open |
+//! | `gate`, `disk`, `owner` | what the engine may do to the file, the file and its lock, which files this process has open |
 //! | [`inspect`] | looking into a file without its program |
 //!
 //! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
@@ -22,9 +22,12 @@
 mod actor;
 pub mod codec;
 mod core;
+mod disk;
 mod durability;
 mod engine;
+mod error;
 pub mod format;
+mod gate;
 pub mod inspect;
 mod owner;
 mod paper;
@@ -36,5 +39,5 @@ mod writer;
 pub use actor::{DurableActor, Later};
 pub use codec::{Bytes, Codec, CodecError, Compact, Json};
 pub use durability::Durability;
-pub use engine::EngineError;
+pub use error::{EngineWords, FileError, OtherFile};
 pub use source::{DurableBuilder, DurableQueue, OpenError, OpenErrorReason};

@@ -12,17 +12,21 @@ use tokio::sync::oneshot;
 use super::actor::DurableActor;
 use super::codec::{Codec, Json};
 use super::core::{Core, lock};
+use super::disk::Purpose;
 use super::durability::Durability;
-use super::engine::{Change, Engine, EngineError, Meta, Table, Wait};
+use super::engine::{Change, Engine, Meta, Table, Wait};
+use super::error::FileError;
 use super::paper::Paper;
 use super::state::Recovered;
 use super::writer::{Round, Writer};
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
-use crate::words::{Capabilities, ConfigError, Epoch, GroupConfig, Guarded, QueueConfig, QueueCounts};
+use crate::words::{
+    Capabilities, ConfigError, Epoch, GroupConfig, Guarded, QueueConfig, QueueCounts, WriteFailure,
+};
 
-/// The version of the file's layout. A file of a later one is not opened.
-pub(super) const FORMAT: u64 = 1;
+/// The version of the file's layout. A file of another one is not opened.
+pub(super) const FORMAT: u64 = 2;
 
 /// Why a queue could not be opened. What is in the file is not touched.
 #[derive(Debug, thiserror::Error)]
@@ -41,17 +45,21 @@ pub struct OpenError {
 pub enum OpenErrorReason {
     /// The file, the disk, or another owner.
     #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The file was written by a later version of this crate.
-    #[error("its format is version {found}; this program knows versions up to {known}")]
+    File(#[from] FileError),
+    /// The file was written by another version of this crate.
+    #[error(
+        "its format is version {found}, and this program knows version {known}; open it with a program of the version that wrote it"
+    )]
     Format {
         /// The version of the file.
         found: u64,
-        /// The greatest one that this program knows.
+        /// The one that this program knows.
         known: u64,
     },
     /// The file was written with another codec.
-    #[error("its payloads are written by the codec {found:?}, and it was opened with {wanted:?}")]
+    #[error(
+        "its payloads are written by the codec {found:?}, and not by {wanted:?}; open it with that codec"
+    )]
     Codec {
         /// The codec of the file.
         found: String,
@@ -62,8 +70,8 @@ pub enum OpenErrorReason {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// There is no thread for it.
-    #[error("the thread that writes could not be started: {0}")]
-    Thread(std::io::Error),
+    #[error("the thread that writes could not be started: {0}; the process needs room for one thread more")]
+    Thread(#[source] std::io::Error),
 }
 
 impl OpenErrorReason {
@@ -144,6 +152,12 @@ impl<J: Send + Sync + 'static> DurableQueue<J> {
         self.core.commits.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Why it cannot write at present, and so takes no jobs; `None` while it can. It tries again by itself, at the latest
+    /// every 3 s.
+    pub fn write_failure(&self) -> Option<WriteFailure> {
+        *held(&self.core.failure)
+    }
+
     /// What it holds now.
     pub fn counts(&self) -> QueueCounts {
         lock(&self.core.state).counts()
@@ -185,7 +199,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     }
 
     /// Opens the queue, for the start of a program. Blocks the thread while the file is read. It waits for no other owner: one
-    /// that is alive is told at once ([`EngineError::InUse`]), because it may live on this very thread. Only a queue of this
+    /// that is alive is told at once ([`FileError::InUse`]), because it may live on this very thread. Only a queue of this
     /// process whose last handle has gone already, and that is just writing its last changes, is waited for, a second at most.
     ///
     /// # Errors
@@ -227,7 +241,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     /// If the future is dropped, the file is let go of, as soon as it has been read.
     ///
     /// # Errors
-    /// As [`Self::open`]; [`EngineError::InUse`] once `within` has passed.
+    /// As [`Self::open`]; [`FileError::InUse`] once `within` has passed.
     pub async fn open_when_free(self, within: Duration) -> Result<DurableQueue<J>, OpenError>
     where
         J: Send + Sync + 'static,
@@ -280,7 +294,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             ..GroupConfig::default()
         };
         group.check()?;
-        let mut engine = Engine::open(&self.path, self.cache, true, wait)?;
+        let mut engine = Engine::open(&self.path, self.cache, Purpose::Queue, wait)?;
         let first = check(&mut engine, self.codec.name())?;
         let clock = Clock::start();
         let paper = Arc::new(Paper {
@@ -304,10 +318,12 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         let state = Arc::new(Mutex::new(state));
         let (requests, asked) = mpsc::channel();
         let commits = Arc::<std::sync::atomic::AtomicU64>::default();
+        let failure = Arc::<Mutex<Option<WriteFailure>>>::default();
         let core = Arc::new(Core {
             state: Arc::clone(&state),
             requests,
             commits: Arc::clone(&commits),
+            failure: Arc::clone(&failure),
             owner: engine.owner(),
         });
         let writer = Writer {
@@ -322,7 +338,10 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             must_flush: false,
             flush_by: None,
             is_untidy: true,
-            is_failing: false,
+            failing: None,
+            needed: Vec::new(),
+            unread: None,
+            failure,
             commits,
         };
         Ok((DurableQueue { core, clock }, writer))
@@ -336,14 +355,16 @@ fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Compares format and codec. Gives what has to be written into a new file.
 fn check(engine: &mut Engine, codec: &'static str) -> Result<Vec<Change>, OpenErrorReason> {
-    let Some(format) = engine.get(Table::Meta, Meta::Format as u64)? else {
+    if engine.is_new() {
         return Ok(vec![
             Change::meta(Meta::Format, FORMAT),
             Change::Put(Table::Meta, Meta::Codec as u64, codec.as_bytes().to_vec()),
         ]);
-    };
-    let format = format.try_into().map_or(u64::MAX, u64::from_le_bytes);
-    if format > FORMAT {
+    }
+    let format = engine.get(Table::Meta, Meta::Format as u64)?;
+    let format = format.and_then(|format| format.try_into().ok());
+    let format = format.map_or(u64::MAX, u64::from_le_bytes);
+    if format != FORMAT {
         return Err(OpenErrorReason::Format {
             found: format,
             known: FORMAT,

@@ -10,18 +10,19 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::core::{Pushing, Request, Then, Written, lock, refused_of};
 use super::durability::Durability;
-use super::engine::{Change, Engine, EngineError, Table};
+use super::engine::{Change, Engine, Table};
+use super::error::FileError;
 use super::format::ChunkWriter;
 use super::paper::Paper;
 use super::state::{Admission, Decided, Loaded, Needed, State};
 use super::wake::Wake;
 use crate::rules::store::Refusal;
-use crate::words::{Load, Moment, Sealed};
+use crate::words::{Load, Moment, Sealed, WriteFailure};
 
 /// Jobs in one commit, about, at most.
 const MOST_JOBS: usize = 16_384;
@@ -35,8 +36,12 @@ fn flush_after(most: Duration) -> Instant {
     Instant::now() + most.min(CENTURY)
 }
 
-/// How long a disk that failed is left alone before what has to be saved is tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// How long a disk that failed is left alone at first. Twice as long after each further failure: an attempt opens the file
+/// again, which reads all of it.
+const FIRST_REST: Duration = Duration::from_millis(100);
+
+/// And at most. A disk that has room again is found out that late.
+const LONGEST_REST: Duration = Duration::from_secs(3);
 
 /// How long the queue has nothing to do before it looks whether there is space to give back.
 const IDLE: Duration = Duration::from_secs(1);
@@ -62,13 +67,36 @@ pub(super) struct Writer<J: Send + Sync + 'static> {
     pub(super) flush_by: Option<Instant>,
     /// Whether there was a commit since space was last given back.
     pub(super) is_untidy: bool,
-    /// Whether the last commit failed. It is told once.
-    pub(super) is_failing: bool,
+    /// Set while commits fail.
+    pub(super) failing: Option<(WriteFailure, Rest)>,
+    /// Chunks that are wanted in memory, each once.
+    pub(super) needed: Needed,
+    /// Set while they cannot be read.
+    pub(super) unread: Option<Rest>,
+    /// Why, for whoever asks the queue.
+    pub(super) failure: Arc<Mutex<Option<WriteFailure>>>,
     pub(super) commits: Arc<AtomicU64>,
 }
 
 /// Where the bytes of a job are, or why there are none.
 type Body = Result<Range<usize>, Refusal>;
+
+/// A disk that fails is left alone for a while.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest {
+    length: Duration,
+    until: Instant,
+}
+
+impl Rest {
+    fn after(before: Option<Self>) -> Self {
+        let length = before.map_or(FIRST_REST, |before| (before.length * 2).min(LONGEST_REST));
+        Self {
+            length,
+            until: Instant::now() + length,
+        }
+    }
+}
 
 /// What has gathered for the next commit.
 pub(super) struct Round<J> {
@@ -141,14 +169,16 @@ impl<J: Send + Sync + 'static> Writer<J> {
 
     /// The next request; `None` when it is time for something else.
     fn next(&mut self) -> Result<Option<Request<J>>, ()> {
-        let wait = if !self.unsaved.is_empty() || !self.waiting.is_empty() {
-            Some(if self.is_failing {
-                TRY_AGAIN
-            } else {
-                Duration::ZERO
-            })
-        } else if let Some(by) = self.flush_by {
-            Some(by.saturating_duration_since(Instant::now()))
+        let rest = |until: Instant| until.saturating_duration_since(Instant::now());
+        let unread = self.unread.map(|rest| rest.until);
+        let wait = if let Some((_, failing)) = self.failing {
+            Some(rest(
+                unread.map_or(failing.until, |until| until.min(failing.until)),
+            ))
+        } else if !self.unsaved.is_empty() || !self.waiting.is_empty() {
+            Some(Duration::ZERO)
+        } else if let Some(by) = [unread, self.flush_by].into_iter().flatten().min() {
+            Some(rest(by))
         } else {
             self.is_untidy.then_some(IDLE)
         };
@@ -159,7 +189,11 @@ impl<J: Send + Sync + 'static> Writer<J> {
             Ok(request) => Ok(Some(request)),
             Err(RecvTimeoutError::Disconnected) => Err(()),
             Err(RecvTimeoutError::Timeout) => {
-                let is_idle = self.unsaved.is_empty() && self.waiting.is_empty() && self.flush_by.is_none();
+                let is_idle = self.failing.is_none()
+                    && self.unread.is_none()
+                    && self.unsaved.is_empty()
+                    && self.waiting.is_empty()
+                    && self.flush_by.is_none();
                 if is_idle {
                     self.tidy();
                 }
@@ -198,13 +232,19 @@ impl<J: Send + Sync + 'static> Writer<J> {
     /// Admits, writes, places, answers, and reads what is wanted.
     fn finish_round(&mut self) {
         let round = std::mem::take(&mut self.round);
-        if !round.pushes.is_empty() {
+        let resting = self.failing.filter(|(_, rest)| rest.until > Instant::now());
+        if let Some((failure, _)) = resting {
+            drop(round.jobs);
+            self.refuse(round.pushes, failure);
+        } else if !round.pushes.is_empty() {
             self.push_round(round.jobs, round.bytes, round.bodies, round.pushes);
         } else {
             self.save_changes();
         }
-        if !round.needed.is_empty() {
-            self.load(round.needed);
+        self.needed.extend(round.needed);
+        let is_resting = self.unread.is_some_and(|rest| rest.until > Instant::now());
+        if !self.needed.is_empty() && !is_resting {
+            self.load();
             self.wake();
         }
     }
@@ -233,32 +273,27 @@ impl<J: Send + Sync + 'static> Writer<J> {
         }
         self.write_down(&admission, &jobs, &bytes, &bodies, &mut written);
         let saved = self.save(&written, false);
-        self.told(&saved);
-        match saved {
-            Ok(()) => self.placed((now, admission, decided), jobs, (&bytes, bodies), pushes),
+        match &saved {
+            Ok(()) => {
+                self.placed((now, admission, decided), jobs, (&bytes, bodies), pushes);
+                self.told(&saved);
+            }
             Err(error) => {
                 let mut state = lock(&self.state);
                 state.forget_admission(admission);
+                drop(state);
                 drop(jobs);
                 // A commit that failed may be on the disk all the same. What was handed back must not come out there.
                 self.unsaved.extend(written.iter().filter_map(Change::undone));
-                let room = state.room.as_ref().map(|room| Arc::clone(&room.semaphore));
-                for (range, pushing) in pushes {
-                    let has_permits = state.hand_back(range.len());
-                    let failed = Written::Failed {
-                        loads: pushing.loads,
-                        decided: pushing.decided,
-                        refused: pushing.refused,
-                        refusal: Refusal::NotWritten(error.kind()),
-                        room: room.clone().filter(|_| has_permits),
-                    };
-                    // An error means that the actor has died; then the jobs go back by the handover.
-                    let _ = pushing.answer.send(failed);
-                }
-                drop(state);
+                let failure = error.failure();
                 // What leaves the queue needs no room that the new jobs would have taken.
-                let saved = self.save(&[], false);
-                self.told(&saved);
+                let without = self.save(&[], false);
+                if without.is_ok() {
+                    self.told(&saved);
+                }
+                self.told(&without);
+                // After that, so that the sender finds the queue as it was told of it.
+                self.refuse(pushes, failure);
             }
         }
         self.wake();
@@ -291,9 +326,31 @@ impl<J: Send + Sync + 'static> Writer<J> {
 
     /// A commit of what is unsaved, if there is anything, or if one is due.
     fn save_changes(&mut self) {
-        if !self.unsaved.is_empty() || !self.waiting.is_empty() || self.is_flush_due() {
+        if self.failing.is_some()
+            || !self.unsaved.is_empty()
+            || !self.waiting.is_empty()
+            || self.is_flush_due()
+        {
             let saved = self.save(&[], false);
             self.told(&saved);
+        }
+    }
+
+    /// Hands the jobs of these pushes back, but for those that were decided about before.
+    fn refuse(&mut self, pushes: Vec<(Range<usize>, Pushing<J>)>, failure: WriteFailure) {
+        let mut state = lock(&self.state);
+        let room = state.room.as_ref().map(|room| Arc::clone(&room.semaphore));
+        for (range, pushing) in pushes {
+            let has_permits = state.hand_back(range.len());
+            let failed = Written::Failed {
+                loads: pushing.loads,
+                decided: pushing.decided,
+                refused: pushing.refused,
+                refusal: Refusal::NotWritten(failure),
+                room: room.clone().filter(|_| has_permits),
+            };
+            // An error means that the actor has died; then the jobs go back by the handover.
+            let _ = pushing.answer.send(failed);
         }
     }
 
@@ -324,12 +381,21 @@ impl<J: Send + Sync + 'static> Writer<J> {
                     Ok(found) => break found,
                     Err(needed) => needed,
                 };
+                let mut failure = None;
                 for (first, mark) in needed {
                     let loaded = self.read_chunk(state.first_own(), first, &mark);
                     match loaded {
                         Ok(loaded) => state.loaded(now, loaded, &mut self.unsaved),
-                        Err(_) => state.not_loaded(first),
+                        Err(error) => {
+                            state.not_loaded(first);
+                            failure = Some(error.failure());
+                        }
                     }
+                }
+                // The job that had to make room cannot be read: asking again at once would find the same.
+                if let Some(failure) = failure {
+                    admission.refused.push((index, Refusal::NotWritten(failure)));
+                    break Decided::Yes;
                 }
             };
             if found == Decided::Later {
@@ -371,7 +437,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     }
 
     /// One commit: everything that is unsaved, and `also`. What waited for it is done.
-    fn save(&mut self, also: &[Change], flush: bool) -> Result<(), EngineError> {
+    fn save(&mut self, also: &[Change], flush: bool) -> Result<(), FileError> {
         let relaxed = match self.durability {
             Durability::EveryJob => None,
             Durability::LoseUpTo(most) => Some(most),
@@ -394,15 +460,22 @@ impl<J: Send + Sync + 'static> Writer<J> {
         self.flush_by.is_some_and(|by| by <= Instant::now())
     }
 
-    fn told(&mut self, saved: &Result<(), EngineError>) {
+    /// What a commit means for the next ones. Each beginning and end of a failure is told once.
+    fn told(&mut self, saved: &Result<(), FileError>) {
+        let before = self.failing.take();
         match saved {
-            Ok(()) if self.is_failing => tracing::info!("the queue can write again"),
-            Err(error) if !self.is_failing => {
-                tracing::error!(%error, "the queue cannot write: it takes no jobs until it can");
+            Ok(()) if before.is_some() => tracing::info!("the queue can write again"),
+            Ok(()) => return,
+            Err(error) => {
+                if before.is_none() {
+                    tracing::error!(%error, "the queue cannot write: it takes no jobs until it can");
+                }
+                let rest = Rest::after(before.map(|(_, rest)| rest));
+                self.failing = Some((error.failure(), rest));
             }
-            _ => {}
         }
-        self.is_failing = saved.is_err();
+        let failure = self.failing.map(|(failure, _)| failure);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     fn read_chunk(
@@ -410,7 +483,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         first_own: u64,
         first: u64,
         mark: &super::format::Mark,
-    ) -> Result<Loaded<J>, EngineError> {
+    ) -> Result<Loaded<J>, FileError> {
         let record = self.engine.get(Table::Chunks, first)?;
         let own = first >= first_own;
         Ok(Loaded::read(
@@ -423,19 +496,27 @@ impl<J: Send + Sync + 'static> Writer<J> {
         ))
     }
 
-    fn load(&mut self, needed: Needed) {
+    /// Reads what is wanted. What the disk does not give is asked for again after a rest; it stays there meanwhile.
+    fn load(&mut self) {
         let first_own = lock(&self.state).first_own();
-        for (first, mark) in needed {
+        let mut needed = std::mem::take(&mut self.needed).into_iter();
+        while let Some((first, mark)) = needed.next() {
             match self.read_chunk(first_own, first, &mark) {
                 Ok(loaded) => {
+                    self.unread = None;
                     let mut state = lock(&self.state);
                     let now = state.clock.now();
                     state.loaded(now, loaded, &mut self.unsaved);
                     state.settle_accounts(&mut self.unsaved);
                 }
                 Err(error) => {
-                    tracing::error!(%error, first, "jobs could not be read; they stay on disk");
-                    lock(&self.state).not_loaded(first);
+                    if self.unread.is_none() {
+                        tracing::error!(%error, first, "jobs could not be read; they stay on disk");
+                    }
+                    self.unread = Some(Rest::after(self.unread));
+                    self.needed.push((first, mark));
+                    self.needed.extend(needed);
+                    return;
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::actors::{HostRunError, NoArbiter};
-use crate::words::{ConfigError, DeadLetter, Envelope, JobId, Sealed};
+use crate::words::{ConfigError, DeadLetter, Envelope, JobId, Sealed, WriteFailure};
 
 /// Why a job was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,7 +20,7 @@ pub enum Unsent {
     /// The group is draining or has ended.
     Closed,
     /// The queue could not write the job down. What was accepted before is not touched.
-    NotWritten(std::io::ErrorKind),
+    NotWritten(WriteFailure),
     /// The payload has no form in the bytes in which the queue keeps it.
     NotEncoded,
     /// The payload could not be read back from its bytes as it was: a later process would not have it. The log says why.
@@ -41,7 +41,7 @@ impl fmt::Display for Unsent {
                 "a job with the same deduplication key was accepted before: {of}"
             ),
             Self::Closed => f.write_str("the group takes no more jobs"),
-            Self::NotWritten(why) => write!(f, "the queue could not write the job to its disk: {why}"),
+            Self::NotWritten(why) => write!(f, "the queue could not write the job down: {why}"),
             Self::NotEncoded => f.write_str("the payload cannot be written by the codec of the queue"),
             Self::NotReadable => f.write_str(
                 "the payload would be read as another one, or not at all, by the codec of the queue",

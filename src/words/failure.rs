@@ -9,6 +9,33 @@ use serde::{Deserialize, Serialize};
 use super::text_of::{text_of, text_of_error};
 use super::{Envelope, Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
 
+/// Why a queue could not write a job down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WriteFailure {
+    /// The disk did not take it. The queue tries again by itself.
+    Disk(std::io::ErrorKind),
+    /// The file of the queue was moved away, deleted or replaced. The queue goes on when it is back.
+    Moved,
+    /// Another program has written to the file of the queue. This queue writes no more.
+    TakenOver,
+    /// The file of the queue is damaged.
+    Damaged,
+}
+
+impl fmt::Display for WriteFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(kind) => write!(f, "{kind}"),
+            Self::Moved => f.write_str("its file was moved away, deleted or replaced, and has to come back"),
+            Self::TakenOver => {
+                f.write_str("another program has written to its file, which has to be opened again")
+            }
+            Self::Damaged => f.write_str("its file is damaged"),
+        }
+    }
+}
+
 /// What shall happen to a job that a consumer could not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Advice {

@@ -30,7 +30,7 @@ pub use config::{
 #[cfg(feature = "config-file")]
 pub(crate) use config::{PAIRS, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
 pub use event::{Event, EventKind, Role};
-pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport};
+pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;
 #[cfg(feature = "durable")]
 pub(crate) use guarded::caught;

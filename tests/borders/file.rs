@@ -5,7 +5,27 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test may fail"
 )]
 
+mod child;
+mod flips;
+mod foreign;
 mod opening;
+mod owners;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Longer than anything takes; a test that reaches it hangs.
+const LONG: Duration = Duration::from_secs(100);
+
+/// A folder that goes with the test, and where the queue is in it.
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.queue");
+    (folder, path)
+}

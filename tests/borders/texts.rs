@@ -389,7 +389,9 @@ fn every_error_says_its_causes_in_its_own_text() {
     for refusal in [
         Refusal::Full,
         Refusal::Closed,
-        Refusal::NotWritten(std::io::ErrorKind::StorageFull),
+        Refusal::NotWritten(consumer_group::WriteFailure::Disk(
+            std::io::ErrorKind::StorageFull,
+        )),
         Refusal::NotEncoded,
     ] {
         says_its_causes(&refusal);
@@ -493,14 +495,14 @@ fn of_features(wrong: fn() -> consumer_group::ConfigError) {
     }
     #[cfg(feature = "durable")]
     {
-        use consumer_group::durable::{CodecError, DurableQueue, EngineError};
+        use consumer_group::durable::{CodecError, DurableQueue, FileError};
         let folder = tempfile::tempdir().unwrap();
         // A folder is no file.
         let Err(opened) = DurableQueue::<u64>::open(folder.path()) else {
             panic!("a folder was opened");
         };
         says_its_causes(&opened);
-        says_its_causes(&EngineError::Io(std::io::Error::other("the disk is gone")));
+        says_its_causes(&FileError::Io(std::io::Error::other("the disk is gone")));
         says_its_causes(&CodecError::new(std::io::Error::other("no such variant")));
     }
     let _ = wrong;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::dead::DeadEntry;
 use super::{Chunk, Entry, Loaded, State};
 use crate::actors::queue::QueueRoom;
-use crate::durable::engine::{Change, Engine, EngineError, Meta, Table};
+use crate::durable::engine::{Change, Engine, Meta, Table};
+use crate::durable::error::FileError;
 use crate::durable::format::{Accepted, Damage, Dead, Held, Mark, Single};
 use crate::durable::paper::{Paper, Unreadable};
 use crate::rules::store::News;
@@ -21,7 +22,7 @@ pub(in crate::durable) struct Recovered<J: Send + Sync + 'static> {
 }
 
 /// Reads a table whose records have numbers.
-fn numbers(engine: &mut Engine, table: Table) -> Result<BTreeMap<u64, u64>, EngineError> {
+fn numbers(engine: &mut Engine, table: Table) -> Result<BTreeMap<u64, u64>, FileError> {
     let mut found = BTreeMap::new();
     engine.each(table, |key, value| {
         if let Ok(value) = value.try_into() {
@@ -38,7 +39,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         paper: Arc<Paper<J>>,
         config: QueueConfig,
         (capacity_bytes, dead_age): (u64, Option<Duration>),
-    ) -> Result<Self, EngineError> {
+    ) -> Result<Self, FileError> {
         let meta = numbers(engine, Table::Meta)?;
         let number = |key: Meta| meta.get(&(key as u64)).copied().unwrap_or(0);
         let opens = number(Meta::Opens) + 1;
@@ -79,7 +80,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         Ok(recovered)
     }
 
-    fn dead(&mut self, engine: &mut Engine, now: Moment) -> Result<(), EngineError> {
+    fn dead(&mut self, engine: &mut Engine, now: Moment) -> Result<(), FileError> {
         let Self { state, .. } = self;
         engine.each(Table::Dead, |number, record| {
             state.next_dead = number + 1;
@@ -115,7 +116,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
     }
 
     /// Jobs in records of their own. Those that were leased are suspects.
-    fn singles(&mut self, engine: &mut Engine, now: Moment, earlier: &Earlier) -> Result<(), EngineError> {
+    fn singles(&mut self, engine: &mut Engine, now: Moment, earlier: &Earlier) -> Result<(), FileError> {
         let Self { state, changes } = self;
         engine.each(Table::Singles, |number, record| {
             state.next = state.next.max(number + 1);
@@ -154,7 +155,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
     }
 
     /// The chunks, from their marks alone. Gives those of which jobs were leased and are not done.
-    fn chunks(&mut self, engine: &mut Engine) -> Result<Vec<(u64, Mark)>, EngineError> {
+    fn chunks(&mut self, engine: &mut Engine) -> Result<Vec<(u64, Mark)>, FileError> {
         let Self { state, .. } = self;
         let mut used = Vec::new();
         let mut without = Vec::new();
@@ -195,7 +196,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
     }
 
     /// A chunk whose mark is damaged: all its jobs count as waiting. Some may be done a second time, none is lost.
-    fn without_mark(&mut self, engine: &mut Engine, first: u64) -> Result<(), EngineError> {
+    fn without_mark(&mut self, engine: &mut Engine, first: u64) -> Result<(), FileError> {
         let record = engine.get(Table::Chunks, first)?.unwrap_or_default();
         let jobs = crate::durable::format::read_chunk(&record).map_or(0, |jobs| jobs.len() as u32);
         let Self { state, changes } = self;
@@ -237,7 +238,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         now: Moment,
         earlier: &Earlier,
         used: Vec<(u64, Mark)>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), FileError> {
         let Self { state, changes } = self;
         for (first, mark) in used {
             let record = engine.get(Table::Chunks, first)?;
@@ -271,7 +272,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         Ok(())
     }
 
-    fn keys(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
+    fn keys(&mut self, engine: &mut Engine) -> Result<(), FileError> {
         let Self { state, changes } = self;
         engine.each(Table::Dedup, |number, record| {
             state.next_key = number + 1;

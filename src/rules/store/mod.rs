@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::words::{
     Block, Capabilities, DeadLetter, EventKind, JobId, LeaseId, Load, Moment, Overflow, Places, QueueCounts,
-    Sealed, Verdict,
+    Sealed, Verdict, WriteFailure,
 };
 
 /// A job that the queue has promised to keep until it is settled.
@@ -38,7 +38,7 @@ pub struct Leased<J> {
     pub job: Sealed<J>,
     /// Whether it was leased when a process ended without a word, so that it may be the one that ended it. A suspect is
     /// delivered alone in its group, and the queue is told before it begins
-    /// ([`Verdict::Begin`](crate::Verdict::Begin)). Queues that cannot know leave it false.
+    /// ([`Verdict::Begin`]). Queues that cannot know leave it false.
     pub suspect: bool,
 }
 
@@ -90,8 +90,8 @@ pub enum Refusal {
     #[error("the queue is closed")]
     Closed,
     /// The queue could not write the job down. What was accepted before is not touched.
-    #[error("the queue could not write the job to its disk: {0}")]
-    NotWritten(std::io::ErrorKind),
+    #[error("the queue could not write the job down: {0}")]
+    NotWritten(WriteFailure),
     /// The payload has no form in the bytes in which the queue keeps it.
     #[error("the payload cannot be written by the codec of the queue")]
     NotEncoded,

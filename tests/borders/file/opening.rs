@@ -1,22 +1,13 @@
 //! Opening beside an owner: nothing waits on an arbiter.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use consumer_group::durable::{Compact, DurableQueue, EngineError, OpenErrorReason};
+use consumer_group::durable::{Compact, DurableQueue, FileError, OpenErrorReason};
 use consumer_group::{Delivery, Group};
 use futures_util::FutureExt as _;
-use tempfile::TempDir;
 
+use super::{LONG, place};
 use crate::common::system;
-
-const LONG: Duration = Duration::from_secs(100);
-
-fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("jobs.queue");
-    (folder, path)
-}
 
 fn group(queue: DurableQueue<u64>) -> Group<u64, ()> {
     let group = Group::builder()
@@ -31,7 +22,7 @@ fn group(queue: DurableQueue<u64>) -> Group<u64, ()> {
 fn is_in_use(opened: Result<DurableQueue<u64>, consumer_group::durable::OpenError>) -> bool {
     matches!(
         opened.map_err(|error| error.reason),
-        Err(OpenErrorReason::Engine(EngineError::InUse))
+        Err(OpenErrorReason::File(FileError::InUse))
     )
 }
 
