@@ -6,7 +6,10 @@
 //! end without a kill. A job that was accepted and is never done is lost. A job that is done more than once is repeated:
 //! at-least-once allows that where a consumer was done and its ack was not yet on disk.
 //!
-//! Run it: `cargo run --release --features durable --example kill9 -- --rounds 20 [--dir FOLDER] [--seed N]`
+//! With `--fight` two processes want the file in every round. One gets it, the other waits; whichever of them is killed, at a
+//! random moment, the other one goes on with what is in the file, and is killed in its turn.
+//!
+//! Run it: `cargo run --release --features durable --example kill9 -- --rounds 20 [--fight] [--dir FOLDER] [--seed N]`
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
@@ -16,8 +19,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -37,6 +40,9 @@ struct Arguments {
     /// For the moments of the kills.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Two processes fight for the file in each round.
+    #[arg(long)]
+    fight: bool,
     /// Set for the child: which round it is.
     #[arg(long, hide = true)]
     child: Option<u64>,
@@ -83,8 +89,12 @@ impl Ledger {
     }
 }
 
+/// How long a process waits for the one that has the file.
+const LONG: Duration = Duration::from_secs(600);
+
 async fn child(round: u64, is_last: bool, folder: &Path) -> Outcome<()> {
-    let queue: DurableQueue<u64> = DurableQueue::at(folder.join("jobs.queue"), Compact).open()?;
+    let queue = DurableQueue::at(folder.join("jobs.queue"), Compact);
+    let queue: DurableQueue<u64> = queue.open_when_free(LONG).await?;
     let (accepted, begun) = (
         Ledger::open(&folder.join("accepted"))?,
         Ledger::open(&folder.join("done"))?,
@@ -145,20 +155,20 @@ fn parent(arguments: &Arguments) -> Outcome<ExitCode> {
     let mut random = arguments.seed;
     let began = Instant::now();
     for round in 1..=arguments.rounds {
-        let mut process = start(&folder, round, false)?;
-        wait_until_ready(&mut process)?;
-        // A moment between 0 and 40 ms after the group is up; some of them hit the opening of the next file's first commits.
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        std::thread::sleep(Duration::from_micros((random >> 33) % 40_000));
-        process.kill()?;
-        process.wait()?;
+        if arguments.fight {
+            fight(&folder, round, &mut random)?;
+        } else {
+            let mut process = start(&folder, round, false)?;
+            wait_until_ready(&mut process)?;
+            a_moment(&mut random);
+            process.kill()?;
+            process.wait()?;
+        }
         if round % 50 == 0 {
             println!("{round} rounds, {} s", began.elapsed().as_secs());
         }
     }
-    let mut process = start(&folder, arguments.rounds + 1, true)?;
+    let mut process = start(&folder, 2 * arguments.rounds + 2, true)?;
     wait_until_ready(&mut process)?;
     if !process.wait()?.success() {
         return Err("the last child failed".into());
@@ -190,6 +200,53 @@ fn parent(arguments: &Arguments) -> Outcome<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// A moment between 0 and 40 ms, counted from when a group is up; some hit the first commits after an opening.
+fn a_moment(random: &mut u64) {
+    *random = random
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    std::thread::sleep(Duration::from_micros((*random >> 33) % 40_000));
+}
+
+/// Two processes for one file. The owner is killed, or first the one that waits; then the other one.
+fn fight(folder: &Path, round: u64, random: &mut u64) -> Outcome<()> {
+    let (tell, told) = mpsc::channel();
+    let mut processes = Vec::new();
+    for which in 0..2 {
+        let mut process = start(folder, 2 * round + which, false)?;
+        let mut said = process.stdout.take().ok_or("the child has no output")?;
+        let tell = tell.clone();
+        std::thread::spawn(move || {
+            let mut line = [0; 6];
+            if said.read_exact(&mut line).is_ok() {
+                // An error means that the round is over.
+                let _ = tell.send((which, said));
+            }
+        });
+        processes.push(process);
+    }
+    // The first one that is up has the file. Its output is kept open, or it could not write there.
+    let (owner, _said) = told.recv_timeout(LONG)?;
+    a_moment(random);
+    let is_owner_first = !(*random >> 20).is_multiple_of(4);
+    let order = if is_owner_first {
+        [owner, 1 - owner]
+    } else {
+        [1 - owner, owner]
+    };
+    for (turn, which) in (0..).zip(order) {
+        if turn == 1 && is_owner_first {
+            let (next, _said) = told.recv_timeout(LONG)?;
+            assert_eq!(next, which, "the one that waited has the file now");
+            a_moment(random);
+        }
+        let process = processes.get_mut(which as usize).ok_or("there are two")?;
+        process.kill()?;
+        process.wait()?;
+    }
+    Ok(())
 }
 
 fn start(folder: &Path, round: u64, is_last: bool) -> Outcome<Child> {
