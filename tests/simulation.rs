@@ -14,8 +14,8 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use consumer_group::rules::ledger::Plant;
 use consumer_group::sim::{
-    Checker, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Report, RunError, Simulation, Sweep,
-    When, check, draw, note, stock,
+    Answer, Checker, Entry, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Report, RunError,
+    Simulation, Sweep, When, check, draw, note, stock,
 };
 use consumer_group::{
     BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, Job, Placement, Role,
@@ -622,8 +622,7 @@ fn a_failpoint_is_of_its_delivery() {
 fn a_history_without_the_ack_of_a_job_shows_a_loss() {
     let mut history = stock().run(&twelve_jobs()).unwrap();
     assert_eq!(check(&history), []);
-    let is_ack =
-        |entry: &consumer_group::sim::Entry| matches!(entry.what, Happening::Group(EventKind::Acked { .. }));
+    let is_ack = |entry: &Entry| matches!(entry.what, Happening::Group(EventKind::Acked { .. }));
     let index = history.entries.iter().position(is_ack).unwrap();
     history.entries.remove(index);
     assert_eq!(check(&history)[0].invariant, "nothing is lost");
@@ -854,4 +853,145 @@ fn a_plan_holds_on_real_threads_too() {
     let history = stock().run_live(&plan).unwrap();
     assert_eq!(check(&history), [], "{}", Report::new(&history));
     assert!(history.faults[1].fired.is_some());
+}
+
+/// Twelve jobs at work and in windows.
+fn twelve_long_jobs() -> Plan {
+    let mut plan = Plan::new(3);
+    for job in 0..12 {
+        plan = plan.job(0, Some(job % 5), 40);
+    }
+    plan
+}
+
+fn deaths(history: &History) -> Vec<Cause> {
+    let causes = history.events().filter_map(|(_, kind)| match kind {
+        EventKind::ConsumerDown { cause, .. } | EventKind::RoleDown { cause, .. } => Some(cause.clone()),
+        _ => None,
+    });
+    causes.collect()
+}
+
+#[test]
+fn a_process_that_stands_still_for_longer_than_the_deadline_costs_no_attempt() {
+    for seed in 0..40 {
+        let mut plan = twelve_long_jobs();
+        plan.seed = seed;
+        for kind in [FaultKind::Freeze { ms: 700 }, FaultKind::ClockJump { ms: 700 }] {
+            let plan = plan.clone().fault(When::Time { at_ms: 3 + seed }, kind);
+            let history = assert_holds(&plan);
+            assert!(history.faults[0].fired.is_some());
+            assert_eq!(deaths(&history), []);
+        }
+    }
+}
+
+#[test]
+fn a_real_hang_is_found_although_the_process_stood_still_meanwhile() {
+    let plan = Plan::new(1)
+        .job(0, None, 0)
+        .fault(attempt(0, 1), FaultKind::Hang)
+        .fault(When::Time { at_ms: 40 }, FaultKind::Freeze { ms: 5_000 });
+    let history = assert_holds(&plan);
+    assert_eq!(deaths(&history), [Cause::DeadlinePassed(100)]);
+    let found = history
+        .events()
+        .find(|(_, kind)| matches!(kind, EventKind::ConsumerDown { .. }));
+    let at = found.unwrap().0.as_millis();
+    assert!((5_100..5_250).contains(&at), "it was found at {at} ms");
+}
+
+/// With placement `local` a consumer that blocks its thread blocks the supervisor as well, so nobody watches meanwhile.
+#[test]
+fn a_neighbour_of_a_consumer_that_blocks_the_supervisors_thread_is_no_poison() {
+    let simulation = Simulation::new(
+        |_: &Plan| {
+            Group::builder()
+                .consume_with(3, async |delivery: &Delivery<u64>| {
+                    tokio::time::sleep(Duration::from_millis(*delivery.job())).await;
+                    Ok(*delivery.job())
+                })
+                .configure(|config| {
+                    config.placement = Placement::Local;
+                    config.deadline_ms = 100;
+                    config.retry.attempts = 1;
+                })
+        },
+        |_: usize, planned: &PlannedJob| Job::new(planned.work_ms),
+    );
+    for seed in 0..20 {
+        let plan = Plan::new(seed)
+            .job(0, None, 60)
+            .job(0, None, 60)
+            .job(20, None, 5)
+            .fault(attempt(2, 1), FaultKind::Block { ms: 400 });
+        let history = simulation.run_twice(&plan).unwrap();
+        assert_eq!(check(&history), [], "{}", Report::new(&history));
+        assert!(history.faults[0].fired.is_some());
+        let report = Report::new(&history);
+        assert_eq!((report.acked, report.dead), (3, 0), "{report}");
+    }
+}
+
+#[test]
+fn a_group_whose_host_ends_hands_out_every_job_and_answers_every_caller() {
+    let (mut handed_out, mut answered) = (0, 0);
+    for seed in 0..60 {
+        let mut plan = twelve_long_jobs();
+        plan.seed = seed;
+        let plan = plan
+            .job(90, None, 4)
+            .fault(When::Time { at_ms: 1 + seed }, FaultKind::HostEnd);
+        let history = assert_holds(&plan);
+        assert!(history.end.failed.is_some());
+        for entry in &history.entries {
+            match entry.what {
+                Happening::HandedOut { .. } => handed_out += 1,
+                Happening::Answered {
+                    answer: Answer::GivenBack,
+                    ..
+                } => answered += 1,
+                _ => {}
+            }
+        }
+        let late = |entry: &&Entry| matches!(entry.what, Happening::Refused { job: 12, .. });
+        assert!(
+            history.entries.iter().any(|entry| late(&entry)),
+            "a job was taken after the end"
+        );
+    }
+    assert!(
+        handed_out > 60 && answered > 60,
+        "{handed_out} handed out, {answered} answered"
+    );
+}
+
+#[test]
+fn a_group_without_threads_goes_on_with_the_consumers_that_it_has_and_is_whole_again_later() {
+    for seed in 0..30 {
+        let mut plan = twelve_long_jobs();
+        plan.seed = seed;
+        let plan = plan
+            .fault(When::Time { at_ms: 1 }, FaultKind::NoThreads { ms: 300 })
+            .fault(attempt(0, 1), FaultKind::CrashArbiter)
+            .job(100, None, 2);
+        let history = assert_holds(&plan);
+        let others = |entry: &Entry| matches!(entry.what, Happening::Worked(_)) && entry.at.as_millis() < 250;
+        assert!(
+            history.entries.iter().any(others),
+            "the other consumers worked on"
+        );
+    }
+}
+
+/// What a zombie says late is not taken for a sign of life of its successor.
+#[test]
+fn the_end_of_a_hung_successor_of_a_zombie_is_no_standstill() {
+    let plan = Plan::new(1)
+        .job(0, None, 0)
+        .job(0, None, 120)
+        .fault(When::Time { at_ms: 350 }, FaultKind::ClockJump { ms: 2 })
+        .fault(attempt(0, 1), FaultKind::Block { ms: 273 });
+    let history = stock().run_twice(&plan).unwrap();
+    assert_eq!(Checker::strict().check(&history), [], "{}", Report::new(&history));
 }

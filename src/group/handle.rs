@@ -288,6 +288,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         ended.map_or(None, |status| status.reason.clone())
     }
 
+    /// Whether its queue keeps its jobs over the end of the group.
+    #[cfg(feature = "sim")]
+    pub(crate) fn keeps_its_jobs(&self) -> bool {
+        !self.inner.is_volatile
+    }
+
     fn order(&self, order: Order) {
         // To a guardian that has ended this goes nowhere: an ended group has nothing to be ordered.
         self.inner.guardian.do_send(order);

@@ -10,13 +10,19 @@
 //! | link | the desk, and the supervisor's intake of leases | lose, repeat or delay a settle; repeat a delivery |
 //! | homes | the supervisor | be an arbiter that costs no thread |
 //! | clock | the group's clock | say what the wall clock shows |
+//! | disk | the engine of the durable queue | be a file that costs no file, fails, and forgets at a crash what was not synced |
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::rules::ledger::Plant;
@@ -132,6 +138,36 @@ pub enum NewHome {
     NothingLeft,
 }
 
+/// A file of a world.
+pub trait WorldDisk: Debug + Send + Sync {
+    /// Takes the lock on it; false if somebody has it.
+    fn lock(&self) -> bool;
+    /// Gives the lock back.
+    fn unlock(&self);
+    /// Its length in bytes.
+    fn size(&self) -> u64;
+    /// Makes it so long; what is new is zero.
+    ///
+    /// # Errors
+    /// If a fault says so.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reads from `offset` on.
+    ///
+    /// # Errors
+    /// If it is shorter.
+    fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+    /// Writes from `offset` on.
+    ///
+    /// # Errors
+    /// If it is shorter, or a fault says so.
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes what was written outlive a crash.
+    ///
+    /// # Errors
+    /// If a fault says so.
+    fn sync(&self) -> io::Result<()>;
+}
+
 /// What looks on and steps in.
 pub trait World: Send + Sync {
     /// Whether everything runs on one thread and a paused clock.
@@ -164,6 +200,10 @@ pub trait World: Send + Sync {
     fn home_made(&self) -> NewHome;
     /// Whether a home of the world still takes consumers.
     fn home_lives(&self, home: u64) -> bool;
+    /// The file at this path, if the world has files of its own.
+    fn disk(&self, path: &Path) -> Option<Arc<dyn WorldDisk>>;
+    /// How long the next commit of a durable queue takes.
+    fn commit_takes(&self) -> Duration;
     /// Whether the code of a consumer shall end here.
     fn fails_at(&self, cell: Option<u64>, place: &str) -> bool;
     /// What this fault held up goes on.
@@ -178,6 +218,7 @@ thread_local! {
     static HOME: Cell<Option<u64>> = const { Cell::new(None) };
     static CELL: Cell<Option<u64>> = const { Cell::new(None) };
     static PRESENT: Cell<Present> = const { Cell::new(Present::Flows) };
+    static ELSEWHERE: RefCell<Option<Rc<LocalSet>>> = const { RefCell::new(None) };
 }
 
 /// What is known of the time on this thread.
@@ -261,10 +302,20 @@ pub(crate) fn at_home(home: u64, work: impl FnOnce()) -> bool {
     if ask(|world| world.home_lives(home)) != Some(true) {
         return false;
     }
+    let elsewhere = ELSEWHERE.with_borrow(Clone::clone);
+    // A home is no thread, but outlives the host all the same.
+    let _elsewhere = elsewhere.as_deref().map(LocalSet::enter);
     let before = HOME.replace(Some(home));
     work();
     HOME.set(before);
     true
+}
+
+/// From here on whoever is made in a home of the world lives among these tasks, or where it was made.
+pub(crate) fn live_elsewhere(tasks: Option<Rc<LocalSet>>) {
+    // Dropped outside of the borrow: tasks of the user's may be in it.
+    let before = ELSEWHERE.replace(tasks);
+    drop(before);
 }
 
 /// What a planned panic says.

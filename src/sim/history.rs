@@ -93,6 +93,35 @@ pub enum Happening {
         /// The fault.
         fault: usize,
     },
+    /// An arbiter was wanted, and no thread was left for it.
+    NoThread,
+    /// Somebody waits for the outcome of an accepted job.
+    Waits {
+        /// The job.
+        job: usize,
+    },
+    /// Whoever waited for the outcome was told.
+    Answered {
+        /// The job.
+        job: usize,
+        /// What.
+        answer: Answer,
+    },
+    /// The host of the group ended, and with it everyone of the group who lived there.
+    HostEnded,
+    /// The process ended, and with it everyone.
+    ProcessEnded,
+    /// The group was started again, over the same queue.
+    StartedAgain,
+    /// A commit of a durable queue failed.
+    CommitFailed,
+    /// Another process got the file of a durable queue.
+    TakenByAnother,
+    /// The group had ended and handed the job back.
+    HandedOut {
+        /// The job.
+        job: usize,
+    },
     /// An event of the group.
     Group(EventKind),
     /// An actor of the run was woken from another thread, so the run may not repeat itself.
@@ -102,6 +131,20 @@ pub enum Happening {
     },
     /// A word of the user's, by [`note`](super::note).
     Note(String),
+}
+
+/// What a caller was told of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was done.
+    Done,
+    /// It was given up.
+    GivenUp,
+    /// The group ended before it was done, and gave it back.
+    GivenBack,
+    /// The group ended, and the job is elsewhere.
+    Nothing,
 }
 
 /// One attempt on a job.

@@ -20,6 +20,7 @@
 
 mod check;
 mod history;
+mod host;
 mod names;
 mod patience;
 mod plan;
@@ -34,7 +35,7 @@ mod timeline;
 mod world;
 
 pub use check::{Checker, Violation, check};
-pub use history::{Attempt, End, Entry, Happening, History, PlannedFault, SentJob};
+pub use history::{Answer, Attempt, End, Entry, Happening, History, PlannedFault, SentJob};
 pub use plan::{Fault, FaultKind, Plan, PlanError, PlannedJob, When};
 pub use reached::{Reached, STATES};
 pub use report::{FaultLine, Report};

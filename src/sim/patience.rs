@@ -39,7 +39,7 @@ impl<'w> Patience<'w> {
         let most = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
         let last = Moment::from_millis(plan.last_ms());
         let jumps = plan.faults.iter().map(|fault| match fault.kind {
-            FaultKind::ClockJump { ms } => ms,
+            FaultKind::ClockJump { ms } | FaultKind::Freeze { ms } => ms,
             _ => 0,
         });
         let jumps = Duration::from_millis(jumps.fold(0, u64::saturating_add));

@@ -98,7 +98,7 @@ pub enum When {
 /// | `Panic`, `Hang`, `Block`, `Slow`, `CrashArbiter` | yes | yes | no |
 /// | `PanicAfterWork`, `Error`, `Failpoint`, `LoseSettle`, `RepeatSettle`, `DelaySettle`, `EchoSettle` | yes | no | no |
 /// | `RepeatDelivery` | attempt only | no | no |
-/// | `Crash`, `Disconnect`, `ClockJump` | yes | no | yes |
+/// | `Crash`, `Disconnect`, `ClockJump`, `Freeze`, `NoThreads`, `HostEnd`, `ProcessEnd`, `FailedCommit`, `SecondOpener` | yes | no | yes |
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -156,9 +156,37 @@ pub enum FaultKind {
         /// For so long.
         ms: u64,
     },
-    /// The clock jumps ahead, as when a machine was suspended.
+    /// The clock jumps ahead, as when a machine was suspended: whatever became due meanwhile happens in the order of its times.
     ClockJump {
         /// By so much.
+        ms: u64,
+    },
+    /// The process stands still, as in a debugger or on a busy host, and the clock goes on. Then its threads come back one
+    /// after the other, in an order that the seed shuffles.
+    Freeze {
+        /// For so long.
+        ms: u64,
+    },
+    /// No thread and no descriptor is left: no arbiter can be made. Those that are there go on.
+    NoThreads {
+        /// For so long.
+        ms: u64,
+    },
+    /// The arbiter under the group ends, and with it everyone of the group who lives there: the end of the group. Consumers on
+    /// other arbiters learn of it later.
+    HostEnd,
+    /// The process ends at once, as by `kill -9` or when the power fails: nobody is told anything, and of a durable queue's
+    /// file there is what was synced, and perhaps some of what was written later. Then the program is started again, over the
+    /// same queue. Only where the queue is durable: another one loses its jobs, and promises nothing else.
+    ProcessEnd,
+    /// The next commits of a durable queue fail: the disk is full.
+    FailedCommit {
+        /// So many.
+        times: u32,
+    },
+    /// Another process wants the file of a durable queue, and takes it as soon as its lock is free.
+    SecondOpener {
+        /// For so long.
         ms: u64,
     },
 }
@@ -262,7 +290,10 @@ impl Fault {
             | FaultKind::DelaySettle { ms }
             | FaultKind::EchoSettle { ms }
             | FaultKind::Disconnect { ms }
-            | FaultKind::ClockJump { ms } => within(ms, "ms", &place)?,
+            | FaultKind::ClockJump { ms }
+            | FaultKind::Freeze { ms }
+            | FaultKind::NoThreads { ms }
+            | FaultKind::SecondOpener { ms } => within(ms, "ms", &place)?,
             _ => {}
         }
         match self.kind.needs(self.when) {
@@ -291,13 +322,27 @@ impl FaultKind {
                 (!in_delivery && !matches!(when, When::Slot { .. }))
                     .then_some("needs a consumer: give an attempt, a delivery or a slot")
             }
-            Self::Crash { .. } | Self::Disconnect { .. } | Self::ClockJump { .. } => {
-                matches!(when, When::Slot { .. })
-                    .then_some("concerns no slot: give a time, an attempt or a delivery")
-            }
+            Self::Crash { .. }
+            | Self::Disconnect { .. }
+            | Self::ClockJump { .. }
+            | Self::Freeze { .. }
+            | Self::NoThreads { .. }
+            | Self::HostEnd
+            | Self::ProcessEnd
+            | Self::FailedCommit { .. }
+            | Self::SecondOpener { .. } => matches!(when, When::Slot { .. })
+                .then_some("concerns no slot: give a time, an attempt or a delivery"),
             Self::RepeatDelivery => (!matches!(when, When::Attempt { .. })).then_some("needs an attempt"),
             _ => (!in_delivery).then_some("needs a delivery: give an attempt or a delivery"),
         }
+    }
+
+    /// Whether it is one of the file of a durable queue.
+    pub(super) fn is_of_a_file(&self) -> bool {
+        matches!(
+            self,
+            Self::ProcessEnd | Self::FailedCommit { .. } | Self::SecondOpener { .. }
+        )
     }
 
     /// The name of the kind, without its numbers.
@@ -324,6 +369,12 @@ impl FaultKind {
             Self::RepeatDelivery => "repeated delivery",
             Self::Disconnect { .. } => "queue disconnected",
             Self::ClockJump { .. } => "clock jump",
+            Self::Freeze { .. } => "frozen process",
+            Self::NoThreads { .. } => "no threads left",
+            Self::HostEnd => "end of the host",
+            Self::ProcessEnd => "end of the process",
+            Self::FailedCommit { .. } => "failed commit",
+            Self::SecondOpener { .. } => "second opener",
         }
     }
 }
@@ -332,11 +383,18 @@ impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Block { ms } | Self::Slow { ms } | Self::DelaySettle { ms } | Self::Disconnect { ms } => {
+            Self::Block { ms }
+            | Self::Slow { ms }
+            | Self::DelaySettle { ms }
+            | Self::Disconnect { ms }
+            | Self::Freeze { ms }
+            | Self::NoThreads { ms }
+            | Self::SecondOpener { ms } => {
                 write!(f, " for {ms} ms")
             }
             Self::EchoSettle { ms } => write!(f, " after {ms} ms"),
             Self::ClockJump { ms } => write!(f, " by {ms} ms"),
+            Self::FailedCommit { times } => write!(f, ", {times} times"),
             Self::Failpoint { place } => write!(f, " {place}"),
             _ => Ok(()),
         }

@@ -1,10 +1,13 @@
 //! States that a sweep must reach: a sweep that never saw a zombie has not tested the fence.
 
-use super::history::{Happening, History};
-use crate::words::{EventKind, Incarnation, Role, SlotId};
+use std::time::Duration;
+
+use super::history::{Answer, Happening, History};
+use super::plan::FaultKind;
+use crate::words::{EventKind, Incarnation, Moment, Role, SlotId};
 
 /// The states, by name.
-pub const STATES: [&str; 12] = [
+pub const STATES: [&str; 22] = [
     "a job was redelivered",
     "a consumer died and held two or more",
     "the supervisor died with deliveries out",
@@ -17,7 +20,20 @@ pub const STATES: [&str; 12] = [
     "a retry waited",
     "the source delivered twice",
     "effects were repeated",
+    "the process stood still with deliveries out",
+    "a home could not be made",
+    "the host ended with jobs open",
+    "a caller was answered by the end of its group",
+    "a job was handed out",
+    "a plan had faults of a file",
+    "a commit failed",
+    "a commit failed while another process wanted the file",
+    "the process ended with jobs open",
+    "a job was done in the second life of its group",
 ];
+
+/// The first of the states that only a group over a durable queue can reach, and only under faults of its file.
+const OF_FILES: usize = 17;
 
 /// How often each state was reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,10 +60,17 @@ impl Reached {
         }
     }
 
-    /// The states that no run reached.
+    /// The states that no run reached. Those of a durable queue's file are asked for only where plans have faults of it.
     pub fn missing(&self) -> Vec<&'static str> {
+        let has_files = self.0.get(OF_FILES).is_some_and(|plans| *plans > 0);
+        let asked = if has_files { STATES.len() } else { OF_FILES };
         let zero = |(name, count): (&'static str, &u64)| (*count == 0).then_some(name);
-        STATES.into_iter().zip(&self.0).filter_map(zero).collect()
+        STATES
+            .into_iter()
+            .zip(&self.0)
+            .take(asked)
+            .filter_map(zero)
+            .collect()
     }
 
     /// Every state with the number of runs that reached it.
@@ -65,11 +88,21 @@ struct Look {
     ended: Vec<(SlotId, Incarnation)>,
     /// Whether the work of each job was done.
     worked: Vec<bool>,
+    /// Until when another process wants the file.
+    wanted_until: Moment,
+    has_started_again: bool,
 }
 
 impl Look {
     fn look(mut self, history: &History, mut reached: impl FnMut(usize)) {
         self.worked.resize(history.jobs.len(), false);
+        if history
+            .faults
+            .iter()
+            .any(|planned| planned.fault.kind.is_of_a_file())
+        {
+            reached(OF_FILES);
+        }
         for entry in &history.entries {
             match &entry.what {
                 Happening::Sent { .. } => self.open += 1,
@@ -85,7 +118,38 @@ impl Look {
                         reached(11);
                     }
                 }
-                Happening::Group(kind) => self.event(kind, &mut reached),
+                Happening::Fired { fault } => {
+                    let planned = history.faults.get(*fault);
+                    match planned.map(|planned| &planned.fault.kind) {
+                        Some(FaultKind::Freeze { .. }) if self.out > 0 => reached(12),
+                        Some(FaultKind::HostEnd) if self.open > 0 => reached(14),
+                        Some(FaultKind::ProcessEnd) if self.open > 0 => reached(20),
+                        Some(FaultKind::SecondOpener { ms }) => {
+                            self.wanted_until = entry.at.after(Duration::from_millis(*ms));
+                        }
+                        _ => {}
+                    }
+                }
+                Happening::HostEnded | Happening::ProcessEnded => self.out = 0,
+                Happening::StartedAgain => self.has_started_again = true,
+                Happening::CommitFailed => {
+                    reached(18);
+                    if entry.at < self.wanted_until {
+                        reached(19);
+                    }
+                }
+                Happening::NoThread => reached(13),
+                Happening::Answered {
+                    answer: Answer::GivenBack,
+                    ..
+                } => reached(15),
+                Happening::HandedOut { .. } => reached(16),
+                Happening::Group(kind) => {
+                    if self.has_started_again && matches!(kind, EventKind::Acked { .. }) {
+                        reached(21);
+                    }
+                    self.event(kind, &mut reached);
+                }
                 _ => {}
             }
         }

@@ -121,6 +121,10 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
             | FaultKind::EchoSettle { .. }
             | FaultKind::RepeatDelivery
             | FaultKind::ClockJump { .. }
+            | FaultKind::Freeze { .. }
+            | FaultKind::NoThreads { .. }
+            | FaultKind::FailedCommit { .. }
+            | FaultKind::SecondOpener { .. }
     );
     let places = history.places();
     let mut held: BTreeSet<usize> = planned.job.into_iter().collect();

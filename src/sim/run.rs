@@ -1,20 +1,25 @@
 //! Runs: one plan, one group, one history.
 
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::LocalSet;
+
 use super::history::{End, History, SentJob};
+use super::host::{self, beside};
 use super::patience::{Patience, within};
 use super::plan::{Plan, PlanError, PlannedJob, When};
-use super::world::RunWorld;
+use super::world::{Observed, RunWorld};
+use crate::actors::queue::QueueSource;
 use crate::group::{Group, GroupBuilder, StartError};
 use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
 use crate::words::{GroupConfig, Job};
 
 /// How often the end of a run is looked for.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
 /// A group and its jobs, to be run under plans of faults.
 ///
@@ -121,6 +126,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         }
     }
 
+    /// The same group over this queue. It is made anew for each life of the group, and must be the same for the same plan.
+    ///
+    /// A `DurableQueue` (feature `durable`) that is opened here, or in the definition of the group, writes to a file of the
+    /// simulation, whatever its path is.
+    #[must_use]
+    pub fn over<S: QueueSource<J>>(mut self, queue: impl Fn(&Plan) -> S + Send + Sync + 'static) -> Self {
+        let group = self.group;
+        self.group = Box::new(move |plan| group(plan).queue(queue(plan)));
+        self
+    }
+
     /// Plants a bug in the group, to see that it is found.
     #[doc(hidden)]
     #[must_use]
@@ -211,53 +227,151 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     }
 
     async fn drive(&self, plan: &Plan, is_virtual: bool) -> Result<History, RunError> {
-        let mut builder = (self.group)(plan);
-        if is_virtual {
-            builder = builder.simulated(plan.seed);
-        }
-        let config = builder.settings().clone();
-        plan.check(config.consumers)?;
         let world = RunWorld::new(plan, is_virtual, self.plant);
         faults::adopt(Some(world.clone()));
+        let run = Run {
+            plan,
+            is_virtual,
+            world: &world,
+        };
+        if is_virtual && plan.ends_host() {
+            return self.drive_on_a_host(run).await;
+        }
+        let builder = self.builder(run)?;
+        let config = builder.settings().clone();
         let group = builder.start()?;
         strike_in_time(plan, &world);
-        let patience = Patience::new(plan, &config, &world);
-        self.send(plan, &world, &group, &patience).await;
-        let end = converge(plan, &world, &group, &config, &patience).await;
-        // What the end of the group looks like is not part of the run: nothing was asked of it there.
-        let (entries, faults, ids) = world.finish();
-        group.stop().await;
-        let jobs = plan.jobs.iter().zip(ids);
-        Ok(History {
+        Ok(self.course(run, &config, group).await.into_history(run, config))
+    }
+
+    /// A run whose host ends. If the queue outlives that, there is a second life of the group.
+    async fn drive_on_a_host(&self, run: Run<'_>) -> Result<History, RunError> {
+        let (host, elsewhere) = (LocalSet::new(), Rc::new(LocalSet::new()));
+        faults::live_elsewhere(Some(Rc::clone(&elsewhere)));
+        let builder = {
+            let _elsewhere = elsewhere.enter();
+            self.builder(run)?
+        };
+        let config = builder.settings().clone();
+        let group = {
+            let _on_the_host = host.enter();
+            builder.start()?
+        };
+        strike_in_time(run.plan, run.world);
+        let first = beside(host, elsewhere, run.world, self.course(run, &config, group)).await;
+        faults::live_elsewhere(None);
+        let course = match first {
+            Some(course) if !course.goes_on => course,
+            _ => {
+                run.world.starts_again();
+                let group = self.builder(run)?.start()?;
+                self.course(run, &config, group).await
+            }
+        };
+        Ok(course.into_history(run, config))
+    }
+
+    fn builder(&self, run: Run<'_>) -> Result<GroupBuilder<J, O>, RunError> {
+        let mut builder = (self.group)(run.plan);
+        if run.is_virtual {
+            builder = builder.simulated(run.plan.seed);
+        }
+        run.plan.check(builder.settings().consumers)?;
+        Ok(builder)
+    }
+
+    /// One life of the group, from its start to its end.
+    async fn course(&self, run: Run<'_>, config: &GroupConfig, group: Group<J, O>) -> Course {
+        let Run { plan, world, .. } = run;
+        let patience = Patience::new(plan, config, world);
+        self.send(plan, world, &group, &patience).await;
+        let end = converge(plan, world, &group, config, &patience).await;
+        if end.failed.is_none() {
+            // What the end of the group looks like is not part of the run: nothing was asked of it there.
+            let seen = world.finish();
+            group.stop().await;
+            return Course {
+                end,
+                seen: Some(seen),
+                goes_on: false,
+            };
+        }
+        host::hand_out(&group, world, &patience).await;
+        let goes_on = world.host.ends() && group.keeps_its_jobs();
+        drop(group);
+        if goes_on {
+            host::files_are_free(world, &patience).await;
+        }
+        Course {
+            end,
+            seen: None,
+            goes_on,
+        }
+    }
+
+    /// Sends the jobs, each at its time; a queue that is full makes the later ones late. One that stays full gets no more.
+    async fn send(&self, plan: &Plan, world: &Arc<RunWorld>, group: &Group<J, O>, patience: &Patience<'_>) {
+        let producer = group.producer();
+        let has_calls = world.host.ends();
+        let mut order: Vec<(usize, &PlannedJob)> = plan.jobs.iter().enumerate().collect();
+        order.sort_by_key(|(_, job)| job.at_ms);
+        for (index, job) in order {
+            if world.is_sent(index) {
+                continue;
+            }
+            tokio::time::sleep_until(world.instant(job.at_ms)).await;
+            world.expect(index);
+            patience.begin();
+            let job = (self.job)(index, job);
+            let has_room = if has_calls && host::is_call(index) {
+                host::call(producer.clone(), world, index, job, patience).await
+            } else {
+                let sent = patience.wait_for(pin!(producer.send(job))).await;
+                match &sent {
+                    Some(Ok(id)) => world.accepted(index, *id),
+                    Some(Err(refused)) => world.refused(index, refused.reason.to_string()),
+                    None => {}
+                }
+                sent.is_some()
+            };
+            if !has_room {
+                world.refused(
+                    index,
+                    "nothing went on any more, and the queue had no room".to_owned(),
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// What a run is of.
+#[derive(Clone, Copy)]
+struct Run<'r> {
+    plan: &'r Plan,
+    is_virtual: bool,
+    world: &'r Arc<RunWorld>,
+}
+
+/// One life of a group.
+struct Course {
+    end: End,
+    /// What was seen up to its end, if the world was asked for it then.
+    seen: Option<Observed>,
+    /// Whether the queue has outlived it.
+    goes_on: bool,
+}
+
+impl Course {
+    fn into_history(self, run: Run<'_>, config: GroupConfig) -> History {
+        let (entries, faults, ids) = self.seen.unwrap_or_else(|| run.world.finish());
+        let jobs = run.plan.jobs.iter().zip(ids);
+        History {
             config,
             jobs: jobs.map(|(job, id)| SentJob { key: job.key, id }).collect(),
             faults,
             entries,
-            end,
-        })
-    }
-
-    /// Sends the jobs, each at its time; a queue that is full makes the later ones late. One that stays full gets no more.
-    async fn send(&self, plan: &Plan, world: &RunWorld, group: &Group<J, O>, patience: &Patience<'_>) {
-        let producer = group.producer();
-        let mut order: Vec<(usize, &PlannedJob)> = plan.jobs.iter().enumerate().collect();
-        order.sort_by_key(|(_, job)| job.at_ms);
-        for (index, job) in order {
-            tokio::time::sleep_until(world.instant(job.at_ms)).await;
-            world.expect(index);
-            patience.begin();
-            let sent = pin!(producer.send((self.job)(index, job)));
-            match patience.wait_for(sent).await {
-                Some(Ok(id)) => world.accepted(index, id),
-                Some(Err(refused)) => world.refused(index, refused.reason.to_string()),
-                None => {
-                    world.refused(
-                        index,
-                        "nothing went on any more, and the queue had no room".to_owned(),
-                    );
-                    return;
-                }
-            }
+            end: self.end,
         }
     }
 }
@@ -278,6 +392,7 @@ impl Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         faults::note_time(Present::Flows);
+        faults::live_elsewhere(None);
         faults::adopt(None);
         faults::forget_cell();
         // The numbers of the run were the seed's; names of jobs that are made on this thread from here on must not be.

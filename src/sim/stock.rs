@@ -24,6 +24,12 @@ pub struct PlanShape {
     pub keys: u32,
     /// The places of the consumers' `failpoint!`s.
     pub failpoints: Vec<String>,
+    /// Whether some plans have up to three faults more, of what lies under the group: the process stands still, there are no
+    /// threads, or the host ends.
+    pub host: bool,
+    /// Whether there is a durable queue: then some plans have up to four faults more, of its file. Commits fail, another
+    /// process wants the file, and the process ends and is started again.
+    pub durable: bool,
 }
 
 impl Default for PlanShape {
@@ -34,6 +40,8 @@ impl Default for PlanShape {
             faults: 24,
             keys: 6,
             failpoints: vec!["half done".to_owned()],
+            host: true,
+            durable: false,
         }
     }
 }
@@ -94,7 +102,63 @@ impl PlanShape {
                 plan.faults.push(fault);
             }
         }
+        if self.host && self.jobs > 0 && self.consumers > 0 {
+            self.host_faults(seed, &mut plan);
+        }
+        if self.durable && self.jobs > 0 && self.consumers > 0 {
+            self.file_faults(seed, &mut plan);
+        }
         plan
+    }
+
+    /// Faults of the file of a durable queue.
+    fn file_faults(&self, seed: u64, plan: &mut Plan) {
+        let mut random = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x4649_4c45);
+        let failures = random.usize(0..3);
+        let mut kinds: Vec<FaultKind> = Vec::with_capacity(4);
+        for _ in 0..failures {
+            kinds.push(FaultKind::FailedCommit {
+                times: random.u32(1..5),
+            });
+        }
+        if random.bool() {
+            kinds.push(FaultKind::SecondOpener {
+                ms: random.u64(50..600),
+            });
+        }
+        if random.bool() {
+            kinds.push(FaultKind::ProcessEnd);
+        }
+        for kind in kinds {
+            let when = self.when(&mut random, &kind);
+            plan.faults.push(Fault { when, kind });
+        }
+    }
+
+    /// Faults of what lies under the group: in half of the seeds, and beside the others, so that those keep their share.
+    fn host_faults(&self, seed: u64, plan: &mut Plan) {
+        let mut random = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x484f_5354);
+        let (freezes, shortages, ends) = match random.u8(0..16) {
+            0..=2 => (1, 0, false),
+            3 => (2, 1, false),
+            4..=5 => (0, 1, false),
+            6 => (0, 2, false),
+            7 => (random.u8(0..2), random.u8(0..2), true),
+            _ => (0, 0, false),
+        };
+        let freeze = |random: &mut Rng| FaultKind::Freeze {
+            ms: random.u64(1..400),
+        };
+        let shortage = |random: &mut Rng| FaultKind::NoThreads {
+            ms: random.u64(10..400),
+        };
+        let mut kinds: Vec<FaultKind> = (0..freezes).map(|_| freeze(&mut random)).collect();
+        kinds.extend((0..shortages).map(|_| shortage(&mut random)));
+        kinds.extend(ends.then_some(FaultKind::HostEnd));
+        for kind in kinds {
+            let when = self.when(&mut random, &kind);
+            plan.faults.push(Fault { when, kind });
+        }
     }
 
     /// A job that kills whoever takes it, until it is given up.
@@ -178,8 +242,20 @@ impl PlanShape {
         };
         let (slot, at_ms, choice) = (random.u32(0..self.consumers), random.u64(0..200), random.u8(0..8));
         match kind {
-            FaultKind::Crash { .. } | FaultKind::Disconnect { .. } | FaultKind::ClockJump { .. } => {
-                if choice < 4 { When::Time { at_ms } } else { attempt }
+            FaultKind::Crash { .. }
+            | FaultKind::Disconnect { .. }
+            | FaultKind::ClockJump { .. }
+            | FaultKind::Freeze { .. }
+            | FaultKind::NoThreads { .. }
+            | FaultKind::HostEnd
+            | FaultKind::ProcessEnd
+            | FaultKind::FailedCommit { .. }
+            | FaultKind::SecondOpener { .. } => {
+                if choice < 4 {
+                    When::Time { at_ms }
+                } else {
+                    attempt
+                }
             }
             FaultKind::Panic | FaultKind::Hang | FaultKind::Block { .. } | FaultKind::CrashArbiter
                 if choice == 0 =>

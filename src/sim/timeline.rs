@@ -129,6 +129,13 @@ impl<'h> Drawing<'h> {
                 }),
                 Happening::Worked(attempt) => self.end_bar(attempt, now, DONE),
                 Happening::Failed(attempt) => self.end_bar(attempt, now, FAILED),
+                Happening::HostEnded | Happening::ProcessEnded => {
+                    self.give_up(|_| true, now);
+                    for lane in 0..self.slots + 4 {
+                        self.end_life(lane, now);
+                    }
+                    self.cut_bars(None, now);
+                }
                 Happening::Group(kind) => {
                     if let EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } = kind
                         && let Some(place) = places.get(job)
@@ -224,7 +231,7 @@ impl<'h> Drawing<'h> {
     fn draw(mut self, title: &str) -> String {
         let lanes = self.slots + 4;
         let bottom = self.y(lanes) + 14.0;
-        let height = bottom + BACKLOG + 66.0;
+        let height = bottom + BACKLOG + 82.0;
         let width = LEFT + WIDTH + 30.0;
         let _ = writeln!(
             self.text,
@@ -358,8 +365,15 @@ impl<'h> Drawing<'h> {
         let planned = self.history.faults.get(fault)?;
         match planned.fault.kind {
             FaultKind::Crash { role } => Some(self.lane_of(role)),
-            FaultKind::Disconnect { .. } | FaultKind::RepeatDelivery => Some(self.lane_of(Role::Queue)),
-            FaultKind::ClockJump { .. } => None,
+            FaultKind::Disconnect { .. }
+            | FaultKind::RepeatDelivery
+            | FaultKind::FailedCommit { .. }
+            | FaultKind::SecondOpener { .. } => Some(self.lane_of(Role::Queue)),
+            FaultKind::ClockJump { .. }
+            | FaultKind::Freeze { .. }
+            | FaultKind::NoThreads { .. }
+            | FaultKind::HostEnd
+            | FaultKind::ProcessEnd => None,
             _ => planned.slot.map(|slot| slot.0 as usize),
         }
     }
@@ -453,11 +467,14 @@ impl<'h> Drawing<'h> {
              <text x=\"16\" y=\"{}\" fill=\"#555\">P panic, W panic after the work, F failpoint, E error, H hang, B blocked \
              thread, S slow, A arbiter crash, C crash of one of the group's own actors,</text>\n\
              <text x=\"16\" y=\"{}\" fill=\"#555\">L lost settle, R repeated settle, D delayed settle, O echo of a settle, 2 delivered twice, X queue \
-             disconnected, J clock jump (above the lanes)</text>",
+             disconnected;</text>\n\
+             <text x=\"16\" y=\"{}\" fill=\"#555\">above the lanes: J clock jump, Z frozen process, N no threads left, ! end of the host or of the process; M failed commit, \
+             Q second opener</text>",
             top + BACKLOG / 2.0,
             top + 16.0,
             base + 36.0,
             base + 52.0,
+            base + 68.0,
             left = LEFT - 10.0,
         );
     }
@@ -481,6 +498,11 @@ fn letter(kind: &FaultKind) -> char {
         FaultKind::RepeatDelivery => '2',
         FaultKind::Disconnect { .. } => 'X',
         FaultKind::ClockJump { .. } => 'J',
+        FaultKind::Freeze { .. } => 'Z',
+        FaultKind::NoThreads { .. } => 'N',
+        FaultKind::HostEnd | FaultKind::ProcessEnd => '!',
+        FaultKind::FailedCommit { .. } => 'M',
+        FaultKind::SecondOpener { .. } => 'Q',
     }
 }
 

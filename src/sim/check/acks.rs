@@ -17,6 +17,10 @@ pub(super) fn nothing_is_acked_twice(facts: &Facts<'_>) -> Judged {
                     *allowed += 1;
                 }
             }
+            Happening::HostEnded | Happening::ProcessEnded => {
+                supervisors += 1;
+                queues += 1;
+            }
             Happening::Group(EventKind::RoleDown { role, .. }) => match role {
                 Role::Supervisor => supervisors += 1,
                 Role::Queue => queues += 1,
@@ -84,6 +88,10 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
             Happening::Group(kind) => kind,
             Happening::Failed(attempt) => {
                 out.retain(|(number, ..)| *number != attempt.number);
+                continue;
+            }
+            Happening::HostEnded | Happening::ProcessEnded => {
+                out.clear();
                 continue;
             }
             _ => continue,

@@ -1,20 +1,27 @@
 //! How a run must end.
 
 use super::{Facts, Judged};
+use crate::sim::history::{Answer, Happening};
 use crate::words::EventKind;
 
-/// Every accepted job was acked or dead-lettered. A group that gave up hands its jobs back, which is no loss; that it gave
-/// up is told by [`converges`].
+/// Every accepted job was acked or dead-lettered, or handed out by a group that had ended: by its `stop`, or to the caller
+/// who had sent it. That a group gave up is told by [`converges`].
 pub(super) fn nothing_is_lost(facts: &Facts<'_>) -> Judged {
     let history = facts.history;
-    if history.end.failed.is_some() {
-        return Ok(());
-    }
     let mut has_ended = facts.for_each_job(false);
-    for (_, kind) in history.events() {
-        if let EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } = kind
-            && let Some(has_ended) = facts.place(*job).and_then(|place| has_ended.get_mut(place))
-        {
+    for entry in &history.entries {
+        let place = match &entry.what {
+            Happening::Group(EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. }) => {
+                facts.place(*job)
+            }
+            Happening::HandedOut { job }
+            | Happening::Answered {
+                job,
+                answer: Answer::GivenBack,
+            } => Some(*job),
+            _ => None,
+        };
+        if let Some(has_ended) = place.and_then(|place| has_ended.get_mut(place)) {
             *has_ended = true;
         }
     }
@@ -29,9 +36,56 @@ pub(super) fn nothing_is_lost(facts: &Facts<'_>) -> Judged {
     Err(format!("jobs {lost:?} were accepted and never came to an end"))
 }
 
-/// After the last fault the group is whole again, and idle.
+/// Whoever waited for the outcome of his job was told.
+pub(super) fn nobody_is_left_waiting(facts: &Facts<'_>) -> Judged {
+    let mut waiting: Vec<usize> = Vec::new();
+    for entry in &facts.history.entries {
+        match entry.what {
+            Happening::Waits { job } => waiting.push(job),
+            Happening::Answered { job, .. } => waiting.retain(|of| *of != job),
+            // They lived there too.
+            Happening::ProcessEnded => waiting.clear(),
+            _ => {}
+        }
+    }
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "whoever waited for the outcome of jobs {waiting:?} was never told"
+    ))
+}
+
+/// As long as a group over a durable queue lives, nobody else gets its file, whatever fails.
+pub(super) fn one_owner(facts: &Facts<'_>) -> Judged {
+    let mut lives = true;
+    for entry in &facts.history.entries {
+        match &entry.what {
+            Happening::HostEnded | Happening::ProcessEnded => lives = false,
+            Happening::StartedAgain => lives = true,
+            Happening::TakenByAnother if lives => {
+                return Err(format!(
+                    "at {} another process got the file of the queue while its owner lived",
+                    entry.at
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// After the last fault the group is whole again, and idle. If its host has ended, it says that it has failed.
 pub(super) fn converges(facts: &Facts<'_>) -> Judged {
     let end = &facts.history.end;
+    let mut lives = facts.history.entries.iter().rev().map(|entry| &entry.what);
+    let last = lives.find(|what| matches!(what, Happening::HostEnded | Happening::StartedAgain));
+    if last == Some(&Happening::HostEnded) {
+        return match &end.failed {
+            Some(_) => Ok(()),
+            None => Err("its host had ended, and the group did not say that it had failed".to_owned()),
+        };
+    }
     if let Some(reason) = &end.failed {
         return Err(format!("the group gave up: {reason}"));
     }

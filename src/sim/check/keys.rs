@@ -48,6 +48,15 @@ impl LostVerdicts {
                     }
                 }
             }
+            Happening::HostEnded | Happening::ProcessEnded => {
+                for job in 0..self.last.len() {
+                    if self.last.get(job).is_some_and(Option::is_some) {
+                        self.ends(job);
+                    }
+                }
+                self.supervisors += 1;
+                self.queues += 1;
+            }
             Happening::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
@@ -214,7 +223,10 @@ pub(super) fn one_consumer_per_key(facts: &Facts<'_>) -> Judged {
                 at_work.retain(|(_, other)| (other.slot, other.incarnation) != (*slot, *incarnation));
                 ended.push((*slot, *incarnation, latest));
             }
-            Happening::Group(EventKind::RoleDown {
+            Happening::HostEnded
+            | Happening::ProcessEnded
+            | Happening::StartedAgain
+            | Happening::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
             }) => at_work.clear(),

@@ -34,7 +34,17 @@ pub(super) fn restart_budget(facts: &Facts<'_>) -> Judged {
     };
     let mut slots: BTreeMap<SlotId, Vec<Moment>> = BTreeMap::new();
     let mut roles: BTreeMap<Role, Vec<Moment>> = BTreeMap::new();
-    for (at, kind) in history.events() {
+    for entry in &history.entries {
+        let at = entry.at;
+        let kind = match &entry.what {
+            Happening::Group(kind) => kind,
+            Happening::StartedAgain => {
+                slots.clear();
+                roles.clear();
+                continue;
+            }
+            _ => continue,
+        };
         let (name, is_kept): (&dyn fmt::Display, bool) = match kind {
             EventKind::ConsumerUp { slot, incarnation } if incarnation.0 > 1 => {
                 (slot, budget.restarted(at, slots.entry(*slot).or_default()))
@@ -88,7 +98,9 @@ pub(super) fn memory_bounds(facts: &Facts<'_>) -> Judged {
             Happening::Group(EventKind::ConsumerDown { slot, .. }) => {
                 held.retain(|(of, _)| of != slot);
             }
-            Happening::Group(EventKind::RoleDown {
+            Happening::HostEnded
+            | Happening::ProcessEnded
+            | Happening::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
             }) => held.clear(),

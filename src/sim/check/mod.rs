@@ -2,16 +2,19 @@
 //!
 //! | invariant | what must not be in a history |
 //! |---|---|
-//! | nothing is lost | an accepted job that was neither acked nor dead-lettered |
+//! | nothing is lost | an accepted job that was neither acked nor dead-lettered, nor handed out by a group that had ended |
+//! | nobody is left waiting | a caller who was never told what became of his job |
 //! | nothing is acked twice | two acks of a job, unless the source delivered it twice or the queue lost its memory of the first |
 //! | order per key | of one key, an effect or an ack of a job after one of a later job; a sink is taken to refuse late tokens |
 //! | one consumer per key | two consumers that both count, at work on jobs of one key |
 //! | acks are of work done | an ack of a delivery whose work was not done |
 //! | failures are of attempts that ended | a failure that was counted against an attempt while its consumer was at work on it |
 //! | fenced | an ack of a delivery that was over: of an earlier life of its consumer, or of an earlier attempt |
+//! | a standstill is nobody's fault | a consumer or a strategy whose deadline passed only because the process, or the thread of the supervisor, stood still |
 //! | restart budget | more restarts within the period than the budget allows |
 //! | memory bounds | a consumer that holds more deliveries than its window may grow to |
-//! | converges | after the last fault: a job in the queue or in flight, a slot without a consumer, a group that gave up |
+//! | one owner | another process that gets the file of a durable queue while its owner lives |
+//! | converges | after the last fault: a job in the queue or in flight, a slot without a consumer, a group that gave up, or one without a host that did not |
 //!
 //! With [`Checker::strict`] also:
 //!
@@ -29,6 +32,7 @@ mod failures;
 mod keys;
 mod limits;
 mod redelivery;
+mod standstill;
 
 use std::fmt;
 
@@ -117,8 +121,9 @@ impl<'h> Facts<'h> {
 type Invariant = fn(&Facts<'_>) -> Judged;
 
 /// The invariants of every group, in the order in which they are reported.
-const INVARIANTS: [(&str, Invariant); 10] = [
+const INVARIANTS: [(&str, Invariant); 13] = [
     ("nothing is lost", ends::nothing_is_lost),
+    ("nobody is left waiting", ends::nobody_is_left_waiting),
     ("nothing is acked twice", acks::nothing_is_acked_twice),
     ("order per key", keys::order_per_key),
     ("one consumer per key", keys::one_consumer_per_key),
@@ -128,8 +133,10 @@ const INVARIANTS: [(&str, Invariant); 10] = [
         failures::are_of_attempts_that_ended,
     ),
     ("fenced", acks::fenced),
+    ("a standstill is nobody's fault", standstill::is_nobodys_fault),
     ("restart budget", limits::restart_budget),
     ("memory bounds", limits::memory_bounds),
+    ("one owner", ends::one_owner),
     ("converges", ends::converges),
 ];
 

@@ -65,6 +65,10 @@ impl Look<'_> {
             Happening::Fired { fault } if self.is_jump(*fault) => self.jumped = Some(entry.at),
             // A queue that answers again brings jobs.
             Happening::Over { .. } => self.told = Some(entry.at),
+            Happening::HostEnded | Happening::ProcessEnded => {
+                self.death = None;
+                self.out.clear();
+            }
             Happening::Failed(attempt) => self.out.retain(|(number, ..)| *number != attempt.number),
             Happening::Group(kind) => {
                 self.told(entry.at, kind)?;
@@ -77,7 +81,12 @@ impl Look<'_> {
 
     fn is_jump(&self, fault: usize) -> bool {
         let planned = self.facts.history.faults.get(fault);
-        planned.is_some_and(|planned| matches!(planned.fault.kind, FaultKind::ClockJump { .. }))
+        planned.is_some_and(|planned| {
+            matches!(
+                planned.fault.kind,
+                FaultKind::ClockJump { .. } | FaultKind::Freeze { .. }
+            )
+        })
     }
 
     fn told(&mut self, at: Moment, kind: &EventKind) -> Judged {
@@ -97,6 +106,12 @@ impl Look<'_> {
                 }
             }
             EventKind::Acked { number, .. } => self.out.retain(|(other, ..)| other != number),
+            // Also after work that was done, where the repeated word comes first and says that it failed.
+            EventKind::Retried { job, .. } | EventKind::DeadLettered { job, .. } => {
+                if let Some(place) = self.facts.place(*job) {
+                    self.out.retain(|(_, other, _)| *other != place);
+                }
+            }
             EventKind::ConsumerDown { slot, .. } => self.died(*slot, at),
             EventKind::RoleDown { role, .. } => {
                 self.death = None;

@@ -135,7 +135,10 @@ impl FaultKind {
             | Self::DelaySettle { ms }
             | Self::EchoSettle { ms }
             | Self::Disconnect { ms }
-            | Self::ClockJump { ms } => Some(ms),
+            | Self::ClockJump { ms }
+            | Self::Freeze { ms }
+            | Self::NoThreads { ms }
+            | Self::SecondOpener { ms } => Some(ms),
             _ => None,
         }
     }

@@ -14,6 +14,12 @@ pub(super) struct Jobs {
     open: usize,
     /// The job that is being sent.
     pub(super) expected: Option<usize>,
+    /// The job that was being sent when its sender or its queue ended: it may be in a file, and nobody was told its name.
+    in_doubt: Option<usize>,
+    /// Whether each job was sent, whatever came of it.
+    is_sent: Vec<bool>,
+    /// Calls whose callers were not answered.
+    pub(super) calls: usize,
 }
 
 impl Jobs {
@@ -24,6 +30,43 @@ impl Jobs {
             is_open: vec![false; count],
             open: 0,
             expected: None,
+            in_doubt: None,
+            is_sent: vec![false; count],
+            calls: 0,
+        }
+    }
+
+    /// This job is sent now.
+    pub(super) fn send(&mut self, place: usize) {
+        self.expected = Some(place);
+        if let Some(is_sent) = self.is_sent.get_mut(place) {
+            *is_sent = true;
+        }
+    }
+
+    /// Whether this job was sent.
+    pub(super) fn is_sent(&self, place: usize) -> bool {
+        self.is_sent.get(place) == Some(&true)
+    }
+
+    /// Whoever wrote the word on the job that is being sent has ended, or whoever waited for it.
+    pub(super) fn leave_in_doubt(&mut self) {
+        self.in_doubt = self.expected;
+    }
+
+    /// Whoever sent jobs, and waited for outcomes, has ended.
+    pub(super) fn forget_senders(&mut self) {
+        self.leave_in_doubt();
+        (self.expected, self.calls) = (None, 0);
+    }
+
+    /// A job of this name is delivered. If nobody knows it, it is the one in doubt.
+    pub(super) fn is_delivered(&mut self, name: JobId) {
+        if self.in_doubt.is_some()
+            && self.place(name).is_none()
+            && let Some(place) = self.in_doubt.take()
+        {
+            self.accept(place, name);
         }
     }
 
@@ -40,6 +83,11 @@ impl Jobs {
         *id = Some(name);
         self.open += usize::from(!std::mem::replace(is_open, true));
         self.names.add(name, place);
+    }
+
+    /// Whether the job at this place has its name.
+    pub(super) fn is_named(&self, place: usize) -> bool {
+        self.ids.get(place).is_some_and(Option::is_some)
     }
 
     /// The job of this name has come to its end.

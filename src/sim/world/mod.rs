@@ -1,28 +1,36 @@
 //! The world of a run: meets the seams with the faults of the plan, and writes the history.
 
+mod disk;
 mod due;
+mod host;
 mod jobs;
 mod rooms;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use self::disk::Disks;
 use self::due::Due;
+pub(super) use self::host::{Ends, Host};
 use self::jobs::Jobs;
-use self::rooms::Rooms;
+use self::rooms::{Rooms, Thread};
 use super::history::{Attempt, Entry, Happening, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
-use crate::protocol::faults::{Act, Fate, Marks, NewHome, Order, Present, Seen, Who, World};
+use crate::protocol::faults::{Act, Fate, Marks, NewHome, Order, Seen, Who, World, WorldDisk};
 use crate::rules::ledger::Plant;
 use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
 /// What the wall clock shows at the start of a simulated run.
 const UNIX_MS: u64 = 1_700_000_000_000;
+
+/// What a world has seen: entries, faults and the names of the jobs.
+pub(super) type Observed = (Vec<Entry>, Vec<PlannedFault>, Vec<Option<JobId>>);
 
 /// The world of one run.
 pub(super) struct RunWorld {
@@ -33,9 +41,12 @@ pub(super) struct RunWorld {
     state: Mutex<State>,
     /// Rung when the last open job was finished, and when a slot comes up.
     pub(super) news: Notify,
+    /// What lies under the group.
+    pub(super) host: Host,
+    /// Itself, for what a fault does later.
+    me: Weak<Self>,
 }
 
-#[derive(Default)]
 struct State {
     entries: Vec<Entry>,
     faults: Vec<PlannedFault>,
@@ -49,6 +60,11 @@ struct State {
     at_end: BTreeMap<(Epoch, DeliveryNumber), (Armed, Act)>,
     /// Deliveries in which the code fails at some place.
     failpoints: Vec<Armed>,
+    disks: Disks,
+    /// Whether the host or the process has ended. It does so once in a run.
+    has_ended: bool,
+    /// The faults for as long as which no arbiter can be made.
+    without_threads: Vec<usize>,
     /// When the last thing that a fault held up or delayed goes on.
     quiet_from: Moment,
     /// When a job was last begun or came to its end.
@@ -69,24 +85,21 @@ enum After {
     Nothing,
     Thaw(usize, Duration),
     Jump(Duration),
+    GoOn(usize, Duration, Vec<Thread>),
+    EndHost(Ends),
 }
 
 impl RunWorld {
     pub(super) fn new(plan: &Plan, is_virtual: bool, plant: Option<Plant>) -> Arc<Self> {
-        let state = State {
-            entries: Vec::with_capacity(plan.jobs.len() * 12),
-            due: Due::new(plan),
-            jobs: Jobs::new(plan.jobs.len()),
-            faults: plan.faults.iter().cloned().map(PlannedFault::new).collect(),
-            ..State::default()
-        };
         let clock = Clock::start();
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             is_virtual,
             clock,
             plant,
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(plan, me.clone())),
             news: Notify::new(),
+            host: Host::new(plan),
+            me: me.clone(),
         })
     }
 
@@ -111,7 +124,7 @@ impl RunWorld {
     pub(super) fn expect(&self, job: usize) {
         let at = self.now();
         let mut state = self.lock();
-        state.jobs.expected = Some(job);
+        state.jobs.send(job);
         state.write(at, Happening::Sent { job });
     }
 
@@ -149,7 +162,7 @@ impl RunWorld {
     }
 
     /// Takes the history out; what is seen after that is not written down.
-    pub(super) fn finish(&self) -> (Vec<Entry>, Vec<PlannedFault>, Vec<Option<JobId>>) {
+    pub(super) fn finish(&self) -> Observed {
         let mut state = self.lock();
         state.over = true;
         (
@@ -160,7 +173,7 @@ impl RunWorld {
     }
 
     /// A fault whose time has come.
-    pub(super) fn strike(self: &Arc<Self>, fault: usize) {
+    pub(super) fn strike(&self, fault: usize) {
         let at = self.now();
         let mut state = self.lock();
         let Some(planned) = state.faults.get(fault).map(|planned| planned.fault.clone()) else {
@@ -182,25 +195,44 @@ impl RunWorld {
         match after {
             After::Nothing => {}
             After::Thaw(fault, wait) => {
-                let Some(world) = crate::protocol::faults::world() else {
-                    return;
-                };
-                actix_rt::spawn(async move {
+                let Some(world) = self.me.upgrade() else { return };
+                self.host.spawn(async move {
                     tokio::time::sleep(wait).await;
                     world.over(fault);
                 });
             }
-            After::Jump(by) => {
-                actix_rt::spawn(async move {
-                    crate::protocol::faults::note_time(Present::Stands);
-                    tokio::time::advance(by).await;
-                });
+            After::Jump(by) => self.host.spawn(host::jump(by)),
+            After::GoOn(fault, after, threads) => {
+                let Some(world) = self.me.upgrade() else { return };
+                self.host
+                    .spawn(async move { world.go_on(fault, after, threads).await });
             }
+            After::EndHost(ends) => self.host.end(ends),
         }
     }
 }
 
 impl State {
+    fn new(plan: &Plan, world: Weak<RunWorld>) -> Self {
+        Self {
+            entries: Vec::with_capacity(plan.jobs.len() * 12),
+            faults: plan.faults.iter().cloned().map(PlannedFault::new).collect(),
+            due: Due::new(plan),
+            jobs: Jobs::new(plan.jobs.len()),
+            live: BTreeMap::new(),
+            rooms: Rooms::default(),
+            fates: BTreeMap::new(),
+            at_end: BTreeMap::new(),
+            failpoints: Vec::new(),
+            disks: Disks::new(plan.seed, world),
+            has_ended: false,
+            without_threads: Vec::new(),
+            quiet_from: Moment::default(),
+            progress: Moment::default(),
+            over: false,
+        }
+    }
+
     fn write(&mut self, at: Moment, what: Happening) {
         if !self.over {
             self.entries.push(Entry { at, what });
@@ -285,7 +317,10 @@ impl State {
             | FaultKind::Disconnect { ms }
             | FaultKind::DelaySettle { ms }
             | FaultKind::EchoSettle { ms }
-            | FaultKind::ClockJump { ms } = planned.fault.kind
+            | FaultKind::ClockJump { ms }
+            | FaultKind::Freeze { ms }
+            | FaultKind::NoThreads { ms }
+            | FaultKind::SecondOpener { ms } = planned.fault.kind
             {
                 self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
             }
@@ -344,8 +379,41 @@ impl State {
                 self.rooms.freeze(cell, fault);
                 (Act::Go, After::Thaw(fault, Duration::from_millis(ms)))
             }
-            FaultKind::ClockJump { .. } if !is_virtual => return None,
+            // What lies under the group is the world's own only in a simulation.
+            FaultKind::ClockJump { .. }
+            | FaultKind::Freeze { .. }
+            | FaultKind::HostEnd
+            | FaultKind::ProcessEnd
+                if !is_virtual =>
+            {
+                return None;
+            }
             FaultKind::ClockJump { ms } => (Act::Go, After::Jump(Duration::from_millis(ms))),
+            FaultKind::Freeze { ms } => {
+                let threads = self.rooms.stand_still(fault);
+                (Act::Go, After::GoOn(fault, Duration::from_millis(ms), threads))
+            }
+            FaultKind::NoThreads { ms } => {
+                self.without_threads.push(fault);
+                (Act::Go, After::Thaw(fault, Duration::from_millis(ms)))
+            }
+            FaultKind::HostEnd | FaultKind::ProcessEnd if self.has_ended => return None,
+            FaultKind::HostEnd => {
+                self.has_ended = true;
+                (Act::Go, After::EndHost(Ends::Host))
+            }
+            FaultKind::ProcessEnd => {
+                self.has_ended = true;
+                (Act::Go, After::EndHost(Ends::Process))
+            }
+            FaultKind::FailedCommit { times } => {
+                self.disks.fail(times)?;
+                (Act::Go, After::Nothing)
+            }
+            FaultKind::SecondOpener { ms } => {
+                self.disks.want()?;
+                (Act::Go, After::Thaw(fault, Duration::from_millis(ms)))
+            }
             // The others wait for their moment, or for the source.
             _ => return None,
         })
@@ -369,6 +437,11 @@ impl State {
                 {
                     self.jobs.accept(place, *job);
                 }
+                // A caller that waits for it goes on.
+                self.jobs.calls > 0
+            }
+            EventKind::Delivered { job, .. } => {
+                self.jobs.is_delivered(*job);
                 false
             }
             EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } => {
@@ -438,6 +511,8 @@ impl World for RunWorld {
         let at = self.now();
         let mut state = self.lock();
         state.rooms.thaw(fault);
+        state.without_threads.retain(|of| *of != fault);
+        state.disks.let_go();
         state.write(at, Happening::Over { fault });
     }
 
@@ -545,11 +620,29 @@ impl World for RunWorld {
         if !self.is_virtual {
             return NewHome::Arbiter;
         }
-        NewHome::Simulated(self.lock().rooms.add_home())
+        let at = self.now();
+        let mut state = self.lock();
+        if state.without_threads.is_empty() {
+            return NewHome::Simulated(state.rooms.add_home());
+        }
+        state.write(at, Happening::NoThread);
+        NewHome::NothingLeft
     }
 
     fn home_lives(&self, home: u64) -> bool {
         self.lock().rooms.home_lives(home)
+    }
+
+    fn disk(&self, path: &Path) -> Option<Arc<dyn WorldDisk>> {
+        if !self.is_virtual {
+            return None;
+        }
+        let disk = self.lock().disks.at(path);
+        Some(disk)
+    }
+
+    fn commit_takes(&self) -> Duration {
+        self.lock().disks.commit_takes()
     }
 
     fn fails_at(&self, cell: Option<u64>, place: &str) -> bool {

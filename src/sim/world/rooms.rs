@@ -23,6 +23,9 @@ pub(super) struct Room {
     comes_back: bool,
 }
 
+/// A thread: that of a home, or `None` for the one on which the group was started.
+pub(super) type Thread = Option<u64>;
+
 #[derive(Default)]
 struct House {
     has_ended: bool,
@@ -34,7 +37,11 @@ struct House {
 #[derive(Default)]
 pub(super) struct Rooms {
     cells: Vec<Option<Room>>,
+    /// Where those live that have no home of their own: the arbiter on which the group was started.
+    host: House,
     houses: Vec<House>,
+    /// The threads that stand still, with the faults that stopped them.
+    still: Vec<(usize, Thread)>,
 }
 
 impl Rooms {
@@ -94,7 +101,9 @@ impl Rooms {
     /// What a cell shall do instead of being polled. Keeps the waker, to wake it when that changes.
     pub(super) fn order_of(&mut self, cell: u64, waker: &Waker) -> Order {
         let home = self.get(cell).and_then(|room| room.home);
-        let is_blocked = self.house(home).is_some_and(|house| !house.blocked.is_empty());
+        let is_blocked = self.house(home).is_some_and(|house| !house.blocked.is_empty())
+            || (home.is_none() && self.host.has_ended)
+            || self.still.iter().any(|(_, thread)| *thread == home);
         let Some(room) = self.get_mut(cell) else {
             return Order::Go;
         };
@@ -143,13 +152,14 @@ impl Rooms {
                 room.wake();
             }
         }
-        for home in 0..self.houses.len() {
-            self.unblock(home, fault);
+        let homes = 0..self.houses.len() as u64;
+        for thread in homes.map(Some).chain([None]) {
+            self.unblock(thread, fault);
         }
     }
 
-    fn unblock(&mut self, home: usize, fault: usize) {
-        let Some(house) = self.houses.get_mut(home) else {
+    fn unblock(&mut self, thread: Thread, fault: usize) {
+        let Some(house) = self.house_mut(thread) else {
             return;
         };
         let Some(index) = house.blocked.iter().position(|(of, _)| *of == fault) else {
@@ -166,22 +176,55 @@ impl Rooms {
             room.mark();
         }
         if is_free {
-            let home = Some(home as u64);
-            self.live().filter(|room| room.home == home).for_each(Room::wake);
+            self.live()
+                .filter(|room| room.home == thread)
+                .for_each(Room::wake);
         }
     }
 
-    /// Blocks the home of a cell. A cell without a home lives with the supervisor, whose thread cannot be blocked here.
+    /// Blocks the thread of a cell. One without a home takes all of the group's own actors along.
     pub(super) fn block(&mut self, cell: u64, fault: usize) -> Option<()> {
         let room = self.get(cell)?;
-        let home = room.home?;
+        let thread = room.home;
         room.marks.blocks.store(true, Ordering::Relaxed);
-        let house = self.houses.get_mut(usize::try_from(home).ok()?)?;
-        house.blocked.push((fault, cell));
+        self.house_mut(thread)?.blocked.push((fault, cell));
         self.live()
-            .filter(|room| room.home == Some(home))
+            .filter(|room| room.home == thread)
             .for_each(Room::mark);
         Some(())
+    }
+
+    /// Every thread stands still from here on. The answer names them.
+    pub(super) fn stand_still(&mut self, fault: usize) -> Vec<Thread> {
+        let homes = (0..).zip(&self.houses).filter(|(_, house)| !house.has_ended);
+        let threads: Vec<Thread> = std::iter::once(None)
+            .chain(homes.map(|(home, _)| Some(home)))
+            .collect();
+        self.still.extend(threads.iter().map(|thread| (fault, *thread)));
+        self.live().for_each(Room::mark);
+        threads
+    }
+
+    /// A thread that this fault stopped goes on.
+    pub(super) fn go_on(&mut self, fault: usize, thread: Thread) {
+        self.still.retain(|still| *still != (fault, thread));
+        self.live()
+            .filter(|room| room.home == thread)
+            .for_each(Room::wake);
+    }
+
+    /// A new host, on which nobody lives yet. The cells of the old one are gone, or are about to go.
+    pub(super) fn begin_again(&mut self) {
+        self.host = House::default();
+        self.still.clear();
+    }
+
+    /// The arbiter on which the group was started ends. Nobody there is polled any more; whoever runs it drops them.
+    pub(super) fn end_host(&mut self) {
+        self.host.has_ended = true;
+        self.live()
+            .filter(|room| room.home.is_none())
+            .for_each(Room::mark);
     }
 
     /// Ends the home of a cell and everyone in it.
@@ -208,8 +251,18 @@ impl Rooms {
         self.house(Some(home)).is_some_and(|house| !house.has_ended)
     }
 
-    fn house(&self, home: Option<u64>) -> Option<&House> {
-        self.houses.get(usize::try_from(home?).ok()?)
+    fn house(&self, thread: Thread) -> Option<&House> {
+        match thread {
+            None => Some(&self.host),
+            Some(home) => self.houses.get(usize::try_from(home).ok()?),
+        }
+    }
+
+    fn house_mut(&mut self, thread: Thread) -> Option<&mut House> {
+        match thread {
+            None => Some(&mut self.host),
+            Some(home) => self.houses.get_mut(usize::try_from(home).ok()?),
+        }
     }
 }
 

@@ -1,0 +1,201 @@
+//! What a standstill may cost: nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Facts, Judged};
+use crate::rules::watch;
+use crate::sim::history::{Happening, History};
+use crate::sim::plan::FaultKind;
+use crate::words::{Cause, DeliveryNumber, EventKind, JobId, Moment, Placement, Role, SlotId};
+
+/// What the watcher takes for a timer that is late.
+const GRAIN: Duration = Duration::from_millis(2);
+
+/// The deadline of a consumer, or of the strategy, passes while it is awake. Time in which the process stood still, or in which
+/// the thread of the supervisor was blocked, is nobody's: in it the one who watches did not run either.
+///
+/// The time of a consumer begins with its last word on a delivery, or with the first delivery that it got when it held none. When
+/// the watcher lost its patience is not in the history, since a consumer whose thread is blocked ends later than that. So
+/// what is looked for is a consumer that never was without a word for so long.
+pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
+    let history = facts.history;
+    if !history
+        .faults
+        .iter()
+        .any(|planned| planned.fired.is_some() && stops_the_watch(history, &planned.fault.kind))
+    {
+        return Ok(());
+    }
+    let mut still = Still::default();
+    let mut slots: BTreeMap<SlotId, Slot> = BTreeMap::new();
+    let mut is_clear = facts.for_each_job(true);
+    for entry in &history.entries {
+        if let Happening::SourceRepeated { job } = entry.what
+            && let Some(is_clear) = is_clear.get_mut(job)
+        {
+            *is_clear = false;
+        }
+    }
+    for entry in &history.entries {
+        let at = entry.at;
+        match &entry.what {
+            Happening::Fired { fault } => still.note(history, *fault, at),
+            Happening::Worked(attempt) | Happening::Failed(attempt) => {
+                let slot = slots.entry(attempt.slot).or_default();
+                // A zombie's word says nothing of the one that has its place.
+                if slot.held.iter().any(|(_, number)| *number == attempt.number) {
+                    slot.gets_on(at, &still);
+                }
+            }
+            Happening::Group(EventKind::ConsumerDown {
+                slot,
+                cause: Cause::DeadlinePassed(deadline),
+                ..
+            }) => {
+                let mut found = slots.remove(slot).unwrap_or_default();
+                found.gets_on(at, &still);
+                if !found.is_unclear && found.longest < Duration::from_millis(*deadline) {
+                    return Err(format!(
+                        "the deadline of {slot} passed at {at}, and it was never awake for more than {} ms without a word",
+                        found.longest.as_millis()
+                    ));
+                }
+            }
+            // No fault holds a strategy up for itself.
+            Happening::Group(EventKind::RoleDown {
+                role: Role::Strategy,
+                cause: Cause::DeadlinePassed(_),
+                ..
+            }) => {
+                return Err(format!(
+                    "at {at} the strategy was replaced, which had not been awake"
+                ));
+            }
+            Happening::Group(kind) => {
+                note(&mut slots, kind, at);
+                if let EventKind::Delivered { job, slot, .. } = kind
+                    && let Some(slot) = slots.get_mut(slot)
+                {
+                    let place = facts.place(*job);
+                    slot.is_unclear |= place.and_then(|place| is_clear.get(place)) == Some(&false);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the watcher of consumers does not run while this lasts.
+fn stops_the_watch(history: &History, kind: &FaultKind) -> bool {
+    match kind {
+        FaultKind::ClockJump { .. } | FaultKind::Freeze { .. } => true,
+        FaultKind::Block { .. } => history.config.placement == Placement::Local,
+        _ => false,
+    }
+}
+
+/// What the supervisor knows of a slot.
+#[derive(Default)]
+struct Slot {
+    held: Vec<(JobId, DeliveryNumber)>,
+    /// Whether it got a job that the source delivered twice: events name the job, and not which of the two.
+    is_unclear: bool,
+    /// When it last got on.
+    since: Moment,
+    /// For how long it was awake at most, held something and did not get on.
+    longest: Duration,
+}
+
+impl Slot {
+    fn gets_on(&mut self, at: Moment, still: &Still) {
+        if !self.held.is_empty() {
+            self.longest = self.longest.max(still.awake(self.since, at));
+        }
+        self.since = at;
+    }
+}
+
+fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment) {
+    match kind {
+        EventKind::Delivered {
+            job, slot, number, ..
+        } => {
+            let slot = slots.entry(*slot).or_default();
+            if slot.held.is_empty() {
+                slot.since = at;
+            }
+            slot.held.push((*job, *number));
+        }
+        EventKind::Acked { job, slot, .. } | EventKind::Returned { job, slot, .. } => {
+            let slot = slots.entry(*slot).or_default();
+            slot.held.retain(|(held, _)| held != job);
+        }
+        EventKind::Retried { job, record, .. } => {
+            if let Some(slot) = slots.get_mut(&record.slot) {
+                slot.held.retain(|(held, _)| held != job);
+            }
+        }
+        EventKind::DeadLettered { job, .. } => {
+            // Of one that the source delivered twice nobody knows which one was meant: both stay, which charges nobody.
+            let of_it = |slot: &Slot| slot.held.iter().filter(|(held, _)| held == job).count();
+            if slots.values().map(of_it).sum::<usize>() == 1 {
+                for slot in slots.values_mut() {
+                    slot.held.retain(|(held, _)| held != job);
+                }
+            }
+        }
+        EventKind::ConsumerDown { slot, .. } => drop(slots.remove(slot)),
+        EventKind::RoleDown {
+            role: Role::Supervisor,
+            ..
+        } => slots.clear(),
+        _ => {}
+    }
+}
+
+/// When nobody ran, or the supervisor did not.
+#[derive(Default)]
+struct Still {
+    /// In the order of their beginnings. They may overlap.
+    times: Vec<(Moment, Moment)>,
+    /// When the clock was last moved, and to where.
+    jumped: (Moment, Moment),
+}
+
+impl Still {
+    fn note(&mut self, history: &History, fault: usize, at: Moment) {
+        let Some(kind) = history.faults.get(fault).map(|planned| &planned.fault.kind) else {
+            return;
+        };
+        if !stops_the_watch(history, kind) {
+            return;
+        }
+        let (from, ms) = match kind {
+            // Of two at one moment the second one begins when the first is over: each moves the clock by itself.
+            FaultKind::ClockJump { ms } | FaultKind::Freeze { ms } => {
+                let from = if self.jumped.0 == at { self.jumped.1 } else { at };
+                self.jumped = (at, from.after(Duration::from_millis(*ms)));
+                (from, *ms)
+            }
+            FaultKind::Block { ms } => (at, *ms),
+            _ => return,
+        };
+        // Of a standstill the watcher sees how late its look is, and it looks this often.
+        let unseen = watch::pause(Duration::from_millis(history.config.deadline_ms), watch::LOOKS) + GRAIN;
+        let to = from.after(Duration::from_millis(ms).saturating_sub(unseen));
+        self.times.push((from, to));
+        self.times.sort_unstable();
+    }
+
+    /// How much of this time somebody ran.
+    fn awake(&self, from: Moment, to: Moment) -> Duration {
+        let (mut awake, mut until) = (Duration::ZERO, from);
+        for (begin, end) in &self.times {
+            awake += (*begin).min(to).since(until);
+            until = until.max(*end);
+        }
+        awake + to.since(until)
+    }
+}
