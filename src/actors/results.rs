@@ -212,7 +212,7 @@ impl<J, O> Mailboxes<J, O> {
         for job in unfinished {
             called.extend(inner.calls.remove(&job.id()).map(|call| (call, job)));
         }
-        let rest = std::mem::take(&mut inner.calls);
+        let mut rest: Vec<_> = inner.calls.drain().collect();
         for mailbox in inner.groups.values_mut() {
             mailbox.room.close();
             wakers.extend(mailbox.reader.take());
@@ -221,7 +221,9 @@ impl<J, O> Mailboxes<J, O> {
         for (call, job) in called {
             answer(call, Err(NoOutcome::Returned(Sealed::clone(job))));
         }
-        rest.into_values().for_each(drop_guarded);
+        // The oldest first: the order of a map is another one each time.
+        rest.sort_unstable_by_key(|(job, _)| *job);
+        rest.into_iter().for_each(|(_, call)| drop_guarded(call));
         wakers.into_iter().for_each(wake_guarded);
     }
 
