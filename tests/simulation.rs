@@ -995,3 +995,13 @@ fn the_end_of_a_hung_successor_of_a_zombie_is_no_standstill() {
     let history = stock().run_twice(&plan).unwrap();
     assert_eq!(Checker::strict().check(&history), [], "{}", Report::new(&history));
 }
+
+/// A group may still say that it is whole in the moment in which its host ends.
+#[test]
+fn a_host_that_ends_while_its_group_answers_is_seen_to_have_ended() {
+    let plan = Plan::new(9423)
+        .fault(When::Time { at_ms: 171 }, FaultKind::HostEnd)
+        .fault(When::Time { at_ms: 128 }, FaultKind::ClockJump { ms: 350 });
+    let history = assert_holds(&plan);
+    assert!(history.end.failed.is_some());
+}

@@ -61,6 +61,11 @@ impl Host {
         self.end.notify_one();
     }
 
+    /// Whether its end was ordered, and no new life has begun since.
+    pub(in crate::sim) fn is_ending(&self) -> bool {
+        self.how.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Whether the whole process ends.
     pub(in crate::sim) fn ends_all(&self) -> bool {
         *self.how.lock().unwrap_or_else(PoisonError::into_inner) == Some(Ends::Process)
@@ -126,6 +131,7 @@ impl RunWorld {
         state.rooms.begin_again();
         state.live.clear();
         drop(state);
+        *self.host.how.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.write(Happening::StartedAgain);
     }
 
