@@ -1005,3 +1005,30 @@ fn a_host_that_ends_while_its_group_answers_is_seen_to_have_ended() {
     let history = assert_holds(&plan);
     assert!(history.end.failed.is_some());
 }
+
+/// Found by a sweep: a late ack is no word of the consumer, which was without one until the supervisor heard of it.
+#[test]
+fn a_deadline_that_passes_while_a_settle_is_late_is_no_standstill() {
+    let plan = Plan::new(4)
+        .job(4, None, 7)
+        .job(6, None, 0)
+        .job(0, None, 0)
+        .job(7, None, 7)
+        .job(12, None, 0)
+        .job(13, None, 7)
+        .fault(
+            When::Attempt { job: 4, attempt: 1 },
+            FaultKind::Crash {
+                role: Role::Supervisor,
+            },
+        )
+        .fault(
+            When::Attempt { job: 1, attempt: 1 },
+            FaultKind::DelaySettle { ms: 160 },
+        )
+        .fault(When::Slot { slot: 0, at_ms: 87 }, FaultKind::Block { ms: 388 })
+        .fault(When::Attempt { job: 1, attempt: 1 }, FaultKind::Block { ms: 151 })
+        .fault(When::Time { at_ms: 158 }, FaultKind::Freeze { ms: 346 });
+    let history = stock().run(&plan).unwrap();
+    assert_eq!(Checker::strict().check(&history), []);
+}

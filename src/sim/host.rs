@@ -9,8 +9,7 @@ use std::task::Poll;
 use tokio::task::LocalSet;
 
 use super::history::Answer;
-use super::patience::Patience;
-use super::run::LOOK;
+use super::patience::{LOOK, Patience};
 use super::world::RunWorld;
 use crate::group::{CallError, Group, Producer};
 use crate::words::Job;

@@ -8,6 +8,9 @@ use super::plan::{FaultKind, Plan};
 use super::world::RunWorld;
 use crate::words::{GroupConfig, Moment};
 
+/// How often the end of a run is looked for.
+pub(super) const LOOK: Duration = Duration::from_millis(10);
+
 /// How long nothing may go on in a run, by its own clock, at least.
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -3,13 +3,12 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::LocalSet;
 
 use super::history::{End, History, SentJob};
 use super::host::{self, beside};
-use super::patience::{Patience, within};
+use super::patience::{LOOK, Patience, within};
 use super::plan::{Plan, PlanError, PlannedJob, When};
 use super::world::{Observed, RunWorld};
 use crate::actors::queue::QueueSource;
@@ -17,9 +16,6 @@ use crate::group::{Group, GroupBuilder, StartError};
 use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
 use crate::words::{GroupConfig, Job};
-
-/// How often the end of a run is looked for.
-pub(super) const LOOK: Duration = Duration::from_millis(10);
 
 /// A group and its jobs, to be run under plans of faults.
 ///

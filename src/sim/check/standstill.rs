@@ -29,14 +29,6 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
     }
     let mut still = Still::default();
     let mut slots: BTreeMap<SlotId, Slot> = BTreeMap::new();
-    let mut is_clear = facts.for_each_job(true);
-    for entry in &history.entries {
-        if let Happening::SourceRepeated { job } = entry.what
-            && let Some(is_clear) = is_clear.get_mut(job)
-        {
-            *is_clear = false;
-        }
-    }
     for entry in &history.entries {
         let at = entry.at;
         match &entry.what {
@@ -55,7 +47,7 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
             }) => {
                 let mut found = slots.remove(slot).unwrap_or_default();
                 found.gets_on(at, &still);
-                if !found.is_unclear && found.longest < Duration::from_millis(*deadline) {
+                if found.longest < Duration::from_millis(*deadline) {
                     return Err(format!(
                         "the deadline of {slot} passed at {at}, and it was never awake for more than {} ms without a word",
                         found.longest.as_millis()
@@ -72,15 +64,7 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
                     "at {at} the strategy was replaced, which had not been awake"
                 ));
             }
-            Happening::Group(kind) => {
-                note(&mut slots, kind, at);
-                if let EventKind::Delivered { job, slot, .. } = kind
-                    && let Some(slot) = slots.get_mut(slot)
-                {
-                    let place = facts.place(*job);
-                    slot.is_unclear |= place.and_then(|place| is_clear.get(place)) == Some(&false);
-                }
-            }
+            Happening::Group(kind) => note(&mut slots, kind, at, &still),
             _ => {}
         }
     }
@@ -100,8 +84,6 @@ fn stops_the_watch(history: &History, kind: &FaultKind) -> bool {
 #[derive(Default)]
 struct Slot {
     held: Vec<(JobId, DeliveryNumber)>,
-    /// Whether it got a job that the source delivered twice: events name the job, and not which of the two.
-    is_unclear: bool,
     /// When it last got on.
     since: Moment,
     /// For how long it was awake at most, held something and did not get on.
@@ -110,14 +92,25 @@ struct Slot {
 
 impl Slot {
     fn gets_on(&mut self, at: Moment, still: &Still) {
+        self.held_until(at, still);
+        self.since = at;
+    }
+
+    /// Up to here it held something and was without a word. That the supervisor hears of the end of a delivery is no word of
+    /// the consumer's: it may come long after that one's.
+    fn held_until(&mut self, at: Moment, still: &Still) {
         if !self.held.is_empty() {
             self.longest = self.longest.max(still.awake(self.since, at));
         }
-        self.since = at;
+    }
+
+    fn lets_go(&mut self, job: JobId, at: Moment, still: &Still) {
+        self.held_until(at, still);
+        self.held.retain(|(held, _)| *held != job);
     }
 }
 
-fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment) {
+fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment, still: &Still) {
     match kind {
         EventKind::Delivered {
             job, slot, number, ..
@@ -129,20 +122,19 @@ fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment) {
             slot.held.push((*job, *number));
         }
         EventKind::Acked { job, slot, .. } | EventKind::Returned { job, slot, .. } => {
-            let slot = slots.entry(*slot).or_default();
-            slot.held.retain(|(held, _)| held != job);
+            slots.entry(*slot).or_default().lets_go(*job, at, still);
         }
         EventKind::Retried { job, record, .. } => {
             if let Some(slot) = slots.get_mut(&record.slot) {
-                slot.held.retain(|(held, _)| held != job);
+                slot.lets_go(*job, at, still);
             }
         }
         EventKind::DeadLettered { job, .. } => {
             // Of one that the source delivered twice nobody knows which one was meant: both stay, which charges nobody.
             let of_it = |slot: &Slot| slot.held.iter().filter(|(held, _)| held == job).count();
             if slots.values().map(of_it).sum::<usize>() == 1 {
-                for slot in slots.values_mut() {
-                    slot.held.retain(|(held, _)| held != job);
+                for slot in slots.values_mut().filter(|slot| of_it(slot) > 0) {
+                    slot.lets_go(*job, at, still);
                 }
             }
         }
