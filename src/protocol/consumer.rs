@@ -50,8 +50,8 @@ pub trait Consumer: 'static {
 
 /// Door 3: a consumer that takes many deliveries at once.
 ///
-/// A batch closes when it is full, or when the time that was set at the builder has passed since the consumer began to
-/// gather it. Each delivery is settled on its own. After `Ok`, deliveries left in `batch` count as abandoned; after `Err`,
+/// A batch closes when it is full, when the time that was set at the builder has passed since the consumer began to gather
+/// it, or when nothing more comes: see [`BatchSize`](crate::BatchSize). Each delivery is settled on its own. After `Ok`, deliveries left in `batch` count as abandoned; after `Err`,
 /// they all fail with that failure.
 ///
 /// **Panics** in any method end this consumer; a fresh one takes its place. What it had settled counts; every other delivery

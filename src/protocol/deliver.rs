@@ -9,7 +9,7 @@ use actix::Message;
 use super::{Delivery, Parcel, PieceParcel, SettleDesk, SettledDelivery, Work};
 use crate::words::{Failure, Guarded};
 
-/// Deliveries for the stock shell.
+/// Deliveries for the stock shell. Without any it only makes the shell look at its board.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct DeliverBatch<J: Send + Sync + 'static> {

@@ -33,6 +33,9 @@ pub struct SlotBoard {
     /// Set while the shell holds deliveries back to make a larger batch of them. Written by the shell, read by the
     /// supervisor: a rest is no hang, however long it is.
     resting: AtomicBool,
+    /// Set while no more deliveries come: the group drains or is paused, the slot is taken away, or its consumer holds a
+    /// suspect that must be alone. Written by the supervisor, read by the shell, which then holds nothing back.
+    complete: AtomicBool,
 }
 
 impl SlotBoard {
@@ -63,6 +66,17 @@ impl SlotBoard {
     /// Whether deliveries are held back on purpose.
     pub(crate) fn is_resting(&self) -> bool {
         self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the consumer has everything that it will get for now.
+    pub(crate) fn set_complete(&self, complete: bool) {
+        self.complete.store(complete, Ordering::Release);
+    }
+
+    /// Whether the consumer has everything that it will get for now, so that nothing is to be waited for. What was sent before
+    /// this was noted may still be in the mailbox of the shell.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
     }
 
     /// Notes that this life is over: nothing that it says from now on counts.

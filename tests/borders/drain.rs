@@ -1,1 +1,3 @@
 //! The end: drain, stop, expiry.
+
+mod batches;

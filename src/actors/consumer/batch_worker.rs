@@ -19,7 +19,8 @@ pub struct BatchSize {
     /// When it has this many deliveries; at least 1. The prefetch window of the group is made at least as large.
     pub most: usize,
     /// When this much time has passed since its first delivery was taken up. Zero: a batch is whatever has arrived.
-    /// [`Duration::MAX`]: it waits until it is full.
+    /// [`Duration::MAX`]: it waits until it is full. A batch that can get no larger is closed at once: while the group drains or
+    /// is paused, when its slot is taken away, and around a job that must be delivered alone.
     pub wait: Duration,
 }
 
@@ -96,9 +97,10 @@ async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: Ba
     let deadline = instant_after(size.wait);
     board.rest(true);
     while arrived.len() < size.most {
-        match tokio::time::timeout_at(deadline, inbox.take()).await {
-            Ok(more) => take_in(arrived, more),
-            Err(_) => break,
+        let more = inbox.take_unless(|| board.is_complete());
+        match tokio::time::timeout_at(deadline, more).await {
+            Ok(Some(more)) => take_in(arrived, more),
+            Ok(None) | Err(_) => break,
         }
     }
     board.rest(false);

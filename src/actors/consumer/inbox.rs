@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::protocol::{DeliverBatch, Parcel, PieceParcel};
 
@@ -52,16 +52,26 @@ impl<J> Inbox<J> {
 
     /// Everything that has arrived; waits until there is something.
     pub(super) async fn take(&self) -> Arrived<J> {
-        poll_fn(|context| {
-            let mut arrived = self.arrived.borrow_mut();
-            if arrived.parcels.is_empty() && arrived.pieces.is_empty() {
-                self.loop_waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            } else {
-                Poll::Ready(std::mem::take(&mut *arrived))
-            }
+        poll_fn(|context| self.poll_take(context)).await
+    }
+
+    /// As [`take`](Self::take); `None` if nothing is there and `is_complete` says that nothing comes.
+    pub(super) async fn take_unless(&self, is_complete: impl Fn() -> bool) -> Option<Arrived<J>> {
+        poll_fn(|context| match self.poll_take(context) {
+            Poll::Pending if is_complete() => Poll::Ready(None),
+            polled => polled.map(Some),
         })
         .await
+    }
+
+    fn poll_take(&self, context: &mut Context<'_>) -> Poll<Arrived<J>> {
+        let mut arrived = self.arrived.borrow_mut();
+        if arrived.parcels.is_empty() && arrived.pieces.is_empty() {
+            self.loop_waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        } else {
+            Poll::Ready(std::mem::take(&mut *arrived))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use actix::{Context, Handler, MessageResult};
 
 use super::Supervisor;
 use super::slot::SlotActor;
-use crate::protocol::{AskHealth, Desired, SupervisorHealth};
+use crate::protocol::{AskHealth, DeliverBatch, Desired, Door, SupervisorHealth};
 use crate::words::{Cause, EventKind, Restart, SlotHealth, SlotId, SlotState, Weight};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Supervisor<J, O> {
@@ -45,6 +45,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.attach(context);
         }
         self.scale(context);
+        self.tell_complete();
         for (slot, weight) in self.desired.weights.clone() {
             self.ledger.set_weight(slot, weight);
         }
@@ -87,6 +88,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if is_live {
             // It ends when it holds nothing any more; `Effects::emptied` says when.
             found.enter(SlotState::Retiring, now);
+            self.tell_complete_to(slot);
         } else {
             if let Some(info) = &found.info {
                 let incarnation = info.incarnation;
@@ -98,6 +100,39 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 });
             }
             self.slot_gone(slot);
+        }
+    }
+
+    /// Whether this slot gets nothing more for now, so that its consumer need not wait for it.
+    pub(super) fn is_complete(&self, slot: SlotId) -> bool {
+        self.desired.draining || self.desired.paused || self.ledger.gets_nothing_more(slot)
+    }
+
+    /// Consumers that hold deliveries back learn whether they wait in vain. Those that will hold some later learn it with them.
+    fn tell_complete(&self) {
+        for (index, _) in (0_u32..).zip(&self.slots) {
+            self.tell_complete_to(SlotId(index));
+        }
+    }
+
+    fn tell_complete_to(&self, slot: SlotId) {
+        let Some(SlotActor {
+            info: Some(info),
+            door: Some(Door::Shell(shell)),
+            ..
+        }) = self.slots.get(slot.0 as usize)
+        else {
+            return;
+        };
+        let is_complete = self.is_complete(slot);
+        let was_complete = info.board.is_complete();
+        info.board.set_complete(is_complete);
+        if is_complete && !was_complete {
+            // It sleeps; what it shall look at is on the board by now.
+            shell.do_send(DeliverBatch {
+                parcels: Vec::new(),
+                pieces: Vec::new(),
+            });
         }
     }
 

@@ -161,6 +161,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Sends a slot's deliveries. If its consumer has just died, they go nowhere; its death notice, which is on its way,
     /// brings them back.
     fn send_to(&mut self, slot: SlotId) {
+        let is_complete = self.is_complete(slot);
         let Some(found) = self.slots.get_mut(slot.0 as usize) else {
             return;
         };
@@ -179,7 +180,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             }
         }
         match (&found.door, &found.info, &self.desk) {
-            (Some(Door::Shell(shell)), _, _) => shell.do_send(DeliverBatch { parcels, pieces }),
+            (Some(Door::Shell(shell)), Some(info), _) => {
+                info.board.set_complete(is_complete);
+                shell.do_send(DeliverBatch { parcels, pieces });
+            }
             (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
                 let in_pieces = pieces.iter().flat_map(PieceParcel::parcels);
                 for parcel in parcels.into_iter().chain(in_pieces) {

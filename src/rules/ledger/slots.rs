@@ -231,6 +231,14 @@ impl Ledger {
             .map_or(Incarnation(0), |found| found.incarnation)
     }
 
+    /// Whether a slot is handed nothing, whatever room its consumer has: it is retiring, or it holds a suspect that must be
+    /// alone.
+    pub fn gets_nothing_more(&self, slot: SlotId) -> bool {
+        self.slots
+            .get(slot.0 as usize)
+            .is_none_or(|found| found.phase != SlotPhase::Live || found.alone.is_some())
+    }
+
     /// What a slot has done.
     pub fn counters(&self, slot: SlotId) -> Counters {
         self.slots
