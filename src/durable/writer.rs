@@ -241,6 +241,12 @@ impl<J: Send + Sync + 'static> Writer<J> {
         } else {
             self.save_changes();
         }
+        if let Some((failure, _)) = self.failing {
+            // A queue that cannot write takes no jobs; who waits for room in it hears that as well.
+            let Round { jobs, pushes, .. } = std::mem::take(&mut self.round);
+            drop(jobs);
+            self.refuse(pushes, failure);
+        }
         self.needed.extend(round.needed);
         let is_resting = self.unread.is_some_and(|rest| rest.until > Instant::now());
         if !self.needed.is_empty() && !is_resting {
@@ -336,7 +342,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         }
     }
 
-    /// Hands the jobs of these pushes back, but for those that were decided about before.
+    /// Hands the jobs of these pushes back, but for those that were decided about in earlier commits.
     fn refuse(&mut self, pushes: Vec<(Range<usize>, Pushing<J>)>, failure: WriteFailure) {
         let mut state = lock(&self.state);
         let room = state.room.as_ref().map(|room| Arc::clone(&room.semaphore));

@@ -138,6 +138,67 @@ fn owner_whose_disk_fails(path: &Path) {
 }
 
 #[test]
+fn who_waits_for_room_in_a_queue_that_cannot_write_gets_what_was_not_taken_back() {
+    const SIZE: usize = 1_000;
+    system(async {
+        let (folder, path) = place();
+        let narrow = DurableQueue::at(&path, Bytes).capacity_bytes(10 * SIZE as u64 + 500);
+        let queue = narrow.open().unwrap();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let group = Group::<Vec<u8>, ()>::builder()
+            .configure(|config| config.queue.capacity = 20)
+            .queue(queue.clone())
+            .consume_with(1, async move |delivery: &Delivery<Vec<u8>>| {
+                tell.send(delivery.job()[0]).unwrap();
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        group.pause();
+        let producer = group.producer();
+        let batch = (0..20).map(|number| vec![number; SIZE]).collect::<Vec<_>>();
+        let sending = actix::spawn(async move { producer.send_batch(batch).await });
+        within("there is no more room", async {
+            while queue.counts().ready < 10 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let away = folder.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        // A commit that makes no room, and fails.
+        let letters = group.dead_letters();
+        let purging = actix::spawn(async move { letters.purge_all().await });
+        let refused = within("the sender is told", sending).await.unwrap().unwrap_err();
+        assert_eq!(refused.accepted.len(), 10);
+        let back: Vec<_> = refused
+            .refused
+            .iter()
+            .map(|one| one.job.clone().unwrap()[0])
+            .collect();
+        assert_eq!(back, Vec::from_iter(10..20));
+        let moved = Unsent::NotWritten(WriteFailure::Moved);
+        assert!(refused.refused.iter().all(|one| one.reason == moved));
+        assert_eq!(queue.counts().unfinished(), 10);
+        fs::rename(&away, &path).unwrap();
+        within("it can write again", purging).await.unwrap().unwrap();
+        group.resume();
+        for number in 0..10 {
+            assert_eq!(told.recv().await, Some(number));
+        }
+        // Every place is free again: in jobs and in bytes.
+        let batch = (20..40).map(|number| vec![number; 10]).collect::<Vec<_>>();
+        within("all are taken", group.producer().send_batch(batch))
+            .await
+            .unwrap();
+        for number in 20..40 {
+            assert_eq!(told.recv().await, Some(number));
+        }
+        group.stop().await;
+    });
+}
+
+#[test]
 fn a_file_that_was_moved_away_takes_no_jobs_and_goes_on_when_it_is_back() {
     system(async {
         let (folder, path) = place();
