@@ -23,8 +23,8 @@ pub enum FileError {
     Damaged {
         /// What was found.
         what: &'static str,
-        /// What the storage engine under the queue said about it, if it was the one that found it.
-        #[source]
+        /// What the storage engine under the queue said about it, if it was the one that found it. It speaks of pages and
+        /// trees: no part of the text, and no cause.
         engine: Option<EngineWords>,
     },
     /// The file is no longer where it was when it was opened.

@@ -350,7 +350,7 @@ fn letters_of_a_durable_queue_have_the_same_bound() {
 
 /// An error, and everything that says something about it below.
 #[track_caller]
-fn says_its_causes(error: &dyn Error) {
+pub(crate) fn says_its_causes(error: &dyn Error) {
     let text = error.to_string();
     let mut cause = error.source();
     let mut depth = 0;
@@ -503,6 +503,9 @@ fn of_features(wrong: fn() -> consumer_group::ConfigError) {
         };
         says_its_causes(&opened);
         says_its_causes(&FileError::Io(std::io::Error::other("the disk is gone")));
+        for error in [FileError::InUse, FileError::Moved, FileError::TakenOver] {
+            says_its_causes(&error);
+        }
         says_its_causes(&CodecError::new(std::io::Error::other("no such variant")));
     }
     let _ = wrong;

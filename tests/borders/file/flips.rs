@@ -16,6 +16,7 @@ use consumer_group::{Delivery, Failure, Group, Job};
 use super::child::{self, Other};
 use super::place;
 use crate::common::{system, within};
+use crate::texts::says_its_causes;
 
 type Queue = DurableQueue<Vec<u8>>;
 
@@ -84,8 +85,12 @@ fn open_and_empty(path: &Path, at_least: usize) -> Met {
         // Whether they succeed is nothing to this test: they return.
         let _ = (file.summary(), file.dead(1_000));
     }
-    let Ok(queue) = DurableQueue::<Vec<u8>>::at(path, Bytes).cache(0).open() else {
-        return Met::Refused;
+    let queue = match DurableQueue::<Vec<u8>>::at(path, Bytes).cache(0).open() {
+        Ok(queue) => queue,
+        Err(error) => {
+            says_its_causes(&error);
+            return Met::Refused;
+        }
     };
     let counts = queue.counts();
     assert!(counts.unfinished() + counts.dead >= at_least, "{counts:?}");
@@ -201,7 +206,7 @@ fn flip_in_use(path: &Path, place: u64, mask: u8) -> usize {
                 Err(error) => assert_eq!(error.job, Some(vec![number; 40]), "the job comes back"),
             }
         }
-        if place % 2 == 0 {
+        if place.is_multiple_of(2) {
             group.resume();
             until_empty_or_failing(&queue).await;
         } else {
