@@ -178,6 +178,11 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether the group or the supervisor itself ended that life: news, and nothing to be warned of.
+    pub(crate) fn was_ordered(&self) -> bool {
+        matches!(self, Self::Killed)
+    }
+
     /// The bytes of its texts.
     fn bytes(&self) -> usize {
         match self {
