@@ -8,13 +8,14 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `source` | [`DurableQueue`]: opening, options, errors |
+//! | `source` | [`DurableQueue`]: opening, options |
+//! | `error` | what can be wrong with a file |
 //! | `actor` | the messages of the queue protocol |
 //! | `state` | the index: which jobs there are, and where each stands |
 //! | `writer` | the one thread that writes: group commit |
 //! | `paper`, [`codec`], [`format`](mod@format) | jobs as bytes |
 //! | `engine` | the only place that knows redb |
-//! | `gate`, `disk`, `owner` | what the engine may do to the file, the file and its lock, which files this process has open |
+//! | `gate`, `disk`, `owner`, `wait` | what the engine may do to the file, the file and its lock, which files this process has open, what an opening waits for |
 //! | [`inspect`] | looking into a file without its program |
 //!
 //! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
@@ -33,11 +34,12 @@ mod owner;
 mod paper;
 mod source;
 mod state;
+mod wait;
 mod wake;
 mod writer;
 
 pub use actor::{DurableActor, Later};
 pub use codec::{Bytes, Codec, CodecError, Compact, Json};
 pub use durability::Durability;
-pub use error::{EngineWords, FileError, OtherFile};
-pub use source::{DurableBuilder, DurableQueue, OpenError, OpenErrorReason};
+pub use error::{EngineWords, FileError, OpenError, OpenErrorReason, OtherFile};
+pub use source::{DurableBuilder, DurableQueue};
