@@ -11,6 +11,8 @@
 mod backend;
 mod guard;
 mod table;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::path::Path;
@@ -186,7 +188,9 @@ impl Engine {
         if !self.disk.is_in_place() {
             return Err(FileError::Moved);
         }
-        if self.database.is_some() && !self.gate.is_untouched()? {
+        // First, because a reopening brings a gate of its own: what is written must pass that one.
+        self.database()?;
+        if !self.gate.is_untouched()? {
             return Err(self.taken_over());
         }
         let (gate, is_new, own) = (Arc::clone(&self.gate), self.is_new, self.mark);
