@@ -43,10 +43,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// whose lease has ended are forgotten. Tickets are used again, so whoever makes the ledger end leases and single jobs
     /// out in one message calls this in between.
     pub(super) fn tell_effects(&mut self) {
-        for SingledOut { block, place, ticket } in self.effects.singled.drain(..) {
+        for SingledOut {
+            block,
+            place,
+            ticket,
+            lease,
+        } in self.effects.singled.drain(..)
+        {
             let found = self.blocks.get(block.number() as usize).and_then(Option::as_ref);
             if let Some(block) = found {
                 let job = Sealed::in_block(Arc::clone(block), place);
+                if self.wiring.shelf.is_some() {
+                    self.histories.begin(lease, &job);
+                }
                 keep_at(&mut self.jobs, ticket.0, job);
             }
         }
