@@ -8,6 +8,7 @@ use consumer_group::rules::store::MemoryStore;
 use consumer_group::{ActorQueue, Capabilities, QueueConfig};
 
 mod batches;
+mod door;
 mod letters;
 
 /// The memory queue with no dead letters of its own, so that the group keeps them.
