@@ -1,6 +1,9 @@
 //! A signal from outside: the program drains its host within a limit, and what was accepted is done.
 
-#![allow(clippy::print_stdout, reason = "the child process tells the test how far it is")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the child process tells the test how far it is"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
