@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
+use super::pages;
 use crate::durable::gate::Gate;
 
 /// The engine's way to the disk.
@@ -17,7 +18,8 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.0.read(offset, out)
+        self.0.read(offset, out)?;
+        pages::check(offset, out, || self.0.len())
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {

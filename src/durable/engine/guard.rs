@@ -51,8 +51,12 @@ pub(super) fn contradiction() -> FileError {
 
 /// What an error of the engine means for the file.
 pub(super) fn meaning(error: impl Into<redb::Error>) -> FileError {
-    const UNFIT: &str = "what is in it does not fit its checksums";
+    const UNFIT: &str = "what is in it does not fit together";
     match error.into() {
+        // No disk says so: it is what was found in a page before redb saw it.
+        redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            FileError::found(UNFIT, error.to_string())
+        }
         redb::Error::Io(error) => FileError::Io(error),
         redb::Error::DatabaseAlreadyOpen => FileError::InUse,
         redb::Error::TableDoesNotExist(_) => {

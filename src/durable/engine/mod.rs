@@ -7,9 +7,11 @@
 //! | `write` | one commit |
 //! | `guard` | panics and errors of redb as those of the queue |
 //! | `backend` | the gate, as redb wants a disk |
+//! | `pages` | numbers of pages that would ask for more memory than there is |
 
 mod backend;
 mod guard;
+mod pages;
 mod table;
 #[cfg(test)]
 mod tests;

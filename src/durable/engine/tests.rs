@@ -99,12 +99,11 @@ impl Disk for Memory {
 }
 
 fn open(disk: &Arc<Memory>, purpose: Purpose) -> Result<Engine, FileError> {
-    Engine::on(
-        Arc::clone(disk) as Arc<dyn Disk>,
-        1 << 20,
-        purpose,
-        Owner::of(None),
-    )
+    open_with(disk, 1 << 20, purpose)
+}
+
+fn open_with(disk: &Arc<Memory>, cache: usize, purpose: Purpose) -> Result<Engine, FileError> {
+    Engine::on(Arc::clone(disk) as Arc<dyn Disk>, cache, purpose, Owner::of(None))
 }
 
 fn put(key: u64) -> Change {
@@ -219,4 +218,52 @@ fn looking_writes_nothing() {
     assert_eq!(keys(&mut look), [0]);
     drop(look);
     assert_eq!(crashed.0.lock().unwrap().steps, 0);
+}
+
+/// Records, so many that the file has branches.
+const RECORDS: u64 = 20;
+
+/// A file with that many.
+fn branched() -> Arc<Memory> {
+    let disk = Memory::holding(Vec::new());
+    let changes: Vec<_> = birth().into_iter().chain((1..RECORDS).map(put)).collect();
+    open(&disk, Purpose::Queue)
+        .unwrap()
+        .commit(&changes, true)
+        .unwrap();
+    disk
+}
+
+/// The last bytes of whatever may be the number of a page, in all pages that lead to others.
+fn ends_of_numbers(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    bytes.chunks(4_096).enumerate().flat_map(|(number, page)| {
+        let names_tables = page[0] == 1 && page.windows(6).any(|part| part == b"chunks");
+        // In those numbers stand at every place, in the others at each eighth.
+        let step = if names_tables { 1 } else { 8 };
+        let leads = number == 0 || page[0] == 2 || names_tables;
+        let used = page.iter().rposition(|byte| *byte != 0).filter(|_| leads);
+        let numbers = (step - 1..=used.unwrap_or(0)).step_by(step);
+        // Of a small number the upper bytes are zeros.
+        numbers
+            .filter(|place| page[*place] == 0)
+            .map(move |place| 4_096 * number + place)
+    })
+}
+
+#[test]
+fn a_flipped_bit_in_the_number_of_a_page_asks_for_no_memory_that_is_not_there() {
+    let whole = branched().0.lock().unwrap().bytes.clone();
+    let (mut tried, mut damaged) = (0, 0);
+    for place in ends_of_numbers(&whole) {
+        let mut bytes = whole.clone();
+        // The upper bits say how large a page is.
+        bytes[place] ^= 0b1100_0000;
+        let mut keys = 0;
+        let read = open_with(&Memory::holding(bytes), 0, Purpose::Look)
+            .and_then(|mut engine| engine.each(Table::Singles, |_, _| keys += 1));
+        assert!(read.is_err() || keys == RECORDS, "byte {place}: {keys} records");
+        tried += 1;
+        damaged += usize::from(read.is_err());
+    }
+    assert!(damaged > 30, "{damaged} of {tried} places were damage");
 }
