@@ -17,6 +17,7 @@ mod table;
 mod tests;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
 use self::backend::Backend;
 use self::guard::{Kept, contradiction, guarded, meaning};
 pub(super) use self::table::{Change, Meta, Table};
-use self::write::write;
+use self::write::{lengths, write};
 use super::disk::{Disk, Purpose};
 use super::error::{FileError, OtherFile};
 use super::gate::{BIRTH, Gate};
@@ -52,6 +53,8 @@ pub(super) struct Engine {
     /// Whether the file has no queue yet.
     is_new: bool,
     left_behind: u32,
+    /// How many records each table has. A damaged page can hide a table, and then the engine makes a new one without a word.
+    lengths: BTreeMap<Table, u64>,
     /// After the disk, so that the lock goes first.
     owner: Arc<Owner>,
 }
@@ -85,11 +88,13 @@ impl Engine {
             is_taken_over: false,
             is_new,
             left_behind: 0,
+            lengths: Table::ALL.map(|table| (table, 0)).into(),
             owner,
         };
         engine.reopen()?;
         if !is_new {
             engine.check_tables()?;
+            engine.read_lengths()?;
         }
         Ok(engine)
     }
@@ -153,10 +158,18 @@ impl Engine {
         if self.database.is_none() {
             self.reopen()?;
             self.check_mark()?;
+            self.read_lengths()?;
         }
         self.database
             .as_mut()
             .ok_or_else(|| FileError::damaged("it could not be opened again"))
+    }
+
+    fn read_lengths(&mut self) -> Result<(), FileError> {
+        if !self.is_new {
+            self.lengths = self.work(lengths)?;
+        }
+        Ok(())
     }
 
     /// After a reopening: whether the file is as this owner left it. If not, nothing that was held back reaches it.
@@ -198,17 +211,19 @@ impl Engine {
         let (gate, is_new, own) = (Arc::clone(&self.gate), self.is_new, self.mark);
         let mark = own.unwrap_or_else(|| fastrand::u64(..));
         let signature = own.is_none().then(|| Change::meta(Meta::Owner, mark));
+        let mut lengths = self.lengths.clone();
         self.work(|database| {
             if gate.is_held() && !is_new {
                 gate.release()?;
             }
             let changes = changes.into_iter().map(|change| -> &Change { change });
-            write(database, changes.chain(&signature), flush, is_new)?;
+            write(database, changes.chain(&signature), flush, is_new, &mut lengths)?;
             if is_new {
                 gate.release_new()?;
             }
             Ok(())
         })?;
+        self.lengths = lengths;
         self.mark = Some(mark);
         self.is_new = false;
         Ok(())

@@ -49,7 +49,12 @@ impl Table {
     ];
 
     pub(super) fn definition(self) -> TableDefinition<'static, u64, &'static [u8]> {
-        TableDefinition::new(match self {
+        TableDefinition::new(self.name())
+    }
+
+    /// As it stands in the file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
             Self::Chunks => "chunks",
             Self::Marks => "marks",
             Self::Singles => "singles",
@@ -57,7 +62,7 @@ impl Table {
             Self::Dead => "dead",
             Self::Dedup => "dedup",
             Self::Meta => "meta",
-        })
+        }
     }
 }
 

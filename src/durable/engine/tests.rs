@@ -267,3 +267,24 @@ fn a_flipped_bit_in_the_number_of_a_page_asks_for_no_memory_that_is_not_there() 
     }
     assert!(damaged > 30, "{damaged} of {tried} places were damage");
 }
+
+#[test]
+fn a_table_that_a_flipped_byte_hides_is_damage_and_no_new_one_is_made_in_its_place() {
+    for table in Table::ALL {
+        let disk = branched();
+        let mut engine = open_with(&disk, 0, Purpose::Queue).unwrap();
+        let one = |key| [Change::Put(table, key, vec![1])];
+        engine.commit(&one(1 << 20), true).unwrap();
+        let mut inner = disk.0.lock().unwrap();
+        let name = table.name().as_bytes();
+        for place in 0..inner.bytes.len() - name.len() {
+            if inner.bytes[place..].starts_with(name) {
+                inner.bytes[place] ^= 1;
+            }
+        }
+        drop(inner);
+        let hidden = engine.commit(&one(1 << 21), true);
+        let is_told = matches!(hidden, Err(FileError::Damaged { .. }));
+        assert!(is_told, "{table:?}: {hidden:?}");
+    }
+}
