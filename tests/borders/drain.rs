@@ -9,6 +9,7 @@ use consumer_group::{ActorQueue, Capabilities, QueueConfig};
 
 mod batches;
 mod door;
+mod expiry;
 mod letters;
 
 /// The memory queue with no dead letters of its own, so that the group keeps them.

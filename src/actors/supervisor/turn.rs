@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{AsyncContext, Context};
+use actix::Context;
 
 use super::Supervisor;
 use crate::protocol::{
@@ -70,8 +70,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             }
         }
         for ticket in self.effects.ended.drain(..) {
-            if let Some(job) = self.jobs.get_mut(ticket.0 as usize) {
-                *job = None;
+            let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
+            if let Some(job) = job {
+                self.expiring.strike(ticket, &job);
             }
         }
         for slot in self.effects.touched.drain(..) {
@@ -237,25 +238,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.told_full = false;
             self.wiring.bus.tell(EventKind::HoldHasRoom);
         }
-    }
-
-    /// Sets the timer for the next retry that the ledger keeps.
-    fn wake_when_due(&mut self, context: &mut Context<Self>) {
-        let Some(due) = self.ledger.next_due() else { return };
-        if let Some((set, timer)) = self.due_timer {
-            if set <= due {
-                return;
-            }
-            context.cancel_future(timer);
-        }
-        let wait = due.since(self.now());
-        let timer = context.run_later(wait, |this, context| {
-            this.due_timer = None;
-            let now = this.now();
-            this.ledger.due(now);
-            this.turn(context);
-        });
-        self.due_timer = Some((due, timer));
     }
 
     pub(super) fn tell_idle(&self) {

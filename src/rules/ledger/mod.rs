@@ -28,6 +28,7 @@ mod demand;
 mod down;
 mod effects;
 mod entries;
+mod expired;
 mod keys;
 mod offer;
 mod pieces;
@@ -97,7 +98,7 @@ pub struct Ledger {
     /// The suspect of a process whose turn it is: offered, beginning or with a consumer, and nothing else is. Cleared when it
     /// is done, failed, or goes back among the others.
     alone: Option<Ticket>,
-    /// Entries that the strategy is choosing for right now; emptied by its answer, or by its death.
+    /// Entries that the strategy is choosing for right now, or [`expired::LEFT`]; emptied by its answer, or by its death.
     offered: Vec<Ticket>,
     /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
     offered_version: u64,

@@ -140,6 +140,10 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             };
             let held = earlier.held.get(&number);
             let was_leased = held.is_some_and(|held| *held != Held::Released);
+            if single.tried || was_leased {
+                // Perhaps it has begun: then it does not expire.
+                job.forget_expiry();
+            }
             let due = (single.due > 0).then(|| state.paper.moment(single.due));
             let entry = Entry {
                 bytes: record.len() as u64,
