@@ -74,6 +74,18 @@ impl Other {
         }
     }
 
+    /// From now on no file of it may grow beyond so many bytes, nor be written beyond them. Only below the limit with which it
+    /// was started.
+    #[cfg(target_os = "linux")]
+    pub(super) fn limit(&self, bytes: u32) {
+        let set = Command::new("prlimit")
+            .args(["--pid", &self.process.id().to_string()])
+            .arg(format!("--fsize={bytes}:"))
+            .status()
+            .unwrap();
+        assert!(set.success(), "{set}");
+    }
+
     /// Lets it go on from where it waits.
     pub(super) fn go_on(&mut self) {
         writeln!(self.tell.as_mut().unwrap()).unwrap();
