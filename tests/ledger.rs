@@ -418,9 +418,9 @@ impl World {
             .tickets()
             .map(|(ticket, lease, attempt)| (ticket, (lease, attempt)))
             .collect();
-        assert_eq!(known.len() + self.in_block.len(), ledger.in_flight());
+        assert_eq!(known.len() + self.in_block.len(), ledger.leases());
         assert_eq!(
-            ledger.in_flight(),
+            ledger.leases(),
             self.leases.len(),
             "a lease was lost, or lasts for ever"
         );
@@ -803,7 +803,7 @@ impl World {
             self.start(slot);
         }
         for _ in 0..10_000 {
-            if self.ledger.in_flight() == 0 {
+            if self.ledger.leases() == 0 {
                 // The strategy may owe an answer for jobs that have expired meanwhile.
                 return self.step(Input::Assigned(Vec::new()));
             }
@@ -827,11 +827,7 @@ impl World {
             }
             self.step(Input::Due);
         }
-        panic!(
-            "{} entries never end: {:#?}",
-            self.ledger.in_flight(),
-            self.ledger
-        );
+        panic!("{} entries never end: {:#?}", self.ledger.leases(), self.ledger);
     }
 
     /// With everything ended, the demand must come back by itself: a group with room never stands still.
@@ -917,7 +913,7 @@ fn a_job_that_comes_with_no_attempt_left_is_rejected_at_once() {
         panic!("{item:?}")
     };
     assert_eq!(rejection.reason, DeadReason::Poison { attempts: 3 });
-    assert_eq!(ledger.in_flight(), 0);
+    assert_eq!(ledger.leases(), 0);
 }
 
 #[test]

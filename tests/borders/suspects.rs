@@ -254,7 +254,7 @@ async fn at_work(queue: &DurableQueue<u64>, jobs: u64) -> Group<u64, ()> {
         .start()
         .unwrap();
     group.producer().send_batch(0..jobs).await.unwrap();
-    while group.health().await.unwrap().in_flight < jobs as usize {
+    while group.health().await.unwrap().leased < jobs as usize {
         tokio::task::yield_now().await;
     }
     group

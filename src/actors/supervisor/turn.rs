@@ -241,7 +241,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     pub(super) fn tell_idle(&self) {
-        if self.desired.draining && self.ledger.in_flight() == 0 && self.unanswered.is_empty() {
+        if self.desired.draining && self.ledger.leases() == 0 && self.unanswered.is_empty() {
             self.wiring.guardian.do_send(Notice::Idle);
         }
     }

@@ -102,7 +102,7 @@ pub struct Ledger {
     offered: Vec<Ticket>,
     /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
     offered_version: u64,
-    /// Keys in flight, each with the entries that must wait behind the one in flight. Only if order is kept.
+    /// Keys of which a job is leased, each with the entries that must wait behind the first one. Only if order is kept.
     keys: BTreeMap<KeyHash, VecDeque<Ticket>>,
     /// Entries that keep their lease until their retry is due.
     shelved: BTreeSet<(Moment, Ticket)>,
@@ -238,8 +238,8 @@ impl Ledger {
         self.paused
     }
 
-    /// How many leases the ledger holds.
-    pub fn in_flight(&self) -> usize {
+    /// How many jobs are leased.
+    pub fn leases(&self) -> usize {
         self.entries.len() + self.blocks.jobs()
     }
 

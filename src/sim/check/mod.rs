@@ -14,7 +14,7 @@
 //! | restart budget | more restarts within the period than the budget allows |
 //! | memory bounds | a consumer that holds more deliveries than its window may grow to |
 //! | one owner | another process that gets the file of a durable queue while its owner lives |
-//! | converges | after the last fault: a job in the queue or in flight, a slot without a consumer, a group that gave up, or one without a host that did not |
+//! | converges | after the last fault: a job in the queue or leased, a slot without a consumer, a group that gave up, or one without a host that did not |
 //!
 //! With [`Checker::strict`] also:
 //!

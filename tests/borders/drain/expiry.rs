@@ -138,7 +138,7 @@ async fn within_a_day<T>(work: impl Future<Output = T>) -> T {
 async fn is_empty(group: &Group<u64, ()>) -> bool {
     settle_down().await;
     let health = group.health().await.unwrap();
-    health.in_flight == 0 && health.queue.unwrap().unfinished() == 0
+    health.leased == 0 && health.queue.unwrap().unfinished() == 0
 }
 
 #[test]

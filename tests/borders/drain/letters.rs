@@ -117,7 +117,7 @@ fn so_are_those_of_a_durable_queue() {
         });
         let sent = group.producer().send_batch([2, 0, 3, 4]).await.unwrap();
         within("the jobs are leased", async {
-            while group.health().await.unwrap().in_flight < 4 {
+            while group.health().await.unwrap().leased < 4 {
                 tokio::task::yield_now().await;
             }
         })
