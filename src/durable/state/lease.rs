@@ -251,10 +251,13 @@ impl<J: Send + Sync + 'static> State<J> {
                 continue;
             }
             self.release(&mut entry, out);
-            // One that nobody has begun may have to go before the next supervisor comes.
             if let Some(at) = entry.job.expires_at() {
+                // Nobody has begun it, and it may have to go before the next supervisor comes.
                 self.expiries
                     .insert((at, entry.number), (None, entry.job.priority()));
+            } else if entry.job.expiry().is_some() {
+                // It has begun, which the next process must know as well.
+                self.write_single(&mut entry, None, out);
             }
             self.put_alone(entry);
         }

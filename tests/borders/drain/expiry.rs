@@ -344,3 +344,37 @@ fn with_a_durable_queue_no_expired_job_begins_either() {
         within("the stop", group.stop()).await;
     });
 }
+
+/// What the group before had leased and not begun expires as if it had never been leased; what had begun does not.
+#[cfg(feature = "durable")]
+#[test]
+fn over_a_restart_a_leased_job_that_had_not_begun_expires_and_one_that_had_does_not() {
+    crate::common::system(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.queue");
+        let open = || {
+            use consumer_group::durable::{DurableQueue, Json};
+            let opened = DurableQueue::at(&path, Json).open_when_free(Duration::from_secs(60));
+            async move { opened.await.unwrap() }
+        };
+        let queue = open().await;
+        let bench = Bench::new();
+        let group = Door::Consumer.group(&bench).queue(queue.clone()).start().unwrap();
+        let age = Duration::from_secs(1);
+        let jobs = [1, 2].map(|job| Job::new(job).expires_after(age));
+        group.producer().send_batch(jobs).await.unwrap();
+        let is_leased = async {
+            while queue.counts().leased < 2 || bench.begun.all().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("both are leased, and one has begun", is_leased).await;
+        let drained = within("the stop", group.stop()).await;
+        assert!(drained.unfinished.is_empty(), "they stay in the queue");
+        drop((queue, group));
+        tokio::time::sleep(2 * age).await;
+        let counts = open().await.counts();
+        assert_eq!(bench.begun.all(), [1]);
+        assert_eq!((counts.ready, counts.dead), (1, 1));
+    });
+}
