@@ -1032,3 +1032,15 @@ fn a_deadline_that_passes_while_a_settle_is_late_is_no_standstill() {
     let history = stock().run(&plan).unwrap();
     assert_eq!(Checker::strict().check(&history), []);
 }
+
+/// Found by a sweep: of a job that the source delivered twice one delivery is acked, and the other one is still held.
+#[test]
+fn a_deadline_that_passes_for_the_other_of_two_deliveries_is_no_standstill() {
+    let plan = Plan::new(2)
+        .job(0, None, 0)
+        .fault(When::Time { at_ms: 113 }, FaultKind::ClockJump { ms: 33 })
+        .fault(attempt(0, 1), FaultKind::RepeatDelivery)
+        .fault(attempt(0, 1), FaultKind::DelaySettle { ms: 180 });
+    let history = stock().run(&plan).unwrap();
+    assert_eq!(Checker::strict().check(&history), []);
+}

@@ -104,9 +104,18 @@ impl Slot {
         }
     }
 
+    /// A delivery of this job has ended. Of one that the source delivered twice nobody knows which one was meant: both stay,
+    /// which charges nobody.
     fn lets_go(&mut self, job: JobId, at: Moment, still: &Still) {
         self.held_until(at, still);
-        self.held.retain(|(held, _)| *held != job);
+        if self.of_job(job) == 1 {
+            self.held.retain(|(held, _)| *held != job);
+        }
+    }
+
+    /// How many deliveries of this job it holds.
+    fn of_job(&self, job: JobId) -> usize {
+        self.held.iter().filter(|(held, _)| *held == job).count()
     }
 }
 
@@ -121,7 +130,12 @@ fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment, still:
             }
             slot.held.push((*job, *number));
         }
-        EventKind::Acked { job, slot, .. } | EventKind::Returned { job, slot, .. } => {
+        EventKind::Acked { number, slot, .. } => {
+            let slot = slots.entry(*slot).or_default();
+            slot.held_until(at, still);
+            slot.held.retain(|(_, held)| held != number);
+        }
+        EventKind::Returned { job, slot, .. } => {
             slots.entry(*slot).or_default().lets_go(*job, at, still);
         }
         EventKind::Retried { job, record, .. } => {
@@ -129,13 +143,12 @@ fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment, still:
                 slot.lets_go(*job, at, still);
             }
         }
-        EventKind::DeadLettered { job, .. } => {
-            // Of one that the source delivered twice nobody knows which one was meant: both stay, which charges nobody.
-            let of_it = |slot: &Slot| slot.held.iter().filter(|(held, _)| held == job).count();
-            if slots.values().map(of_it).sum::<usize>() == 1 {
-                for slot in slots.values_mut().filter(|slot| of_it(slot) > 0) {
-                    slot.lets_go(*job, at, still);
-                }
+        // As above, if several of its deliveries are out.
+        EventKind::DeadLettered { job, .. }
+            if slots.values().map(|slot| slot.of_job(*job)).sum::<usize>() == 1 =>
+        {
+            for slot in slots.values_mut().filter(|slot| slot.of_job(*job) > 0) {
+                slot.lets_go(*job, at, still);
             }
         }
         EventKind::ConsumerDown { slot, .. } => drop(slots.remove(slot)),
