@@ -1044,3 +1044,14 @@ fn a_deadline_that_passes_for_the_other_of_two_deliveries_is_no_standstill() {
     let history = stock().run(&plan).unwrap();
     assert_eq!(Checker::strict().check(&history), []);
 }
+
+/// Found by a sweep: of a job that the source delivered twice one delivery is given up, and the other one is still held.
+#[test]
+fn a_deadline_that_passes_after_the_other_of_two_deliveries_is_given_up_is_no_standstill() {
+    let plan = Plan::new(0)
+        .job(0, Some(0), 350)
+        .fault(attempt(0, 1), FaultKind::RepeatDelivery)
+        .fault(attempt(0, 1), FaultKind::ClockJump { ms: 350 });
+    let history = stock().run(&plan).unwrap();
+    assert_eq!(Checker::strict().check(&history), []);
+}

@@ -29,6 +29,7 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
     }
     let mut still = Still::default();
     let mut slots: BTreeMap<SlotId, Slot> = BTreeMap::new();
+    let mut repeated: Vec<usize> = Vec::new();
     for entry in &history.entries {
         let at = entry.at;
         match &entry.what {
@@ -64,6 +65,10 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
                     "at {at} the strategy was replaced, which had not been awake"
                 ));
             }
+            Happening::SourceRepeated { job } => repeated.push(*job),
+            // One of its deliveries is meant, and nobody knows which: all stay, which charges nobody.
+            Happening::Group(EventKind::DeadLettered { job, .. })
+                if facts.place(*job).is_some_and(|place| repeated.contains(&place)) => {}
             Happening::Group(kind) => note(&mut slots, kind, at, &still),
             _ => {}
         }
@@ -143,10 +148,7 @@ fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment, still:
                 slot.lets_go(*job, at, still);
             }
         }
-        // As above, if several of its deliveries are out.
-        EventKind::DeadLettered { job, .. }
-            if slots.values().map(|slot| slot.of_job(*job)).sum::<usize>() == 1 =>
-        {
+        EventKind::DeadLettered { job, .. } => {
             for slot in slots.values_mut().filter(|slot| slot.of_job(*job) > 0) {
                 slot.lets_go(*job, at, still);
             }
