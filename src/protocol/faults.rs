@@ -486,6 +486,12 @@ pub fn failpoint(place: &str) {
     }
 }
 
+/// How long the next commit of a durable queue takes.
+#[cfg(feature = "durable")]
+pub(crate) fn commit_takes() -> Duration {
+    ask(|world| world.commit_takes()).unwrap_or_default()
+}
+
 /// A word for the history of the run, if there is one.
 pub fn note(text: impl FnOnce() -> String) {
     ask(|world| world.note(text()));
