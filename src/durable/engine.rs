@@ -53,7 +53,7 @@ pub(super) enum Meta {
 
 impl Table {
     /// All of them are there from the birth of a queue on, so one that is missing is damage.
-    const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Chunks,
         Self::Marks,
         Self::Singles,

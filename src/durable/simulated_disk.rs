@@ -17,6 +17,8 @@ pub(super) fn has_disks() -> bool {
 #[derive(Debug)]
 pub(super) struct SimulatedDisk {
     disk: Arc<dyn WorldDisk>,
+    /// Whether the lock on it is somebody else's, who lends it.
+    is_lent: bool,
 }
 
 impl SimulatedDisk {
@@ -24,16 +26,23 @@ impl SimulatedDisk {
     pub(super) fn open(path: &Path) -> Option<Result<Self, FileError>> {
         let disk = faults::ask(|world| world.disk(path)).flatten()?;
         Some(if disk.lock() {
-            Ok(Self { disk })
+            Ok(Self { disk, is_lent: false })
         } else {
             Err(FileError::InUse)
         })
+    }
+
+    /// The file of somebody who has locked it.
+    pub(super) fn lent(disk: Arc<dyn WorldDisk>) -> Self {
+        Self { disk, is_lent: true }
     }
 }
 
 impl Drop for SimulatedDisk {
     fn drop(&mut self) {
-        self.disk.unlock();
+        if !self.is_lent {
+            self.disk.unlock();
+        }
     }
 }
 

@@ -21,6 +21,8 @@ use super::state::Recovered;
 use super::writer::{Round, Writer};
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::words::{
     Capabilities, ConfigError, Epoch, GroupConfig, Guarded, QueueConfig, QueueCounts, WriteFailure,
 };
@@ -275,6 +277,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     {
         #[cfg(feature = "sim")]
         if super::simulated_disk::has_disks() {
+            faults::ask(|world| world.visited_by(super::second_opener::visit));
             answer(self.opened(&wait).map(|(queue, writer)| {
                 let bell = Arc::clone(&queue.core.requests.bell.0);
                 actix_rt::spawn(writer.run_simulated(bell));

@@ -168,6 +168,20 @@ pub trait WorldDisk: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// What another process did with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visit {
+    /// There is no queue in it yet.
+    NoQueue,
+    /// It read all of it, found so many marks of others, and left one of its own.
+    Left(u64),
+    /// It could not be read.
+    Unreadable(String),
+}
+
+/// How another process opens a file, reads it and leaves a mark.
+pub type Visitor = fn(Arc<dyn WorldDisk>) -> Visit;
+
 /// What looks on and steps in.
 pub trait World: Send + Sync {
     /// Whether everything runs on one thread and a paused clock.
@@ -202,6 +216,8 @@ pub trait World: Send + Sync {
     fn home_lives(&self, home: u64) -> bool;
     /// The file at this path, if the world has files of its own.
     fn disk(&self, path: &Path) -> Option<Arc<dyn WorldDisk>>;
+    /// How another process works with the files.
+    fn visited_by(&self, visitor: Visitor);
     /// How long the next commit of a durable queue takes.
     fn commit_takes(&self) -> Duration;
     /// Whether the code of a consumer shall end here.

@@ -120,14 +120,17 @@ impl RunWorld {
         state.jobs.forget_senders();
         state.live.clear();
         drop(state);
-        // Dropped without the lock, as everything that may be somebody else's.
-        drop(crashed);
         self.write(Happening::ProcessEnded);
+        for (dead, survivor) in crashed {
+            dead.is_dead();
+            survivor.is_free();
+        }
     }
 
     /// The group is about to be started again.
     pub(in crate::sim) fn starts_again(&self) {
         let mut state = self.lock();
+        state.has_ended = false;
         state.rooms.begin_again();
         state.live.clear();
         drop(state);
