@@ -11,7 +11,7 @@
 use consumer_group::EventKind;
 use consumer_group::durable::DurableQueue;
 use consumer_group::sim::{
-    FaultKind, Happening, History, Plan, PlanShape, Report, Simulation, When, check, stock,
+    Entry, FaultKind, Happening, History, Plan, PlanShape, Report, Simulation, When, check, stock,
 };
 
 /// The stock group over a queue in a file of the simulation.
@@ -138,4 +138,23 @@ fn what_a_second_opener_writes_between_two_lives_is_kept() {
         );
     }
     assert_eq!(visits, 12);
+}
+
+/// After a commit that failed the file is opened again; the next commit is on the disk all the same when it is told to be.
+#[test]
+fn the_first_commit_after_one_that_failed_is_on_the_disk() {
+    let plan = Plan::new(1)
+        .job(0, None, 20)
+        .fault(at(10), FaultKind::FailedCommit { times: 1 })
+        .fault(at(900), FaultKind::ProcessEnd)
+        .job(1_000, None, 5);
+    let history = assert_holds(&plan);
+    assert_eq!(count(&history, &Happening::CommitFailed), 1);
+    let begun = |entry: &&Entry| matches!(&entry.what, Happening::Begun(attempt) if attempt.job == 0);
+    assert_eq!(
+        history.entries.iter().filter(begun).count(),
+        1,
+        "{}",
+        Report::new(&history)
+    );
 }

@@ -349,6 +349,8 @@ impl Engine {
         if self.database.is_some() && !self.gate.is_untouched()? {
             return Err(self.taken_over());
         }
+        // First it is opened, if an error closed it: that comes with a gate of its own, and the changes go through that one.
+        self.database()?;
         let (gate, is_new, own) = (Arc::clone(&self.gate), self.is_new, self.mark);
         let mark = own.unwrap_or_else(|| fastrand::u64(..));
         let signature = own.is_none().then(|| Change::meta(Meta::Owner, mark));

@@ -68,6 +68,13 @@ impl Disks {
         })
     }
 
+    /// There is room again. Whoever cannot start the program for want of it tries again later, and that is here.
+    pub(super) fn have_room(&self) {
+        for disk in self.files.values() {
+            disk.file().failing = 0;
+        }
+    }
+
     /// From here on somebody else wants every file. `None` if there are none.
     pub(super) fn want(&self) -> Option<()> {
         let files = self.files.values();

@@ -131,6 +131,7 @@ impl RunWorld {
     pub(in crate::sim) fn starts_again(&self) {
         let mut state = self.lock();
         state.has_ended = false;
+        state.disks.have_room();
         state.rooms.begin_again();
         state.live.clear();
         drop(state);
