@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use consumer_group::rules::ledger::Plant;
+use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
     Answer, Checker, Entry, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Report, RunError,
     Simulation, Sweep, When, check, draw, note, stock,
@@ -692,12 +692,14 @@ fn two_hundred_seeds_hold() {
     assert_eq!(swept.reached.missing(), [""; 0]);
 }
 
-/// Every planted bug is found by the sweep, and what it finds is small: the model in tests/model.rs finds all of them too.
+/// Every planted bug is found by the sweep, and what it finds is small: the model in tests/model.rs finds those of the ledger
+/// too.
 #[test]
 fn the_sweep_finds_every_planted_bug_and_shrinks_its_plans() {
     let shape = PlanShape::default();
     let (mut plans, mut jobs, mut faults) = (0, 0, 0);
-    for plant in Plant::ALL {
+    let here = |plant: &Plant| plant.place() != PlantedIn::File;
+    for plant in Plant::ALL.into_iter().filter(here) {
         let simulation = stock().planted(plant);
         let sweep = Sweep::new(&simulation, |seed| shape.plan(seed))
             .checker(Checker::strict())

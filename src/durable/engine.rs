@@ -16,6 +16,8 @@ use super::disk::{Disk, FileDisk, Purpose};
 use super::error::{FileError, OtherFile};
 use super::gate::{BIRTH, Gate};
 use super::owner::{FileId, Owner};
+#[cfg(feature = "sim")]
+use crate::{protocol::faults, rules::ledger::Plant};
 
 /// The tables of the file. Keys are numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -317,6 +319,10 @@ impl Engine {
 
     /// After a reopening: whether the file is as this owner left it. If not, nothing that was held back reaches it.
     fn check_mark(&mut self) -> Result<(), FileError> {
+        #[cfg(feature = "sim")]
+        if faults::is_planted(Plant::LetsGoOfTheFile) {
+            return Ok(());
+        }
         let Some(own) = self.mark else { return Ok(()) };
         let found = self.get(Table::Meta, Meta::Owner as u64)?;
         if found
@@ -443,6 +449,10 @@ impl Engine {
         if end != End::Whole {
             // First, so that nothing that it still does while it goes reaches the file.
             self.gate.shut();
+            #[cfg(feature = "sim")]
+            if faults::is_planted(Plant::LetsGoOfTheFile) {
+                self.disk.let_go();
+            }
         }
         if end == End::Panicked {
             // Its locks may be poisoned, and then its drop panics while it unwinds, which ends the process. Its memory stays.

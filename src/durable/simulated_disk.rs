@@ -71,6 +71,11 @@ impl Disk for SimulatedDisk {
         true
     }
 
+    fn let_go(&self) {
+        self.disk.unlock();
+        self.disk.lock();
+    }
+
     fn sync_name(&self) -> io::Result<()> {
         Ok(())
     }

@@ -25,6 +25,8 @@ use super::state::{Admission, Decided, Loaded, Needed, State};
 use super::wake::Wake;
 use crate::rules::store::Refusal;
 use crate::words::{Load, Moment, Sealed, WriteFailure};
+#[cfg(feature = "sim")]
+use crate::{protocol::faults, rules::ledger::Plant};
 
 /// Jobs in one commit, about, at most.
 const MOST_JOBS: usize = 16_384;
@@ -470,6 +472,8 @@ impl<J: Send + Sync + 'static> Writer<J> {
             Durability::LoseUpTo(most) => Some(most),
         };
         let flush = flush || self.must_flush || relaxed.is_none() || self.is_flush_due();
+        #[cfg(feature = "sim")]
+        let flush = flush && !faults::is_planted(Plant::AcceptsUnflushed);
         self.engine.commit(self.unsaved.iter().chain(also), flush)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.is_untidy = true;

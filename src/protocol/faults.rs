@@ -186,7 +186,7 @@ pub type Visitor = fn(Arc<dyn WorldDisk>) -> Visit;
 pub trait World: Send + Sync {
     /// Whether everything runs on one thread and a paused clock.
     fn is_virtual(&self) -> bool;
-    /// A bug that the supervisor's ledger shall have, to see that it is found.
+    /// A bug that the group shall have, to see that it is found.
     fn plant(&self) -> Option<Plant>;
     /// What the wall clock shows, in ms, if the world decides it.
     fn unix_ms(&self) -> Option<u64>;
@@ -500,6 +500,11 @@ pub fn failpoint(place: &str) {
     if ask(|world| world.fails_at(CELL.get(), place)) == Some(true) {
         panic!("a planned fault at {place}");
     }
+}
+
+/// Whether this bug was planted.
+pub(crate) fn is_planted(plant: Plant) -> bool {
+    ask(|world| world.plant()).flatten() == Some(plant)
 }
 
 /// How long the next commit of a durable queue takes.
