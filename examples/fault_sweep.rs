@@ -150,7 +150,17 @@ impl Group {
     }
 
     fn sweep(&self) -> Sweep<'_, u64, u64> {
-        Sweep::new(&self.simulation, |seed| self.shape.plan(seed)).checker(Checker::strict())
+        Sweep::new(&self.simulation, |seed| self.shape.plan(seed)).checker(self.checker())
+    }
+
+    /// Over a file a job comes to the supervisor when the commit of its lease is done, which nobody is told: what had waited
+    /// when a consumer died is not known there.
+    fn checker(&self) -> Checker {
+        if self.shape.durable {
+            Checker::default()
+        } else {
+            Checker::strict()
+        }
     }
 
     /// The simulation as Rust code.
@@ -195,7 +205,7 @@ fn replay(group: &Group, seed: u64, picture: Option<&Path>) -> ExitCode {
             }
             print!("{}", Report::new(&history));
             println!("trace {:016x}", history.trace());
-            if Checker::strict().check(&history).is_empty() {
+            if group.checker().check(&history).is_empty() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
@@ -283,9 +293,12 @@ fn tell(group: &Group, sweep: &Sweep<'_, u64, u64>, failure: &Failure) {
                 shrunk.runs
             );
             let name = format!("seed_{}", failure.seed);
-            let test = shrunk
-                .plan
-                .to_rust_test(&name, &group.as_rust(), "Checker::strict()");
+            let checker = if group.shape.durable {
+                "Checker::default()"
+            } else {
+                "Checker::strict()"
+            };
+            let test = shrunk.plan.to_rust_test(&name, &group.as_rust(), checker);
             println!("{test}");
         }
         Err(error) => println!("it could not be shrunk: {error}"),
@@ -322,7 +335,7 @@ fn shrinks(args: &Args, plants: &[Plant], most: usize) -> ExitCode {
                 .without_plant()
                 .simulation
                 .run(&shrunk.plan)
-                .map(|history| Checker::strict().check(&history));
+                .map(|history| group.checker().check(&history));
             if without.is_ok_and(|violations| !violations.is_empty()) {
                 println!(
                     "  it fails without the planted bug too:\n{}",
@@ -353,7 +366,11 @@ fn last_line(args: &Args, plant: Option<Plant>, swept: &[Swept]) -> ExitCode {
         violations += part.failures.len();
         faults += part.faults;
     }
-    let missing = reached.missing();
+    let mut missing = reached.missing();
+    if args.durable {
+        // A file keeps its jobs.
+        missing.retain(|state| *state != "a job was handed out");
+    }
     let told = if missing.is_empty() {
         "all".to_owned()
     } else {

@@ -8,11 +8,12 @@
     reason = "a test may fail"
 )]
 
-use consumer_group::EventKind;
 use consumer_group::durable::DurableQueue;
+use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
-    Entry, FaultKind, Happening, History, Plan, PlanShape, Report, Simulation, When, check, stock,
+    Entry, FaultKind, Happening, History, Plan, PlanShape, Report, Simulation, Sweep, When, check, stock,
 };
+use consumer_group::{EventKind, Role};
 
 /// The stock group over a queue in a file of the simulation.
 fn durable() -> Simulation<u64, u64> {
@@ -157,4 +158,54 @@ fn the_first_commit_after_one_that_failed_is_on_the_disk() {
         "{}",
         Report::new(&history)
     );
+}
+
+fn file_shape() -> PlanShape {
+    PlanShape {
+        durable: true,
+        ..PlanShape::default()
+    }
+}
+
+#[test]
+fn forty_seeds_over_files_hold_and_reach_what_only_files_have() {
+    let (simulation, shape) = (durable(), file_shape());
+    let sweep = Sweep::new(&simulation, |seed| shape.plan(seed));
+    let swept = sweep.seeds(0..40).run().unwrap();
+    assert!(swept.failures.is_empty(), "{:?}", swept.failures);
+    for (state, count) in swept.reached.counts().skip(17) {
+        assert!(count > 0, "no run in which {state}");
+    }
+}
+
+#[test]
+fn the_sweep_finds_every_bug_planted_in_the_queue_of_a_file() {
+    let shape = file_shape();
+    for plant in Plant::ALL {
+        if plant.place() != PlantedIn::File {
+            continue;
+        }
+        let simulation = durable().planted(plant);
+        let sweep = Sweep::new(&simulation, |seed| shape.plan(seed)).seeds(0..400);
+        let swept = sweep.run().unwrap();
+        assert!(!swept.failures.is_empty(), "{} was not found", plant.name());
+    }
+}
+
+/// Found by a sweep: a suspect that was cleared and has another attempt before it goes before a later suspect of its key, also
+/// if the supervisor dies meanwhile.
+#[test]
+fn a_cleared_job_is_not_overtaken_by_a_suspect_of_its_key() {
+    let first = |attempt| When::Attempt { job: 0, attempt };
+    for ms in 0..30 {
+        let mut plan = Plan::new(5)
+            .job(0, Some(1), 30)
+            .job(0, Some(1), 5)
+            .job(0, Some(2), 5)
+            .fault(first(1), FaultKind::ProcessEnd)
+            .fault(first(1), FaultKind::Panic);
+        let role = Role::Supervisor;
+        plan = plan.fault(at(6 + ms), FaultKind::Crash { role });
+        assert_holds(&plan);
+    }
 }

@@ -24,7 +24,9 @@
 //! |---|---|
 //! | what was held goes first | a job that waited behind what a consumer held when it died, and was delivered to the same slot before that |
 //!
-//! It holds for every strategy of this crate. One of your own may hold a job back that it is offered, and give away the next.
+//! It holds for every strategy of this crate. One of your own may hold a job back that it is offered, and give away the next. Over
+//! a durable queue it cannot be asked for: a job comes to the supervisor when the commit of its lease is done, of which the
+//! history says nothing.
 //!
 //! Effects that are repeated are counted and are no violation: the group promises "at least once".
 

@@ -428,7 +428,9 @@ impl State {
             }
             FaultKind::ProcessEnd => {
                 self.has_ended = true;
-                (Act::Go, After::EndHost(Ends::Process))
+                // Nobody does anything more, whoever else may have a turn before everything is dropped.
+                self.rooms.stand_still(fault);
+                (Act::Pause, After::EndHost(Ends::Process))
             }
             FaultKind::FailedCommit { times } => {
                 self.disks.fail(times)?;
