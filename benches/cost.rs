@@ -74,7 +74,7 @@ impl Rig {
                 let Ok(health) = self.group.health().await else {
                     return;
                 };
-                if health.in_flight == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0) {
+                if health.leased == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;

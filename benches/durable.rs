@@ -253,7 +253,7 @@ async fn suspects(folder: &Path) -> f64 {
         .send_batch((0..LEASED).map(|_| payload()))
         .await
         .unwrap();
-    while held.health().await.is_ok_and(|health| health.in_flight < LEASED) {
+    while held.health().await.is_ok_and(|health| health.leased < LEASED) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let copy = tempfile::tempdir_in(folder).unwrap();

@@ -49,7 +49,7 @@ async fn send_singly(producer: &Producer<u64, ()>) {
 async fn settle(group: &Group<u64, ()>) {
     loop {
         let Ok(health) = group.health().await else { return };
-        if health.in_flight == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0) {
+        if health.leased == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0) {
             return;
         }
         tokio::time::sleep(Duration::from_micros(200)).await;

@@ -28,8 +28,8 @@ struct Measured {
 
 /// The actor. It knows nothing of the group but the message `Deliver`.
 struct Fetcher {
-    in_flight: usize,
-    /// The most deliveries that one actor had in flight; shared by all of them.
+    at_work: usize,
+    /// The most deliveries that one actor worked on at once; shared by all of them.
     most: Arc<AtomicUsize>,
 }
 
@@ -41,13 +41,13 @@ impl Handler<Deliver<Page, Measured>> for Fetcher {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, delivery: Deliver<Page, Measured>, _: &mut Context<Self>) -> Self::Result {
-        self.in_flight += 1;
-        self.most.fetch_max(self.in_flight, Ordering::Relaxed);
+        self.at_work += 1;
+        self.most.fetch_max(self.at_work, Ordering::Relaxed);
         let Page(address) = delivery.job();
         let bytes = fetch(address.clone());
         // While the answer is on its way, the actor takes the next delivery; actix polls them all.
         Box::pin(bytes.into_actor(self).map(move |bytes, fetcher, _| {
-            fetcher.in_flight -= 1;
+            fetcher.at_work -= 1;
             let attempt = delivery.attempt();
             if delivery.job().0.ends_with('7') && attempt == 1 {
                 // A mistake, as it happens: the delivery goes out of scope here and nobody has settled it.
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .configure(|config| config.retry.backoff.min_ms = 10)
         // The factory runs once for each life of a consumer, and is told who it will be.
         .actor_consumers(2, move |_info| Fetcher {
-            in_flight: 0,
+            at_work: 0,
             most: Arc::clone(&most),
         })
         .start()?;
@@ -105,7 +105,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let most = seen.load(Ordering::Relaxed);
     println!("100 pages measured, {bytes} bytes in all");
     println!("{abandoned} deliveries abandoned, {tried_again} pages done at a later attempt");
-    println!("one actor had up to {most} deliveries in flight");
+    println!("one actor worked on up to {most} deliveries at once");
 
     // The pages 7, 17, … 97 were dropped once each.
     assert_eq!((abandoned, tried_again), (10, 10));

@@ -54,6 +54,9 @@
 //! | incarnation | one life of the consumer in a slot ([`Incarnation`]); nothing that an earlier one says counts |
 //! | epoch | one life of the supervisor ([`Epoch`]) |
 //! | lease | the queue's promise to the supervisor to keep a job until it is settled ([`LeaseId`]) |
+//! | leased | of a job: under a lease, so it waits in the group for its consumer, its key or its retry, or it is in flight ([`Health::leased`]) |
+//! | in flight | of a delivery and its job: with a consumer, which may not have begun it, and not settled ([`Health::in_flight`]); of a key: a job of it is |
+//! | begun | of a delivery: its consumer has looked at the job ([`Delivery::job`]) |
 //! | settle | to say what became of a delivery or a lease: done, again, rejected, still at work ([`Verdict`]) |
 //! | prefetch window | how many deliveries one consumer may hold ([`WindowConfig`]) |
 //! | dead letter | a job that will not be tried again, with its reason and history ([`DeadLetter`]) |

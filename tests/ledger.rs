@@ -57,6 +57,8 @@ enum Noise {
     Wait(u8),
     CreditLost,
     Pause(bool),
+    /// The time of some jobs runs out; which of them is drawn from the bits.
+    Expire(u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +67,7 @@ enum End {
     RetryNow,
     RetryLater(u8),
     Reject,
+    Expired,
 }
 
 impl End {
@@ -78,6 +81,7 @@ impl End {
             Self::RetryNow => failed(Duration::ZERO),
             Self::RetryLater(ms) => failed(Duration::from_millis(u64::from(ms) + 1)),
             Self::Reject => Report::Rejected("never".into()),
+            Self::Expired => Report::Expired,
         }
     }
 }
@@ -88,6 +92,7 @@ fn end() -> impl Strategy<Value = End> {
         1 => Just(End::RetryNow),
         1 => any::<u8>().prop_map(End::RetryLater),
         1 => Just(End::Reject),
+        1 => Just(End::Expired),
     ]
 }
 
@@ -118,6 +123,7 @@ fn noise() -> impl Strategy<Value = Noise> {
         3 => any::<u8>().prop_map(Noise::Wait),
         1 => Just(Noise::CreditLost),
         1 => any::<bool>().prop_map(Noise::Pause),
+        2 => any::<u64>().prop_map(Noise::Expire),
     ]
 }
 
@@ -412,9 +418,9 @@ impl World {
             .tickets()
             .map(|(ticket, lease, attempt)| (ticket, (lease, attempt)))
             .collect();
-        assert_eq!(known.len() + self.in_block.len(), ledger.in_flight());
+        assert_eq!(known.len() + self.in_block.len(), ledger.leases());
         assert_eq!(
-            ledger.in_flight(),
+            ledger.leases(),
             self.leases.len(),
             "a lease was lost, or lasts for ever"
         );
@@ -764,6 +770,17 @@ impl World {
                 self.step(Input::CreditLost);
             }
             Noise::Pause(paused) => self.step(Input::Pause(paused)),
+            Noise::Expire(bits) => {
+                let is_drawn = |index: usize| bits >> (index % 64) & 1 == 1;
+                let tickets = self.tickets.keys().copied().enumerate();
+                let tickets: Vec<Ticket> = tickets
+                    .filter(|(index, _)| is_drawn(*index))
+                    .map(|(_, ticket)| ticket)
+                    .collect();
+                let out = self.out.len();
+                self.step(Input::Expired(tickets));
+                assert!(self.out.len() >= out, "a job expired in the hands of a consumer");
+            }
         }
     }
 
@@ -786,8 +803,9 @@ impl World {
             self.start(slot);
         }
         for _ in 0..10_000 {
-            if self.ledger.in_flight() == 0 {
-                return;
+            if self.ledger.leases() == 0 {
+                // The strategy may owe an answer for jobs that have expired meanwhile.
+                return self.step(Input::Assigned(Vec::new()));
             }
             // One answer to an open offer, then whatever is out is done.
             if !self.ledger.is_offering() {
@@ -809,11 +827,7 @@ impl World {
             }
             self.step(Input::Due);
         }
-        panic!(
-            "{} entries never end: {:#?}",
-            self.ledger.in_flight(),
-            self.ledger
-        );
+        panic!("{} entries never end: {:#?}", self.ledger.leases(), self.ledger);
     }
 
     /// With everything ended, the demand must come back by itself: a group with room never stands still.
@@ -899,7 +913,7 @@ fn a_job_that_comes_with_no_attempt_left_is_rejected_at_once() {
         panic!("{item:?}")
     };
     assert_eq!(rejection.reason, DeadReason::Poison { attempts: 3 });
-    assert_eq!(ledger.in_flight(), 0);
+    assert_eq!(ledger.leases(), 0);
 }
 
 #[test]

@@ -15,8 +15,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::{Log, local, next_outcome, paused, settle_down, told};
-use consumer_group::{CallError, Delivery, Failure, Group, Job};
+use actix::{Actor, ActorContext, Context as ActorLife, Handler};
+use common::{Log, event, local, next_outcome, paused, settle_down, system, told, within};
+use consumer_group::supervision::{Child, SupervisorSpec};
+use consumer_group::{
+    BatchConsumer, BatchSize, CallError, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder,
+    GroupChild, Job, Placement, Restart, Role, SlotId,
+};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -64,7 +69,20 @@ impl<S: tracing::Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.text.lock().unwrap().push_str(&format!("{:?}\n", fields.0));
+        let level = event.metadata().level();
+        self.text
+            .lock()
+            .unwrap()
+            .push_str(&format!("{level} {:?}\n", fields.0));
+    }
+}
+
+impl Recorder {
+    /// Everything that is worse than news.
+    fn warnings(&self) -> Vec<String> {
+        let text = self.text.lock().unwrap();
+        let is_bad = |line: &&str| line.starts_with("WARN") || line.starts_with("ERROR");
+        text.lines().filter(is_bad).map(str::to_owned).collect()
     }
 }
 
@@ -194,4 +212,202 @@ fn the_span_of_a_job_names_the_job_the_attempt_the_consumer_and_the_key() {
         .into()
     };
     assert_eq!(of_jobs, [expected("1", "1"), expected("2", "2")]);
+}
+
+struct Rows;
+
+impl BatchConsumer for Rows {
+    type Job = u64;
+    type Output = ();
+
+    async fn consume(&mut self, batch: &mut Vec<Deliver<u64, ()>>) -> Result<(), Failure> {
+        batch.drain(..).for_each(|delivery| delivery.ack(()));
+        Ok(())
+    }
+}
+
+struct Acker;
+
+impl Actor for Acker {
+    type Context = ActorLife<Self>;
+}
+
+impl Handler<Deliver<u64, ()>> for Acker {
+    type Result = ();
+
+    fn handle(&mut self, delivery: Deliver<u64, ()>, _: &mut ActorLife<Self>) {
+        delivery.ack(());
+    }
+}
+
+/// A group of each kind of consumer.
+fn groups() -> [GroupBuilder<u64, ()>; 3] {
+    let size = BatchSize {
+        most: 4,
+        wait: Duration::from_secs(60),
+    };
+    let calm = || Group::builder().configure(common::calm);
+    [
+        calm().consume_with(3, async |_: &Delivery<u64>| Ok(())),
+        calm().actor_consumers(3, |_| Acker),
+        calm().batch_consumers(3, size, || Rows),
+    ]
+}
+
+#[test]
+fn a_group_that_is_stopped_drained_dropped_or_made_smaller_logs_no_warning() {
+    let (recorder, _alone) = recorded();
+    for placement in [Placement::Local, Placement::Arbiters(2), Placement::Dedicated] {
+        for index in 0..3 {
+            system(async move {
+                let started = || {
+                    groups()
+                        .into_iter()
+                        .nth(index)
+                        .unwrap()
+                        .placement(placement)
+                        .start()
+                        .unwrap()
+                };
+                for drains in [false, true] {
+                    let group = started();
+                    let mut events = group.events();
+                    group.producer().send_batch(0..10).await.unwrap();
+                    event(&mut events, "it is up", |kind| {
+                        matches!(kind, EventKind::ConsumerUp { slot: SlotId(2), .. }).then_some(())
+                    })
+                    .await;
+                    group.scale(1);
+                    let cause = event(&mut events, "the last one goes", |kind| match kind {
+                        EventKind::ConsumerDown {
+                            slot: SlotId(2),
+                            cause,
+                            ..
+                        } => Some(cause.clone()),
+                        _ => None,
+                    });
+                    assert_eq!(cause.await, Cause::Killed, "the event itself stays");
+                    if drains {
+                        group.drain(Duration::from_secs(60)).await;
+                    } else {
+                        group.stop().await;
+                    }
+                }
+                let group = started();
+                let mut events = group.events();
+                drop(group);
+                event(&mut events, "it stops", |kind| {
+                    (*kind == EventKind::Stopped).then_some(())
+                })
+                .await;
+            });
+        }
+    }
+    assert!(
+        recorder.text.lock().unwrap().contains("ConsumerUp"),
+        "it recorded"
+    );
+    assert_eq!(recorder.warnings(), Vec::<String>::new());
+}
+
+#[cfg(feature = "durable")]
+#[test]
+fn a_group_over_a_durable_queue_that_is_stopped_or_drained_logs_no_warning() {
+    let (recorder, _alone) = recorded();
+    let folder = tempfile::tempdir().unwrap();
+    for drains in [false, true] {
+        let path = folder.path().join("jobs.queue");
+        system(async move {
+            let queue = consumer_group::durable::DurableQueue::open(path).unwrap();
+            let [plain, ..] = groups();
+            let group = plain.queue(queue).start().unwrap();
+            group.producer().send_batch(0..10).await.unwrap();
+            if drains {
+                group.drain(Duration::from_secs(60)).await;
+            } else {
+                group.stop().await;
+            }
+        });
+    }
+    assert_eq!(recorder.warnings(), Vec::<String>::new());
+}
+
+/// Ends by its own will when it is told to.
+struct Till;
+
+impl Actor for Till {
+    type Context = ActorLife<Self>;
+}
+
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Close;
+
+impl Handler<Close> for Till {
+    type Result = ();
+
+    fn handle(&mut self, _: Close, context: &mut ActorLife<Self>) {
+        context.stop();
+    }
+}
+
+#[test]
+fn a_tree_that_is_stopped_or_whose_child_ends_by_its_own_will_logs_no_warning() {
+    let (recorder, _alone) = recorded();
+    paused(async {
+        let mut group = GroupChild::new("group", async move || {
+            let [plain, ..] = groups();
+            Ok(plain.placement(Placement::Local))
+        });
+        let jobs = group.handle();
+        let mut closes = Child::new("closes", || Till).restart(Restart::Transient);
+        let till = closes.handle();
+        let nested = SupervisorSpec::new("nested").child(Child::new("till", || Till));
+        let tree = SupervisorSpec::new("root")
+            .child(group.into_child())
+            .child(closes)
+            .supervisor(nested)
+            .start()
+            .await
+            .unwrap();
+        jobs.producer().await.unwrap().send(1).await.unwrap();
+        within("it hears", till.send(Close)).await.unwrap();
+        settle_down().await;
+        within("the end", tree.stop()).await;
+    });
+    assert!(recorder.text.lock().unwrap().contains("closes"), "it recorded");
+    assert_eq!(recorder.warnings(), Vec::<String>::new());
+}
+
+/// What nobody ordered is told as before.
+#[test]
+fn an_end_that_nobody_ordered_is_a_warning() {
+    let (recorder, _alone) = recorded();
+    paused(async {
+        let group = local()
+            .consume_with(1, async |delivery: &Delivery<u64>| {
+                assert!(delivery.attempt() > 1, "dies");
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        let mut events = group.events();
+        group.producer().call(1).await.unwrap();
+        group.end_role(Role::Queue);
+        event(&mut events, "it is back", |kind| {
+            matches!(
+                kind,
+                EventKind::RoleUp {
+                    role: Role::Queue,
+                    life: 2
+                }
+            )
+            .then_some(())
+        })
+        .await;
+        group.stop().await;
+    });
+    let warnings = recorder.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("dies"), "{warnings:#?}");
 }

@@ -80,9 +80,12 @@ impl EventBus {
     }
 }
 
-/// The life of the group in tracing; the lives of single jobs are spans of their own.
+/// The life of the group in tracing; the lives of single jobs are spans of their own. An end that was ordered is no warning.
 fn trace(kind: &EventKind) {
     match kind {
+        EventKind::ConsumerDown { cause, .. } | EventKind::RoleDown { cause, .. } if cause.was_ordered() => {
+            tracing::debug!(event = ?kind);
+        }
         EventKind::GroupFailed { reason } => tracing::error!(%reason, "the group gave up"),
         EventKind::ConsumerDown {
             slot,

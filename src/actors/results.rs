@@ -9,9 +9,12 @@ use std::task::{Context as Wake, Poll, Waker};
 use actix::{Actor, Context, Handler};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::shelf::Shelf;
 use crate::protocol::{AddressedOutcome, Outcomes, SealedFates};
+use crate::rules::store::DeadSelection;
 use crate::words::{
-    DeadLetter, Guarded, JobId, Outcome, ReplyTo, Sealed, call_guarded, drop_guarded, wake_guarded,
+    DeadLetter, Guarded, JobId, Outcome, QueueConfig, ReplyTo, Sealed, call_guarded, drop_guarded,
+    wake_guarded,
 };
 
 /// Why no outcome will come.
@@ -30,6 +33,8 @@ const CALLS: ReplyTo = ReplyTo(0);
 /// Every mailbox of a group's producers.
 pub(crate) struct Mailboxes<J, O> {
     inner: Mutex<Inner<J, O>>,
+    /// The latest dead letters since a drain began.
+    noted: Shelf<J>,
 }
 
 struct Inner<J, O> {
@@ -38,14 +43,8 @@ struct Inner<J, O> {
     groups: BTreeMap<ReplyTo, Mailbox<J, O>>,
     next: u64,
     closed: bool,
-    /// Dead letters since the drain began, if one has.
-    noted_dead: Option<NotedDead<J>>,
-}
-
-/// The latest dead letters, oldest first.
-struct NotedDead<J> {
-    letters: VecDeque<DeadLetter<J>>,
-    most: usize,
+    /// Whether a drain has begun, and dead letters are noted.
+    drains: bool,
 }
 
 /// The mailbox of one producer group.
@@ -59,16 +58,17 @@ struct Mailbox<J, O> {
 }
 
 impl<J, O> Mailboxes<J, O> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(config: &QueueConfig) -> Self {
         let inner = Inner {
             calls: HashMap::new(),
             groups: BTreeMap::new(),
             next: 1,
             closed: false,
-            noted_dead: None,
+            drains: false,
         };
         Self {
             inner: Mutex::new(inner),
+            noted: Shelf::new(config),
         }
     }
 
@@ -161,29 +161,23 @@ impl<J, O> Mailboxes<J, O> {
         wakers.into_iter().for_each(wake_guarded);
     }
 
-    /// Notes every dead letter from now on, the latest `most` of them. Every dead letter of a group comes by here.
-    pub(crate) fn note_dead(&self, most: usize) {
-        let letters = VecDeque::new();
-        self.lock().noted_dead.get_or_insert(NotedDead { letters, most });
+    /// Notes every dead letter from now on, the latest ones, as many and as large as the configuration lets a queue keep. Every
+    /// dead letter of a group comes by here.
+    pub(crate) fn note_dead(&self) {
+        self.lock().drains = true;
     }
 
     /// The dead letters that were noted.
     pub(crate) fn take_noted_dead(&self) -> Vec<DeadLetter<J>> {
-        let noted = self.lock().noted_dead.take();
-        noted.map_or_else(Vec::new, |noted| noted.letters.into())
+        self.noted.take(&DeadSelection::All)
     }
 
     fn note(&self, dead: &[DeadLetter<J>]) {
-        let mut inner = self.lock();
-        let Some(noted) = &mut inner.noted_dead else {
-            return;
-        };
-        noted.letters.extend(dead.iter().cloned());
-        let surplus = noted.letters.len().saturating_sub(noted.most);
-        let gone: Vec<_> = noted.letters.drain(..surplus).collect();
-        // Payloads are the user's; see `deposit`.
-        drop(inner);
-        drop(gone);
+        if self.lock().drains {
+            for letter in dead {
+                self.noted.keep(letter.clone());
+            }
+        }
     }
 
     /// Tells whoever waits for one of these jobs that it was given up.

@@ -1,9 +1,10 @@
-//! What can be wrong with the file of a queue.
+//! What can be wrong with the file of a queue, and why an opening fails.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::{fmt, io};
 
-use crate::words::WriteFailure;
+use crate::words::{ConfigError, WriteFailure};
 
 /// Why the file of a queue could not be opened, read or written. Its text says everything, the cause as well.
 #[derive(Debug, thiserror::Error)]
@@ -115,5 +116,58 @@ fn cure(kind: io::ErrorKind) -> &'static str {
             "; the disk needs room"
         }
         _ => "",
+    }
+}
+
+/// Why a queue could not be opened. What is in the file is not touched.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue {path} could not be opened: {reason}", path = path.display())]
+pub struct OpenError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub reason: OpenErrorReason,
+}
+
+/// What stood in the way of an opening.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenErrorReason {
+    /// The file, the disk, or another owner.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file was written by another version of this crate.
+    #[error(
+        "its format is version {found}, and this program knows version {known}; open it with a program of the version that wrote it"
+    )]
+    Format {
+        /// The version of the file.
+        found: u64,
+        /// The one that this program knows.
+        known: u64,
+    },
+    /// The file was written with another codec.
+    #[error(
+        "its payloads are written by the codec {found:?}, and not by {wanted:?}; open it with that codec"
+    )]
+    Codec {
+        /// The codec of the file.
+        found: String,
+        /// The codec that was asked for.
+        wanted: &'static str,
+    },
+    /// A value of the configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no thread for it.
+    #[error("the thread that writes could not be started: {0}; the process needs room for one thread more")]
+    Thread(#[source] io::Error),
+}
+
+impl OpenErrorReason {
+    /// The thread has gone without an answer, which is a fault of this crate.
+    pub(super) fn died() -> Self {
+        Self::Thread(io::Error::other("it ended before it had opened the file"))
     }
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::disk::Purpose;
-use super::engine::{Change, Engine, Meta, Table, Wait};
-use super::error::FileError;
-use super::format::{Dead, JobParts, Mark, Single};
-use super::source::{FORMAT, OpenError, OpenErrorReason};
+use super::engine::{Change, Engine, Meta, Table};
+use super::error::{FileError, OpenError, OpenErrorReason};
+use super::format::{Dead, FORMAT, JobParts, Mark, Single};
+use super::wait::Wait;
 use crate::words::{DeadReason, JobId};
 
 /// How long an owner is waited for.

@@ -8,13 +8,14 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `source` | [`DurableQueue`]: opening, options, errors |
+//! | `source` | [`DurableQueue`]: opening, options |
+//! | `error` | what can be wrong with a file |
 //! | `actor` | the messages of the queue protocol |
 //! | `state` | the index: which jobs there are, and where each stands |
 //! | `writer` | the one thread that writes: group commit |
 //! | `paper`, [`codec`], [`format`](mod@format) | jobs as bytes |
 //! | `engine` | the only place that knows redb |
-//! | `gate`, `disk`, `owner` | what the engine may do to the file, the file and its lock, which files this process has open |
+//! | `gate`, `disk`, `owner`, `wait` | what the engine may do to the file, the file and its lock, which files this process has open, what an opening waits for |
 //! | `simulated_disk`, `simulated_thread`, `second_opener` | the file and the thread of a simulation, and another process in it, feature `sim` |
 //! | [`inspect`] | looking into a file without its program |
 //!
@@ -40,11 +41,12 @@ mod simulated_disk;
 mod simulated_thread;
 mod source;
 mod state;
+mod wait;
 mod wake;
 mod writer;
 
 pub use actor::{DurableActor, Later};
 pub use codec::{Bytes, Codec, CodecError, Compact, Json};
 pub use durability::Durability;
-pub use error::{EngineWords, FileError, OtherFile};
-pub use source::{DurableBuilder, DurableQueue, OpenError, OpenErrorReason};
+pub use error::{EngineWords, FileError, OpenError, OpenErrorReason, OtherFile};
+pub use source::{DurableBuilder, DurableQueue};

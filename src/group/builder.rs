@@ -294,7 +294,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         room,
     } = queue;
     let bus = EventBus::new(clock);
-    let mailboxes = Arc::new(Mailboxes::new());
+    let mailboxes = Arc::new(Mailboxes::new(&config.queue));
     let awaiting = Arc::clone(&mailboxes);
     // Names must differ from those of every other group and process, so their seed never comes from the configuration.
     let intake = Arc::new(Intake::new(

@@ -53,7 +53,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// back in the queue or still here.
     ///
     /// # Errors
-    /// [`GroupGone`] if the group has ended.
+    /// [`GroupGone`] if the group takes no more jobs: from the beginning of a drain or a stop. The letters stay.
     pub async fn requeue(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<Vec<JobId>, GroupGone> {
         self.send_back(DeadSelection::Jobs(jobs.into_iter().collect()))
             .await
@@ -84,6 +84,10 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     }
 
     async fn send_back(&self, which: DeadSelection) -> Result<Vec<JobId>, GroupGone> {
+        // To the group such a job is one that comes in, through whatever door.
+        if !self.intake.is_open() {
+            return Err(GroupGone);
+        }
         if let Some(shelf) = &self.shelf {
             return self.send_back_from(shelf, &which).await;
         }

@@ -83,9 +83,9 @@ pub enum CallError<J> {
     Stopped(Option<Sealed<J>>),
 }
 
-/// The group has ended and cannot answer.
+/// The group has ended and cannot answer; or it is about to end, and takes no dead letter back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the group has ended")]
+#[error("the group has ended or takes no more jobs")]
 pub struct GroupGone;
 
 /// Why a group did not start.

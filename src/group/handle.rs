@@ -42,8 +42,8 @@ pub struct Drained<J> {
     /// [`stop`](Group::stop) or [`drain`](Group::drain) but the first that returns. Jobs in a queue that is not `volatile`
     /// are not in here: they stay in their queue.
     pub unfinished: Vec<Undelivered<J>>,
-    /// Jobs that became dead letters after the drain began, oldest first; at most `queue.dead_letters`, the latest ones. With
-    /// a queue in memory this is the last chance to see them. Empty for a stop without a drain, which gives no job up.
+    /// Jobs that became dead letters after the drain began, oldest first: the latest ones, at most `queue.dead_letters` and
+    /// `queue.dead_letter_bytes`. With a queue in memory this is the last chance to see them. Empty for a stop without a drain, which gives no job up.
     pub dead_letters: Vec<DeadLetter<J>>,
 }
 
@@ -211,9 +211,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 at: self.inner.shared.clock.now(),
                 state: now.state,
                 epoch: now.epoch,
+                in_flight: health.slots.iter().map(|slot| slot.in_flight as usize).sum(),
                 slots: health.slots,
                 queue,
-                in_flight: health.in_flight,
+                leased: health.leased,
                 held: health.held,
                 bad_choices: health.bad_choices,
                 stale_settles: health.stale_settles,
@@ -237,8 +238,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     /// deadline itself. If several drains wait, the shortest deadline counts. **Cancellation**: a drain that is dropped goes
     /// on, and the group ends by itself; the next `stop` or `drain` gets what was not finished.
     pub async fn drain(&self, deadline: Duration) -> Drained<J> {
-        // At once, and not by the message: whoever sends after this line is refused.
+        // At once, and not by the message: whoever sends after this line is refused, and what is given up after it is told.
         self.inner.shared.intake.close();
+        self.inner.shared.mailboxes.note_dead();
         self.order(Order::Drain {
             everything: self.inner.is_volatile,
             deadline,

@@ -61,6 +61,20 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         }
     }
 
+    /// The delivery, if its job has not expired before it began; else the job becomes a dead letter and there is none.
+    ///
+    /// For an actor whose mailbox may be long, at the top of its handler: what waits in there has been handed over. The stock
+    /// shells ask this themselves.
+    #[must_use = "an expired delivery is settled, and the others are in here"]
+    pub fn unless_expired(mut self) -> Option<Self> {
+        if !self.has_expired() {
+            return Some(self);
+        }
+        self.settled = true;
+        self.speak(Work::Expired);
+        None
+    }
+
     fn settle(mut self, work: Work<O>) {
         #[cfg(feature = "sim")]
         let work = if super::faults::before_word(self.delivery.seen(), matches!(work, Work::Done(_))) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::words::{
-    Block, DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, Key, Places, Sealed, SlotId, Ticket,
+    Block, DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, Key, Moment, Places, Sealed, SlotId,
+    Ticket,
 };
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
@@ -19,6 +20,23 @@ pub struct ConsumerInfo {
     pub epoch: Epoch,
     /// Where consumer and supervisor see each other without a message.
     pub board: SlotBoard,
+    /// The clock of the group, for jobs that expire.
+    pub(crate) now: Now,
+}
+
+/// Tells the present moment by the clock of a group.
+pub(crate) struct Now(Box<dyn Fn() -> Moment + Send + Sync>);
+
+impl Now {
+    pub(crate) fn new(read: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
+        Self(Box::new(read))
+    }
+}
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Now")
+    }
 }
 
 /// What the consumer's side and the supervisor can see of each other even while the consumer's thread is blocked.
@@ -218,6 +236,13 @@ impl<J> Delivery<J> {
     /// well end.
     pub fn is_fenced(&self) -> bool {
         self.consumer.board.has_ended()
+    }
+
+    /// Whether its job has expired before it began. Reads the clock only for a job that can.
+    #[inline]
+    pub fn has_expired(&self) -> bool {
+        let expires_at = self.parcel.job.expires_at();
+        expires_at.is_some_and(|at| (self.consumer.now.0)() >= at)
     }
 
     /// A sign of life: the deadline of this consumer starts anew, for all deliveries that it holds. For work that takes long

@@ -20,6 +20,8 @@ pub enum Work<O> {
     Failed(Failure),
     /// It was dropped without a word.
     Abandoned,
+    /// It did not begin: its job had expired.
+    Expired,
 }
 
 /// A delivery with what became of it.
@@ -40,7 +42,7 @@ impl<O> SettledDelivery<O> {
     fn copy(&self) -> Self {
         let failure = match &self.work {
             Work::Failed(failure) => failure.clone(),
-            Work::Done(_) | Work::Abandoned => Failure::retry("a settle that arrived twice"),
+            Work::Done(_) | Work::Abandoned | Work::Expired => Failure::retry("a settle that arrived twice"),
         };
         Self {
             ticket: self.ticket,

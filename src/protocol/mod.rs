@@ -19,6 +19,7 @@ mod supervisor;
 
 pub use consumer::{BatchConsumer, Consumer, ConsumerActor};
 pub use deliver::{Deliver, DeliverBatch};
+pub(crate) use delivery::Now;
 pub use delivery::{ConsumerInfo, Delivery, Parcel, PieceParcel, SlotBoard};
 pub use desk::{DonePlaces, SettleDesk, SettledDelivery, Settlement, SettlesWaiting, Work};
 pub use handover::Handover;

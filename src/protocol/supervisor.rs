@@ -138,7 +138,7 @@ pub(crate) struct AskHealth;
 #[derive(Debug, Clone)]
 pub(crate) struct SupervisorHealth {
     pub(crate) slots: Vec<SlotHealth>,
-    pub(crate) in_flight: usize,
+    pub(crate) leased: usize,
     pub(crate) held: HeldCounts,
     pub(crate) bad_choices: u64,
     pub(crate) stale_settles: u64,

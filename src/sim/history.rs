@@ -188,8 +188,8 @@ pub struct End {
     pub unfinished: Vec<usize>,
     /// Jobs that the queue still held, or had leased.
     pub in_queue: usize,
-    /// Deliveries that the supervisor still held.
-    pub in_flight: usize,
+    /// Jobs that were still leased, as the supervisor knew it.
+    pub leased: usize,
     /// Consumers that were live.
     pub live: usize,
     /// Consumers that should have been.

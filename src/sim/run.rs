@@ -462,9 +462,9 @@ async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
             match patience.wait_for(pin!(group.health())).await {
                 Some(Ok(health)) => {
                     end.in_queue = health.queue.map_or(0, |counts| counts.unfinished());
-                    end.in_flight = health.in_flight;
+                    end.leased = health.leased;
                     // A host whose end was ordered may still have answered.
-                    let is_whole = end.in_queue == 0 && end.in_flight == 0 && !world.host.is_ending();
+                    let is_whole = end.in_queue == 0 && end.leased == 0 && !world.host.is_ending();
                     if is_whole && world.quiet_from() <= world.now() {
                         break;
                     }

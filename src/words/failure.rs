@@ -178,6 +178,11 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether the group or the supervisor itself ended that life: news, and nothing to be warned of.
+    pub(crate) fn was_ordered(&self) -> bool {
+        matches!(self, Self::Killed)
+    }
+
     /// The bytes of its texts.
     fn bytes(&self) -> usize {
         match self {
@@ -289,7 +294,7 @@ impl fmt::Display for DeadReason {
             Self::Rejected(text) => write!(f, "rejected: {text}"),
             Self::AttemptsUsedUp { attempts } => write!(f, "failed {attempts} times"),
             Self::Poison { attempts } => write!(f, "poison: ended its consumer, {attempts} attempts made"),
-            Self::Expired => f.write_str("expired before it was leased"),
+            Self::Expired => f.write_str("expired before it began"),
             Self::DroppedByOverflow => f.write_str("dropped because the queue was full"),
             Self::Unreadable(why) => write!(f, "its record could not be read: {why}"),
         }

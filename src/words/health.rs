@@ -47,9 +47,9 @@ pub struct SlotHealth {
     pub incarnation: Incarnation,
     /// Its share of the work.
     pub weight: Weight,
-    /// Deliveries that its consumer holds.
-    pub held: u32,
-    /// Its prefetch window: deliveries that it may hold.
+    /// Its deliveries in flight: with its consumer, and not settled.
+    pub in_flight: u32,
+    /// Its prefetch window: deliveries that may be in flight there.
     pub window: u32,
     /// Jobs that it has acked since the supervisor started.
     pub acked: u64,
@@ -69,7 +69,7 @@ pub struct QueueCounts {
     pub ready: usize,
     /// Jobs that wait for their time: delayed by the producer or on the retry shelf.
     pub delayed: usize,
-    /// Jobs that a supervisor holds.
+    /// Jobs that are leased: promised to a supervisor, and neither settled nor given back.
     pub leased: usize,
     /// Dead letters.
     pub dead: usize,
@@ -82,7 +82,7 @@ impl QueueCounts {
     }
 }
 
-/// Jobs that the supervisor has leased and that no consumer can get yet, by what they wait for.
+/// Leased jobs that no consumer can get yet, by what they wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeldCounts {
     /// For room at the consumer that the strategy chose for them. Bounded by `hold`.
@@ -109,7 +109,9 @@ pub struct Health {
     pub slots: Vec<SlotHealth>,
     /// What the queue holds; absent if the group ended before the queue answered. All zero for a queue that cannot count.
     pub queue: Option<QueueCounts>,
-    /// Jobs that the supervisor has leased and not yet settled.
+    /// Jobs that are leased, as the supervisor knows it; the queue may hear of the end of a lease a little later.
+    pub leased: usize,
+    /// Those of them that are in flight: with a consumer, and not settled.
     pub in_flight: usize,
     /// Those of them that no consumer can get yet.
     pub held: HeldCounts,

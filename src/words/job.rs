@@ -1,7 +1,7 @@
 //! Jobs: what a producer sends, and the envelope in which it travels.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -68,9 +68,13 @@ impl<J> Job<J> {
         self
     }
 
-    /// A job that still waits this long after the group took it becomes a dead letter instead of being leased.
+    /// A job that has not begun this long after the group took it becomes a dead letter
+    /// ([`DeadReason::Expired`](super::DeadReason::Expired)), wherever it waits: in the queue, for a consumer, or in the window
+    /// of a busy one. There it is told when its turn comes.
     ///
-    /// A job that has been leased no longer expires; see the group's `deadline_ms` for work that takes too long.
+    /// A job that has begun once no longer expires: its retries are those of any job, and for work that takes too long there is
+    /// the group's `deadline_ms`. An actor whose mailbox may be long asks before it begins; see
+    /// [`Deliver::unless_expired`](crate::Deliver::unless_expired).
     pub fn expires_after(mut self, age: Duration) -> Self {
         self.rest.get_or_insert_default().expires_after = Some(age);
         self
@@ -120,10 +124,12 @@ impl<J> From<J> for Job<J> {
 }
 
 /// The seldom used wishes of a job, kept behind a pointer so that a plain job stays small.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 struct Wishes {
     not_before: Option<Moment>,
     expires_at: Option<Moment>,
+    /// Set when the job begins for the first time, or comes back after it had. Never cleared.
+    no_longer_expires: AtomicBool,
     dedup: Option<Key>,
     /// A mailbox whose number is too large for the place that it has in the envelope.
     reply_to: Option<ReplyTo>,
@@ -162,6 +168,7 @@ impl<J> Envelope<J> {
             Box::new(Wishes {
                 not_before: rest.delay.map(|delay| now.after(delay)),
                 expires_at: rest.expires_after.map(|age| now.after(age)),
+                no_longer_expires: AtomicBool::new(false),
                 dedup: rest.dedup,
                 reply_to: reply_to.filter(|_| is_large),
             })
@@ -236,9 +243,27 @@ impl<J> Envelope<J> {
         self.wishes.as_ref().and_then(|wishes| wishes.not_before)
     }
 
-    /// Not to be leased after this moment.
+    /// Not to begin after this moment. `None` also for a job that has begun before, or was sent back from the dead letters.
+    #[inline]
     pub fn expires_at(&self) -> Option<Moment> {
+        let wishes = self.wishes.as_ref()?;
+        wishes
+            .expires_at
+            .filter(|_| !wishes.no_longer_expires.load(Ordering::Relaxed))
+    }
+
+    /// The moment with which it was sent, whether or not it still expires.
+    pub(crate) fn expiry(&self) -> Option<Moment> {
         self.wishes.as_ref().and_then(|wishes| wishes.expires_at)
+    }
+
+    /// From now on it does not expire any more: it has begun, or a queue sends it back from its dead letters.
+    #[inline]
+    pub fn forget_expiry(&self) {
+        // Relaxed is enough: who puts the job on its next way, by a message or under a lock, has seen it.
+        if let Some(wishes) = &self.wishes {
+            wishes.no_longer_expires.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The deduplication key, if the producer gave one.
@@ -271,6 +296,7 @@ impl<J> Envelope<J> {
         // was given up on and looks once more does not take back what its successor has noted.
         if self.begun.load(Ordering::Relaxed) & !CULPRIT < number.0 {
             self.begun.store(number.0, Ordering::Relaxed);
+            self.forget_expiry();
         }
     }
 

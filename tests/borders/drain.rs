@@ -1,3 +1,24 @@
 //! The end: drain, stop, expiry.
 
+use std::sync::Arc;
+
+use consumer_group::actors::Clock;
+use consumer_group::actors::queue::{QueueCore, QueueSource, StoreQueue};
+use consumer_group::rules::store::MemoryStore;
+use consumer_group::{ActorQueue, Capabilities, QueueConfig};
+
 mod batches;
+mod door;
+mod expiry;
+mod letters;
+
+/// The memory queue with no dead letters of its own, so that the group keeps them.
+fn without_letters() -> impl QueueSource<u64> {
+    let core = Arc::new(QueueCore::new(MemoryStore::new(&QueueConfig::default())));
+    let clock = Clock::start();
+    let capabilities = Capabilities {
+        dead_letter: false,
+        ..Capabilities::MEMORY
+    };
+    ActorQueue::new(capabilities, move || StoreQueue::new(Arc::clone(&core), clock))
+}

@@ -14,9 +14,10 @@ use std::path::Path;
 
 use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Codec, Compact, DurableQueue, Json};
-use consumer_group::{Delivery, Group, Job, Overflow, QueueConfig, Unsent};
+use consumer_group::{Delivery, Group, Job, JobId, Overflow, QueueConfig, Unsent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::common::system;
 
@@ -93,7 +94,7 @@ where
             return tell.send(Err(refused.reason)).unwrap();
         }
         let queue = open();
-        let (found, mut finding) = tokio::sync::mpsc::unbounded_channel();
+        let (found, mut finding) = unbounded_channel();
         let group = Group::<J, ()>::builder()
             .queue(queue.clone())
             .consume_with(1, async move |delivery: &Delivery<J>| {
@@ -247,38 +248,57 @@ struct Mended {
     needed: u8,
 }
 
+/// A job that became a dead letter because a later program could not read it.
+async fn one_unreadable(folder: &Path) -> JobId {
+    let queue = json::<Skips>(folder);
+    let group = idle(&queue);
+    let sent = group
+        .producer()
+        .send(Skips {
+            first: 5,
+            last: 6,
+            ..Skips::default()
+        })
+        .await
+        .unwrap();
+    group.stop().await;
+    drop((group, queue));
+
+    // A program that cannot read it finds it when it leases.
+    let queue = json::<Later>(folder);
+    let group = Group::<Later, ()>::builder()
+        .queue(queue.clone())
+        .consume_with(1, async |_: &Delivery<Later>| Ok(()))
+        .start()
+        .unwrap();
+    while queue.counts().dead == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(group.dead_letters().requeue_all().await.unwrap(), []);
+    group.stop().await;
+    sent
+}
+
+/// A program that can read it, and what it does.
+fn mended(folder: &Path) -> (Group<Mended, ()>, UnboundedReceiver<(JobId, Mended)>) {
+    let (tell, told) = unbounded_channel();
+    let group = Group::builder()
+        .queue(json::<Mended>(folder))
+        .consume_with(1, async move |delivery: &Delivery<Mended>| {
+            tell.send((delivery.id(), delivery.job().clone())).unwrap();
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    (group, told)
+}
+
 #[test]
 fn what_an_opening_cannot_read_is_listed_with_its_bytes_and_comes_back_once_it_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.queue");
     system(async move {
-        let queue = json::<Skips>(folder.path());
-        let group = idle(&queue);
-        let sent = group
-            .producer()
-            .send(Skips {
-                first: 5,
-                last: 6,
-                ..Skips::default()
-            })
-            .await
-            .unwrap();
-        group.stop().await;
-        drop((group, queue));
-
-        // A program that cannot read it finds it when it leases.
-        let queue = json::<Later>(folder.path());
-        let group = Group::<Later, ()>::builder()
-            .queue(queue.clone())
-            .consume_with(1, async |_: &Delivery<Later>| Ok(()))
-            .start()
-            .unwrap();
-        while queue.counts().dead == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        assert_eq!(group.dead_letters().requeue_all().await.unwrap(), []);
-        group.stop().await;
-        drop((group, queue));
+        let sent = one_unreadable(folder.path()).await;
 
         let unreadable = QueueFile::open(&path).unwrap().unreadable(10).unwrap();
         assert_eq!(unreadable.len(), 1);
@@ -293,18 +313,26 @@ fn what_an_opening_cannot_read_is_listed_with_its_bytes_and_comes_back_once_it_c
         );
 
         // With a program that can, a requeue brings it back.
-        let queue = json::<Mended>(folder.path());
-        let (found, mut finding) = tokio::sync::mpsc::unbounded_channel();
-        let group = Group::<Mended, ()>::builder()
-            .queue(queue.clone())
-            .consume_with(1, async move |delivery: &Delivery<Mended>| {
-                found.send((delivery.id(), delivery.job().clone())).unwrap();
-                Ok(())
-            })
-            .start()
-            .unwrap();
+        let (group, mut done) = mended(folder.path());
         assert_eq!(group.dead_letters().requeue_all().await.unwrap(), [sent]);
-        assert_eq!(finding.recv().await, Some((sent, Mended { first: 5, needed: 0 })));
+        assert_eq!(done.recv().await, Some((sent, Mended { first: 5, needed: 0 })));
+        group.stop().await;
+    });
+}
+
+#[test]
+fn what_a_file_without_its_program_requeues_is_done_by_a_program_that_can_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.queue");
+    system(async move {
+        let sent = one_unreadable(folder.path()).await;
+        // As `queue requeue --all` does: it knows no payload and no codec.
+        let mut file = QueueFile::open(&path).unwrap();
+        assert_eq!(file.requeue(None).unwrap(), [sent]);
+        assert_eq!(file.summary().unwrap().dead, 0);
+        drop(file);
+        let (group, mut done) = mended(folder.path());
+        assert_eq!(done.recv().await, Some((sent, Mended { first: 5, needed: 0 })));
         group.stop().await;
     });
 }
@@ -370,7 +398,7 @@ fn past_its_capacity_in_bytes_senders_wait_and_every_job_is_done_in_its_turn() {
     let folder = tempfile::tempdir().unwrap();
     system(async move {
         let queue = narrow(folder.path(), Overflow::Wait);
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, mut told) = unbounded_channel();
         let group = Group::<String, ()>::builder()
             .configure(|config| config.window.max = 1)
             .queue(queue.clone())

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+#[cfg(unix)]
+mod signal;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::process::Command;

@@ -32,6 +32,9 @@ const DEADLY: u64 = 1_000_000;
 
 const ATTEMPTS: u32 = 3;
 
+/// Far beyond what any step needs, so that only one that hangs ever reaches it.
+const LIMIT: Duration = Duration::from_secs(60);
+
 fn open(folder: &Path, durability: Durability) -> DurableQueue<u64> {
     DurableQueue::at(folder.join("jobs.queue"), Compact)
         .durability(durability)
@@ -82,7 +85,12 @@ fn a_life() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let folder = Path::new(&folder).to_owned();
     system(async move {
-        let queue = open(&folder, durability());
+        // The process before may still write its last changes.
+        let queue = DurableQueue::at(folder.join("jobs.queue"), Compact)
+            .durability(durability())
+            .open_when_free(LIMIT)
+            .await
+            .unwrap();
         let place = folder.clone();
         let group = Group::<u64, ()>::builder()
             .configure(|config| {
@@ -246,7 +254,7 @@ async fn at_work(queue: &DurableQueue<u64>, jobs: u64) -> Group<u64, ()> {
         .start()
         .unwrap();
     group.producer().send_batch(0..jobs).await.unwrap();
-    while group.health().await.unwrap().in_flight < jobs as usize {
+    while group.health().await.unwrap().leased < jobs as usize {
         tokio::task::yield_now().await;
     }
     group

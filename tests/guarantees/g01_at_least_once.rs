@@ -75,7 +75,7 @@ async fn every_job_ends(placement: Placement, roles: &[Role], strategy: Strategy
             .unwrap();
         sent.extend(ids.into_iter().zip(jobs));
         let mut until_kill = BETWEEN_KILLS / 2;
-        // Half of the jobs are left in flight for the next lot, so that there is always load.
+        // Half of the jobs are left unfinished for the next lot, so that there is always load.
         while ended.len() + 50 < sent.len() {
             let outcome = next_outcome(&mut results, "a job ends").await;
             assert!(

@@ -226,9 +226,9 @@ fn no_consumer_holds_more_than_its_window_and_the_group_no_more_than_all_windows
             settle_down().await;
             let health = group.health().await.unwrap();
             for slot in &health.slots {
-                assert!(slot.held <= 3, "{slot:?}");
+                assert!(slot.in_flight <= 3, "{slot:?}");
             }
-            assert!(health.in_flight <= 6, "{health:?}");
+            assert!(health.leased <= 6, "{health:?}");
             assert_eq!(health.queue.unwrap().unfinished(), 100 - done);
             gate.let_through(1);
         }

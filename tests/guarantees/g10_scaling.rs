@@ -239,6 +239,48 @@ fn a_key_in_flight_stays_where_it_is_when_the_group_shrinks() {
     });
 }
 
+/// Nothing keeps a key without order: its next job goes to another consumer while the one before is in flight.
+#[test]
+fn without_order_a_key_moves_at_once_when_the_group_shrinks() {
+    paused(async {
+        let gate = Gate::shut();
+        let passed = gate.clone();
+        let (note, mut noted) = probe();
+        let group = Group::builder()
+            .config(GroupConfig {
+                strategy: StrategyName::ConsistentHash,
+                placement: Placement::Local,
+                ..GroupConfig::default()
+            })
+            .configure(calm)
+            .consume_with(2, async move |delivery: &Delivery<&'static str>| {
+                note.send((*delivery.job(), delivery.slot())).unwrap();
+                if *delivery.job() == "in flight" {
+                    passed.pass().await;
+                }
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        let producer = group.producer();
+        let mut keys = 0_u64..;
+        let key = loop {
+            let key = keys.next().unwrap();
+            producer.call(Job::new("seeks").key(key)).await.unwrap();
+            if noted.next("a job is done").await.1 == SlotId(1) {
+                break key;
+            }
+        };
+        producer.send(Job::new("in flight").key(key)).await.unwrap();
+        assert_eq!(noted.next("it begins").await, ("in flight", SlotId(1)));
+        group.scale(1);
+        producer.call(Job::new("next of the key").key(key)).await.unwrap();
+        assert_eq!(noted.next("the key moves").await, ("next of the key", SlotId(0)));
+        assert!(!gate.is_open(), "the one before is still in flight");
+        gate.open();
+    });
+}
+
 #[test]
 fn when_a_hash_ring_grows_only_keys_of_the_new_consumer_move() {
     paused(async {

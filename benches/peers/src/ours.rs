@@ -119,7 +119,7 @@ impl Ours {
         let Ok(health) = self.group.health().await else {
             return true;
         };
-        health.in_flight == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0)
+        health.leased == 0 && health.queue.is_some_and(|queue| queue.unfinished() == 0)
     }
 }
 

@@ -44,13 +44,14 @@ pub(super) async fn work<C: BatchConsumer>(
         let closed = arrived.len().min(size.most.max(1));
         let batch: Vec<_> = arrived
             .drain(..closed)
-            .map(|parcel| {
-                Deliver::new(
-                    Delivery::new(parcel, Arc::clone(&berth.info)),
-                    Arc::clone(&berth.desk),
-                )
+            .filter_map(|parcel| {
+                let delivery = Delivery::new(parcel, Arc::clone(&berth.info));
+                Deliver::new(delivery, Arc::clone(&berth.desk)).unless_expired()
             })
             .collect();
+        if batch.is_empty() {
+            continue;
+        }
         for delivery in &batch {
             delivery.begin();
         }

@@ -149,6 +149,16 @@ async fn work_through<C: Consumer>(
         if info.board.has_ended() {
             return;
         }
+        // Nothing is wished for a job in a block.
+        if step.place.is_none() && delivery.has_expired() {
+            info.board.note_progress();
+            outbox.put(SettledDelivery {
+                ticket: step.ticket,
+                number: step.number,
+                work: Work::Expired,
+            });
+            continue;
+        }
         delivery.begin();
         #[cfg(feature = "sim")]
         let result = consume_with_faults(consumer, delivery, outbox, &mut waker).await;

@@ -22,9 +22,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         self.set_state(GroupState::Draining);
         self.tell(EventKind::Draining);
         self.root.intake.close();
-        if let Some(wiring) = &self.wiring {
-            self.root.mailboxes.note_dead(wiring.config.queue.dead_letters);
-        }
         let intake = Arc::clone(&self.root.intake);
         let flushed = async move { intake.flushed().await };
         context.spawn(flushed.into_actor(self).map(move |(), this, _| {

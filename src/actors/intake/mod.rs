@@ -315,6 +315,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
     /// Puts an admitted job back that was in the queue before. False if the intake is closed; the job is then among the
     /// unfinished ones.
     pub(crate) fn put_back(&self, job: Sealed<J>) -> bool {
+        job.forget_expiry();
         let mut buffer = self.lock();
         if buffer.closed {
             buffer.stranded.push(job);

@@ -2,7 +2,7 @@
 
 use tokio::sync::broadcast;
 
-use crate::words::TreeEvent;
+use crate::words::{Cause, TreeEvent};
 
 /// Where the supervisors of one tree tell what happens. Clones share the channel, and none of them keeps it open.
 #[derive(Debug, Clone)]
@@ -53,6 +53,10 @@ impl TreeBus {
 
 fn trace(event: &TreeEvent) {
     match event {
+        // An end that was ordered, or of the actor's own will, is no warning. If it comes too often, the budget says so.
+        TreeEvent::Down(down) if down.cause.was_ordered() || down.cause == Cause::Stopped => {
+            tracing::debug!(event = ?event);
+        }
         TreeEvent::Down(down) => tracing::warn!(%down, "a supervised actor ended"),
         TreeEvent::BudgetSpent { supervisor } => tracing::error!(%supervisor, "a supervisor gives up"),
         TreeEvent::Undelivered { child, messages } => {

@@ -10,7 +10,7 @@ use crate::actors::cell::CellHandle;
 use crate::actors::consumer::Berth;
 #[cfg(feature = "sim")]
 use crate::protocol::faults;
-use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, SlotBoard};
+use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, Now, SlotBoard};
 use crate::rules::ledger::SlotPhase;
 use crate::rules::supervision::{Exit, Member, Order};
 use crate::words::{Cause, EventKind, Incarnation, SlotId, SlotState, Ticket};
@@ -60,11 +60,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             return;
         };
         let incarnation = self.ledger.next_incarnation(slot);
+        let clock = self.wiring.clock;
         let info = Arc::new(ConsumerInfo {
             slot,
             incarnation,
             epoch: self.epoch,
             board: SlotBoard::default(),
+            now: Now::new(move || clock.now()),
         });
         let (cell, seed) = CellHandle::new();
         found.forget_consumer();
@@ -154,7 +156,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let job = |ticket: Ticket| jobs.get(ticket.0 as usize).and_then(Option::as_ref);
         // A panic often names its delivery; then the others that had begun are bystanders.
         let is_named = |(ticket, number)| job(ticket).is_some_and(|job| job.is_culprit(number));
-        let knows_culprit = costs_an_attempt && self.ledger.held_by(slot).into_iter().any(is_named);
+        let held = self.ledger.held_by(slot);
+        let knows_culprit = costs_an_attempt && held.iter().copied().any(is_named);
+        // What it had not begun may expire while it waits for the next consumer.
+        for (ticket, _) in held {
+            if let Some(job) = job(ticket) {
+                self.expiring.note(ticket, job);
+            }
+        }
         let is_guilty = |ticket, number| {
             costs_an_attempt
                 && job(ticket)

@@ -74,6 +74,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                         any_done = true;
                         let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
                         if let Some(job) = job {
+                            self.expiring.strike(ticket, &job);
                             if wants_jobs {
                                 let ConsumerInfo {
                                     slot, incarnation, ..
@@ -103,6 +104,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     self.ledger
                         .settled(now, ticket, number, report, &mut self.effects)
                 }),
+                Work::Expired => {
+                    let effects = &mut self.effects;
+                    self.ledger.settled(now, ticket, number, Report::Expired, effects)
+                }
                 Work::Abandoned => self.ledger.attempt(ticket, number).and_then(|attempt| {
                     let report = Report::Failed {
                         cause: Cause::Abandoned,

@@ -36,7 +36,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             if self.wiring.shelf.is_some() {
                 self.histories.begin(leased.lease, &leased.job);
             }
-            if knows_no_time && leased.job.expires_at().is_some_and(|until| until <= now) {
+            if leased.suspect || leased.attempt > 1 {
+                // It has begun before, or may have.
+                leased.job.forget_expiry();
+            }
+            if leased.job.expires_at().is_some_and(|until| until <= now) {
                 let (lease, attempt) = (leased.lease, leased.attempt);
                 self.ledger
                     .turned_away(lease, attempt, DeadReason::Expired, &mut self.effects);
@@ -64,6 +68,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             if knows_no_time && let Some(until) = leased.job.not_before().filter(|until| *until > now) {
                 self.ledger.shelve(ticket, until);
             }
+            self.expiring.note(ticket, &leased.job);
             keep_at(&mut self.jobs, ticket.0, leased.job);
         }
         // Jobs in blocks are in their first attempt, nobody has begun them, and their queue knows the time.

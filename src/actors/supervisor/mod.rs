@@ -9,6 +9,7 @@
 //! | `turn.rs` | carries out what the ledger decided |
 //! | `desk.rs` | takes in what consumers settled |
 //! | `leases.rs` | talks to the queue |
+//! | `expiring.rs` | keeps the time of leased jobs that expire |
 //! | `burying.rs` | keeps dead letters for a queue that has none |
 //! | `choosing.rs` | talks to the strategy |
 //! | `consumers.rs` | starts consumers, sees them end, starts others |
@@ -19,6 +20,7 @@ mod burying;
 mod choosing;
 mod consumers;
 mod desk;
+mod expiring;
 mod last_words;
 mod leases;
 mod slot;
@@ -44,6 +46,7 @@ use crate::rules::watch::Standstill;
 use crate::words::{Block, Epoch, Moment, Roster, Sealed, SlotId, Ticket};
 
 use burying::Histories;
+use expiring::Expiring;
 use slot::SlotActor;
 use watching::PlannedLook;
 pub(crate) use wiring::Wiring;
@@ -121,7 +124,9 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     standstill: Standstill,
     /// How long after the last look the first limit passes. Set by a look, taken by the timer for the next one.
     due_in: Option<Duration>,
-    /// When the next kept retry wakes this actor, and the timer for it.
+    /// Leased jobs that can still expire. Written by leases and deaths, struck when the lease ends.
+    expiring: Expiring,
+    /// When the next kept retry, or the next expiry, wakes this actor, and the timer for it.
     due_timer: Option<(Moment, SpawnHandle)>,
     /// Slots whose consumer is starting, or asked to end, as of the last look; they decide how often to look.
     starting_slots: usize,
@@ -212,6 +217,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             next_look: None,
             standstill: Standstill::default(),
             due_in: None,
+            expiring: Expiring::default(),
             due_timer: None,
             starting_slots: 0,
             ending_slots: 0,

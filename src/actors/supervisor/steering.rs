@@ -26,7 +26,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervi
         self.turn(context);
         MessageResult(Some(SupervisorHealth {
             slots: self.slot_healths(),
-            in_flight: self.ledger.in_flight(),
+            leased: self.ledger.leases(),
             held: self.ledger.held(),
             bad_choices: self.bad_choices,
             stale_settles: self.stale_settles,
@@ -148,7 +148,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     state: slot.state,
                     incarnation: self.ledger.incarnation(id),
                     weight: seat.map_or(Weight::default(), |seat| seat.weight),
-                    held: seat.map_or(0, |seat| seat.load),
+                    in_flight: seat.map_or(0, |seat| seat.load),
                     window: self.ledger.window(id),
                     acked: counters.acked,
                     failed: counters.failed,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{AsyncContext, Context};
+use actix::Context;
 
 use super::Supervisor;
 use crate::protocol::{
@@ -43,10 +43,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// whose lease has ended are forgotten. Tickets are used again, so whoever makes the ledger end leases and single jobs
     /// out in one message calls this in between.
     pub(super) fn tell_effects(&mut self) {
-        for SingledOut { block, place, ticket } in self.effects.singled.drain(..) {
+        for SingledOut {
+            block,
+            place,
+            ticket,
+            lease,
+        } in self.effects.singled.drain(..)
+        {
             let found = self.blocks.get(block.number() as usize).and_then(Option::as_ref);
             if let Some(block) = found {
                 let job = Sealed::in_block(Arc::clone(block), place);
+                if self.wiring.shelf.is_some() {
+                    self.histories.begin(lease, &job);
+                }
                 keep_at(&mut self.jobs, ticket.0, job);
             }
         }
@@ -61,8 +70,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             }
         }
         for ticket in self.effects.ended.drain(..) {
-            if let Some(job) = self.jobs.get_mut(ticket.0 as usize) {
-                *job = None;
+            let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
+            if let Some(job) = job {
+                self.expiring.strike(ticket, &job);
             }
         }
         for slot in self.effects.touched.drain(..) {
@@ -230,27 +240,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
-    /// Sets the timer for the next retry that the ledger keeps.
-    fn wake_when_due(&mut self, context: &mut Context<Self>) {
-        let Some(due) = self.ledger.next_due() else { return };
-        if let Some((set, timer)) = self.due_timer {
-            if set <= due {
-                return;
-            }
-            context.cancel_future(timer);
-        }
-        let wait = due.since(self.now());
-        let timer = context.run_later(wait, |this, context| {
-            this.due_timer = None;
-            let now = this.now();
-            this.ledger.due(now);
-            this.turn(context);
-        });
-        self.due_timer = Some((due, timer));
-    }
-
     pub(super) fn tell_idle(&self) {
-        if self.desired.draining && self.ledger.in_flight() == 0 && self.unanswered.is_empty() {
+        if self.desired.draining && self.ledger.leases() == 0 && self.unanswered.is_empty() {
             self.wiring.guardian.do_send(Notice::Idle);
         }
     }

@@ -69,13 +69,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let limit = Duration::from_millis(config.restart.start_deadline_ms);
             at_most(watch::pause(limit, watch::LOOKS));
         }
-        if self.ledger.in_flight() > 0
-            && self.wiring.capabilities.extend
-            && !self.wiring.capabilities.volatile
-        {
+        if self.ledger.leases() > 0 && self.wiring.capabilities.extend && !self.wiring.capabilities.volatile {
             at_most(EXTEND_EVERY);
         }
-        if self.ledger.in_flight() > 0
+        if self.ledger.leases() > 0
             && let Some(deadline) = config.deadline()
         {
             at_most(watch::pause(deadline, watch::LOOKS));

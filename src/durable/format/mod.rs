@@ -17,6 +17,9 @@ pub use record::{Accepted, Dead, Single};
 
 pub(super) use chunk::ChunkWriter;
 
+/// The version of the file's layout. A file of another one is not opened.
+pub(super) const FORMAT: u64 = 2;
+
 /// Reads `bytes` as every kind of record there is. For the fuzz target and its test: whatever the bytes are, nothing here
 /// panics.
 pub fn read_as_everything(bytes: &[u8]) {

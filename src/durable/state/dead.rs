@@ -162,6 +162,7 @@ impl<J: Send + Sync + 'static> State<J> {
 
     fn revive(&mut self, letter: DeadLetter<J>, out: &mut Vec<Change>) {
         self.news.events.push(EventKind::Requeued { job: letter.id() });
+        letter.job.forget_expiry();
         let mut entry = Entry {
             job: letter.job,
             number: self.next,

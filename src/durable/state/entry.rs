@@ -15,7 +15,7 @@ pub(super) struct Entry<J> {
     pub(super) bytes: u64,
     /// Attempts that count.
     pub(super) attempts: u32,
-    /// Whether it was leased or requeued: then it does not expire any more.
+    /// Whether it was leased or requeued: then the queue waits neither for its delay nor for its expiry.
     pub(super) tried: bool,
     /// What [`Table::Held`] says of it.
     pub(super) held: Option<Held>,
@@ -47,6 +47,7 @@ impl<J> Entry<J> {
     pub(super) fn end_attempt(&mut self, counts: bool, record: Option<&AttemptRecord>, most: usize) {
         if counts {
             self.attempts = self.attempts.saturating_add(1);
+            self.job.forget_expiry();
         }
         if let Some(record) = record {
             // Past the bound the second oldest goes: the first failure and the latest ones tell the most.

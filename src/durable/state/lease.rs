@@ -110,9 +110,7 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// Begins a lease. The attempt is noted on disk: in the mark of the chunk, or in a line of its own.
     pub(super) fn begin(&mut self, mut entry: Entry<J>, out: &mut Vec<Change>) -> Leased<J> {
-        if let Some(at) = entry.job.expires_at()
-            && !entry.tried
-        {
+        if let Some(at) = entry.job.expiry() {
             self.expiries.remove(&(at, entry.number));
         }
         entry.tried = true;
@@ -256,6 +254,11 @@ impl<J: Send + Sync + 'static> State<J> {
                 continue;
             }
             self.release(&mut entry, out);
+            // One that nobody has begun may have to go before the next supervisor comes.
+            if let Some(at) = entry.job.expires_at() {
+                self.expiries
+                    .insert((at, entry.number), (None, entry.job.priority()));
+            }
             self.put_alone(entry);
         }
         returned

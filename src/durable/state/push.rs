@@ -184,7 +184,7 @@ impl<J: Send + Sync + 'static> State<J> {
                 Head::Absent => return Err(self.front_of(lane)),
             };
             if let Some(victim) = victim {
-                if let Some(at) = victim.job.expires_at() {
+                if let Some(at) = victim.job.expiry() {
                     self.expiries.remove(&(at, victim.number));
                 }
                 self.bury(now, victim, DeadReason::DroppedByOverflow, out);

@@ -365,9 +365,17 @@ impl Ledger {
     }
 
     fn leave_block(&mut self, block: Ticket, place: u8, effects: &mut Effects) -> Ticket {
-        let lease = self.blocks.leave(block, Places::only(place), effects);
-        let ticket = self.entries.add(lease.of_place(place), 1, None, Suspicion::None);
-        effects.singled.push(SingledOut { block, place, ticket });
+        let lease = self
+            .blocks
+            .leave(block, Places::only(place), effects)
+            .of_place(place);
+        let ticket = self.entries.add(lease, 1, None, Suspicion::None);
+        effects.singled.push(SingledOut {
+            block,
+            place,
+            ticket,
+            lease,
+        });
         ticket
     }
 

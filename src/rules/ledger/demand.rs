@@ -34,7 +34,7 @@ impl Ledger {
     /// All rooms and everything that is out or on its way out, together: what the group holds when it is full. What waits for
     /// a key or a retry is no part of it: a long line must not make the demand for others rare.
     fn capacity(&self) -> usize {
-        self.room + self.in_flight().saturating_sub(self.waiting_leases())
+        self.room + self.leases().saturating_sub(self.waiting_leases())
     }
 
     /// Leases that no consumer can get now, whatever room there is.

@@ -39,6 +39,8 @@ pub struct SingledOut {
     pub place: u8,
     /// Its entry.
     pub ticket: Ticket,
+    /// Its own lease.
+    pub lease: LeaseId,
 }
 
 /// What follows, in order. The supervisor empties the lists as it carries them out, so their memory is used again.

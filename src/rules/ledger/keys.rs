@@ -1,4 +1,4 @@
-//! Lines of keys: of one key one entry is in flight, the others stand behind it in the order of their leases.
+//! Lines of keys: of one key one entry goes its way, the others stand behind it in the order of their leases.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use super::{Effects, Ledger};
 use crate::words::{KeyHash, Ticket};
 
 impl Ledger {
-    /// A keyed entry arrives: it is free to go if nothing of its key is in flight, else it stands behind.
+    /// A keyed entry arrives: it is free to go if no other one of its key is leased, else it stands behind.
     pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket, effects: &mut Effects) {
         #[cfg(feature = "sim")]
         if self.planted.is(super::Plant::NoKeyLock) {
@@ -23,7 +23,7 @@ impl Ledger {
         }
     }
 
-    /// The entry in flight of this key has ended: the next one is free to go.
+    /// The first entry of this key has ended: the next one is free to go.
     pub(super) fn leave_line(&mut self, key: Option<KeyHash>, effects: &mut Effects) {
         let Some(key) = key else { return };
         let next = self.keys.get_mut(&key).and_then(|line| line.pop_front());

@@ -28,6 +28,7 @@ mod demand;
 mod down;
 mod effects;
 mod entries;
+mod expired;
 mod keys;
 mod offer;
 mod pieces;
@@ -97,11 +98,11 @@ pub struct Ledger {
     /// The suspect of a process whose turn it is: offered, beginning or with a consumer, and nothing else is. Cleared when it
     /// is done, failed, or goes back among the others.
     alone: Option<Ticket>,
-    /// Entries that the strategy is choosing for right now; emptied by its answer, or by its death.
+    /// Entries that the strategy is choosing for right now, or [`expired::LEFT`]; emptied by its answer, or by its death.
     offered: Vec<Ticket>,
     /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
     offered_version: u64,
-    /// Keys in flight, each with the entries that must wait behind the one in flight. Only if order is kept.
+    /// Keys of which a job is leased, each with the entries that must wait behind the first one. Only if order is kept.
     keys: BTreeMap<KeyHash, VecDeque<Ticket>>,
     /// Entries that keep their lease until their retry is due.
     shelved: BTreeSet<(Moment, Ticket)>,
@@ -237,8 +238,8 @@ impl Ledger {
         self.paused
     }
 
-    /// How many leases the ledger holds.
-    pub fn in_flight(&self) -> usize {
+    /// How many jobs are leased.
+    pub fn leases(&self) -> usize {
         self.entries.len() + self.blocks.jobs()
     }
 

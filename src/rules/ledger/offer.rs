@@ -1,6 +1,7 @@
 //! Offers: entries that the strategy chooses consumers for, a batch at a time.
 
 use super::entries::State;
+use super::expired::LEFT;
 use super::slots::SlotPhase;
 use super::{Effects, Ledger};
 use crate::rules::strategies::{Choice, Share};
@@ -69,6 +70,7 @@ impl Ledger {
         let mut choices = choices.iter().copied();
         for &ticket in &offered {
             match choices.next().unwrap_or(Choice::Hold) {
+                _ if ticket == LEFT => {}
                 Choice::Hold => held.push(ticket),
                 // The group was paused while the strategy thought, or a suspect came; it is asked again after that.
                 Choice::Slot(_) if self.paused || self.is_kept_back(ticket) => held.push(ticket),
@@ -99,7 +101,8 @@ impl Ledger {
 
     /// The strategy died before it answered: its batch is offered again to the next one.
     pub fn offer_lost(&mut self) {
-        let offered = std::mem::take(&mut self.offered);
+        let mut offered = std::mem::take(&mut self.offered);
+        offered.retain(|ticket| *ticket != LEFT);
         self.put_in_front(&offered);
         self.offered_blocks_lost();
     }

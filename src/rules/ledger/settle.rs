@@ -26,6 +26,8 @@ pub enum Report {
     },
     /// It failed and shall not be tried again.
     Rejected(Arc<str>),
+    /// It did not begin: its job had expired.
+    Expired,
 }
 
 /// A settle that counts for nothing: it speaks of a delivery that is over.
@@ -87,6 +89,7 @@ impl Ledger {
                 let record = self.record(&ended(Cause::Failed(Arc::clone(&text))));
                 self.reject(ticket, DeadReason::Rejected(text), record, effects);
             }
+            Report::Expired => self.end_expired(ticket, effects),
         }
         self.fill(slot, effects);
         self.note_emptied(slot, effects);
@@ -222,7 +225,7 @@ impl Ledger {
     }
 
     /// The lease ends with this verdict.
-    fn end(&mut self, ticket: Ticket, verdict: Verdict, effects: &mut Effects) {
+    pub(super) fn end(&mut self, ticket: Ticket, verdict: Verdict, effects: &mut Effects) {
         let Some(entry) = self.entries.get(ticket) else {
             return;
         };

@@ -95,6 +95,8 @@ pub enum Input {
     Pause(bool),
     /// The queue knows that this suspect begins.
     Begun(Ticket),
+    /// The time of these jobs has run out.
+    Expired(Vec<Ticket>),
 }
 
 impl Ledger {
@@ -170,6 +172,7 @@ impl Ledger {
             Input::CreditLost => self.credit_lost(),
             Input::Pause(paused) => self.set_paused(paused, effects),
             Input::Begun(ticket) => self.begun(ticket, effects),
+            Input::Expired(tickets) => self.expired(&tickets, effects),
         }
     }
 }

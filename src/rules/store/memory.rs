@@ -25,7 +25,8 @@ use crate::words::{
 /// delayed jobs stay, and nothing goes for a job that is less urgent than itself: if there is no such job, the new one
 /// goes.
 ///
-/// A job that was leased, or that came back from the dead letters, does not expire any more.
+/// While a job is leased its time is the group's; one that comes back from an attempt, or from the dead letters, does not
+/// expire any more.
 pub struct MemoryStore<J> {
     bound: Bound,
     /// The longest history of a job.
@@ -354,7 +355,9 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         self.leases.end_all(&mut back);
         self.blocks.end_all(&mut back);
         let returned = back.len();
-        for record in back {
+        for mut record in back {
+            // One that nobody has begun may have to go before the next supervisor comes.
+            self.expiries.note(&mut record);
             self.lanes.insert(record);
         }
         returned
@@ -399,6 +402,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
             let job = letter.id();
             back.push(job);
             news.events.push(EventKind::Requeued { job });
+            letter.job.forget_expiry();
             let mut record = Record::new(letter.job, self.number());
             record.history = History::of(letter.history);
             self.lanes.push_back(record);

@@ -37,6 +37,7 @@ impl<J> Record<J> {
     pub(super) fn end_attempt(&mut self, counts: bool, record: Option<&AttemptRecord>, bound: usize) {
         if counts {
             self.attempts = self.attempts.saturating_add(1);
+            self.job.forget_expiry();
         }
         if let Some(record) = record {
             self.history.get_or_insert_default().note(record.clone(), bound);

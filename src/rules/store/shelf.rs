@@ -88,7 +88,7 @@ impl Expiries {
     #[cold]
     fn strike_expiring<J>(&mut self, record: &mut Record<J>) {
         record.expires = false;
-        if let Some(at) = record.job.expires_at() {
+        if let Some(at) = record.job.expiry() {
             self.list.remove(&(at, record.seq));
         }
     }

@@ -119,10 +119,10 @@ pub(super) fn converges(facts: &Facts<'_>) -> Judged {
             end.live, end.wanted
         ));
     }
-    if end.unfinished.is_empty() && end.in_queue + end.in_flight > 0 {
+    if end.unfinished.is_empty() && end.in_queue + end.leased > 0 {
         return Err(format!(
             "every job was finished, and the queue still held {} and the supervisor {}",
-            end.in_queue, end.in_flight
+            end.in_queue, end.leased
         ));
     }
     Ok(())

@@ -16,7 +16,7 @@
 //! | memory bounds | a consumer that holds more deliveries than its window may grow to |
 //! | one owner | another process that gets the file of a durable queue while its owner lives |
 //! | nothing is written over | a file of a durable queue that cannot be read after a crash, or in which something is missing that another process wrote |
-//! | converges | after the last fault: a job in the queue or in flight, a slot without a consumer, a group that gave up, or one without a host that did not |
+//! | converges | after the last fault: a job in the queue or leased, a slot without a consumer, a group that gave up, or one without a host that did not |
 //!
 //! With [`Checker::strict`] also:
 //!

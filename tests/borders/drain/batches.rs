@@ -268,7 +268,7 @@ fn a_drain_over_a_durable_queue_closes_a_partial_batch_at_once() {
             .unwrap();
         group.producer().send_batch(0..3).await.unwrap();
         within("the jobs are leased", async {
-            while group.health().await.unwrap().slots[0].held < 3 {
+            while group.health().await.unwrap().slots[0].in_flight < 3 {
                 tokio::task::yield_now().await;
             }
         })

@@ -1,8 +1,13 @@
 //! Other processes for these tests: this test program again, with one test in it that plays another part.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread::JoinHandle;
+
+/// Of what another process writes to its error output so much is kept: the end, which says why it ended.
+const MOST_ERRORS: usize = 32 << 10;
 
 /// The part that this process plays, and the file it plays it on; `None` in the test itself.
 pub(super) fn part(name: &str) -> Option<std::path::PathBuf> {
@@ -15,6 +20,9 @@ pub(super) struct Other {
     process: Child,
     said: BufReader<ChildStdout>,
     tell: Option<ChildStdin>,
+    /// Reads its error output, so that it never waits for a reader. Every panic of the engine that was caught is told there,
+    /// with its trace: it is shown only if the test fails.
+    errors: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Other {
@@ -33,16 +41,16 @@ impl Other {
             .env("BORDER_FILE", path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Every panic of the engine that was caught is told there, with its trace.
-            .stderr(match part {
-                "flips" => Stdio::null(),
-                _ => Stdio::inherit(),
-            })
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         Self {
             said: BufReader::new(process.stdout.take().unwrap()),
             tell: process.stdin.take(),
+            errors: process
+                .stderr
+                .take()
+                .map(|errors| std::thread::spawn(|| last_of(errors))),
             process,
         }
     }
@@ -53,12 +61,29 @@ impl Other {
         loop {
             let mut line = String::new();
             let read = self.said.read_line(&mut line).unwrap();
-            assert!(read > 0, "the other process ended without {word:?}, after: {all}");
+            if read == 0 {
+                panic!(
+                    "the other process ended without {word:?}, after: {all}\n{}",
+                    self.end()
+                );
+            }
             if let Some((_, rest)) = line.trim().split_once(&format!("{word}:")) {
                 return rest.to_owned();
             }
             all += &line;
         }
+    }
+
+    /// From now on no file of it may grow beyond so many bytes, nor be written beyond them. Only below the limit with which it
+    /// was started.
+    #[cfg(target_os = "linux")]
+    pub(super) fn limit(&self, bytes: u32) {
+        let set = Command::new("prlimit")
+            .args(["--pid", &self.process.id().to_string()])
+            .arg(format!("--fsize={bytes}:"))
+            .status()
+            .unwrap();
+        assert!(set.success(), "{set}");
     }
 
     /// Lets it go on from where it waits.
@@ -71,8 +96,20 @@ impl Other {
         drop(self.tell.take());
         let mut rest = String::new();
         while self.said.read_line(&mut rest).unwrap() > 0 {}
+        let ended = self.end();
+        assert!(self.process.wait().unwrap().success(), "{rest}\n{ended}");
+    }
+
+    /// How it ended, and the end of what it wrote to its error output.
+    fn end(&mut self) -> String {
+        drop(self.tell.take());
         let ended = self.process.wait().unwrap();
-        assert!(ended.success(), "{ended}: {rest}");
+        let errors = self.errors.take().map(|errors| errors.join().unwrap());
+        let errors = errors.unwrap_or_default();
+        format!(
+            "{ended}; its error output ends:\n{}",
+            String::from_utf8_lossy(&errors)
+        )
     }
 }
 
@@ -82,6 +119,17 @@ impl Drop for Other {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The last bytes of an output, once it is closed.
+fn last_of(mut output: ChildStderr) -> Vec<u8> {
+    let mut last = VecDeque::new();
+    let mut part = [0; 4_096];
+    while let Ok(read @ 1..) = output.read(&mut part) {
+        last.extend(&part[..read]);
+        last.drain(..last.len().saturating_sub(MOST_ERRORS));
+    }
+    last.into()
 }
 
 /// In another process: tells the test something.

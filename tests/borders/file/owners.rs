@@ -137,6 +137,53 @@ fn owner_whose_disk_fails(path: &Path) {
     });
 }
 
+#[cfg(target_os = "linux")]
+const WORKS_AGAIN: &str = "file::owners::what_is_accepted_after_a_failure_of_the_disk_is_there_after_a_kill";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_accepted_after_a_failure_of_the_disk_is_there_after_a_kill() {
+    if let Some(path) = child::part("owner") {
+        return owner_whose_disk_works_again(&path);
+    }
+    for _ in 0..3 {
+        let (_folder, path) = place();
+        let mut owner = Other::start(WORKS_AGAIN, "owner", &path, Some(8_000));
+        owner.says("ready");
+        owner.limit(0);
+        owner.go_on();
+        owner.says("failed");
+        owner.limit(4_000_000);
+        owner.go_on();
+        let accepted: usize = owner.says("accepted").parse().unwrap();
+        // Killed here, without a word to its queue.
+        drop(owner);
+        assert_eq!(open(&path).counts().unfinished(), accepted);
+    }
+}
+
+/// A job, one that the disk does not take, and one that it takes again.
+#[cfg(target_os = "linux")]
+fn owner_whose_disk_works_again(path: &Path) {
+    system(async {
+        let queue = open(path);
+        let group = group(&queue);
+        taken_again(&group, b"before").await;
+        child::say("ready", "");
+        child::wait();
+        let reason = refused(&group, b"refused").await;
+        assert!(
+            matches!(reason, Unsent::NotWritten(WriteFailure::Disk(_))),
+            "{reason:?}"
+        );
+        child::say("failed", "");
+        child::wait();
+        taken_again(&group, b"after").await;
+        child::say("accepted", queue.counts().unfinished());
+        child::wait();
+    });
+}
+
 #[test]
 fn who_waits_for_room_in_a_queue_that_cannot_write_gets_what_was_not_taken_back() {
     const SIZE: usize = 1_000;

@@ -162,7 +162,7 @@ fn a_limit_that_is_reached_is_told_once_and_stands_in_the_health_until_there_is_
         settle_down().await;
         let health = group.health().await.unwrap();
         assert!(health.held.is_full, "{health:?}");
-        assert!(health.in_flight < 50, "it goes on leasing");
+        assert!(health.leased < 50, "it goes on leasing");
         assert!(
             !told(&mut events).iter().any(|kind| told_full(kind).is_some()),
             "told twice"
@@ -193,7 +193,7 @@ fn over_a_queue_without_delays_the_limit_for_waiting_retries_is_told_as_well() {
         let held = event(&mut events, "the limit is reached", told_full).await;
         assert!(held.is_full && held.for_retry >= 2, "{held:?}");
         settle_down().await;
-        let in_flight = group.health().await.unwrap().in_flight;
-        assert!(in_flight <= 2 + 4, "{in_flight} are leased");
+        let leased = group.health().await.unwrap().leased;
+        assert!(leased <= 2 + 4, "{leased} are leased");
     });
 }

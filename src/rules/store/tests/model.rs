@@ -524,6 +524,7 @@ impl Pair {
         for job in &mut self.model.jobs {
             if matches!(job.place, Place::Leased(_)) {
                 job.place = Place::Ready;
+                job.may_expire = job.envelope.expires_at().is_some();
             }
         }
         assert_eq!(self.store.take_back(self.now), leased);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rules::store::Refusal;
-use crate::words::{DeadReason, EventKind};
+use crate::words::{DeadReason, DeliveryNumber, EventKind};
 
 /// A store with what it told since it was last asked.
 struct Bench {
@@ -253,6 +253,36 @@ fn a_job_that_has_expired_before_it_comes_takes_no_room() {
     let refused = bench.store.push(bench.now, vec![late], &mut bench.news);
     assert!(refused.is_empty());
     assert_eq!(bench.dead(), [(2, DeadReason::Expired)]);
+}
+
+#[test]
+fn a_job_that_is_taken_back_expires_unless_it_has_begun() {
+    for has_begun in [false, true] {
+        let mut bench = Bench::new(QueueConfig::default());
+        bench.push_with(1, |job| job.expires_after(Duration::from_millis(10)));
+        let leased = bench.lease(1).remove(0);
+        if has_begun {
+            leased.job.mark_begun(DeliveryNumber(1));
+        }
+        assert_eq!(bench.store.take_back(bench.now), 1);
+        bench.wake_at(20);
+        let expected: &[_] = if has_begun {
+            &[]
+        } else {
+            &[(1, DeadReason::Expired)]
+        };
+        assert_eq!(bench.dead(), expected);
+    }
+}
+
+#[test]
+fn a_job_that_expired_and_is_sent_back_does_not_expire_again() {
+    let mut bench = Bench::new(QueueConfig::default());
+    bench.push_with(1, |job| job.expires_after(Duration::from_millis(10)));
+    bench.wake_at(20);
+    assert_eq!(bench.requeue(&DeadSelection::All), [name(1)]);
+    let again = bench.lease(1).remove(0);
+    assert_eq!(again.job.expires_at(), None);
 }
 
 #[test]

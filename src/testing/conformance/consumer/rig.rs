@@ -12,11 +12,11 @@ use tokio::sync::{Notify, mpsc};
 use crate::actors::cell::CellHandle;
 use crate::actors::consumer::{Berth, ConsumerMaker};
 use crate::protocol::{
-    ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, Delivery, Door, Parcel, SettleDesk,
+    ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, Delivery, Door, Now, Parcel, SettleDesk,
     SettledDelivery, SettlesWaiting, SlotBoard, Work,
 };
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
-use crate::words::{Cause, DeliveryNumber, Epoch, Incarnation, Sealed, SlotId, Ticket};
+use crate::words::{Cause, DeliveryNumber, Epoch, Incarnation, Moment, Sealed, SlotId, Ticket};
 
 /// The jobs that a consumer is given.
 pub(super) type Sample<J> = Vec<Sealed<J>>;
@@ -142,6 +142,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             incarnation: name.1,
             epoch: Epoch(1),
             board: SlotBoard::default(),
+            now: Now::new(|| Moment::START),
         });
         let (cell, seed) = CellHandle::new();
         let (held, exists) = mpsc::channel(1);
@@ -224,7 +225,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             for SettledDelivery { number, work, .. } in settlement.deliveries {
                 let how = match work {
                     Work::Done(_) => How::Done,
-                    Work::Failed(_) => How::Failed,
+                    Work::Failed(_) | Work::Expired => How::Failed,
                     Work::Abandoned => How::Abandoned,
                 };
                 if self.settled.insert(number, how).is_some() {

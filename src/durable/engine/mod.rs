@@ -1,192 +1,42 @@
-//! The engine under the queue: redb, one file. Everything that names redb is here.
+//! The engine under the queue: redb, one file. Everything that names redb is in this folder.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | here | [`Engine`]: the open file, reading, and what a failure does |
+//! | `table` | the tables and their keys, and changes of them |
+//! | `write` | one commit |
+//! | `guard` | panics and errors of redb as those of the queue |
+//! | `backend` | the gate, as redb wants a disk |
+//! | `pages` | numbers of pages that would ask for more memory than there is |
+
+mod backend;
+mod guard;
+mod pages;
+mod table;
+#[cfg(test)]
+mod tests;
+mod write;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use redb::{
-    Database, Durability, ReadableDatabase as _, ReadableTableMetadata as _, StorageBackend, TableDefinition,
-};
+use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
 
-use super::disk::{Disk, FileDisk, Purpose};
+use self::backend::Backend;
+use self::guard::{Kept, contradiction, guarded, meaning};
+pub(super) use self::table::{Change, Meta, Table};
+use self::write::{lengths, write};
+use super::disk::{Disk, Purpose};
 use super::error::{FileError, OtherFile};
 use super::gate::{BIRTH, Gate};
-use super::owner::{FileId, Owner};
+use super::owner::Owner;
+use super::wait::Wait;
 #[cfg(feature = "sim")]
 use crate::{protocol::faults, rules::ledger::Plant};
 
-/// The tables of the file. Keys are numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Table {
-    /// Jobs as they were accepted, many in one record. The key is the number of the first.
-    Chunks,
-    /// What became of the jobs of a chunk. Same key.
-    Marks,
-    /// Jobs in a record of their own: delayed, expiring, tried. The key is the job's number.
-    Singles,
-    /// Which jobs are suspects, should this process end without a word; see [`Held`](super::format::Held).
-    Held,
-    /// Dead letters, by a running number.
-    Dead,
-    /// Deduplication keys, by a running number.
-    Dedup,
-    /// Numbers about the whole; see [`Meta`].
-    Meta,
-}
-
-/// The keys of [`Table::Meta`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-pub(super) enum Meta {
-    Format = 0,
-    Codec = 1,
-    Epoch = 2,
-    Opens = 3,
-    Next = 4,
-    /// 1 after an end of which the queue was told. Not there, or 0, while a group is at work, and after any other end.
-    Clean = 5,
-    /// A random number of whoever opened the file last to write to it.
-    Owner = 6,
-}
-
-impl Table {
-    /// All of them are there from the birth of a queue on, so one that is missing is damage.
-    pub(super) const ALL: [Self; 7] = [
-        Self::Chunks,
-        Self::Marks,
-        Self::Singles,
-        Self::Held,
-        Self::Dead,
-        Self::Dedup,
-        Self::Meta,
-    ];
-
-    fn definition(self) -> TableDefinition<'static, u64, &'static [u8]> {
-        TableDefinition::new(match self {
-            Self::Chunks => "chunks",
-            Self::Marks => "marks",
-            Self::Singles => "singles",
-            Self::Held => "held",
-            Self::Dead => "dead",
-            Self::Dedup => "dedup",
-            Self::Meta => "meta",
-        })
-    }
-}
-
-/// One change of the file.
-#[derive(Debug, Clone)]
-pub(super) enum Change {
-    Put(Table, u64, Vec<u8>),
-    Delete(Table, u64),
-}
-
-impl Change {
-    /// What takes a new record away again.
-    pub(super) fn undone(&self) -> Option<Self> {
-        match self {
-            Self::Put(table, key, _) => Some(Self::Delete(*table, *key)),
-            Self::Delete(..) => None,
-        }
-    }
-
-    pub(super) fn meta(key: Meta, value: u64) -> Self {
-        Self::Put(Table::Meta, key as u64, value.to_le_bytes().to_vec())
-    }
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> Result<u64, io::Error> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        self.0.sync()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.0.write(offset, data)
-    }
-}
-
-/// The engine's way to the disk.
-#[derive(Debug)]
-struct Backend(Arc<Gate>);
-
-/// What an error of the engine means for the file.
-fn meaning(error: impl Into<redb::Error>) -> FileError {
-    const UNFIT: &str = "what is in it does not fit its checksums";
-    match error.into() {
-        redb::Error::Io(error) => FileError::Io(error),
-        redb::Error::DatabaseAlreadyOpen => FileError::InUse,
-        redb::Error::TableDoesNotExist(_) => {
-            FileError::damaged("a part of it that every queue has is missing")
-        }
-        redb::Error::PreviousIo | redb::Error::DatabaseClosed => FileError::Io(io::Error::other(
-            "the disk failed before, and the file has to be opened again",
-        )),
-        other => FileError::found(UNFIT, other.to_string()),
-    }
-}
-
-/// How long an opening that must not wait for an owner waits for one of this process that is just letting go of the file.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often it is tried meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
 /// How many engines that panicked are left behind, with their memory, before the file is given up.
 const MOST_LEFT_BEHIND: u32 = 8;
-
-/// What an opening does about a file that is in use.
-pub(super) enum Wait {
-    /// It waits a moment for a queue of this process whose last handle has gone, and for nobody else: another owner may live
-    /// on the thread that waits.
-    ForOneThatLeaves,
-    /// It waits for any owner so long, and while this says that somebody still waits for the opening. Not for an arbiter.
-    ForAll(Duration, Box<dyn Fn() -> bool + Send>),
-}
-
-impl Wait {
-    /// Whether a file that is in use is tried again.
-    fn goes_on(&self, began: Instant, path: &Path) -> bool {
-        match self {
-            Self::ForOneThatLeaves => {
-                let file = std::fs::metadata(path).ok().as_ref().and_then(FileId::of);
-                began.elapsed() < PATIENCE && file.is_none_or(Owner::is_leaving)
-            }
-            Self::ForAll(within, is_wanted) => began.elapsed() < *within && is_wanted(),
-        }
-    }
-
-    /// Opens and locks the file.
-    fn open(&self, path: &Path, purpose: Purpose) -> Result<FileDisk, FileError> {
-        let began = Instant::now();
-        let mut is_last = false;
-        loop {
-            match FileDisk::open(path, purpose) {
-                Err(FileError::InUse) if !is_last => {
-                    // An owner that has just gone may have left the register after we found its lock: hence once more.
-                    is_last = !self.goes_on(began, path);
-                    std::thread::sleep(LOOK_AGAIN);
-                }
-                other => return other,
-            }
-        }
-    }
-}
 
 /// The open file. It lives on one thread.
 ///
@@ -205,6 +55,8 @@ pub(super) struct Engine {
     /// Whether the file has no queue yet.
     is_new: bool,
     left_behind: u32,
+    /// How many records each table has. A damaged page can hide a table, and then the engine makes a new one without a word.
+    lengths: BTreeMap<Table, u64>,
     /// After the disk, so that the lock goes first.
     owner: Arc<Owner>,
 }
@@ -243,11 +95,13 @@ impl Engine {
             is_taken_over: false,
             is_new,
             left_behind: 0,
+            lengths: Table::ALL.map(|table| (table, 0)).into(),
             owner,
         };
         engine.reopen()?;
         if !is_new {
             engine.check_tables()?;
+            engine.read_lengths()?;
         }
         Ok(engine)
     }
@@ -311,10 +165,18 @@ impl Engine {
         if self.database.is_none() {
             self.reopen()?;
             self.check_mark()?;
+            self.read_lengths()?;
         }
         self.database
             .as_mut()
             .ok_or_else(|| FileError::damaged("it could not be opened again"))
+    }
+
+    fn read_lengths(&mut self) -> Result<(), FileError> {
+        if !self.is_new {
+            self.lengths = self.work(lengths)?;
+        }
+        Ok(())
     }
 
     /// After a reopening: whether the file is as this owner left it. If not, nothing that was held back reaches it.
@@ -352,25 +214,27 @@ impl Engine {
         if !self.disk.is_in_place() {
             return Err(FileError::Moved);
         }
-        if self.database.is_some() && !self.gate.is_untouched()? {
+        // First, because a reopening brings a gate of its own: what is written must pass that one.
+        self.database()?;
+        if !self.gate.is_untouched()? {
             return Err(self.taken_over());
         }
-        // First it is opened, if an error closed it: that comes with a gate of its own, and the changes go through that one.
-        self.database()?;
         let (gate, is_new, own) = (Arc::clone(&self.gate), self.is_new, self.mark);
         let mark = own.unwrap_or_else(|| fastrand::u64(..));
         let signature = own.is_none().then(|| Change::meta(Meta::Owner, mark));
+        let mut lengths = self.lengths.clone();
         self.work(|database| {
             if gate.is_held() && !is_new {
                 gate.release()?;
             }
             let changes = changes.into_iter().map(|change| -> &Change { change });
-            write(database, changes.chain(&signature), flush, is_new)?;
+            write(database, changes.chain(&signature), flush, is_new, &mut lengths)?;
             if is_new {
                 gate.release_new()?;
             }
             Ok(())
         })?;
+        self.lengths = lengths;
         self.mark = Some(mark);
         self.is_new = false;
         Ok(())
@@ -480,36 +344,6 @@ enum End {
     Panicked,
 }
 
-/// Something of the engine that is left behind where it would be dropped by a panic. Its drop takes locks that the panic may
-/// have poisoned; a second panic would end the process. The database that it belongs to is left behind as well.
-struct Kept<T>(Option<T>);
-
-impl<T> Kept<T> {
-    fn new(value: T) -> Self {
-        Self(Some(value))
-    }
-
-    fn get(&mut self) -> Result<&mut T, FileError> {
-        self.0.as_mut().ok_or_else(contradiction)
-    }
-
-    fn take(&mut self) -> Result<T, FileError> {
-        self.0.take().ok_or_else(contradiction)
-    }
-}
-
-impl<T> Drop for Kept<T> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::mem::forget(self.0.take());
-        }
-    }
-}
-
-fn contradiction() -> FileError {
-    FileError::damaged("it does not hold as many records as it says")
-}
-
 /// Whether a disk has no queue yet: it is empty, or the process that made one died before it was done.
 fn is_new(disk: &dyn Disk) -> Result<bool, FileError> {
     let len = disk.len()?;
@@ -527,57 +361,3 @@ fn is_new(disk: &dyn Disk) -> Result<bool, FileError> {
 
 /// The first bytes of every file of the engine.
 const MAGIC: &[u8] = &[b'r', b'e', b'd', b'b', 0x1a, 0x0a, 0xa9, 0x0d, 0x0a];
-
-/// Damaged pages can make the engine panic; to the queue that is damage like any other.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, FileError> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let said = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned());
-        FileError::found(
-            "its parts contradict each other",
-            said.unwrap_or_else(|| "it panicked".into()),
-        )
-    })
-}
-
-fn write<'c>(
-    database: &mut Database,
-    changes: impl IntoIterator<Item = &'c Change>,
-    flush: bool,
-    is_new: bool,
-) -> Result<(), FileError> {
-    let mut writing = Kept::new(database.begin_write().map_err(meaning)?);
-    if !flush {
-        let writing = writing.get()?;
-        writing.set_durability(Durability::None).map_err(meaning)?;
-    }
-    {
-        let writing = writing.get()?;
-        let mut tables = BTreeMap::new();
-        if is_new {
-            for name in Table::ALL {
-                let table = writing.open_table(name.definition()).map_err(meaning)?;
-                tables.insert(name, Kept::new(table));
-            }
-        }
-        for change in changes {
-            let (Change::Put(name, ..) | Change::Delete(name, _)) = change;
-            let table = match tables.entry(*name) {
-                Entry::Occupied(found) => found.into_mut(),
-                Entry::Vacant(place) => {
-                    let table = writing.open_table(name.definition()).map_err(meaning)?;
-                    place.insert(Kept::new(table))
-                }
-            };
-            match change {
-                Change::Put(_, key, value) => {
-                    drop(table.get()?.insert(key, value.as_slice()).map_err(meaning)?);
-                }
-                Change::Delete(_, key) => drop(table.get()?.remove(key).map_err(meaning)?),
-            }
-        }
-    }
-    writing.take()?.commit().map_err(meaning)
-}

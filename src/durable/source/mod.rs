@@ -1,5 +1,7 @@
 //! [`DurableQueue`]: the file, opened.
 
+mod opening;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -11,77 +13,13 @@ use tokio::sync::oneshot;
 
 use super::actor::DurableActor;
 use super::codec::{Codec, Json};
-use super::core::{Core, Requests, lock};
-use super::disk::Purpose;
+use super::core::{Core, lock};
 use super::durability::Durability;
-use super::engine::{Change, Engine, Meta, Table, Wait};
-use super::error::FileError;
-use super::paper::Paper;
-use super::state::Recovered;
-use super::writer::{Round, Writer};
+use super::error::{OpenError, OpenErrorReason};
+use super::wait::Wait;
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
-#[cfg(feature = "sim")]
-use crate::protocol::faults;
-use crate::words::{
-    Capabilities, ConfigError, Epoch, GroupConfig, Guarded, QueueConfig, QueueCounts, WriteFailure,
-};
-
-/// The version of the file's layout. A file of another one is not opened.
-pub(super) const FORMAT: u64 = 2;
-
-/// Why a queue could not be opened. What is in the file is not touched.
-#[derive(Debug, thiserror::Error)]
-#[error("the queue {path} could not be opened: {reason}", path = path.display())]
-pub struct OpenError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    #[source]
-    pub reason: OpenErrorReason,
-}
-
-/// What stood in the way of an opening.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenErrorReason {
-    /// The file, the disk, or another owner.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The file was written by another version of this crate.
-    #[error(
-        "its format is version {found}, and this program knows version {known}; open it with a program of the version that wrote it"
-    )]
-    Format {
-        /// The version of the file.
-        found: u64,
-        /// The one that this program knows.
-        known: u64,
-    },
-    /// The file was written with another codec.
-    #[error(
-        "its payloads are written by the codec {found:?}, and not by {wanted:?}; open it with that codec"
-    )]
-    Codec {
-        /// The codec of the file.
-        found: String,
-        /// The codec that was asked for.
-        wanted: &'static str,
-    },
-    /// A value of the configuration cannot be.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// There is no thread for it.
-    #[error("the thread that writes could not be started: {0}; the process needs room for one thread more")]
-    Thread(#[source] std::io::Error),
-}
-
-impl OpenErrorReason {
-    /// The thread has gone without an answer, which is a fault of this crate.
-    fn died() -> Self {
-        Self::Thread(std::io::Error::other("it ended before it had opened the file"))
-    }
-}
+use crate::words::{Capabilities, Epoch, QueueConfig, QueueCounts, WriteFailure};
 
 /// A queue in a file: jobs that outlive the process. Clones share it.
 ///
@@ -265,131 +203,11 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         };
         opened.map_err(|reason| OpenError { path, reason })
     }
-
-    /// Opens the queue on the thread that will write it, which is the only one that ever touches the file.
-    fn start(
-        self,
-        wait: Wait,
-        answer: impl FnOnce(Result<DurableQueue<J>, OpenErrorReason>) + Send + 'static,
-    ) -> Result<(), OpenErrorReason>
-    where
-        J: Send + Sync + 'static,
-    {
-        #[cfg(feature = "sim")]
-        if super::simulated_disk::has_disks() {
-            faults::ask(|world| world.visited_by(super::second_opener::visit));
-            answer(self.opened(&wait).map(|(queue, writer)| {
-                let bell = Arc::clone(&queue.core.requests.bell.0);
-                actix_rt::spawn(writer.run_simulated(bell));
-                queue
-            }));
-            return Ok(());
-        }
-        let work = move || match self.opened(&wait) {
-            Ok((queue, writer)) => {
-                answer(Ok(queue));
-                writer.run();
-            }
-            Err(reason) => answer(Err(reason)),
-        };
-        let thread = std::thread::Builder::new().name("durable queue".into());
-        thread.spawn(work).map_err(OpenErrorReason::Thread)?;
-        Ok(())
-    }
-
-    fn opened(self, wait: &Wait) -> Result<(DurableQueue<J>, Writer<J>), OpenErrorReason>
-    where
-        J: Send + Sync + 'static,
-    {
-        let group = GroupConfig {
-            queue: self.config,
-            ..GroupConfig::default()
-        };
-        group.check()?;
-        let mut engine = Engine::open(&self.path, self.cache, Purpose::Queue, wait)?;
-        let first = check(&mut engine, self.codec.name())?;
-        let clock = Clock::start();
-        let paper = Arc::new(Paper {
-            codec: Guarded::new(self.codec),
-            clock,
-        });
-        let Recovered { state, mut changes } = Recovered::read(
-            &mut engine,
-            Arc::clone(&paper),
-            group.queue,
-            (self.capacity_bytes, self.dead_age),
-        )?;
-        changes.extend(first);
-        if state.suspects() > 0 {
-            tracing::warn!(
-                jobs = state.suspects(),
-                "the process before ended while these jobs were leased: they are begun one at a time, before all others"
-            );
-        }
-        engine.commit(&changes, true)?;
-        let state = Arc::new(Mutex::new(state));
-        let (requests, asked) = mpsc::channel();
-        let commits = Arc::<std::sync::atomic::AtomicU64>::default();
-        let failure = Arc::<Mutex<Option<WriteFailure>>>::default();
-        let core = Arc::new(Core {
-            state: Arc::clone(&state),
-            requests: Requests::new(requests),
-            commits: Arc::clone(&commits),
-            failure: Arc::clone(&failure),
-            owner: engine.owner(),
-        });
-        let writer = Writer {
-            engine,
-            state,
-            paper,
-            durability: self.durability,
-            requests: asked,
-            round: Round::default(),
-            unsaved: Vec::new(),
-            waiting: Vec::new(),
-            must_flush: false,
-            flush_by: None,
-            is_untidy: true,
-            failing: None,
-            needed: Vec::new(),
-            unread: None,
-            failure,
-            commits,
-        };
-        Ok((DurableQueue { core, clock }, writer))
-    }
 }
 
 /// What is in there. Nothing that can panic is done while it is held.
 fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Compares format and codec. Gives what has to be written into a new file.
-fn check(engine: &mut Engine, codec: &'static str) -> Result<Vec<Change>, OpenErrorReason> {
-    if engine.is_new() {
-        return Ok(vec![
-            Change::meta(Meta::Format, FORMAT),
-            Change::Put(Table::Meta, Meta::Codec as u64, codec.as_bytes().to_vec()),
-        ]);
-    }
-    let format = engine.get(Table::Meta, Meta::Format as u64)?;
-    let format = format.and_then(|format| format.try_into().ok());
-    let format = format.map_or(u64::MAX, u64::from_le_bytes);
-    if format != FORMAT {
-        return Err(OpenErrorReason::Format {
-            found: format,
-            known: FORMAT,
-        });
-    }
-    let found = engine.get(Table::Meta, Meta::Codec as u64)?.unwrap_or_default();
-    if found != codec.as_bytes() {
-        return Err(OpenErrorReason::Codec {
-            found: String::from_utf8_lossy(&found).into_owned(),
-            wanted: codec,
-        });
-    }
-    Ok(Vec::new())
 }
 
 impl<J: Send + Sync + 'static> QueueSource<J> for DurableQueue<J> {

@@ -1,0 +1,76 @@
+//! Expiry: a job whose time has run out before it began leaves the ledger, wherever it waits.
+
+use std::collections::BTreeSet;
+
+use super::entries::{NONE, State};
+use super::{Effects, Ledger};
+use crate::words::{DeadReason, Rejection, SlotId, Ticket, Verdict};
+
+/// The place of an entry that left while the strategy was choosing for it; the choice for it counts for nothing.
+pub(super) const LEFT: Ticket = Ticket(NONE);
+
+impl Ledger {
+    /// The time of these jobs has run out and none of them ever began: those that wait are rejected. One that is with a
+    /// consumer stays: there it is seen whether it begins. Suspects of a process stay, since they may have begun before.
+    pub fn expired(&mut self, tickets: &[Ticket], effects: &mut Effects) {
+        let (mut waiting, mut left, mut slots) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
+        for &ticket in tickets {
+            let Some(entry) = self.entries.get(ticket) else {
+                continue;
+            };
+            match entry.state {
+                _ if self.is_suspect_of_process(ticket) => continue,
+                State::Free | State::Beginning(..) | State::Out(_) => continue,
+                State::Waiting => drop(waiting.insert(ticket)),
+                State::Offered => {
+                    let offered = self.offered.iter_mut().filter(|offered| **offered == ticket);
+                    offered.for_each(|offered| *offered = LEFT);
+                }
+                State::Behind => self.leave_from_behind(ticket),
+                State::Parked(slot) => {
+                    self.unpark(ticket, slot, effects);
+                    slots.insert(slot);
+                }
+                State::Shelved(until) => drop(self.shelved.remove(&(until, ticket))),
+            }
+            left.push(ticket);
+        }
+        if !waiting.is_empty() {
+            self.waiting.retain(|ticket| !waiting.contains(ticket));
+        }
+        self.news |= !left.is_empty();
+        for ticket in left {
+            self.end_expired(ticket, effects);
+        }
+        for slot in slots {
+            self.fill(slot, effects);
+        }
+    }
+
+    /// The job ends without an attempt.
+    pub(super) fn end_expired(&mut self, ticket: Ticket, effects: &mut Effects) {
+        let rejection = Rejection {
+            reason: DeadReason::Expired,
+            record: None,
+        };
+        self.end(ticket, Verdict::Reject(Box::new(rejection)), effects);
+    }
+
+    /// It leaves the line of its key from the middle, so nobody follows it.
+    fn leave_from_behind(&mut self, ticket: Ticket) {
+        let Some(key) = self.entries.get_mut(ticket).and_then(|entry| entry.key.take()) else {
+            return;
+        };
+        if let Some(line) = self.keys.get_mut(&key) {
+            line.retain(|behind| *behind != ticket);
+        }
+        self.behind -= 1;
+    }
+
+    fn unpark(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+        self.parked -= 1;
+        self.change(slot, effects, |found, _| {
+            found.parked.retain(|parked| *parked != ticket)
+        });
+    }
+}
