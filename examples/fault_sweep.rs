@@ -1,16 +1,20 @@
 //! Runs thousands of seeds, each a random plan of faults against a whole group, and checks every history.
 //!
 //! ```text
-//! cargo run --release --features sim --example fault_sweep -- --seeds 10000
-//! cargo run --release --features sim --example fault_sweep -- --seed 42        # one seed again, with its trace
-//! cargo run --release --features sim --example fault_sweep -- --seed 42 --picture seed.svg
-//! cargo run --release --features sim --example fault_sweep -- --plants         # bugs that can be planted
-//! cargo run --release --features sim --example fault_sweep -- --plant no-fence # does the checker still bite?
-//! cargo run --release --features sim --example fault_sweep -- --shrinks 5      # how small do failing plans become?
+//! cargo run --release --features sim,durable --example fault_sweep -- --seeds 10000
+//! cargo run --release --features sim,durable --example fault_sweep -- --seed 42        # one seed again, with its trace
+//! cargo run --release --features sim,durable --example fault_sweep -- --seed 42 --picture seed.svg
+//! cargo run --release --features sim,durable --example fault_sweep -- --plants         # bugs that can be planted
+//! cargo run --release --features sim,durable --example fault_sweep -- --plant no-fence # does the checker still bite?
+//! cargo run --release --features sim,durable --example fault_sweep -- --shrinks 5      # how small do failing plans become?
 //! ```
 //!
-//! The last line tells it all: `seeds 10000 violations 0 faults 144327 reached all`. A seed that breaks an invariant, or a state
-//! that no seed reached, makes the exit status 1; for a failing seed a small plan is printed as a test that fails again.
+//! Beside the stock group, whose queue is in memory, every eighth seed runs over a durable queue in a file of the simulation:
+//! `--durable` runs those alone, and `--seed` with it one of them again.
+//!
+//! The last line tells it all: `seeds 10000 and 1250 over files violations 0 faults 163216 reached all`. A seed that breaks an
+//! invariant, or a state that no seed reached, makes the exit status 1; for a failing seed a small plan is printed as a test
+//! that fails again.
 
 #![allow(
     clippy::print_stdout,
@@ -22,9 +26,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use consumer_group::rules::ledger::Plant;
+use consumer_group::durable::DurableQueue;
+use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
-    Checker, Failure, PlanShape, Report, STATES, Simulation, Sweep, Swept, draw, stock,
+    Checker, Failure, Plan, PlanShape, Reached, Report, STATES, Simulation, Sweep, Swept, draw, stock,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -47,6 +52,9 @@ struct Args {
     /// Runs this seed alone, twice, and prints its report and its trace.
     #[arg(long)]
     seed: Option<u64>,
+    /// Only over a durable queue.
+    #[arg(long)]
+    durable: bool,
     /// Draws the run of `--seed` into this file, as SVG.
     #[arg(long, requires = "seed")]
     picture: Option<PathBuf>,
@@ -84,19 +92,110 @@ fn main() -> ExitCode {
         let plants = plant.map_or(Plant::ALL.to_vec(), |plant| vec![plant]);
         return shrinks(&args, &plants, most.get());
     }
-    let simulation = match plant {
-        Some(plant) => stock().planted(plant),
-        None => stock(),
-    };
     match args.seed {
-        Some(seed) => replay(&simulation, seed, args.picture.as_deref()),
-        None => sweep(&simulation, &args, plant),
+        Some(seed) if args.durable => replay(&Group::over_files(plant), seed, args.picture.as_deref()),
+        Some(seed) => replay(&Group::in_memory(plant), seed, args.picture.as_deref()),
+        None => sweep_all(&args, plant),
     }
 }
 
+/// Of so many seeds one runs over a durable queue as well.
+const OVER_FILES: u64 = 8;
+
+/// A group that is swept.
+struct Group {
+    simulation: Simulation<u64, u64>,
+    shape: PlanShape,
+    plant: Option<Plant>,
+}
+
+impl Group {
+    /// The stock group.
+    fn in_memory(plant: Option<Plant>) -> Self {
+        Self {
+            simulation: planted(stock(), plant),
+            shape: PlanShape::default(),
+            plant,
+        }
+    }
+
+    /// The stock group over a queue in a file of the simulation.
+    fn over_files(plant: Option<Plant>) -> Self {
+        let simulation = stock().over(|_: &Plan| open());
+        Self {
+            simulation: planted(simulation, plant),
+            shape: PlanShape {
+                durable: true,
+                ..PlanShape::default()
+            },
+            plant,
+        }
+    }
+
+    /// The group in which this bug shows.
+    fn with(plant: Plant) -> Self {
+        match plant.place() {
+            PlantedIn::File => Self::over_files(Some(plant)),
+            _ => Self::in_memory(Some(plant)),
+        }
+    }
+
+    /// The same without a bug.
+    fn without_plant(&self) -> Self {
+        if self.shape.durable {
+            Self::over_files(None)
+        } else {
+            Self::in_memory(None)
+        }
+    }
+
+    fn sweep(&self) -> Sweep<'_, u64, u64> {
+        Sweep::new(&self.simulation, |seed| self.shape.plan(seed)).checker(self.checker())
+    }
+
+    /// Over a file a job comes to the supervisor when the commit of its lease is done, which nobody is told: what had waited
+    /// when a consumer died is not known there.
+    fn checker(&self) -> Checker {
+        if self.shape.durable {
+            Checker::default()
+        } else {
+            Checker::strict()
+        }
+    }
+
+    /// The simulation as Rust code.
+    fn as_rust(&self) -> String {
+        let over = if self.shape.durable {
+            ".over(|_: &Plan| consumer_group::durable::DurableQueue::open(\"jobs.queue\").unwrap())"
+        } else {
+            ""
+        };
+        let plant = self.plant.map_or_else(String::new, |plant| {
+            format!(".planted(consumer_group::rules::ledger::Plant::{plant:?})")
+        });
+        format!("stock(){over}{plant}")
+    }
+}
+
+fn planted(simulation: Simulation<u64, u64>, plant: Option<Plant>) -> Simulation<u64, u64> {
+    match plant {
+        Some(plant) => simulation.planted(plant),
+        None => simulation,
+    }
+}
+
+/// A queue on a disk of the simulation.
+#[allow(
+    clippy::expect_used,
+    reason = "a disk that cannot be read is a failure of the sweep"
+)]
+fn open() -> DurableQueue<u64> {
+    DurableQueue::open("jobs.queue").expect("the disk of the simulation can be read")
+}
+
 /// One seed again.
-fn replay(simulation: &Simulation<u64, u64>, seed: u64, picture: Option<&Path>) -> ExitCode {
-    match simulation.run_twice(&PlanShape::default().plan(seed)) {
+fn replay(group: &Group, seed: u64, picture: Option<&Path>) -> ExitCode {
+    match group.simulation.run_twice(&group.shape.plan(seed)) {
         Ok(history) => {
             if let Some(path) = picture
                 && let Err(error) = std::fs::write(path, draw(&history, &format!("seed {seed}")))
@@ -106,7 +205,7 @@ fn replay(simulation: &Simulation<u64, u64>, seed: u64, picture: Option<&Path>) 
             }
             print!("{}", Report::new(&history));
             println!("trace {:016x}", history.trace());
-            if Checker::strict().check(&history).is_empty() {
+            if group.checker().check(&history).is_empty() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
@@ -119,33 +218,54 @@ fn replay(simulation: &Simulation<u64, u64>, seed: u64, picture: Option<&Path>) 
     }
 }
 
-fn sweep(simulation: &Simulation<u64, u64>, args: &Args, plant: Option<Plant>) -> ExitCode {
-    let shape = PlanShape::default();
-    let bar = ProgressBar::new(args.seeds).with_style(
+/// Sweeps in memory and over files, or where the planted bug shows.
+fn sweep_all(args: &Args, plant: Option<Plant>) -> ExitCode {
+    let swept = match plant {
+        Some(plant) => sweep(&Group::with(plant), args, args.seeds).map(|swept| vec![swept]),
+        None => {
+            let files = args.seeds.div_ceil(OVER_FILES);
+            let memory = (!args.durable).then(|| sweep(&Group::in_memory(None), args, args.seeds));
+            let files = sweep(
+                &Group::over_files(None),
+                args,
+                if args.durable { args.seeds } else { files },
+            );
+            memory.into_iter().chain([files]).collect()
+        }
+    };
+    match swept {
+        Ok(swept) => last_line(args, plant, &swept),
+        Err(status) => status,
+    }
+}
+
+fn sweep(group: &Group, args: &Args, seeds: u64) -> Result<Swept, ExitCode> {
+    let bar = ProgressBar::new(seeds).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let mut sweep = Sweep::new(simulation, |seed| shape.plan(seed))
-        .checker(Checker::strict())
-        .seeds(args.from..args.from.saturating_add(args.seeds))
+    let mut sweep = group
+        .sweep()
+        .seeds(args.from..args.from.saturating_add(seeds))
         .progress(|seeds| bar.inc(seeds));
     if let Some(threads) = args.threads {
         sweep = sweep.threads(threads.get());
     }
     let began = std::time::Instant::now();
-    let swept = match sweep.run() {
-        Ok(swept) => swept,
-        Err(error) => {
-            match std::error::Error::source(&error) {
-                Some(cause) => eprintln!("{error}: {cause}"),
-                None => eprintln!("{error}"),
-            }
-            return ExitCode::FAILURE;
+    let swept = sweep.run().map_err(|error| {
+        match std::error::Error::source(&error) {
+            Some(cause) => eprintln!("{error}: {cause}"),
+            None => eprintln!("{error}"),
         }
-    };
+        ExitCode::FAILURE
+    })?;
     bar.finish_and_clear();
     let took = began.elapsed();
-    println!("{:.0} seeds a second", swept.seeds as f64 / took.as_secs_f64());
+    let place = if group.shape.durable { " over files" } else { "" };
+    println!(
+        "{:.0} seeds a second{place}",
+        swept.seeds as f64 / took.as_secs_f64()
+    );
     for (kind, count) in &swept.by_kind {
         println!("{count:>9}  {kind}");
     }
@@ -154,13 +274,13 @@ fn sweep(simulation: &Simulation<u64, u64>, args: &Args, plant: Option<Plant>) -
         println!("{count:>9}  runs in which {state}");
     }
     for failure in &swept.failures {
-        tell(&sweep, failure, plant);
+        tell(group, &sweep, failure);
     }
-    last_line(&swept)
+    Ok(swept)
 }
 
 /// What is wrong with a seed, and the small plan that shows it.
-fn tell(sweep: &Sweep<'_, u64, u64>, failure: &Failure, plant: Option<Plant>) {
+fn tell(group: &Group, sweep: &Sweep<'_, u64, u64>, failure: &Failure) {
     println!("\nseed {} breaks:", failure.seed);
     for violation in &failure.violations {
         println!("  {violation}");
@@ -172,10 +292,13 @@ fn tell(sweep: &Sweep<'_, u64, u64>, failure: &Failure, plant: Option<Plant>) {
                 "shrunk to {jobs} jobs and {faults} faults in {} runs:\n",
                 shrunk.runs
             );
-            let planted = |plant| format!("stock().planted(consumer_group::rules::ledger::Plant::{plant:?})");
-            let simulation = plant.map_or("stock()".to_owned(), planted);
             let name = format!("seed_{}", failure.seed);
-            let test = shrunk.plan.to_rust_test(&name, &simulation, "Checker::strict()");
+            let checker = if group.shape.durable {
+                "Checker::default()"
+            } else {
+                "Checker::strict()"
+            };
+            let test = shrunk.plan.to_rust_test(&name, &group.as_rust(), checker);
             println!("{test}");
         }
         Err(error) => println!("it could not be shrunk: {error}"),
@@ -184,13 +307,12 @@ fn tell(sweep: &Sweep<'_, u64, u64>, failure: &Failure, plant: Option<Plant>) {
 
 /// How small the plans of several failing seeds become.
 fn shrinks(args: &Args, plants: &[Plant], most: usize) -> ExitCode {
-    let shape = PlanShape::default();
     let (mut count, mut jobs, mut faults) = (0_usize, 0_usize, 0_usize);
     let mut all_found = true;
     for plant in plants {
-        let simulation = stock().planted(*plant);
-        let sweep = Sweep::new(&simulation, |seed| shape.plan(seed))
-            .checker(Checker::strict())
+        let group = Group::with(*plant);
+        let sweep = group
+            .sweep()
             .seeds(args.from..args.from.saturating_add(args.seeds))
             .threads(args.threads.map_or(1, std::num::NonZero::get))
             .most_failures(most);
@@ -209,9 +331,11 @@ fn shrinks(args: &Args, plants: &[Plant], most: usize) -> ExitCode {
                 small.1,
                 shrunk.runs
             );
-            let without = stock()
+            let without = group
+                .without_plant()
+                .simulation
                 .run(&shrunk.plan)
-                .map(|history| Checker::strict().check(&history));
+                .map(|history| group.checker().check(&history));
             if without.is_ok_and(|violations| !violations.is_empty()) {
                 println!(
                     "  it fails without the planted bug too:\n{}",
@@ -234,9 +358,20 @@ fn shrinks(args: &Args, plants: &[Plant], most: usize) -> ExitCode {
     }
 }
 
-fn last_line(swept: &Swept) -> ExitCode {
-    let missing = swept.reached.missing();
-    let reached = if missing.is_empty() {
+fn last_line(args: &Args, plant: Option<Plant>, swept: &[Swept]) -> ExitCode {
+    let mut reached = Reached::default();
+    let (mut violations, mut faults) = (0, 0);
+    for part in swept {
+        reached.add(&part.reached);
+        violations += part.failures.len();
+        faults += part.faults;
+    }
+    let mut missing = reached.missing();
+    if args.durable {
+        // A file keeps its jobs.
+        missing.retain(|state| *state != "a job was handed out");
+    }
+    let told = if missing.is_empty() {
         "all".to_owned()
     } else {
         format!(
@@ -246,8 +381,14 @@ fn last_line(swept: &Swept) -> ExitCode {
             missing.join(", ")
         )
     };
-    let (seeds, violations, faults) = (swept.seeds, swept.failures.len(), swept.faults);
-    println!("seeds {seeds} violations {violations} faults {faults} reached {reached}");
+    let seeds = match swept {
+        [memory, files] => format!("{} and {} over files", memory.seeds, files.seeds),
+        [part] if args.durable || plant.is_some_and(|plant| plant.place() == PlantedIn::File) => {
+            format!("{} over files", part.seeds)
+        }
+        parts => parts.iter().map(|part| part.seeds).sum::<u64>().to_string(),
+    };
+    println!("seeds {seeds} violations {violations} faults {faults} reached {told}");
     if violations == 0 && missing.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Plant, Report, SlotPhase};
+use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Plant, PlantedIn, Report, SlotPhase};
 use consumer_group::rules::strategies::Choice;
 use consumer_group::{
     Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket, Verdict, Weight,
@@ -386,7 +386,8 @@ fn the_ledger_is_safe_and_live_in_every_order_of_events() {
 
 #[test]
 fn the_model_finds_every_planted_bug() {
-    for plant in Plant::ALL {
+    let in_ledger = |plant: &Plant| plant.place() == PlantedIn::Ledger;
+    for plant in Plant::ALL.into_iter().filter(in_ledger) {
         let began = std::time::Instant::now();
         let checker = Group { plant: Some(plant) }
             .checker()

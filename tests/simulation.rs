@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use consumer_group::rules::ledger::Plant;
+use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
     Answer, Checker, Entry, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Report, RunError,
     Simulation, Sweep, When, check, draw, note, stock,
@@ -540,7 +540,9 @@ fn a_run_is_waited_for_as_long_as_something_goes_on() {
     };
     let plan = hangs(Plan::new(1).job(0, None, 0).job(1, None, 0), 5);
     let history = simulation.run_twice(&plan).unwrap();
-    assert!(history.end.at >= consumer_group::Moment::from_millis(150_000));
+    // To the millisecond: a deadline is found in the moment in which it passes, the next attempt and the other job begin in it,
+    // and of five attempts the last one has no wait behind it.
+    assert_eq!(history.end.at, consumer_group::Moment::from_millis(150_000));
     assert_eq!(check(&history), []);
     let jump = FaultKind::ClockJump { ms: 80_000_000 };
     assert_holds(&twelve_jobs().fault(When::Time { at_ms: 5 }, jump.clone()));
@@ -692,12 +694,14 @@ fn two_hundred_seeds_hold() {
     assert_eq!(swept.reached.missing(), [""; 0]);
 }
 
-/// Every planted bug is found by the sweep, and what it finds is small: the model in tests/model.rs finds all of them too.
+/// Every planted bug is found by the sweep, and what it finds is small: the model in tests/model.rs finds those of the ledger
+/// too.
 #[test]
 fn the_sweep_finds_every_planted_bug_and_shrinks_its_plans() {
     let shape = PlanShape::default();
     let (mut plans, mut jobs, mut faults) = (0, 0, 0);
-    for plant in Plant::ALL {
+    let here = |plant: &Plant| plant.place() != PlantedIn::File;
+    for plant in Plant::ALL.into_iter().filter(here) {
         let simulation = stock().planted(plant);
         let sweep = Sweep::new(&simulation, |seed| shape.plan(seed))
             .checker(Checker::strict())

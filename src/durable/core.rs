@@ -105,7 +105,7 @@ impl<J> Written<J> {
 /// See the module. Clones of the queue share it; when the last one goes, the thread writes what is left and ends.
 pub(super) struct Core<J: Send + Sync + 'static> {
     pub(super) state: Arc<Mutex<State<J>>>,
-    pub(super) requests: Sender<Request<J>>,
+    pub(super) requests: Requests<J>,
     /// Commits since the opening. Written by the thread, read by whoever measures.
     pub(super) commits: Arc<AtomicU64>,
     /// Why the thread cannot write at present. Written by the thread at each beginning and end of a failure.
@@ -118,6 +118,44 @@ impl<J: Send + Sync + 'static> Drop for Core<J> {
     /// The last handle has gone: from here on the file becomes free by itself, and whoever opens it next may wait for that.
     fn drop(&mut self) {
         self.owner.leave();
+    }
+}
+
+/// The way to whoever writes.
+pub(super) struct Requests<J> {
+    /// Goes first, so that whoever hears the bell for the last time finds it closed.
+    sender: Sender<Request<J>>,
+    /// In a simulation there is no thread to be woken by the channel.
+    #[cfg(feature = "sim")]
+    pub(super) bell: Bell,
+}
+
+impl<J> Requests<J> {
+    pub(super) fn new(sender: Sender<Request<J>>) -> Self {
+        Self {
+            sender,
+            #[cfg(feature = "sim")]
+            bell: Bell::default(),
+        }
+    }
+
+    fn send(&self, request: Request<J>) -> Result<(), Gone> {
+        let sent = self.sender.send(request).map_err(|SendError(_)| Gone);
+        #[cfg(feature = "sim")]
+        self.bell.0.notify_one();
+        sent
+    }
+}
+
+/// Rung for each request, and at the end.
+#[cfg(feature = "sim")]
+#[derive(Default)]
+pub(super) struct Bell(pub(super) Arc<tokio::sync::Notify>);
+
+#[cfg(feature = "sim")]
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 
@@ -141,17 +179,16 @@ impl<J: Send + Sync + 'static> Core<J> {
         }
         // Sent under the lock, so that changes reach the disk in the order in which they were made here.
         let flush = state.takes_flush();
-        match self.requests.send(Request::Change(changes, then, flush)) {
-            Ok(()) => Ok(result),
-            Err(SendError(_)) => Err(Gone),
-        }
+        self.requests
+            .send(Request::Change(changes, then, flush))
+            .map(|()| result)
     }
 
     pub(super) fn push(&self, pushing: Pushing<J>) -> Result<(), Gone> {
         let loads = pushing.loads.peek().into_iter().flatten();
         let jobs = loads.map(Load::len).sum();
         lock(&self.state).charge(jobs);
-        self.requests.send(Request::Push(pushing)).map_err(|_| Gone)
+        self.requests.send(Request::Push(pushing))
     }
 
     pub(super) fn load(&self, needed: Needed) {

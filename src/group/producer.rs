@@ -68,9 +68,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
     /// [`CallError`]: the job was not accepted, was given up (with its history), or the group ended. Each hands the job
     /// back.
     pub async fn call(&self, job: impl Into<Job<J>>) -> Result<O, CallError<J>> {
+        self.call_noting(job.into(), |_| {}).await
+    }
+
+    /// As [`call`](Self::call); `note` sees the name of the job before any outcome can come.
+    pub(crate) async fn call_noting(&self, job: Job<J>, note: impl FnOnce(JobId)) -> Result<O, CallError<J>> {
         let mut expected = None;
         let reply_to = self.mailboxes.calls();
-        let sent = self.send_one(job.into(), Some(reply_to), |id| {
+        let sent = self.send_one(job, Some(reply_to), |id| {
+            note(id);
             let answer = self.mailboxes.expect_call(id);
             expected = Some(Expected {
                 mailboxes: &self.mailboxes,
@@ -95,7 +101,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
     }
 
     /// Sends one job; `note` sees its name before any outcome can come.
-    pub(super) async fn send_one(
+    pub(crate) async fn send_one(
         &self,
         job: Job<J>,
         reply_to: Option<ReplyTo>,

@@ -168,11 +168,25 @@ pub trait WorldDisk: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// What another process did with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visit {
+    /// There is no queue in it yet.
+    NoQueue,
+    /// It read all of it, found so many marks of others, and left one of its own.
+    Left(u64),
+    /// It could not be read.
+    Unreadable(String),
+}
+
+/// How another process opens a file, reads it and leaves a mark.
+pub type Visitor = fn(Arc<dyn WorldDisk>) -> Visit;
+
 /// What looks on and steps in.
 pub trait World: Send + Sync {
     /// Whether everything runs on one thread and a paused clock.
     fn is_virtual(&self) -> bool;
-    /// A bug that the supervisor's ledger shall have, to see that it is found.
+    /// A bug that the group shall have, to see that it is found.
     fn plant(&self) -> Option<Plant>;
     /// What the wall clock shows, in ms, if the world decides it.
     fn unix_ms(&self) -> Option<u64>;
@@ -202,6 +216,8 @@ pub trait World: Send + Sync {
     fn home_lives(&self, home: u64) -> bool;
     /// The file at this path, if the world has files of its own.
     fn disk(&self, path: &Path) -> Option<Arc<dyn WorldDisk>>;
+    /// How another process works with the files.
+    fn visited_by(&self, visitor: Visitor);
     /// How long the next commit of a durable queue takes.
     fn commit_takes(&self) -> Duration;
     /// Whether the code of a consumer shall end here.
@@ -484,6 +500,17 @@ pub fn failpoint(place: &str) {
     if ask(|world| world.fails_at(CELL.get(), place)) == Some(true) {
         panic!("a planned fault at {place}");
     }
+}
+
+/// Whether this bug was planted.
+pub(crate) fn is_planted(plant: Plant) -> bool {
+    ask(|world| world.plant()).flatten() == Some(plant)
+}
+
+/// How long the next commit of a durable queue takes.
+#[cfg(feature = "durable")]
+pub(crate) fn commit_takes() -> Duration {
+    ask(|world| world.commit_takes()).unwrap_or_default()
 }
 
 /// A word for the history of the run, if there is one.

@@ -117,6 +117,21 @@ pub enum Happening {
     CommitFailed,
     /// Another process got the file of a durable queue.
     TakenByAnother,
+    /// It read the file and left a mark in it.
+    Visited {
+        /// How many marks of others it found.
+        before: u64,
+    },
+    /// The file was looked into at the end of the run, as it would be found after a crash.
+    LookedInto {
+        /// How many marks of other processes are in it.
+        visits: u64,
+    },
+    /// The file could not be read by another process.
+    Unreadable {
+        /// Why.
+        why: String,
+    },
     /// The group had ended and handed the job back.
     HandedOut {
         /// The job.

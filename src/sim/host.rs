@@ -81,7 +81,8 @@ pub(super) async fn call<J: Send + Sync + 'static, O: Send + 'static>(
     job: Job<J>,
     patience: &Patience<'_>,
 ) -> bool {
-    let mut call = Box::pin(async move { producer.call(job).await });
+    let named = Arc::clone(world);
+    let mut call = Box::pin(async move { producer.call_noting(job, |name| named.named(index, name)).await });
     // Before the job is sent, since the queue may tell of it at once.
     world.waits(index);
     let first = patience

@@ -46,7 +46,7 @@ pub use sweep::{Failure, Sweep, Swept};
 pub use timeline::draw;
 
 /// The code of the guide is compiled and run with the other examples of the documentation.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "durable"))]
 #[doc = include_str!("../../docs/fault-injection.md")]
 pub struct FaultInjectionDoctests;
 

@@ -240,8 +240,28 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
         Ok(self.course(run, &config, group).await.into_history(run, config))
     }
 
-    /// A run whose host ends. If the queue outlives that, there is a second life of the group.
+    /// A run whose host ends. If the queue outlives that, there is a next life of the group.
     async fn drive_on_a_host(&self, run: Run<'_>) -> Result<History, RunError> {
+        let mut is_first = true;
+        loop {
+            let (config, course) = self.live_on_a_host(run, is_first).await?;
+            is_first = false;
+            match course {
+                Some(course) if !course.goes_on => return Ok(course.into_history(run, config)),
+                _ => {}
+            }
+            // Another process may have the file, and gives it back by itself.
+            host::files_are_free(run.world, &Patience::new(run.plan, &config, run.world)).await;
+            run.world.starts_again();
+        }
+    }
+
+    /// One life of the group on a host of its own; `None` if the process ended.
+    async fn live_on_a_host(
+        &self,
+        run: Run<'_>,
+        is_first: bool,
+    ) -> Result<(GroupConfig, Option<Course>), RunError> {
         let (host, elsewhere) = (LocalSet::new(), Rc::new(LocalSet::new()));
         faults::live_elsewhere(Some(Rc::clone(&elsewhere)));
         let builder = {
@@ -253,18 +273,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
             let _on_the_host = host.enter();
             builder.start()?
         };
-        strike_in_time(run.plan, run.world);
-        let first = beside(host, elsewhere, run.world, self.course(run, &config, group)).await;
+        if is_first {
+            strike_in_time(run.plan, run.world);
+        }
+        let course = beside(host, elsewhere, run.world, self.course(run, &config, group)).await;
         faults::live_elsewhere(None);
-        let course = match first {
-            Some(course) if !course.goes_on => course,
-            _ => {
-                run.world.starts_again();
-                let group = self.builder(run)?.start()?;
-                self.course(run, &config, group).await
-            }
-        };
-        Ok(course.into_history(run, config))
+        Ok((config, course))
     }
 
     fn builder(&self, run: Run<'_>) -> Result<GroupBuilder<J, O>, RunError> {
@@ -322,7 +336,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
             let has_room = if has_calls && host::is_call(index) {
                 host::call(producer.clone(), world, index, job, patience).await
             } else {
-                let sent = patience.wait_for(pin!(producer.send(job))).await;
+                let sent = producer.send_one(job, None, |name| world.named(index, name));
+                let sent = patience.wait_for(pin!(sent)).await;
                 match &sent {
                     Some(Ok(id)) => world.accepted(index, *id),
                     Some(Err(refused)) => world.refused(index, refused.reason.to_string()),

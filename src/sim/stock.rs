@@ -27,8 +27,8 @@ pub struct PlanShape {
     /// Whether some plans have up to three faults more, of what lies under the group: the process stands still, there are no
     /// threads, or the host ends.
     pub host: bool,
-    /// Whether there is a durable queue: then some plans have up to four faults more, of its file. Commits fail, another
-    /// process wants the file, and the process ends and is started again.
+    /// Whether there is a durable queue: then some plans have up to eight faults more, of its file. Commits fail, another
+    /// process wants the file, and the process ends, perhaps several times, and is started again.
     pub durable: bool,
 }
 
@@ -132,6 +132,21 @@ impl PlanShape {
         for kind in kinds {
             let when = self.when(&mut random, &kind);
             plan.faults.push(Fault { when, kind });
+        }
+        if random.u8(0..8) == 0 {
+            self.deadly(&mut random, plan);
+        }
+    }
+
+    /// A job that ends the process whenever it begins: first unnoticed among others, then alone.
+    fn deadly(&self, random: &mut Rng, plan: &mut Plan) {
+        let job = random.usize(0..self.jobs);
+        let ends = random.usize(2..=4);
+        for attempt in [1, 1, 2, 3].into_iter().take(ends) {
+            plan.faults.push(Fault {
+                when: When::Attempt { job, attempt },
+                kind: FaultKind::ProcessEnd,
+            });
         }
     }
 

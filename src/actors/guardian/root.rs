@@ -16,6 +16,8 @@ use crate::actors::queue::QueueRest;
 use crate::actors::results::Mailboxes;
 use crate::protocol::QueueDoor;
 use crate::words::{DeadLetter, EventKind, GroupState, Sealed};
+#[cfg(feature = "sim")]
+use crate::{protocol::faults, rules::ledger::Plant};
 
 use super::Status;
 
@@ -89,6 +91,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Root<J, O> {
         // The word on a dead letter may have been in a mailbox that is gone. Who was told before is not told again.
         self.mailboxes.tell_dead(dead);
         unfinished.extend(self.intake.take_rest());
+        #[cfg(feature = "sim")]
+        if faults::is_planted(Plant::LosesOneAtHostEnd) {
+            drop(unfinished.pop());
+        }
         let reason = HOST_ENDED.to_owned();
         self.bus.tell(EventKind::GroupFailed {
             reason: reason.clone(),

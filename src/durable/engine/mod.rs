@@ -32,6 +32,8 @@ use super::error::{FileError, OtherFile};
 use super::gate::{BIRTH, Gate};
 use super::owner::Owner;
 use super::wait::Wait;
+#[cfg(feature = "sim")]
+use crate::{protocol::faults, rules::ledger::Plant};
 
 /// How many engines that panicked are left behind, with their memory, before the file is given up.
 const MOST_LEFT_BEHIND: u32 = 8;
@@ -62,6 +64,11 @@ pub(super) struct Engine {
 impl Engine {
     /// Opens the file; for a queue it is made if there is none, for its owner alone. Nothing is written before the first commit.
     pub(super) fn open(path: &Path, cache: usize, purpose: Purpose, wait: &Wait) -> Result<Self, FileError> {
+        #[cfg(feature = "sim")]
+        if let Some(disk) = super::simulated_disk::SimulatedDisk::open(path) {
+            // Nobody is waited for: the thread that would wait is the one on which the owner lives.
+            return Self::on(Arc::new(disk?), cache, purpose, Owner::of(None));
+        }
         let disk = wait.open(path, purpose)?;
         let owner = Owner::of(disk.id());
         Self::on(Arc::new(disk), cache, purpose, owner)
@@ -174,6 +181,10 @@ impl Engine {
 
     /// After a reopening: whether the file is as this owner left it. If not, nothing that was held back reaches it.
     fn check_mark(&mut self) -> Result<(), FileError> {
+        #[cfg(feature = "sim")]
+        if faults::is_planted(Plant::LetsGoOfTheFile) {
+            return Ok(());
+        }
         let Some(own) = self.mark else { return Ok(()) };
         let found = self.get(Table::Meta, Meta::Owner as u64)?;
         if found
@@ -302,6 +313,10 @@ impl Engine {
         if end != End::Whole {
             // First, so that nothing that it still does while it goes reaches the file.
             self.gate.shut();
+            #[cfg(feature = "sim")]
+            if faults::is_planted(Plant::LetsGoOfTheFile) {
+                self.disk.let_go();
+            }
         }
         if end == End::Panicked {
             // Its locks may be poisoned, and then its drop panics while it unwinds, which ends the process. Its memory stays.

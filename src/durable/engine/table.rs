@@ -38,7 +38,7 @@ pub(in crate::durable) enum Meta {
 
 impl Table {
     /// All of them are there from the birth of a queue on, so one that is missing is damage.
-    pub(super) const ALL: [Self; 7] = [
+    pub(in crate::durable) const ALL: [Self; 7] = [
         Self::Chunks,
         Self::Marks,
         Self::Singles,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use super::{DurableBuilder, DurableQueue};
 use crate::actors::Clock;
-use crate::durable::core::Core;
+use crate::durable::core::{Core, Requests};
 use crate::durable::disk::Purpose;
 use crate::durable::engine::{Change, Engine, Meta, Table};
 use crate::durable::error::OpenErrorReason;
@@ -13,6 +13,10 @@ use crate::durable::paper::Paper;
 use crate::durable::state::Recovered;
 use crate::durable::wait::Wait;
 use crate::durable::writer::{Round, Writer};
+#[cfg(feature = "sim")]
+use crate::durable::{second_opener, simulated_disk};
+#[cfg(feature = "sim")]
+use crate::protocol::faults;
 use crate::words::{GroupConfig, Guarded, WriteFailure};
 
 impl<J: Send + Sync + 'static> DurableBuilder<J> {
@@ -22,6 +26,16 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         wait: Wait,
         answer: impl FnOnce(Result<DurableQueue<J>, OpenErrorReason>) + Send + 'static,
     ) -> Result<(), OpenErrorReason> {
+        #[cfg(feature = "sim")]
+        if simulated_disk::has_disks() {
+            faults::ask(|world| world.visited_by(second_opener::visit));
+            answer(self.opened(&wait).map(|(queue, writer)| {
+                let bell = Arc::clone(&queue.core.requests.bell.0);
+                actix_rt::spawn(writer.run_simulated(bell));
+                queue
+            }));
+            return Ok(());
+        }
         let work = move || match self.opened(&wait) {
             Ok((queue, writer)) => {
                 answer(Ok(queue));
@@ -67,7 +81,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         let failure = Arc::<Mutex<Option<WriteFailure>>>::default();
         let core = Arc::new(Core {
             state: Arc::clone(&state),
-            requests,
+            requests: Requests::new(requests),
             commits: Arc::clone(&commits),
             failure: Arc::clone(&failure),
             owner: engine.owner(),

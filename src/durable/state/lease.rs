@@ -242,11 +242,14 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// Takes back every lease, each to its old place. The attempts do not count.
     pub(in crate::durable) fn take_back(&mut self, out: &mut Vec<Change>) -> usize {
+        // One that was cleared waits among the suspects while there are any: they go before everything else, and a later job of
+        // its key would overtake it.
+        let has_suspects = self.has_suspects();
         let leases = std::mem::take(&mut self.leases);
         let returned = leases.len();
         self.suspects_leased = 0;
         for mut entry in leases.into_values() {
-            if entry.suspect {
+            if entry.suspect || has_suspects {
                 self.wait_suspected(entry, out);
                 continue;
             }

@@ -23,7 +23,9 @@ mod round;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use self::rest::Rest;
 pub(super) use self::round::Round;
@@ -35,6 +37,8 @@ use super::paper::Paper;
 use super::state::{Needed, State};
 use super::wake::Wake;
 use crate::words::WriteFailure;
+#[cfg(feature = "sim")]
+use crate::{protocol::faults, rules::ledger::Plant};
 
 /// Jobs in one commit, about, at most.
 const MOST_JOBS: usize = 16_384;
@@ -92,25 +96,35 @@ impl<J: Send + Sync + 'static> Writer<J> {
                 Ok(None) => {}
                 Err(()) => break,
             }
-            while self.round.requests < MOST_REQUESTS
-                && self.round.jobs.len() < MOST_JOBS
-                && let Ok(request) = self.requests.try_recv()
-            {
-                self.take(request);
-            }
+            self.take_more();
             self.finish_round();
         }
+        self.save_last();
+    }
+
+    /// Everything that has gathered, up to the size of a commit.
+    pub(super) fn take_more(&mut self) {
+        while self.round.requests < MOST_REQUESTS
+            && self.round.jobs.len() < MOST_JOBS
+            && let Ok(request) = self.requests.try_recv()
+        {
+            self.take(request);
+        }
+    }
+
+    /// The last handle has gone.
+    pub(super) fn save_last(&mut self) {
         lock(&self.state).detach(&mut self.unsaved);
         if let Err(error) = self.save(&[], true) {
             tracing::error!(%error, "the last changes of a queue could not be written");
         }
     }
 
-    /// The next request; `None` when it is time for something else.
-    fn next(&mut self) -> Result<Option<Request<J>>, ()> {
+    /// How long the next request is waited for; `None` if there is nothing else to do.
+    pub(super) fn wait(&self) -> Option<Duration> {
         let rest = |until: Instant| until.saturating_duration_since(Instant::now());
         let unread = self.unread.map(|rest| rest.until);
-        let wait = if let Some((_, failing)) = self.failing {
+        if let Some((_, failing)) = self.failing {
             Some(rest(
                 unread.map_or(failing.until, |until| until.min(failing.until)),
             ))
@@ -120,28 +134,37 @@ impl<J: Send + Sync + 'static> Writer<J> {
             Some(rest(by))
         } else {
             self.is_untidy.then_some(IDLE)
-        };
-        let Some(wait) = wait else {
+        }
+    }
+
+    /// The next request; `None` when it is time for something else.
+    fn next(&mut self) -> Result<Option<Request<J>>, ()> {
+        let Some(wait) = self.wait() else {
             return self.requests.recv().map(Some).map_err(|_| ());
         };
         match self.requests.recv_timeout(wait) {
             Ok(request) => Ok(Some(request)),
             Err(RecvTimeoutError::Disconnected) => Err(()),
             Err(RecvTimeoutError::Timeout) => {
-                let is_idle = self.failing.is_none()
-                    && self.unread.is_none()
-                    && self.unsaved.is_empty()
-                    && self.waiting.is_empty()
-                    && self.flush_by.is_none();
-                if is_idle {
-                    self.tidy();
-                }
+                self.tidy_if_idle();
                 Ok(None)
             }
         }
     }
 
-    fn take(&mut self, request: Request<J>) {
+    /// Nobody asked for anything.
+    pub(super) fn tidy_if_idle(&mut self) {
+        let is_idle = self.failing.is_none()
+            && self.unread.is_none()
+            && self.unsaved.is_empty()
+            && self.waiting.is_empty()
+            && self.flush_by.is_none();
+        if is_idle {
+            self.tidy();
+        }
+    }
+
+    pub(super) fn take(&mut self, request: Request<J>) {
         self.round.requests += 1;
         match request {
             Request::Push(pushing) => self.take_push(pushing),
@@ -155,7 +178,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     }
 
     /// Admits, writes, places, answers, and reads what is wanted.
-    fn finish_round(&mut self) {
+    pub(super) fn finish_round(&mut self) {
         let round = std::mem::take(&mut self.round);
         let resting = self.failing.filter(|(_, rest)| rest.until > Instant::now());
         if let Some((failure, _)) = resting {
@@ -199,6 +222,8 @@ impl<J: Send + Sync + 'static> Writer<J> {
             Durability::LoseUpTo(most) => Some(most),
         };
         let flush = flush || self.must_flush || relaxed.is_none() || self.is_flush_due();
+        #[cfg(feature = "sim")]
+        let flush = flush && !faults::is_planted(Plant::AcceptsUnflushed);
         self.engine.commit(self.unsaved.iter().chain(also), flush)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.is_untidy = true;

@@ -1,6 +1,8 @@
 //! A disk that failed is left alone for a while.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long a disk that failed is left alone at first. Twice as long after each further failure: an attempt opens the file
 /// again, which reads all of it.

@@ -43,7 +43,7 @@ pub use effects::{Effects, Handed, HandedPiece, SingledOut};
 pub use offer::Offer;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
-pub use plants::Plant;
+pub use plants::{Plant, PlantedIn};
 pub use settle::{Report, Stale};
 pub use slots::{Counters, SlotPhase};
 pub use step::Input;

@@ -1,5 +1,5 @@
-//! Planted bugs: mistakes that a ledger could make, to see that the model and the sweep find them. Compiled only with the
-//! feature `sim`, and never at work unless somebody plants one.
+//! Planted bugs: mistakes that a ledger could make, and a few of those who live around it, to see that the model and the
+//! sweep find them. Compiled only with the feature `sim`, and never at work unless somebody plants one.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +25,32 @@ pub enum Plant {
     NoKeyLock,
     /// A consumer that passed its deadline keeps its deliveries.
     DeadlineKeepsInFlight,
+    /// Time in which the process stood still counts against consumers.
+    ChargesStandstills,
+    /// One of the jobs that were not done is not handed out when the host ends.
+    LosesOneAtHostEnd,
+    /// After a failed commit a durable queue lets go of its file for a moment, and does not look who was there.
+    LetsGoOfTheFile,
+    /// A durable queue accepts a job before it is flushed to the disk.
+    AcceptsUnflushed,
+    /// A durable queue charges an attempt to everything that was leased when its process ended.
+    ChargesAllLeased,
+}
+
+/// Where a planted bug is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PlantedIn {
+    /// In the ledger, which the model knows.
+    Ledger,
+    /// Elsewhere in a group.
+    Group,
+    /// In a durable queue.
+    File,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::NoFence,
         Self::FenceIgnoresIncarnation,
         Self::FenceIgnoresAttempt,
@@ -37,7 +58,27 @@ impl Plant {
         Self::RequeuesAtBack,
         Self::NoKeyLock,
         Self::DeadlineKeepsInFlight,
+        Self::ChargesStandstills,
+        Self::LosesOneAtHostEnd,
+        Self::LetsGoOfTheFile,
+        Self::AcceptsUnflushed,
+        Self::ChargesAllLeased,
     ];
+
+    /// Where it is.
+    pub const fn place(self) -> PlantedIn {
+        match self {
+            Self::NoFence
+            | Self::FenceIgnoresIncarnation
+            | Self::FenceIgnoresAttempt
+            | Self::LosesSecondHeld
+            | Self::RequeuesAtBack
+            | Self::NoKeyLock
+            | Self::DeadlineKeepsInFlight => PlantedIn::Ledger,
+            Self::ChargesStandstills | Self::LosesOneAtHostEnd => PlantedIn::Group,
+            Self::LetsGoOfTheFile | Self::AcceptsUnflushed | Self::ChargesAllLeased => PlantedIn::File,
+        }
+    }
 
     /// Its name on a command line.
     pub const fn name(self) -> &'static str {
@@ -49,6 +90,11 @@ impl Plant {
             Self::RequeuesAtBack => "requeues-at-back",
             Self::NoKeyLock => "no-key-lock",
             Self::DeadlineKeepsInFlight => "deadline-keeps-in-flight",
+            Self::ChargesStandstills => "charges-standstills",
+            Self::LosesOneAtHostEnd => "loses-one-at-host-end",
+            Self::LetsGoOfTheFile => "lets-go-of-the-file",
+            Self::AcceptsUnflushed => "accepts-unflushed",
+            Self::ChargesAllLeased => "charges-all-leased",
         }
     }
 }

@@ -75,6 +75,30 @@ pub(super) fn one_owner(facts: &Facts<'_>) -> Judged {
     Ok(())
 }
 
+/// Whoever looks into a file finds a whole one, with what every other process has left there.
+pub(super) fn nothing_is_written_over(facts: &Facts<'_>) -> Judged {
+    let mut left = 0;
+    for entry in &facts.history.entries {
+        match &entry.what {
+            Happening::Unreadable { why } => {
+                return Err(format!(
+                    "at {} the file of the queue could not be read: {why}",
+                    entry.at
+                ));
+            }
+            Happening::LookedInto { visits } | Happening::Visited { before: visits } if *visits != left => {
+                return Err(format!(
+                    "at {} the file of the queue held the marks of {visits} other processes, and {left} had left one",
+                    entry.at
+                ));
+            }
+            Happening::Visited { .. } => left += 1,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// After the last fault the group is whole again, and idle. If its host has ended, it says that it has failed.
 pub(super) fn converges(facts: &Facts<'_>) -> Judged {
     let end = &facts.history.end;

@@ -11,9 +11,11 @@
 //! | failures are of attempts that ended | a failure that was counted against an attempt while its consumer was at work on it |
 //! | fenced | an ack of a delivery that was over: of an earlier life of its consumer, or of an earlier attempt |
 //! | a standstill is nobody's fault | a consumer or a strategy whose deadline passed only because the process, or the thread of the supervisor, stood still |
+//! | the end of a process is charged to one alone | an attempt charged for the end of a process to a job that was not at work, or not alone |
 //! | restart budget | more restarts within the period than the budget allows |
 //! | memory bounds | a consumer that holds more deliveries than its window may grow to |
 //! | one owner | another process that gets the file of a durable queue while its owner lives |
+//! | nothing is written over | a file of a durable queue that cannot be read after a crash, or in which something is missing that another process wrote |
 //! | converges | after the last fault: a job in the queue or leased, a slot without a consumer, a group that gave up, or one without a host that did not |
 //!
 //! With [`Checker::strict`] also:
@@ -22,11 +24,14 @@
 //! |---|---|
 //! | what was held goes first | a job that waited behind what a consumer held when it died, and was delivered to the same slot before that |
 //!
-//! It holds for every strategy of this crate. One of your own may hold a job back that it is offered, and give away the next.
+//! It holds for every strategy of this crate. One of your own may hold a job back that it is offered, and give away the next. Over
+//! a durable queue it cannot be asked for: a job comes to the supervisor when the commit of its lease is done, of which the
+//! history says nothing.
 //!
 //! Effects that are repeated are counted and are no violation: the group promises "at least once".
 
 mod acks;
+mod charges;
 mod ends;
 mod failures;
 mod keys;
@@ -121,7 +126,7 @@ impl<'h> Facts<'h> {
 type Invariant = fn(&Facts<'_>) -> Judged;
 
 /// The invariants of every group, in the order in which they are reported.
-const INVARIANTS: [(&str, Invariant); 13] = [
+const INVARIANTS: [(&str, Invariant); 15] = [
     ("nothing is lost", ends::nothing_is_lost),
     ("nobody is left waiting", ends::nobody_is_left_waiting),
     ("nothing is acked twice", acks::nothing_is_acked_twice),
@@ -134,9 +139,14 @@ const INVARIANTS: [(&str, Invariant); 13] = [
     ),
     ("fenced", acks::fenced),
     ("a standstill is nobody's fault", standstill::is_nobodys_fault),
+    (
+        "the end of a process is charged to one alone",
+        charges::end_of_a_process_is_charged_to_one_alone,
+    ),
     ("restart budget", limits::restart_budget),
     ("memory bounds", limits::memory_bounds),
     ("one owner", ends::one_owner),
+    ("nothing is written over", ends::nothing_is_written_over),
     ("converges", ends::converges),
 ];
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::RunWorld;
-use crate::protocol::faults::WorldDisk;
+use crate::protocol::faults::{Visit, Visitor, WorldDisk};
 use crate::sim::history::Happening;
 
 /// How long a commit takes at most, in ms.
@@ -20,6 +20,8 @@ pub(super) struct Disks {
     files: BTreeMap<PathBuf, Arc<MemoryDisk>>,
     world: Weak<RunWorld>,
     random: Rng,
+    /// How another process works with the files; known once a queue was opened.
+    visitor: Option<Visitor>,
 }
 
 impl Disks {
@@ -28,12 +30,28 @@ impl Disks {
             files: BTreeMap::new(),
             world,
             random: Rng::with_seed(seed),
+            visitor: None,
         }
     }
 
     pub(super) fn at(&mut self, path: &Path) -> Arc<MemoryDisk> {
-        let make = || Arc::new(MemoryDisk::new(Vec::new(), self.world.clone()));
+        let make = || MemoryDisk::new(Vec::new(), self.world.clone());
         Arc::clone(self.files.entry(path.to_owned()).or_insert_with(make))
+    }
+
+    /// From here on it is known how another process works with the files.
+    pub(super) fn visit_by(&mut self, visitor: Visitor) {
+        self.visitor = Some(visitor);
+    }
+
+    pub(super) fn visitor(&self) -> Option<Visitor> {
+        self.visitor
+    }
+
+    /// What a crash would leave of each file now.
+    pub(super) fn copies(&mut self) -> Vec<Arc<MemoryDisk>> {
+        let random = &mut self.random;
+        self.files.values().map(|disk| disk.survivor(random)).collect()
     }
 
     /// How long the next commit takes.
@@ -48,6 +66,13 @@ impl Disks {
             disk.file().failing += syncs;
             Some(())
         })
+    }
+
+    /// There is room again. Whoever cannot start the program for want of it tries again later, and that is here.
+    pub(super) fn have_room(&self) {
+        for disk in self.files.values() {
+            disk.file().failing = 0;
+        }
     }
 
     /// From here on somebody else wants every file. `None` if there are none.
@@ -75,12 +100,13 @@ impl Disks {
     }
 
     /// The process ends: of the writes since the last sync only the first ones are there, as many as the seed says. The
-    /// answer has what the old process wrote to.
-    pub(super) fn crash(&mut self) -> Vec<Arc<MemoryDisk>> {
+    /// answer has what the old process wrote to, and what is left of it.
+    pub(super) fn crash(&mut self) -> Vec<(Arc<MemoryDisk>, Arc<MemoryDisk>)> {
         let random = &mut self.random;
         let replace = |disk: &mut Arc<MemoryDisk>| {
-            let survivor = Arc::new(disk.survivor(random));
-            std::mem::replace(disk, survivor)
+            let survivor = disk.survivor(random);
+            survivor.file().is_wanted = disk.file().is_wanted;
+            (std::mem::replace(disk, Arc::clone(&survivor)), survivor)
         };
         self.files.values_mut().map(replace).collect()
     }
@@ -91,6 +117,7 @@ impl Disks {
 pub(super) struct MemoryDisk {
     file: Mutex<File>,
     world: Weak<RunWorld>,
+    me: Weak<Self>,
 }
 
 #[derive(Debug)]
@@ -116,8 +143,8 @@ enum Undo {
 }
 
 impl MemoryDisk {
-    fn new(bytes: Vec<u8>, world: Weak<RunWorld>) -> Self {
-        Self {
+    fn new(bytes: Vec<u8>, world: Weak<RunWorld>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             file: Mutex::new(File {
                 bytes,
                 undo: Vec::new(),
@@ -127,7 +154,8 @@ impl MemoryDisk {
                 failing: 0,
             }),
             world,
-        }
+            me: me.clone(),
+        })
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
@@ -135,32 +163,64 @@ impl MemoryDisk {
     }
 
     /// What is left of it after a crash.
-    fn survivor(&self, random: &mut Rng) -> Self {
-        let mut file = self.file();
+    fn survivor(&self, random: &mut Rng) -> Arc<Self> {
+        let file = self.file();
         let kept = random.usize(0..=file.undo.len());
-        let lost = file.undo.split_off(kept);
-        // Whoever writes to the old one once more, while he is dropped, finds it as it was.
         let mut bytes = file.bytes.clone();
-        (file.failing, file.is_wanted) = (0, false);
-        for undo in lost.into_iter().rev() {
+        for undo in file.undo.iter().skip(kept).rev() {
             undo.carry_out(&mut bytes);
         }
         Self::new(bytes, self.world.clone())
     }
+
+    /// Nobody has it any more, and nobody else gets it: whoever still writes to it while he is dropped is dead already.
+    pub(super) fn is_dead(&self) {
+        let file = &mut *self.file();
+        (file.failing, file.is_wanted) = (0, false);
+    }
+
+    /// The lock is free: another process takes it, if it wants it.
+    pub(super) fn is_free(&self) {
+        let is_taken = {
+            let mut file = self.file();
+            file.is_locked = file.is_wanted;
+            file.is_taken = file.is_wanted;
+            file.is_taken
+        };
+        if !is_taken {
+            return;
+        }
+        let Some(world) = self.world.upgrade() else { return };
+        world.write(Happening::TakenByAnother);
+        match self.visit(&world) {
+            Some(Visit::Left(before)) => world.write(Happening::Visited { before }),
+            Some(Visit::Unreadable(why)) => world.write(Happening::Unreadable { why }),
+            Some(Visit::NoQueue) | None => {}
+        }
+    }
+
+    /// Another process looks into it. Its own commits do not fail: that it wrote is what the run is to see.
+    pub(super) fn visit(&self, world: &RunWorld) -> Option<Visit> {
+        let (visitor, me) = (world.visitor()?, self.me.upgrade()?);
+        let failing = std::mem::take(&mut self.file().failing);
+        let visit = visitor(me);
+        self.file().failing = failing;
+        Some(visit)
+    }
 }
 
 impl Undo {
-    fn carry_out(self, bytes: &mut Vec<u8>) {
+    fn carry_out(&self, bytes: &mut Vec<u8>) {
         let (from, before) = match self {
-            Self::Bytes(offset, before) => (offset, before),
+            Self::Bytes(offset, before) => (*offset, before),
             Self::Length(len, cut) => {
-                bytes.resize(len, 0);
+                bytes.resize(*len, 0);
                 (len - cut.len(), cut)
             }
         };
         let to = from + before.len();
         if let Some(place) = bytes.get_mut(from..to) {
-            place.copy_from_slice(&before);
+            place.copy_from_slice(before);
         }
     }
 }
@@ -176,15 +236,7 @@ impl WorldDisk for MemoryDisk {
     }
 
     fn unlock(&self) {
-        let is_taken = {
-            let mut file = self.file();
-            file.is_locked = file.is_wanted;
-            file.is_taken = file.is_wanted;
-            file.is_taken
-        };
-        if is_taken && let Some(world) = self.world.upgrade() {
-            world.write(Happening::TakenByAnother);
-        }
+        self.is_free();
     }
 
     fn size(&self) -> u64 {

@@ -76,9 +76,12 @@ impl Host {
         self.ends
     }
 
-    /// How many turns everyone on the host still has when its end is ordered. None: whoever was not polled in this very turn
+    /// How many turns everyone on the host still has when its end is ordered; in a process that ends nobody has one. None: whoever was not polled in this very turn
     /// never is again.
     pub(in crate::sim) fn last_turns(&self) -> u8 {
+        if self.ends_all() {
+            return 0;
+        }
         Rng::with_seed(self.seed).u8(0..TURNS)
     }
 }
@@ -120,14 +123,18 @@ impl RunWorld {
         state.jobs.forget_senders();
         state.live.clear();
         drop(state);
-        // Dropped without the lock, as everything that may be somebody else's.
-        drop(crashed);
         self.write(Happening::ProcessEnded);
+        for (dead, survivor) in crashed {
+            dead.is_dead();
+            survivor.is_free();
+        }
     }
 
     /// The group is about to be started again.
     pub(in crate::sim) fn starts_again(&self) {
         let mut state = self.lock();
+        state.has_ended = false;
+        state.disks.have_room();
         state.rooms.begin_again();
         state.live.clear();
         drop(state);

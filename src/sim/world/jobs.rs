@@ -14,8 +14,10 @@ pub(super) struct Jobs {
     open: usize,
     /// The job that is being sent.
     pub(super) expected: Option<usize>,
-    /// The job that was being sent when its sender or its queue ended: it may be in a file, and nobody was told its name.
-    in_doubt: Option<usize>,
+    /// The name that each job got when it was sent, whether or not it was accepted.
+    sent_as: Vec<Option<JobId>>,
+    /// Whether a sender or a queue has ended: then a job may be in a file of which nobody was told.
+    may_be_in_doubt: bool,
     /// Whether each job was sent, whatever came of it.
     is_sent: Vec<bool>,
     /// Calls whose callers were not answered.
@@ -30,7 +32,8 @@ impl Jobs {
             is_open: vec![false; count],
             open: 0,
             expected: None,
-            in_doubt: None,
+            sent_as: vec![None; count],
+            may_be_in_doubt: false,
             is_sent: vec![false; count],
             calls: 0,
         }
@@ -44,14 +47,21 @@ impl Jobs {
         }
     }
 
+    /// This job has its name, and may be accepted from here on.
+    pub(super) fn name(&mut self, place: usize, name: JobId) {
+        if let Some(sent_as) = self.sent_as.get_mut(place) {
+            *sent_as = Some(name);
+        }
+    }
+
     /// Whether this job was sent.
     pub(super) fn is_sent(&self, place: usize) -> bool {
         self.is_sent.get(place) == Some(&true)
     }
 
-    /// Whoever wrote the word on the job that is being sent has ended, or whoever waited for it.
+    /// Whoever wrote the word on the jobs that are being sent has ended, or whoever waited for it.
     pub(super) fn leave_in_doubt(&mut self) {
-        self.in_doubt = self.expected;
+        self.may_be_in_doubt = true;
     }
 
     /// Whoever sent jobs, and waited for outcomes, has ended.
@@ -60,11 +70,11 @@ impl Jobs {
         (self.expected, self.calls) = (None, 0);
     }
 
-    /// A job of this name is delivered. If nobody knows it, it is the one in doubt.
+    /// A job of this name is delivered. If nobody was told that it was accepted, it was all the same.
     pub(super) fn is_delivered(&mut self, name: JobId) {
-        if self.in_doubt.is_some()
+        if self.may_be_in_doubt
             && self.place(name).is_none()
-            && let Some(place) = self.in_doubt.take()
+            && let Some(place) = self.sent_as.iter().position(|of| *of == Some(name))
         {
             self.accept(place, name);
         }

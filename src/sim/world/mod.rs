@@ -22,7 +22,9 @@ use self::rooms::{Rooms, Thread};
 use super::history::{Attempt, Entry, Happening, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
-use crate::protocol::faults::{Act, Fate, Marks, NewHome, Order, Seen, Who, World, WorldDisk};
+use crate::protocol::faults::{
+    Act, Fate, Marks, NewHome, Order, Seen, Visit, Visitor, Who, World, WorldDisk,
+};
 use crate::rules::ledger::Plant;
 use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
@@ -61,7 +63,7 @@ struct State {
     /// Deliveries in which the code fails at some place.
     failpoints: Vec<Armed>,
     disks: Disks,
-    /// Whether the host or the process has ended. It does so once in a run.
+    /// Whether the host or the process has ended, and the group was not started again.
     has_ended: bool,
     /// The faults for as long as which no arbiter can be made.
     without_threads: Vec<usize>,
@@ -128,6 +130,11 @@ impl RunWorld {
         state.write(at, Happening::Sent { job });
     }
 
+    /// The job that is being sent has this name.
+    pub(super) fn named(&self, job: usize, name: JobId) {
+        self.lock().jobs.name(job, name);
+    }
+
     /// The send of this job has returned. A queue that gives its word on each job may have told of it before.
     pub(super) fn accepted(&self, job: usize, id: JobId) {
         let mut state = self.lock();
@@ -161,8 +168,25 @@ impl RunWorld {
         self.lock().live.len()
     }
 
+    fn visitor(&self) -> Option<Visitor> {
+        self.lock().disks.visitor()
+    }
+
+    /// What a crash would leave of the files at this moment.
+    fn look_into_files(&self) {
+        let copies = self.lock().disks.copies();
+        for copy in copies {
+            match copy.visit(self) {
+                Some(Visit::Left(visits)) => self.write(Happening::LookedInto { visits }),
+                Some(Visit::Unreadable(why)) => self.write(Happening::Unreadable { why }),
+                Some(Visit::NoQueue) | None => {}
+            }
+        }
+    }
+
     /// Takes the history out; what is seen after that is not written down.
     pub(super) fn finish(&self) -> Observed {
+        self.look_into_files();
         let mut state = self.lock();
         state.over = true;
         (
@@ -404,7 +428,9 @@ impl State {
             }
             FaultKind::ProcessEnd => {
                 self.has_ended = true;
-                (Act::Go, After::EndHost(Ends::Process))
+                // Nobody does anything more, whoever else may have a turn before everything is dropped.
+                self.rooms.stand_still(fault);
+                (Act::Pause, After::EndHost(Ends::Process))
             }
             FaultKind::FailedCommit { times } => {
                 self.disks.fail(times)?;
@@ -479,7 +505,8 @@ impl World for RunWorld {
     }
 
     fn unix_ms(&self) -> Option<u64> {
-        self.is_virtual.then_some(UNIX_MS)
+        let is_virtual = self.is_virtual;
+        is_virtual.then(|| UNIX_MS.saturating_add(self.now().as_millis()))
     }
 
     fn told(&self, kind: &EventKind) {
@@ -639,6 +666,10 @@ impl World for RunWorld {
         }
         let disk = self.lock().disks.at(path);
         Some(disk)
+    }
+
+    fn visited_by(&self, visitor: Visitor) {
+        self.lock().disks.visit_by(visitor);
     }
 
     fn commit_takes(&self) -> Duration {
