@@ -139,7 +139,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     }
 
     /// Opens the queue, for the start of a program. Blocks the thread while the file is read. It waits for no other owner: one
-    /// that is alive is told at once ([`FileError::InUse`]), because it may live on this very thread. Only a queue of this
+    /// that is alive is told at once ([`FileError::InUse`](crate::durable::FileError::InUse)), because it may live on this very thread. Only a queue of this
     /// process whose last handle has gone already, and that is just writing its last changes, is waited for, a second at most.
     ///
     /// # Errors
@@ -181,7 +181,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     /// If the future is dropped, the file is let go of, as soon as it has been read.
     ///
     /// # Errors
-    /// As [`Self::open`]; [`FileError::InUse`] once `within` has passed.
+    /// As [`Self::open`]; [`FileError::InUse`](crate::durable::FileError::InUse) once `within` has passed.
     pub async fn open_when_free(self, within: Duration) -> Result<DurableQueue<J>, OpenError>
     where
         J: Send + Sync + 'static,
