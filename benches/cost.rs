@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! scripts/install-tools gungraun-runner     # once; valgrind comes from the system
-//! cargo bench --bench cost
+//! cargo bench -p benches --bench cost
 //! ```
 //! Each benchmark sends [`JOBS`] jobs through a group that is warm, on one thread, under a paused clock (so that no window
 //! and no flush depends on how slow valgrind is). Divide the totals by [`JOBS`] for the figures of one job.

@@ -1,4 +1,4 @@
-//! The durable queue beside its own engine: `cargo bench --features durable,testing --bench durable [-- FOLDER]`.
+//! The durable queue beside its own engine: `cargo bench -p benches --features durable --bench durable [-- FOLDER]`.
 //!
 //! | figure | what is measured |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! How long a job waits between `send` and its consumer, at a steady rate.
 //!
 //! ```text
-//! cargo bench --bench latency
+//! cargo bench -p benches --bench latency
 //! ```
 //! Jobs are sent at a fixed rate for a second, each stamped when it should have been sent, so a producer that falls behind
 //! counts as latency and is not left out ("coordinated omission").

@@ -2,7 +2,7 @@
 //! fresh instance that serves, and a hundred thousand children.
 //!
 //! ```text
-//! cargo bench --bench supervision
+//! cargo bench -p benches --bench supervision
 //! ```
 //! Plain and supervised runs alternate in one process, and medians of seven are compared, so that a noisy machine harms
 //! both alike.

@@ -1,7 +1,7 @@
 //! Jobs a second through a whole group, every job acked, beside a hand-written pool of tokio tasks that promises nothing.
 //!
 //! ```text
-//! cargo bench --bench throughput
+//! cargo bench -p benches --bench throughput
 //! ```
 //! One measured step is 65,536 jobs, so a throughput of 1 Melem/s is a million jobs a second. Compare ratios within one run;
 //! absolute times differ from machine to machine and from hour to hour.
