@@ -4,6 +4,8 @@
 
 mod block;
 mod capabilities;
+#[cfg(test)]
+pub(crate) mod cases;
 mod config;
 mod event;
 mod failure;

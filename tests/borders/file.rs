@@ -1,4 +1,4 @@
-//! The file of a durable queue: failed commits, second openers, foreign and broken files.
+//! The file of a durable queue: failed commits, second openers, broken files. Foreign files: tests/checks/foreign_files.rs.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,6 @@
 
 mod child;
 mod flips;
-mod foreign;
 mod opening;
 mod owners;
 

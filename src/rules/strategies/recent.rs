@@ -127,7 +127,7 @@ impl RecentKeys {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use crate::words::cases::cases;
 
     use super::*;
 
@@ -143,21 +143,24 @@ mod tests {
         assert_eq!(table.slot(KeyHash(3)), Some(SlotId(30)));
     }
 
-    proptest! {
-        #[test]
-        fn the_table_answers_as_a_naive_list_does(
-            most in 0_usize..6,
-            steps in prop::collection::vec((0_u64..9, prop::option::of(0_u32..100)), 1..200),
-        ) {
+    #[test]
+    fn the_table_answers_as_a_naive_list_does() {
+        cases(256, |random| {
+            let most = random.usize(0..6);
             let mut table = RecentKeys::new(most);
             // From the oldest use to the newest.
             let mut model: Vec<(u64, u32)> = Vec::new();
-            for (key, new_slot) in steps {
-                let known = model.iter().position(|(other, _)| *other == key).map(|at| model.remove(at).1);
+            for _ in 0..random.usize(1..200) {
+                let key = random.u64(0..9);
+                let new_slot = random.bool().then(|| random.u32(0..100));
+                let known = model
+                    .iter()
+                    .position(|(other, _)| *other == key)
+                    .map(|at| model.remove(at).1);
                 if let Some(slot) = new_slot {
                     table.remember(KeyHash(key), SlotId(slot));
                 } else {
-                    prop_assert_eq!(table.slot(KeyHash(key)), known.map(SlotId));
+                    assert_eq!(table.slot(KeyHash(key)), known.map(SlotId));
                 }
                 if let Some(slot) = new_slot.or(known) {
                     model.push((key, slot));
@@ -165,9 +168,9 @@ mod tests {
                 if model.len() > most.max(1) {
                     model.remove(0);
                 }
-                prop_assert_eq!(table.found.len(), model.len());
-                prop_assert_eq!(table.entries.len(), model.len());
+                assert_eq!(table.found.len(), model.len());
+                assert_eq!(table.entries.len(), model.len());
             }
-        }
+        });
     }
 }

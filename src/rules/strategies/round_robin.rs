@@ -114,7 +114,7 @@ impl Chooser for RoundRobin {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use crate::words::cases::{cases, some};
 
     use super::super::testing::{equals, roster_of, seat, slots};
     use super::*;
@@ -172,39 +172,39 @@ mod tests {
         assert_eq!((turn, turns.len()), (before, 5));
     }
 
-    proptest! {
-        #[test]
-        fn turns_at_once_are_as_many_for_each_as_turns_one_by_one(
-            seats in 1_u32..=8,
-            batches in prop::collection::vec(1_u32..200, 1..8),
-        ) {
+    #[test]
+    fn turns_at_once_are_as_many_for_each_as_turns_one_by_one() {
+        cases(256, |random| {
+            let seats = random.u32(1..=8);
             let (mut at_once, mut single) = (RoundRobin::default(), RoundRobin::default());
             let roster = equals(0..seats, 1);
-            for count in batches {
+            for count in some(random, 1..8, |random| random.u32(1..200)) {
                 let mut turns = Vec::new();
                 // The seats of the testing kit have room for a few jobs only.
                 if !at_once.take_turns(count, &roster, &mut turns) {
-                    prop_assert!(turns.is_empty());
+                    assert!(turns.is_empty());
                     slots(&mut at_once, &roster, u64::from(count));
                 }
                 let got = slots(&mut single, &roster, u64::from(count));
                 for turns in turns {
                     let slot = roster.seat(turns.index).unwrap().slot.0;
-                    prop_assert_eq!(got.iter().filter(|got| **got == Some(slot)).count(), turns.jobs as usize);
+                    let jobs = got.iter().filter(|got| **got == Some(slot)).count();
+                    assert_eq!(jobs, turns.jobs as usize);
                 }
-                prop_assert_eq!((at_once.next % seats as usize, at_once.last), (single.next % seats as usize, single.last));
+                let next = |turn: &RoundRobin| (turn.next % seats as usize, turn.last);
+                assert_eq!(next(&at_once), next(&single));
             }
-        }
+        });
+    }
 
-        #[test]
-        fn equal_consumers_get_exactly_one_job_each_in_every_round(
-            missing in prop::collection::btree_set(0_u32..150, 0..149),
-            before in 0_u64..300,
-            rounds in 1_u64..4,
-        ) {
+    #[test]
+    fn equal_consumers_get_exactly_one_job_each_in_every_round() {
+        cases(64, |random| {
+            let missing = some(random, 0..149, |random| random.u32(0..150));
             let roster = equals((0..150).filter(|slot| !missing.contains(slot)), 1);
             let mut turn = RoundRobin::default();
-            slots(&mut turn, &roster, before);
+            slots(&mut turn, &roster, random.u64(0..300));
+            let rounds = random.u64(1..4);
             let mut got = slots(&mut turn, &roster, roster.len() as u64 * rounds);
             got.sort_unstable();
             let each: Vec<_> = roster
@@ -212,7 +212,7 @@ mod tests {
                 .iter()
                 .flat_map(|seat| (0..rounds).map(|_| Some(seat.slot.0)))
                 .collect();
-            prop_assert_eq!(got, each);
-        }
+            assert_eq!(got, each);
+        });
     }
 }

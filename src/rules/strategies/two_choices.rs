@@ -64,7 +64,7 @@ fn better(roster: &Roster, one: usize, other: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use crate::words::cases::cases;
 
     use super::super::testing::{equals, roster_of, seat, slots};
     use super::*;
@@ -115,11 +115,12 @@ mod tests {
         assert!(most <= Some(14), "{most:?}");
     }
 
-    proptest! {
-        #[test]
-        fn the_two_that_are_drawn_differ_and_are_in_range(seed in any::<u64>(), seats in 2_usize..200) {
-            let (one, other) = TwoChoices::new(seed).draw(seats);
-            prop_assert!(one != other && one < seats && other < seats);
-        }
+    #[test]
+    fn the_two_that_are_drawn_differ_and_are_in_range() {
+        cases(1_000, |random| {
+            let seats = random.usize(2..200);
+            let (one, other) = TwoChoices::new(random.u64(..)).draw(seats);
+            assert!(one != other && one < seats && other < seats);
+        });
     }
 }

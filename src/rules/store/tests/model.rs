@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use proptest::prelude::*;
+use fastrand::Rng;
 
 use super::*;
 use crate::rules::store::Refusal;
 use crate::rules::store::blocks::is_of_block;
+use crate::words::cases::{cases, some};
 use crate::words::{Block, DeadReason, EventKind, Load, Places};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -278,7 +279,7 @@ enum Operation {
     PushBlock(u64),
     Lease(usize),
     /// A lease among all that there ever were, how far the attempt is off, and what is said of it.
-    Settle(prop::sample::Index, u32, u8, u64, bool),
+    Settle(usize, u32, u8, u64, bool),
     TakeBack,
     Wake,
     Requeue(Vec<u64>),
@@ -286,61 +287,54 @@ enum Operation {
     TakeUnfinished,
 }
 
-fn wishes() -> impl Strategy<Value = Wishes> {
-    let seldom = |range| prop::option::weighted(0.25, range);
-    (0..3_u8, seldom(0..40_u64), seldom(0..60_u64), seldom(0..4_u64)).prop_map(
-        |(priority, delay, expires, key)| Wishes {
-            priority,
-            delay,
-            expires,
-            key,
-        },
-    )
+fn wishes(random: &mut Rng) -> Wishes {
+    let mut seldom = |most| (random.u8(0..4) == 0).then(|| random.u64(0..most));
+    Wishes {
+        delay: seldom(40),
+        expires: seldom(60),
+        key: seldom(4),
+        priority: random.u8(0..3),
+    }
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+fn operation(random: &mut Rng) -> Operation {
     // An empty selection stands for all.
-    let some = || prop::collection::vec(0..60_u64, 0..8);
-    let settle = (
-        any::<prop::sample::Index>(),
-        0..8_u32,
-        0..6_u8,
-        0..20_u64,
-        any::<bool>(),
-    );
-    prop_oneof![
-        6 => prop::collection::vec(wishes(), 0..5).prop_map(Operation::Push),
-        4 => (1..8_u64).prop_map(Operation::PushBlock),
-        6 => (0..6_usize).prop_map(Operation::Lease),
-        12 => settle.prop_map(|(index, off, kind, after, counts)| {
-            Operation::Settle(index, off.saturating_sub(5), kind, after, counts)
-        }),
-        1 => Just(Operation::TakeBack),
-        2 => Just(Operation::Wake),
-        2 => some().prop_map(Operation::Requeue),
-        1 => some().prop_map(Operation::Purge),
-        1 => Just(Operation::TakeUnfinished),
-    ]
+    let which = |random: &mut Rng| some(random, 0..8, |random| random.u64(0..60));
+    match random.u8(0..35) {
+        0..6 => Operation::Push(some(random, 0..5, wishes)),
+        6..10 => Operation::PushBlock(random.u64(1..8)),
+        10..16 => Operation::Lease(random.usize(0..6)),
+        16..28 => Operation::Settle(
+            random.usize(..),
+            random.u32(0..8).saturating_sub(5),
+            random.u8(0..6),
+            random.u64(0..20),
+            random.bool(),
+        ),
+        28 => Operation::TakeBack,
+        29..31 => Operation::Wake,
+        31..33 => Operation::Requeue(which(random)),
+        33 => Operation::Purge(which(random)),
+        _ => Operation::TakeUnfinished,
+    }
 }
 
-fn config() -> impl Strategy<Value = QueueConfig> {
-    let overflow = prop::sample::select(vec![
+fn config(random: &mut Rng) -> QueueConfig {
+    let overflows = [
         Overflow::Wait,
         Overflow::Reject,
         Overflow::DropOldest,
         Overflow::DropNewest,
-    ]);
-    (1..12_usize, overflow, 0..6_usize, 0..4_usize, 2..4_usize).prop_map(
-        |(capacity, overflow, dead_letters, dedup_keys, history)| QueueConfig {
-            capacity,
-            overflow,
-            dead_letters,
-            dead_letter_bytes: usize::MAX,
-            dedup_window_ms: 60,
-            dedup_keys,
-            history,
-        },
-    )
+    ];
+    QueueConfig {
+        capacity: random.usize(1..12),
+        overflow: overflows[random.usize(..4)],
+        dead_letters: random.usize(0..6),
+        dead_letter_bytes: usize::MAX,
+        dedup_window_ms: 60,
+        dedup_keys: random.usize(0..4),
+        history: random.usize(2..4),
+    }
 }
 
 fn selection(jobs: &[u64]) -> DeadSelection {
@@ -400,7 +394,7 @@ impl Pair {
             Operation::Lease(most) => self.lease(*most),
             Operation::Settle(index, off, kind, after, counts) => {
                 if !self.leases.is_empty() {
-                    let (lease, attempt) = *index.get(&self.leases);
+                    let (lease, attempt) = self.leases[index % self.leases.len()];
                     self.settle(lease, attempt + off, *kind, *after, *counts);
                 }
             }
@@ -573,20 +567,15 @@ impl Pair {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Every accepted job is in exactly one place, the right one leaves first, and every count and attempt is right.
-    #[test]
-    fn the_store_does_what_the_model_does(
-        config in config(),
-        steps in prop::collection::vec((0..12_u64, operation()), 1..80),
-    ) {
-        let mut pair = Pair::new(config);
-        for (milliseconds, operation) in &steps {
-            pair.now = pair.now.after(Duration::from_millis(*milliseconds));
-            pair.step(operation);
+/// Every accepted job is in exactly one place, the right one leaves first, and every count and attempt is right.
+#[test]
+fn the_store_does_what_the_model_does() {
+    cases(1_500, |random| {
+        let mut pair = Pair::new(config(random));
+        for _step in 0..random.usize(1..80) {
+            pair.now = pair.now.after(Duration::from_millis(random.u64(0..12)));
+            pair.step(&operation(random));
             pair.compare();
         }
-    }
+    });
 }

@@ -5,14 +5,6 @@
 //! leased in order, consumers that work on what they hold in order, zombies that come back. Each planted bug must be found,
 //! so that a silent model is known to have looked.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
 use std::time::Duration;
 
 use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Plant, PlantedIn, Report, SlotPhase};

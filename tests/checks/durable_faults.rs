@@ -1,14 +1,6 @@
 //! What a disk can do to a queue: torn and flipped bytes, no space left. A clear error, never a panic, and what was accepted
 //! before stays readable.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -116,7 +108,7 @@ proptest! {
 
 /// True records: the same files with which the fuzzer begins.
 fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/records");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/records");
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -258,7 +250,7 @@ fn a_full_disk_refuses_jobs_and_keeps_what_it_has() {
     // No file larger than 8,000 blocks of 512 bytes (or of 1,024, as the shell counts), and an error instead of a signal.
     let child = Command::new("sh")
         .arg("-c")
-        .arg("trap '' XFSZ; ulimit -f 8000; exec \"$0\" --ignored --exact child_with_a_full_disk --nocapture")
+        .arg("trap '' XFSZ; ulimit -f 8000; exec \"$0\" --ignored --exact durable_faults::child_with_a_full_disk --nocapture")
         .arg(std::env::current_exe().unwrap())
         .env("DURABLE_FULL_DISK", &path)
         .output()

@@ -1,13 +1,5 @@
 //! The dispatch ledger, driven by random inputs against a model that only knows the rules.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

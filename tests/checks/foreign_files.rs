@@ -9,12 +9,21 @@ use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Bytes, Compact, DurableQueue, FileError, OpenErrorReason, OtherFile};
 use consumer_group::{Delivery, Group};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
-
-use super::place;
-use crate::common::system;
+use tempfile::TempDir;
 
 const META: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("meta");
 const OTHERS: TableDefinition<'_, &str, u64> = TableDefinition::new("accounts");
+
+/// A folder that goes with the test, and where the queue is in it.
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.queue");
+    (folder, path)
+}
+
+fn system(test: impl Future<Output = ()>) {
+    actix::System::new().block_on(test);
+}
 
 /// What must not change.
 fn state(path: &Path) -> (Vec<u8>, SystemTime) {
