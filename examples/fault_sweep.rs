@@ -25,8 +25,10 @@
     reason = "an example speaks to its reader"
 )]
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 use consumer_group::durable::DurableQueue;
@@ -34,7 +36,6 @@ use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
     Checker, Failure, Plan, PlanShape, Reached, Report, STATES, Simulation, Sweep, Swept, draw, stock,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// Sweeps seeds over the stock group and checks every history.
 #[derive(Parser)]
@@ -239,14 +240,16 @@ fn sweep_all(args: &Args, plant: Option<Plant>) -> ExitCode {
 }
 
 fn sweep(group: &Group, args: &Args, seeds: u64) -> Result<Swept, ExitCode> {
-    let bar = ProgressBar::new(seeds).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let (done, is_seen) = (AtomicU64::new(0), std::io::stderr().is_terminal());
     let mut sweep = group
         .sweep()
         .seeds(args.from..args.from.saturating_add(seeds))
-        .progress(|seeds| bar.inc(seeds));
+        .progress(|more| {
+            let done = done.fetch_add(more, Ordering::Relaxed) + more;
+            if is_seen {
+                eprint!("\r{done} of {seeds} seeds");
+            }
+        });
     if let Some(threads) = args.threads {
         sweep = sweep.threads(threads.get());
     }
@@ -258,7 +261,9 @@ fn sweep(group: &Group, args: &Args, seeds: u64) -> Result<Swept, ExitCode> {
         }
         ExitCode::FAILURE
     })?;
-    bar.finish_and_clear();
+    if is_seen {
+        eprint!("\r\x1b[2K");
+    }
     let took = began.elapsed();
     let place = if group.shape.durable { " over files" } else { "" };
     println!(

@@ -7,7 +7,7 @@
 //! cargo run --release --example quickstart -- --help
 //! ```
 //!
-//! The checksums go to the standard output in the format of `sha256sum`, sorted by path; the progress bar and the report go
+//! The checksums go to the standard output in the format of `sha256sum`, sorted by path; the progress and the report go
 //! to the standard error stream. `--panic-every` and `--block-every` break consumers on purpose: look at the report, and
 //! see that no file is missing.
 //!
@@ -20,6 +20,7 @@
 mod args;
 mod checksums;
 mod hasher;
+mod progress;
 mod report;
 mod settings;
 mod walk;
@@ -31,12 +32,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use consumer_group::{EventKind, Events, Group, GroupConfig, ProducerGroup, SendError, Unsent};
-use indicatif::{ProgressBar, ProgressStyle};
+use consumer_group::{Group, GroupConfig, ProducerGroup, SendError, Unsent};
 use tokio::sync::mpsc;
 
 use args::Args;
 use hasher::{Fault, FileJob, Hashed, Hasher};
+use progress::Progress;
 use report::Report;
 use walk::Found;
 
@@ -65,15 +66,14 @@ fn work(args: &Args, config: GroupConfig) -> Told<Report> {
 /// Starts the group, sends it every file and reads the results meanwhile.
 async fn run(args: &Args, config: GroupConfig) -> Told<Report> {
     let start = Instant::now();
-    let bar = progress_bar();
+    let progress = Progress::new();
     let group = Group::builder().config(config).consumer(Hasher::new).start()?;
     let mut events = group.events();
     let (producers, mut results) = group.producer_group();
 
     let mut report = Report::default();
-    let mut sending = pin!(send(args, producers, &bar));
+    let mut sending = pin!(send(args, producers, &progress));
     let mut sent = None;
-    let mut live = Live::default();
     // The results are read while files are still being sent: the group holds at most `results` of them for a reader that
     // does not come, and then lets the producer wait.
     while sent
@@ -87,13 +87,12 @@ async fn run(args: &Args, config: GroupConfig) -> Told<Report> {
                 None => return Err(early_end(&group).await.into()),
             },
         }
-        live.look(&mut events, &bar);
-        bar.set_position(report.ended());
+        progress.look(&mut events, report.ended());
     }
     report.unlisted = sent.map(|sent| sent.unlisted).unwrap_or_default();
     report.close(&group.health().await?, start.elapsed());
     group.stop().await;
-    bar.finish_and_clear();
+    progress.clear();
     Ok(report)
 }
 
@@ -105,7 +104,7 @@ struct Sent {
 }
 
 /// The producer: sends a job for each file as the walk finds it. Waits while the group has enough to do.
-async fn send(args: &Args, producers: ProducerGroup<FileJob, Hashed>, bar: &ProgressBar) -> Told<Sent> {
+async fn send(args: &Args, producers: ProducerGroup<FileJob, Hashed>, progress: &Progress) -> Told<Sent> {
     let mut found = walk_on_a_thread(args.dir.clone())?;
     let mut sent = Sent {
         files: 0,
@@ -115,7 +114,7 @@ async fn send(args: &Args, producers: ProducerGroup<FileJob, Hashed>, bar: &Prog
         match found {
             Found::File(path) => {
                 sent.files += 1;
-                bar.inc_length(1);
+                progress.sent();
                 send_one(
                     &producers,
                     FileJob {
@@ -176,41 +175,6 @@ async fn early_end(group: &Group<FileJob, Hashed>) -> String {
     let reason = group.stopped().await;
     let reason = reason.unwrap_or_else(|| "it was stopped".to_owned());
     format!("the group ended before the work was done: {reason}")
-}
-
-/// What the bar says beside the number of files.
-#[derive(Default)]
-struct Live {
-    retries: u64,
-    deaths: u64,
-}
-
-impl Live {
-    fn look(&mut self, events: &mut Events, bar: &ProgressBar) {
-        let mut is_news = false;
-        while let Some(event) = events.try_next() {
-            match event.kind {
-                EventKind::Retried { .. } => self.retries += 1,
-                EventKind::ConsumerDown { .. } => self.deaths += 1,
-                _ => continue,
-            }
-            is_news = true;
-        }
-        if is_news {
-            let Self { retries, deaths } = self;
-            bar.set_message(format!("{retries} retries, {deaths} consumers replaced"));
-        }
-    }
-}
-
-/// A bar on the standard error stream, if that is a terminal.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    // A template that does not parse leaves the plain bar; there is no reason to stop for it.
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} files, {per_sec} {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn finish(report: &Report) -> ExitCode {

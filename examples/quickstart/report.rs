@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consumer_group::{DeadLetter, DeadReason, Health, Outcome, SlotId};
-use indicatif::{BinaryBytes, HumanCount};
 
 use crate::checksums;
 use crate::hasher::{FileJob, Hashed};
@@ -83,21 +82,20 @@ impl Report {
 
     pub(crate) fn tell(&self, out: &mut impl Write) -> io::Result<()> {
         let jobs = self.hashed.len() as u64;
-        let restarts = self.slots.values().map(|slot| slot.restarts).sum();
+        let restarts: u64 = self.slots.values().map(|slot| slot.restarts).sum();
         let seconds = self.took.as_secs_f64();
         writeln!(
             out,
-            "jobs          {} ({}) in {seconds:.2} s",
-            HumanCount(jobs),
-            BinaryBytes(self.bytes)
+            "jobs          {jobs} ({:.1} MiB) in {seconds:.2} s",
+            self.bytes as f64 / f64::from(1 << 20)
         )?;
         writeln!(
             out,
             "jobs/s        {:.0}",
             self.ended() as f64 / seconds.max(f64::EPSILON)
         )?;
-        writeln!(out, "retries       {}", HumanCount(self.retries))?;
-        writeln!(out, "restarts      {}", HumanCount(restarts))?;
+        writeln!(out, "retries       {}", self.retries)?;
+        writeln!(out, "restarts      {restarts}")?;
         writeln!(out, "dead letters  {}", self.dead.len())?;
         writeln!(out, "consumer      weight       jobs   share  restarts")?;
         for (slot, share) in &self.slots {

@@ -8,6 +8,7 @@
     reason = "a test may fail"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
@@ -310,7 +311,6 @@ fn a_group_that_is_stopped_drained_dropped_or_made_smaller_logs_no_warning() {
     assert_eq!(recorder.warnings(), Vec::<String>::new());
 }
 
-#[cfg(feature = "durable")]
 #[test]
 fn a_group_over_a_durable_queue_that_is_stopped_or_drained_logs_no_warning() {
     let (recorder, _alone) = recorded();
