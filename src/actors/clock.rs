@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-#[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::words::Moment;
 
@@ -30,7 +29,6 @@ impl Clock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        #[cfg(feature = "sim")]
         let unix_ms = faults::ask(|world| world.unix_ms()).flatten().unwrap_or(unix_ms);
         Self {
             began: Instant::now(),
@@ -41,10 +39,7 @@ impl Clock {
     /// The present moment.
     pub fn now(&self) -> Moment {
         let read = || Moment::START.after(self.began.elapsed());
-        #[cfg(feature = "sim")]
-        return faults::present(self.began, read);
-        #[cfg(not(feature = "sim"))]
-        read()
+        faults::present(self.began, read)
     }
 
     /// The instant of a moment, to sleep until it. A moment beyond what the platform can tell is a century away.

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::broadcast;
 
 use super::Clock;
-#[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::words::{Event, EventKind};
 
@@ -38,7 +37,6 @@ impl EventBus {
     /// Tells everyone. Costs next to nothing while nobody listens.
     pub(crate) fn tell(&self, kind: EventKind) {
         trace(&kind);
-        #[cfg(feature = "sim")]
         faults::ask(|world| world.told(&kind));
         if let Some(channel) = self.channel.get()
             && channel.receiver_count() > 0
@@ -59,11 +57,7 @@ impl EventBus {
 
     /// Whether anybody wants to hear of single jobs.
     pub(crate) fn wants_jobs(&self) -> bool {
-        #[cfg(feature = "sim")]
-        if faults::ask(|_| ()).is_some() {
-            return true;
-        }
-        self.of_jobs.load(Ordering::Relaxed) > 0
+        self.of_jobs.load(Ordering::Relaxed) > 0 || faults::is_simulated()
     }
 
     pub(crate) fn subscribe(&self, of_jobs: bool) -> Events {

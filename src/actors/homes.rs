@@ -7,7 +7,6 @@ use std::io;
 
 use actix_rt::{Arbiter, ArbiterHandle, System};
 
-#[cfg(feature = "sim")]
 use crate::protocol::faults::{self, NewHome};
 use crate::words::{Cause, Placement};
 
@@ -31,7 +30,6 @@ pub(crate) enum Home {
     /// On an arbiter, a thread, of its own.
     There(ArbiterHandle),
     /// On an arbiter of a simulation, which is no thread.
-    #[cfg(feature = "sim")]
     Simulated(u64),
 }
 
@@ -43,9 +41,6 @@ impl Home {
                 work();
                 true
             }
-            #[cfg(not(feature = "sim"))]
-            Self::There(arbiter) => arbiter.spawn_fn(work),
-            #[cfg(feature = "sim")]
             Self::There(arbiter) => {
                 let world = faults::world();
                 arbiter.spawn_fn(move || {
@@ -53,7 +48,6 @@ impl Home {
                     work();
                 })
             }
-            #[cfg(feature = "sim")]
             Self::Simulated(home) => faults::at_home(*home, work),
         }
     }
@@ -164,7 +158,6 @@ impl Homes {
 
 impl Home {
     fn elsewhere() -> Result<Self, NothingLeft> {
-        #[cfg(feature = "sim")]
         match faults::ask(|world| world.home_made()) {
             Some(NewHome::Simulated(home)) => return Ok(Self::Simulated(home)),
             Some(NewHome::NothingLeft) => {

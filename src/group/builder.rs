@@ -31,7 +31,8 @@ use crate::words::{
 /// Says what a group is made of. See [`Group::builder`].
 #[must_use = "a builder does nothing until it is started"]
 pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
-    config: GroupConfig,
+    /// A simulation looks at it, and changes what depends on the machine.
+    pub(crate) config: GroupConfig,
     maker: Option<Box<dyn ConsumerMaker<J, O>>>,
     strategy: Option<StrategyMaker>,
     queue: Option<Box<dyn FnOnce() -> QueueParts<J> + Send>>,
@@ -169,21 +170,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         self.config.consumers = count;
         self.least_window = u32::try_from(size.most).unwrap_or(u32::MAX);
         self.with_maker(BatchMaker(Guarded::new(factory), size))
-    }
-
-    /// As it runs in a simulation: seeded, and placed in a way that does not depend on the machine.
-    #[cfg(feature = "sim")]
-    pub(crate) fn simulated(mut self, seed: u64) -> Self {
-        self.config.seed = Some(seed);
-        if self.config.placement == Placement::Processors {
-            self.config.placement = Placement::Arbiters(4);
-        }
-        self
-    }
-
-    #[cfg(feature = "sim")]
-    pub(crate) fn settings(&self) -> &GroupConfig {
-        &self.config
     }
 
     fn with_maker(mut self, maker: impl ConsumerMaker<J, O> + 'static) -> Self {

@@ -242,7 +242,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.inner.shared.intake.close();
         self.inner.shared.mailboxes.note_dead();
         self.order(Order::Drain {
-            everything: self.inner.is_volatile,
+            everything: !self.keeps_its_jobs(),
             deadline,
         });
         self.ended().await
@@ -291,7 +291,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     }
 
     /// Whether its queue keeps its jobs over the end of the group.
-    #[cfg(feature = "sim")]
     pub(crate) fn keeps_its_jobs(&self) -> bool {
         !self.inner.is_volatile
     }

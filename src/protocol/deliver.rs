@@ -76,7 +76,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
     }
 
     fn settle(mut self, work: Work<O>) {
-        #[cfg(feature = "sim")]
         let work = if super::faults::before_word(self.delivery.seen(), matches!(work, Work::Done(_))) {
             Work::Failed(Failure::retry("a planned fault"))
         } else {

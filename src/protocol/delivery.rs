@@ -251,7 +251,7 @@ impl<J> Delivery<J> {
         self.consumer.board.note_progress();
     }
 
-    #[cfg(feature = "sim")]
+    /// The delivery, as a world sees it.
     pub(crate) fn seen(&self) -> super::faults::Seen {
         super::faults::Seen {
             job: self.id(),

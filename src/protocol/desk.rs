@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix::{Message, Recipient};
 
 use super::ConsumerInfo;
-#[cfg(feature = "sim")]
 use super::faults;
 use crate::words::{DeliveryNumber, Failure, Guarded, Places, Ticket};
 
@@ -35,7 +34,6 @@ pub struct SettledDelivery<O> {
     pub work: Work<O>,
 }
 
-#[cfg(feature = "sim")]
 impl<O> SettledDelivery<O> {
     /// A second message about the same delivery. An output is handed over only once, so the copy of a success is a failure;
     /// it must not count, whatever it says.
@@ -100,8 +98,8 @@ impl<O: Send + 'static> SettleDesk<O> {
 
     /// Puts one settled delivery down.
     pub(crate) fn settle(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>) {
-        #[cfg(feature = "sim")]
-        if faults::ask(|_| ()).is_some() {
+        // A simulation decides of each word alone whether it arrives.
+        if faults::is_simulated() {
             return self.settle_all(Settlement {
                 consumer: Arc::clone(consumer),
                 deliveries: vec![delivery],
@@ -127,7 +125,6 @@ impl<O: Send + 'static> SettleDesk<O> {
 
     /// Puts everything that a consumer settled down at once.
     pub(crate) fn settle_all(self: &Arc<Self>, settlement: Settlement<O>) {
-        #[cfg(feature = "sim")]
         let settlement = self.on_the_way(settlement);
         self.put(self.lock(), settlement);
     }
@@ -138,7 +135,6 @@ impl<O: Send + 'static> SettleDesk<O> {
     }
 
     /// What a simulation lets through of a settlement; the rest is lost, or follows later.
-    #[cfg(feature = "sim")]
     fn on_the_way(self: &Arc<Self>, mut settlement: Settlement<O>) -> Settlement<O> {
         let Some(world) = faults::world() else {
             return settlement;
@@ -163,7 +159,6 @@ impl<O: Send + 'static> SettleDesk<O> {
         settlement
     }
 
-    #[cfg(feature = "sim")]
     fn later(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>, wait: Duration) {
         let (desk, consumer) = (Arc::clone(self), Arc::clone(consumer));
         actix_rt::spawn(async move {

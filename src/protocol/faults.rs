@@ -1,7 +1,9 @@
-//! The seams at which a simulation looks on and steps in. Compiled only with the feature `sim`.
+//! The seams at which a simulation looks on and steps in.
 //!
 //! Nothing here decides anything. A thread may have a [`World`]: then cells, deliveries, settles, homes and events ask it or
-//! tell it, in the few lines that name this module. Without one, all of them go on as ever.
+//! tell it, in the few lines that name this module. Without one, all of them go on as ever. Without the feature `sim` no thread
+//! can have one: the functions are empty, and the compiler takes the lines away. Whoever names this module is compiled alike
+//! with the feature and without, so what is simulated is what ships.
 //!
 //! | seam | who asks | what a world can do there |
 //! |---|---|---|
@@ -12,23 +14,26 @@
 //! | clock | the group's clock | say what the wall clock shows |
 //! | disk | the engine of the durable queue | be a file that costs no file, fails, and forgets at a crash what was not synced |
 
-use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Wake, Waker};
+use std::sync::atomic::AtomicBool;
+use std::task::Waker;
 use std::time::Duration;
 
-use tokio::task::LocalSet;
-use tokio::time::Instant;
-
 use crate::rules::ledger::Plant;
-use crate::words::{
-    Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, KeyHash, Moment, Role, SlotId,
-};
+use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, KeyHash, Role, SlotId};
+
+#[cfg(not(feature = "sim"))]
+mod nothing;
+#[cfg(feature = "sim")]
+mod thread;
+
+#[cfg(not(feature = "sim"))]
+pub use nothing::*;
+#[cfg(feature = "sim")]
+pub use thread::*;
 
 /// Who lives in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -228,110 +233,10 @@ pub trait World: Send + Sync {
     fn note(&self, text: String);
 }
 
-thread_local! {
-    static WORLD: RefCell<Option<Arc<dyn World>>> = const { RefCell::new(None) };
-    static WHO: Cell<Who> = const { Cell::new(Who::Unnamed) };
-    static HOME: Cell<Option<u64>> = const { Cell::new(None) };
-    static CELL: Cell<Option<u64>> = const { Cell::new(None) };
-    static PRESENT: Cell<Present> = const { Cell::new(Present::Flows) };
-    static ELSEWHERE: RefCell<Option<Rc<LocalSet>>> = const { RefCell::new(None) };
-}
-
-/// What is known of the time on this thread.
-#[derive(Clone, Copy)]
-pub(crate) enum Present {
-    /// It goes on by itself.
-    Flows,
-    /// It stands still until it is moved on; nobody has looked at the clock since it was.
-    Stands,
-    /// It stands still. A clock that began at that instant shows this moment.
-    Known(Instant, Moment),
-}
-
-/// Says what is known of the time. In a simulated run it stands still while anybody is at work: then a clock is read once, and
-/// not hundreds of times a run. Whoever moves the time on says so.
-pub(crate) fn note_time(known: Present) {
-    PRESENT.set(known);
-}
-
-/// The present moment of a clock that began then; `read` reads it.
-pub(crate) fn present(began: Instant, read: impl FnOnce() -> Moment) -> Moment {
-    match PRESENT.get() {
-        Present::Known(of, moment) if of == began => moment,
-        Present::Flows => read(),
-        _ => {
-            let moment = read();
-            PRESENT.set(Present::Known(began, moment));
-            moment
-        }
-    }
-}
-
-/// Nobody has a turn on this thread any more. A turn that ended by a panic may have left its marks.
-pub(crate) fn forget_cell() {
-    WHO.set(Who::Unnamed);
-    HOME.set(None);
-    CELL.set(None);
-}
-
-/// The world of this thread.
-pub fn world() -> Option<Arc<dyn World>> {
-    WORLD
-        .try_with(|world| world.try_borrow().ok().and_then(|world| world.clone()))
-        .ok()
-        .flatten()
-}
-
-/// From here on this thread has this world, or none. Returns the one before.
-pub fn adopt(world: Option<Arc<dyn World>>) -> Option<Arc<dyn World>> {
-    WORLD
-        .try_with(|mine| {
-            mine.try_borrow_mut()
-                .ok()
-                .and_then(|mut mine| std::mem::replace(&mut *mine, world))
-        })
-        .ok()
-        .flatten()
-}
-
-/// Asks the world of this thread, without counting a reference.
-pub fn ask<T>(question: impl FnOnce(&dyn World) -> T) -> Option<T> {
-    WORLD
-        .try_with(|world| match world.try_borrow() {
-            Ok(world) => world.as_deref().map(question),
-            Err(_) => None,
-        })
-        .ok()
-        .flatten()
-}
-
-/// Makes cells within `work` known by this name.
-pub(crate) fn named<T>(who: Who, work: impl FnOnce() -> T) -> T {
-    let before = WHO.replace(who);
-    let result = work();
-    WHO.set(before);
-    result
-}
-
-/// Makes cells within `work` live in this home of the world. False, and nothing is done, if it has ended.
-pub(crate) fn at_home(home: u64, work: impl FnOnce()) -> bool {
-    if ask(|world| world.home_lives(home)) != Some(true) {
-        return false;
-    }
-    let elsewhere = ELSEWHERE.with_borrow(Clone::clone);
-    // A home is no thread, but outlives the host all the same.
-    let _elsewhere = elsewhere.as_deref().map(LocalSet::enter);
-    let before = HOME.replace(Some(home));
-    work();
-    HOME.set(before);
-    true
-}
-
-/// From here on whoever is made in a home of the world lives among these tasks, or where it was made.
-pub(crate) fn live_elsewhere(tasks: Option<Rc<LocalSet>>) {
-    // Dropped outside of the borrow: tasks of the user's may be in it.
-    let before = ELSEWHERE.replace(tasks);
-    drop(before);
+/// Whether this thread has a world.
+#[inline(always)]
+pub(crate) fn is_simulated() -> bool {
+    ask(|_| ()).is_some()
 }
 
 /// What a planned panic says.
@@ -343,138 +248,10 @@ pub(crate) fn panic_as_planned() -> ! {
     panic!("{PLANNED}")
 }
 
-/// A cell's tie to the world.
-pub(crate) struct CellSeam {
-    world: Arc<dyn World>,
-    cell: u64,
-    who: Who,
-    marks: Arc<Marks>,
-    /// The waker that was last made to watch threads, and the one that it stands for.
-    watched: Option<(Waker, Waker)>,
-}
-
-impl CellSeam {
-    /// The tie of a cell that is being made, if this thread has a world.
-    pub(crate) fn new() -> Option<Self> {
-        let world = world()?;
-        let who = WHO.get();
-        let marks = Arc::new(Marks::default());
-        let cell = world.cell_made(who, HOME.get(), Arc::clone(&marks));
-        Some(Self {
-            world,
-            cell,
-            who,
-            marks,
-            watched: None,
-        })
-    }
-
-    pub(crate) fn order(&self, waker: &Waker) -> Order {
-        let is_known = self.watched.as_ref().is_some_and(|(_, of)| of.will_wake(waker));
-        if is_known && !self.marks.asks.load(Ordering::Relaxed) {
-            return Order::Go;
-        }
-        self.world.order(self.cell, waker)
-    }
-
-    pub(crate) fn is_blocking(&self) -> bool {
-        self.marks.blocks.load(Ordering::Relaxed)
-    }
-
-    /// Runs a poll of the cell with its mark on the thread.
-    pub(crate) fn enter<T>(&mut self, waker: &Waker, poll: impl FnOnce(&Waker) -> T) -> T {
-        let before = CELL.replace(Some(self.cell));
-        let result = if self.world.is_virtual() {
-            let known = self.watched.take().filter(|(_, of)| of.will_wake(waker));
-            let (watched, of) = known.unwrap_or_else(|| (self.watch(waker), waker.clone()));
-            let result = poll(&watched);
-            self.watched = Some((watched, of));
-            result
-        } else {
-            poll(waker)
-        };
-        CELL.set(before);
-        result
-    }
-
-    fn watch(&self, waker: &Waker) -> Waker {
-        Waker::from(Arc::new(WatchedWaker {
-            inner: waker.clone(),
-            world: Arc::clone(&self.world),
-            who: self.who,
-        }))
-    }
-}
-
-impl Drop for CellSeam {
-    fn drop(&mut self) {
-        self.world.cell_gone(self.cell);
-    }
-}
-
-/// Whether this is the thread of that world.
-fn is_at_home(world: &Arc<dyn World>) -> bool {
-    ask(|mine| std::ptr::addr_eq(mine, Arc::as_ptr(world))) == Some(true)
-}
-
-/// Tells the world when a wake comes from another thread.
-struct WatchedWaker {
-    inner: Waker,
-    world: Arc<dyn World>,
-    who: Who,
-}
-
-impl Wake for WatchedWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !is_at_home(&self.world) {
-            self.world.woken_from_outside(self.who);
-        }
-        self.inner.wake_by_ref();
-    }
-}
-
 /// A delivery leaves for an actor of the user. True if a fault is to meet it there: then it counts as begun, whether or not
 /// the actor comes to look at it.
 pub(crate) fn is_met_on_the_way(delivery: Seen) -> bool {
     ask(|world| world.begins(delivery, None)).is_some_and(|act| act != Act::Go)
-}
-
-/// What a shell does before the work on a delivery. True if the delivery shall be reported as failed instead.
-pub(crate) async fn before_work(delivery: Seen) -> bool {
-    obey(ask(|world| world.begins(delivery, CELL.get()))).await
-}
-
-/// What a shell does between the end of the work and the word on it. True if that word shall be a failure.
-pub(crate) async fn after_work(delivery: Seen, is_done: bool) -> bool {
-    obey(ask(|world| world.ends(delivery, is_done, CELL.get()))).await
-}
-
-/// A shell does what it was told. True if it shall report a failure.
-async fn obey(act: Option<Act>) -> bool {
-    match act {
-        None | Some(Act::Go) => {}
-        Some(Act::Fail) => return true,
-        Some(Act::Block(wait)) => std::thread::sleep(wait),
-        Some(Act::Pause | Act::Panic) => pause().await,
-    }
-    false
-}
-
-/// Gives the thread back once. Whoever gave the cell its orders wakes it.
-async fn pause() {
-    let mut paused = false;
-    std::future::poll_fn(|_| {
-        if std::mem::replace(&mut paused, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
 }
 
 /// What happens when an actor of the user gives its word on a delivery. True if that word shall be a failure.
@@ -497,7 +274,7 @@ pub(crate) fn before_word(delivery: Seen, is_done: bool) -> bool {
 #[allow(clippy::panic, reason = "the panic is the fault that was planned")]
 #[track_caller]
 pub fn failpoint(place: &str) {
-    if ask(|world| world.fails_at(CELL.get(), place)) == Some(true) {
+    if ask(|world| world.fails_at(present_cell(), place)) == Some(true) {
         panic!("a planned fault at {place}");
     }
 }

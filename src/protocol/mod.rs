@@ -6,7 +6,6 @@ mod consumer;
 mod deliver;
 mod delivery;
 mod desk;
-#[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod faults;
 mod handover;

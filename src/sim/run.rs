@@ -15,7 +15,7 @@ use crate::actors::queue::QueueSource;
 use crate::group::{Group, GroupBuilder, StartError};
 use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
-use crate::words::{GroupConfig, Job};
+use crate::words::{GroupConfig, Job, Placement};
 
 /// A group and its jobs, to be run under plans of faults.
 ///
@@ -234,7 +234,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
             return self.drive_on_a_host(run).await;
         }
         let builder = self.builder(run)?;
-        let config = builder.settings().clone();
+        let config = builder.config.clone();
         let group = builder.start()?;
         strike_in_time(plan, &world);
         Ok(self.course(run, &config, group).await.into_history(run, config))
@@ -268,7 +268,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
             let _elsewhere = elsewhere.enter();
             self.builder(run)?
         };
-        let config = builder.settings().clone();
+        let config = builder.config.clone();
         let group = {
             let _on_the_host = host.enter();
             builder.start()?
@@ -284,9 +284,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     fn builder(&self, run: Run<'_>) -> Result<GroupBuilder<J, O>, RunError> {
         let mut builder = (self.group)(run.plan);
         if run.is_virtual {
-            builder = builder.simulated(run.plan.seed);
+            // Seeded, and placed in a way that does not depend on the machine.
+            builder.config.seed = Some(run.plan.seed);
+            if builder.config.placement == Placement::Processors {
+                builder.config.placement = Placement::Arbiters(4);
+            }
         }
-        run.plan.check(builder.settings().consumers)?;
+        run.plan.check(builder.config.consumers)?;
         Ok(builder)
     }
 

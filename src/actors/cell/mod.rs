@@ -33,7 +33,6 @@ use tokio::sync::oneshot;
 pub(crate) use life::Life;
 pub(crate) use noted_cause::note_cause;
 
-#[cfg(feature = "sim")]
 use crate::protocol::faults::{self, CellSeam, Order};
 use crate::protocol::mark_inside_cell;
 use crate::words::{Cause, Guarded, PanicReport, text_of};
@@ -132,8 +131,7 @@ where
     A: Actor<Context = Context<A>>,
 {
     panics::install_hook();
-    #[cfg(feature = "sim")]
-    let (seam, quiet) = (CellSeam::new(), quiet || faults::ask(|_| ()).is_some());
+    let (seam, quiet) = (CellSeam::new(), quiet || faults::is_simulated());
     let mut context = Context::new();
     let address = context.address();
     match guarded(quiet, || make(&mut context)) {
@@ -145,7 +143,6 @@ where
                 hooks: Some(hooks),
                 quiet,
                 noted: None,
-                #[cfg(feature = "sim")]
                 seam,
             });
             Some(address)
@@ -170,7 +167,6 @@ struct Cell<A: Actor<Context = Context<A>>> {
     /// Why the actor stops, if it said so.
     noted: Option<Cause>,
     /// The tie to a simulation, if the cell was made in one.
-    #[cfg(feature = "sim")]
     seam: Option<CellSeam>,
 }
 
@@ -179,23 +175,18 @@ impl<A: Actor<Context = Context<A>>> Future for Cell<A> {
 
     fn poll(mut self: Pin<&mut Self>, wake: &mut Wake<'_>) -> Poll<()> {
         let this = &mut *self;
-        #[cfg(feature = "sim")]
         let order = this
             .seam
             .as_ref()
             .map_or(Order::Go, |seam| seam.order(wake.waker()));
-        #[cfg(feature = "sim")]
         let hears = match &order {
             Order::WaitDeaf => return Poll::Pending,
             order => *order != Order::GoFirst,
         };
-        #[cfg(not(feature = "sim"))]
-        let hears = true;
         if hears && let Some(cause) = this.seed.hear(wake) {
             this.finish(cause);
             return Poll::Ready(());
         }
-        #[cfg(feature = "sim")]
         if let Some(polled) = this.obey(order) {
             return polled;
         }
@@ -204,9 +195,6 @@ impl<A: Actor<Context = Context<A>>> Future for Cell<A> {
         };
         this.seed.polling.store(true, Ordering::Relaxed);
         let before = noted_cause::swap(this.noted.take());
-        #[cfg(not(feature = "sim"))]
-        let polled = guarded(this.quiet, || Pin::new(&mut **life).poll(wake));
-        #[cfg(feature = "sim")]
         let polled = match &mut this.seam {
             Some(seam) => seam.enter(wake.waker(), |waker| {
                 guarded(this.quiet, || {
@@ -217,7 +205,6 @@ impl<A: Actor<Context = Context<A>>> Future for Cell<A> {
         };
         this.seed.polling.store(false, Ordering::Relaxed);
         let noted = noted_cause::swap(before);
-        #[cfg(feature = "sim")]
         this.note_blocking();
         match polled {
             Ok(Poll::Pending) => {
@@ -258,7 +245,6 @@ impl<A: Actor<Context = Context<A>>> Cell<A> {
     }
 }
 
-#[cfg(feature = "sim")]
 impl<A: Actor<Context = Context<A>>> Cell<A> {
     /// Does what a simulation ordered instead of a poll; `None` if the cell is to be polled.
     fn obey(&mut self, order: Order) -> Option<Poll<()>> {

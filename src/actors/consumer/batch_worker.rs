@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
 use crate::actors::clock::instant_after;
-#[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel, SlotBoard};
 use crate::words::{Failure, Guarded};
@@ -55,10 +54,10 @@ pub(super) async fn work<C: BatchConsumer>(
         for delivery in &batch {
             delivery.begin();
         }
-        #[cfg(not(feature = "sim"))]
         let mut batch = batch;
-        #[cfg(feature = "sim")]
-        let mut batch = with_faults(batch, &berth.info.board).await;
+        if faults::is_simulated() {
+            batch = with_faults(batch, &berth.info.board).await;
+        }
         if let Err(failure) = consumer.consume(&mut batch).await {
             for delivery in batch {
                 delivery.finish(Err(failure.clone()));
@@ -69,7 +68,6 @@ pub(super) async fn work<C: BatchConsumer>(
 }
 
 /// Meets each delivery with the fault that a simulation has for it; those that fail do not come to the consumer.
-#[cfg(feature = "sim")]
 async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
     batch: Vec<Deliver<J, O>>,
     board: &SlotBoard,

@@ -18,7 +18,6 @@ use tracing::level_filters::LevelFilter;
 
 use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
-#[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::protocol::{
     Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, PieceParcel, SettledDelivery, Settlement,
@@ -160,10 +159,13 @@ async fn work_through<C: Consumer>(
             continue;
         }
         delivery.begin();
-        #[cfg(feature = "sim")]
-        let result = consume_with_faults(consumer, delivery, outbox, &mut waker).await;
-        #[cfg(not(feature = "sim"))]
-        let result = {
+        let mut is_spared = true;
+        if faults::is_simulated() {
+            outbox.flush();
+            is_spared = !faults::before_work(delivery.seen()).await;
+            waker = present_waker().await;
+        }
+        let mut result = if is_spared {
             let mut work = pin!(consumer.consume(delivery));
             let span = span_of(delivery);
             match poll_work(work.as_mut(), &mut Context::from_waker(&waker), span.as_ref()) {
@@ -174,12 +176,20 @@ async fn work_through<C: Consumer>(
                     result.map(Guarded::new)
                 }
             }
+        } else {
+            Err(Failure::retry("a planned fault"))
         };
+        if faults::is_simulated() {
+            if faults::after_work(delivery.seen(), result.is_ok()).await {
+                result = Err(Failure::retry("a planned fault"));
+            }
+            waker = present_waker().await;
+        }
         delivery.finish();
         info.board.note_progress();
         match step.place {
-            // Nobody waits for the output of a job in a block.
-            Some(place) if result.is_ok() && !is_simulated() => outbox.done(place),
+            // Nobody waits for the output of a job in a block. A simulation decides of each word alone whether it arrives.
+            Some(place) if result.is_ok() && !faults::is_simulated() => outbox.done(place),
             _ => outbox.put(SettledDelivery {
                 ticket: step.ticket,
                 number: step.number,
@@ -195,14 +205,6 @@ async fn work_through<C: Consumer>(
 /// The waker of the task. It stays the same until the task waits, so it is fetched again after each wait.
 async fn present_waker() -> Waker {
     poll_fn(|context| Poll::Ready(context.waker().clone())).await
-}
-
-/// A simulation decides of each word alone whether it arrives.
-fn is_simulated() -> bool {
-    #[cfg(feature = "sim")]
-    return faults::ask(|_| ()).is_some();
-    #[cfg(not(feature = "sim"))]
-    return false;
 }
 
 /// Now and then what was settled goes to the desk, and others have their turn. Whether they had.
@@ -268,37 +270,6 @@ async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
         poll_work(work.as_mut(), context, span)
     })
     .await
-}
-
-/// Has a delivery done, with the faults that a simulation has for it.
-#[cfg(feature = "sim")]
-async fn consume_with_faults<C: Consumer>(
-    consumer: &mut C,
-    delivery: &Delivery<C::Job>,
-    outbox: &Outbox<C::Job, C::Output>,
-    waker: &mut Waker,
-) -> Result<Guarded<C::Output>, Failure> {
-    let is_simulated = is_simulated();
-    if is_simulated {
-        outbox.flush();
-        *waker = present_waker().await;
-    }
-    let result = if is_simulated && faults::before_work(delivery.seen()).await {
-        Err(Failure::retry("a planned fault"))
-    } else {
-        let mut work = pin!(consumer.consume(delivery));
-        let span = span_of(delivery);
-        match poll_work(work.as_mut(), &mut Context::from_waker(waker), span.as_ref()) {
-            Poll::Ready(result) => result,
-            Poll::Pending => wait_for(work, span.as_ref(), outbox).await,
-        }
-        .map(Guarded::new)
-    };
-    *waker = present_waker().await;
-    if is_simulated && faults::after_work(delivery.seen(), result.is_ok()).await {
-        return Err(Failure::retry("a planned fault"));
-    }
-    result
 }
 
 /// What was settled and is not on the desk yet.

@@ -12,7 +12,6 @@ use crate::actors::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::fair_time::within_fair_time;
 use crate::actors::results::ResultQueue;
 use crate::actors::supervisor::{Life, Supervisor, Wiring};
-#[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::protocol::{QueueUp, ResultsUp, RoleDown, StrategyUp};
 use crate::rules::supervision::{ChildNumber, Exit, Order};
@@ -104,7 +103,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             Role::Strategy => self.start_strategy(seed, hooks),
             Role::Supervisor => self.start_supervisor(&wiring, life, seed, hooks),
         };
-        #[cfg(feature = "sim")]
         let start = || faults::named(faults::Who::Role(role), start);
         let is_up = start();
         if is_up {

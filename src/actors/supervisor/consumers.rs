@@ -8,7 +8,6 @@ use actix::{AsyncContext, Context, Handler};
 use super::Supervisor;
 use crate::actors::cell::CellHandle;
 use crate::actors::consumer::Berth;
-#[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, Now, SlotBoard};
 use crate::rules::ledger::SlotPhase;
@@ -106,7 +105,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         };
         let wiring = Arc::clone(&self.wiring);
         let make = move || wiring.maker.make(berth);
-        #[cfg(feature = "sim")]
         let make = move || faults::named(faults::Who::Consumer(slot, incarnation), make);
         if !home.run(make) {
             context.notify(ConsumerDown {

@@ -175,9 +175,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             first_number: number << 40,
         };
         let family = Family::new((&config.restart).into());
-        #[cfg_attr(not(feature = "sim"), expect(unused_mut))]
         let mut ledger = Ledger::new(policy);
-        #[cfg(feature = "sim")]
         if let Some(plant) = crate::protocol::faults::ask(|world| world.plant()).flatten() {
             ledger.plant(plant);
         }

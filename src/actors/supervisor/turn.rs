@@ -198,7 +198,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 let in_pieces = pieces.iter().flat_map(PieceParcel::parcels);
                 for parcel in parcels.into_iter().chain(in_pieces) {
                     let delivery = Delivery::new(parcel, info.clone());
-                    #[cfg(feature = "sim")]
                     if crate::protocol::faults::is_met_on_the_way(delivery.seen()) {
                         delivery.begin();
                     }

@@ -52,7 +52,6 @@ impl Ledger {
             found.window.died();
         });
         self.membership_changed();
-        #[cfg(feature = "sim")]
         let held = self.left_of(held, cause);
         let guilty: Vec<bool> = held
             .iter()
@@ -81,7 +80,6 @@ impl Ledger {
         }
         // What was parked for this slot was chosen after what it held, so it goes behind it.
         self.unpark_all(slot, effects);
-        #[cfg(feature = "sim")]
         if self.put_at_back(&front) {
             return Some(held.len());
         }

@@ -9,7 +9,6 @@ use crate::words::{KeyHash, Ticket};
 impl Ledger {
     /// A keyed entry arrives: it is free to go if no other one of its key is leased, else it stands behind.
     pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket, effects: &mut Effects) {
-        #[cfg(feature = "sim")]
         if self.planted.is(super::Plant::NoKeyLock) {
             return self.waiting.push_back(ticket);
         }

@@ -32,7 +32,6 @@ mod expired;
 mod keys;
 mod offer;
 mod pieces;
-#[cfg(feature = "sim")]
 mod plants;
 mod settle;
 mod slots;
@@ -41,7 +40,6 @@ mod suspects;
 
 pub use effects::{Effects, Handed, HandedPiece, SingledOut};
 pub use offer::Offer;
-#[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use plants::{Plant, PlantedIn};
 pub use settle::{Report, Stale};
@@ -132,7 +130,6 @@ pub struct Ledger {
     /// No demand while closed: the group drains what it holds.
     closed: bool,
     /// A bug on purpose, to see that it is found.
-    #[cfg(feature = "sim")]
     planted: plants::Planted,
 }
 
@@ -164,7 +161,6 @@ impl Ledger {
             version,
             paused: false,
             closed: false,
-            #[cfg(feature = "sim")]
             planted: plants::Planted::default(),
         }
     }

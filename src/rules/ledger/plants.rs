@@ -1,11 +1,15 @@
 //! Planted bugs: mistakes that a ledger could make, and a few of those who live around it, to see that the model and the
-//! sweep find them. Compiled only with the feature `sim`, and never at work unless somebody plants one.
+//! sweep find them. Never at work unless somebody plants one, and without the feature `sim` nobody can: the compiler takes
+//! every question away.
 
 use std::collections::BTreeMap;
 
 use super::Ledger;
 use super::entries::State;
 use crate::words::{Cause, DeliveryNumber, LeaseId, SlotId, Ticket};
+
+/// Whether a bug can be planted at all.
+const CAN_BE_PLANTED: bool = cfg!(feature = "sim");
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,7 +121,7 @@ pub(super) struct Planted {
 
 impl Planted {
     pub(super) fn is(&self, plant: Plant) -> bool {
-        self.plant == Some(plant)
+        CAN_BE_PLANTED && self.plant == Some(plant)
     }
 }
 
@@ -132,9 +136,7 @@ impl Ledger {
     pub(super) fn remember_handed(&mut self, ticket: Ticket, slot: SlotId) {
         let needs =
             self.planted.is(Plant::FenceIgnoresIncarnation) || self.planted.is(Plant::FenceIgnoresAttempt);
-        if let Some(entry) = self.entries.get(ticket)
-            && needs
-        {
+        if needs && let Some(entry) = self.entries.get(ticket) {
             let handed = Handed {
                 lease: entry.lease,
                 attempt: entry.attempt,
@@ -147,7 +149,7 @@ impl Ledger {
 
     /// Whether a planted fence lets this settle through.
     pub(super) fn lets_through(&self, ticket: Ticket, number: DeliveryNumber) -> bool {
-        let Some(entry) = self.entries.get(ticket) else {
+        let Some(entry) = self.entries.get(ticket).filter(|_| CAN_BE_PLANTED) else {
             return false;
         };
         let State::Out(slot) = entry.state else {

@@ -131,7 +131,6 @@ impl Ledger {
     /// The fence: the delivery of this number, if it is out.
     fn out(&self, ticket: Ticket, number: DeliveryNumber) -> Result<(SlotId, &Entry), Stale> {
         match self.entries.get(ticket) {
-            #[cfg(feature = "sim")]
             Some(entry) if self.lets_through(ticket, number) => match entry.state {
                 State::Out(slot) => Ok((slot, entry)),
                 _ => Err(Stale),

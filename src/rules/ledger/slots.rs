@@ -288,7 +288,6 @@ impl Ledger {
         entry.number = number;
         let attempt = entry.attempt;
         let alone = (entry.suspicion != Suspicion::None).then_some(ticket);
-        #[cfg(feature = "sim")]
         self.remember_handed(ticket, slot);
         effects.deliver.push(Handed {
             ticket,
