@@ -346,6 +346,21 @@ fn the_modules_of_the_library_keep_to_their_floors() {
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
+/// What a simulation does to the code stands in one place, and everything else is compiled alike with it and without.
+#[test]
+fn faults_go_through_one_seam() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut tree = Tree::new();
+    collect(&root, &root, &mut tree);
+    // Words of the library, the seam, and the bugs that can be planted into the ledger, which stands below the seam.
+    let places = ["lib.rs", "sim/", "protocol/faults", "rules/ledger/plants.rs"];
+    let knows = |(name, text): &(&String, &String)| {
+        text.contains("feature = \"sim\"") && !places.iter().any(|place| name.starts_with(place))
+    };
+    let others: Vec<_> = tree.iter().filter(knows).map(|(name, _)| name).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
 /// A sound tree with one file changed.
 fn tree(name: &str, text: &str) -> Tree {
     let sound = [
