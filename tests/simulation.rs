@@ -769,6 +769,52 @@ fn a_printed_plan_compiles_and_fails_again() {
     }
 }
 
+#[test]
+fn a_simulation_runs_inside_of_any_runtime_and_gives_the_same_history() {
+    type Tokio = tokio::runtime::Builder;
+    let simulation = Simulation::new(
+        |_: &Plan| Group::builder().consume_with(2, async |delivery: &Delivery<u64>| Ok(delivery.job() * 2)),
+        |index, _| Job::new(index as u64),
+    );
+    let plan = Plan::new(7);
+    let plain = simulation.run(&plan).unwrap();
+    for mut runtime in [Tokio::new_multi_thread(), Tokio::new_current_thread()] {
+        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+        let inside = runtime.block_on(async { simulation.run(&plan).unwrap() });
+        assert!(plain.first_difference(&inside).is_none());
+    }
+    actix::System::new().block_on(async {
+        simulation.run(&plan).unwrap();
+        simulation.run_live(&plan).unwrap();
+    });
+}
+
+#[test]
+fn the_errors_of_a_run_say_their_causes_in_their_own_text() {
+    let wrong = || {
+        let started = Group::<u64, u64>::builder()
+            .consume_with(1, async |delivery: &Delivery<u64>| Ok(*delivery.job()))
+            .configure(|config| config.queue.capacity = 0)
+            .start();
+        RunError::from(started.unwrap_err())
+    };
+    for error in [
+        wrong(),
+        RunError::Runtime(std::io::Error::other("no threads")),
+        RunError::Seed {
+            seed: 7,
+            error: Box::new(wrong()),
+        },
+    ] {
+        let text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(next) = cause {
+            assert!(text.contains(&next.to_string()), "`{text}` does not say: {next}");
+            cause = next.source();
+        }
+    }
+}
+
 /// Found by the sweep, seeds 21, 26, 84 and four hundred others of 5,000: the supervisor died after it had acked a job and
 /// before the queue had read the ack. actix drops a message unread once nobody waits for its answer, so the job was done
 /// again; and a later job of its key had been done meanwhile.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use consumer_group::supervision::{Child, SupervisorSpec, SupervisorStartError};
 use consumer_group::{
-    Cause, Delivery, Ending, Failure, Group, GroupBuilder, Host, HostRunError, Job, NoArbiter, Placement,
+    Cause, Delivery, Ending, Failure, Group, GroupBuilder, Host, HostRunError, NoArbiter, Placement,
     StartError,
 };
 use tokio::runtime::Builder as Tokio;
@@ -178,27 +178,6 @@ fn again(test: &str, descriptors: Option<u32>) -> std::process::Output {
         this.display()
     );
     Command::new("sh").arg("-c").arg(line).output().unwrap()
-}
-
-#[cfg(feature = "sim")]
-#[test]
-fn a_simulation_runs_inside_of_any_runtime_and_gives_the_same_history() {
-    use consumer_group::sim::{Plan, Simulation};
-    let simulation = Simulation::new(
-        |_: &Plan| Group::builder().consume_with(2, async |delivery: &Delivery<u64>| Ok(delivery.job() * 2)),
-        |index, _| Job::new(index as u64),
-    );
-    let plan = Plan::new(7);
-    let plain = simulation.run(&plan).unwrap();
-    for mut runtime in [Tokio::new_multi_thread(), Tokio::new_current_thread()] {
-        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-        let inside = runtime.block_on(async { simulation.run(&plan).unwrap() });
-        assert!(plain.first_difference(&inside).is_none());
-    }
-    crate::common::system(async {
-        simulation.run(&plan).unwrap();
-        simulation.run_live(&plan).unwrap();
-    });
 }
 
 #[cfg(feature = "testing")]

@@ -482,17 +482,6 @@ fn of_features(wrong: fn() -> consumer_group::ConfigError) {
             source: wrong(),
         });
     }
-    #[cfg(feature = "sim")]
-    {
-        use consumer_group::sim::RunError;
-        let start = || RunError::from(StartError::from(wrong()));
-        says_its_causes(&start());
-        says_its_causes(&RunError::Runtime(std::io::Error::other("no threads")));
-        says_its_causes(&RunError::Seed {
-            seed: 7,
-            error: Box::new(start()),
-        });
-    }
     #[cfg(feature = "durable")]
     {
         use consumer_group::durable::{CodecError, DurableQueue, FileError};

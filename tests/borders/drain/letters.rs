@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
-use consumer_group::{DeadLetter, DeadReason, Delivery, Drained, Failure, Group, GroupBuilder, Job, Role};
+use consumer_group::{DeadLetter, DeadReason, Delivery, Failure, Group, GroupBuilder, Job, Role};
 
-use crate::common::{Gate, given_up, is_pending, local, paused, settle_down, system, window, within};
+#[cfg(feature = "durable")]
+use crate::common::system;
+use crate::common::{Gate, given_up, is_pending, local, paused, settle_down, window, within};
 
 const LONG: Duration = Duration::from_secs(3_600);
 
@@ -31,11 +33,6 @@ fn group(
             }
         });
     configure(builder).start().unwrap()
-}
-
-fn reasons<J>(drained: &Drained<J>) -> Vec<DeadReason> {
-    let reason = |letter: &DeadLetter<J>| letter.reason.clone();
-    drained.dead_letters.iter().map(reason).collect()
 }
 
 /// One job is rejected before the drain; then one uses up its attempts, one is rejected and one expires.
@@ -129,7 +126,11 @@ fn so_are_those_of_a_durable_queue() {
         let letters: Vec<_> = drained.dead_letters.iter().map(DeadLetter::id).collect();
         assert_eq!(letters, sent[1..3]);
         assert_eq!(
-            reasons(&drained),
+            drained
+                .dead_letters
+                .iter()
+                .map(|letter| letter.reason.clone())
+                .collect::<Vec<_>>(),
             [
                 DeadReason::AttemptsUsedUp { attempts: 1 },
                 DeadReason::Rejected("odd".into())

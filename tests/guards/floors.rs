@@ -6,8 +6,6 @@
 //! tests only: a module with a file of its own, or what stands from `mod tests` to the end. A module and the modules below
 //! it are one.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,21 +1,10 @@
 //! The example `log_collection`, run as the program that it is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    unreachable_pub,
-    reason = "a test may fail, and a file of tests is no library"
-)]
-
-mod programs;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
 
-use programs::{Folder, errors, example, run_with_input};
+use crate::running::{Folder, errors, example, run_with_input};
 use serde_json::{Value, json};
 
 fn collect(input: &[u8], arguments: &[&str]) -> Output {

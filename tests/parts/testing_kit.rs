@@ -1,13 +1,5 @@
 //! Probes, gates and the manual queue, at work in groups.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
 use std::time::Duration;
 
 use consumer_group::rules::store::Refusal;

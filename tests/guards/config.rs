@@ -1,14 +1,5 @@
 //! Reading the configuration: what is accepted, and how each refusal is told.
 
-#![cfg(feature = "config-file")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -702,7 +693,7 @@ mod environment {
 mod documentation {
     use super::*;
 
-    const PAGE: &str = include_str!("../docs/configuration.md");
+    const PAGE: &str = include_str!("../../docs/configuration.md");
 
     /// The keys of the type with their defaults, as serde tells them.
     pub(super) fn defaults() -> BTreeMap<String, serde_json::Value> {

@@ -1,18 +1,6 @@
 //! The example `quickstart`, run as the program that it is.
 
-#![cfg(feature = "config-file")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    unreachable_pub,
-    reason = "a test may fail, and a file of tests is no library"
-)]
-
-mod programs;
-
-#[path = "../examples/quickstart/hasher.rs"]
+#[path = "../../examples/quickstart/hasher.rs"]
 #[allow(dead_code, reason = "only a part of it is tested alone")]
 mod hasher;
 
@@ -21,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::running::{Folder, errors, example};
 use consumer_group::Advice;
-use programs::{Folder, errors, example};
 use sha2::{Digest, Sha256};
 
 fn quickstart(folder: &Path, arguments: &[&str]) -> Command {
@@ -157,7 +145,7 @@ fn odd_names_empty_files_and_large_files_come_out_as_sha256sum_has_them() {
     if version.is_ok_and(|version| version.stdout.starts_with(b"sha256sum (GNU")) {
         let mut checker = Command::new("sha256sum");
         checker.args(["--check", "--strict", "--quiet", "-"]);
-        let checked = programs::run_with_input(&mut checker, &output.stdout);
+        let checked = crate::running::run_with_input(&mut checker, &output.stdout);
         assert!(checked.status.success(), "{}", errors(&checked));
     }
 }

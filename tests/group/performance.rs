@@ -2,22 +2,11 @@
 //! which the whole group lives, so that other programs on the machine cannot spoil it. Linux tells that time; elsewhere
 //! these tests do not exist.
 
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
-mod common;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::system;
+use crate::common::system;
 use consumer_group::{Delivery, Group, MemoryQueue, Placement};
 
 /// A build without optimization is about ten times slower, and its bounds are as much wider.

@@ -1,19 +1,9 @@
 //! Producers: errors hand jobs back, sends and calls can be dropped half way, and each job has one outcome.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     Gate, Log, calm, given_up, is_pending, local, next_outcome, paused, probe, settle_down, system, within,
 };
 use consumer_group::{CallError, DeadReason, Delivery, Failure, Group, Job, Placement, Role, Unsent};
@@ -29,7 +19,7 @@ fn noting() -> (Group<u64, u64>, Log<u64>) {
     let done = Log::new();
     let noted = done.clone();
     let group = local()
-        .configure(|config| common::window(config, 1))
+        .configure(|config| crate::common::window(config, 1))
         .consume_with(1, async move |delivery: &Delivery<u64>| {
             noted.note(*delivery.job());
             Ok(*delivery.job() * 2)

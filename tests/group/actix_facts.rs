@@ -1,16 +1,6 @@
 //! What the design takes for granted about actix and tokio, with plain actix: when one of these fails after an update, the
 //! reasons in docs/architecture.md no longer hold.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
-mod common;
-
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -18,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::common::{Block, paused, probe, settle_down, system, within};
 use actix::prelude::*;
-use common::{Block, paused, probe, settle_down, system, within};
 use tokio::time::Instant;
 
 /// Where an actor panics.
@@ -143,13 +133,13 @@ impl Handler<StopYourself> for Patient {
     }
 }
 
-fn patient() -> (Patient, common::Probe<&'static str>) {
+fn patient() -> (Patient, crate::common::Probe<&'static str>) {
     let (tell, told) = probe();
     (Patient { tell, pings: 0 }, told)
 }
 
 /// The actor dies of it: pending and later sends end with `Closed`, and its hooks have run.
-async fn dies(patient: Addr<Patient>, mut told: common::Probe<&'static str>, what: &str) {
+async fn dies(patient: Addr<Patient>, mut told: crate::common::Probe<&'static str>, what: &str) {
     for hook in ["stopping", "stopped", "dropped"] {
         assert_eq!(told.next(what).await, hook, "{what}");
     }

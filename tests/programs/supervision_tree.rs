@@ -1,33 +1,15 @@
 //! The line server of the example `supervision_tree`, driven by real TCP clients.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    unreachable_pub,
-    reason = "a test may fail, and a file of tests is no library"
-)]
-
-#[path = "../examples/supervision_tree/client.rs"]
-mod client;
-#[path = "../examples/supervision_tree/connection.rs"]
-mod connection;
-#[path = "../examples/supervision_tree/listener.rs"]
-mod listener;
-#[path = "../examples/supervision_tree/server.rs"]
-mod server;
-
 use std::time::Duration;
 
-use client::Client;
+use crate::client::Client;
+use crate::server::LineServer;
 use consumer_group::supervision::TreeEvents;
 use consumer_group::{Ending, TreeEvent};
-use server::LineServer;
 
 fn with_a_server<F: Future<Output = ()>>(test: impl FnOnce(LineServer) -> F) {
     actix::System::new().block_on(async {
-        let server = server::start(0).await.unwrap();
+        let server = crate::server::start(0).await.unwrap();
         let tree = server.tree.clone();
         test(server).await;
         assert_eq!(tree.stop().await, Ending::Stopped);
@@ -84,7 +66,7 @@ fn a_listener_that_crashes_is_back_on_its_port_and_the_connections_stay() {
         let mut before = Client::connect(server.address).await.unwrap();
         assert_eq!(ask(&mut before, "one").await.unwrap(), "1: one");
         let mut events = server.tree.events();
-        server.listener.do_send(listener::Crash).unwrap();
+        server.listener.do_send(crate::listener::Crash).unwrap();
         let down = down(&mut events).await;
         assert!(down.contains("the listener was asked to crash"), "{down}");
         let mut after = Client::connect(server.address).await.unwrap();
@@ -103,7 +85,7 @@ fn an_error_and_a_line_without_end_close_only_their_own_connections() {
         let mut stays = Client::connect(server.address).await.unwrap();
         assert_eq!(ask(&mut fails, "fail").await, None);
         assert!(down(&mut events).await.contains("asked to fail"));
-        let long = "x".repeat(usize::try_from(connection::LONGEST_LINE).unwrap());
+        let long = "x".repeat(usize::try_from(crate::connection::LONGEST_LINE).unwrap());
         assert_eq!(ask(&mut floods, &long).await, None);
         assert!(down(&mut events).await.contains("longer than 4096 bytes"));
         assert_eq!(ask(&mut stays, "hello").await.unwrap(), "1: hello");

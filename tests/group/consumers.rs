@@ -1,23 +1,13 @@
 //! Consumers: the three doors, and every way in which a consumer can fail.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
-mod common;
-
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::prelude::*;
-use common::{
+use crate::common::{
     Block, Gate, Log, calm, event, given_up, local, next_outcome, paused, probe, system, told, window, within,
 };
+use actix::prelude::*;
 use consumer_group::{
     BatchConsumer, BatchSize, Cause, Consumer, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind,
     Failure, Group, GroupConfig, Incarnation, JobId, Placement, SlotId,
@@ -601,7 +591,7 @@ fn a_batch_that_fails_fails_for_the_deliveries_that_are_left_in_it() {
         group.pause();
         let (producers, mut results) = group.producer_group();
         producers.send_batch(0..3).await.unwrap();
-        common::settle_down().await;
+        crate::common::settle_down().await;
         group.resume();
         let mut ended = Vec::new();
         for _ in 0..3 {
@@ -635,7 +625,7 @@ fn a_batch_that_panics_costs_an_attempt_only_those_that_were_in_it_and_not_settl
         group.pause();
         let (producers, mut results) = group.producer_group();
         producers.send_batch(0..8).await.unwrap();
-        common::settle_down().await;
+        crate::common::settle_down().await;
         group.resume();
         let mut attempts = Vec::new();
         for _ in 0..8 {
@@ -715,10 +705,10 @@ fn a_paused_group_begins_no_job_that_it_had_not_handed_out() {
             .start()
             .unwrap();
         group.producer().send_batch(0..5).await.unwrap();
-        common::settle_down().await;
+        crate::common::settle_down().await;
         group.pause();
         gate.open();
-        common::settle_down().await;
+        crate::common::settle_down().await;
         assert_eq!(begun.all(), [0]);
         group.resume();
         group.drain(Duration::from_secs(60)).await;

@@ -1,18 +1,8 @@
 //! Events: what is told, and in which order.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{given_up, local, next_outcome, paused, settle_down, told, within};
+use crate::common::{given_up, local, next_outcome, paused, settle_down, told, within};
 use consumer_group::{Cause, DeadReason, Delivery, EventKind, Failure, Group, Job, JobId, Role, SlotId};
 
 /// The events of one job, in short.

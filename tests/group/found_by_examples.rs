@@ -1,10 +1,5 @@
 //! What the examples brought to light.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper of a test may fail as the test itself"
-)]
-
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex};

@@ -1,13 +1,5 @@
 //! The queue on disk: the promises of every queue, and those that only a disk can keep.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

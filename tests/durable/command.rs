@@ -1,13 +1,5 @@
 //! The command `consumer-group`, as a person at a terminal uses it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
-
 use std::path::Path;
 use std::process::Command;
 

@@ -1,8 +1,6 @@
 //! The guard of the documents: the links, paths and examples that README and docs/ name exist, and each guarantee has a
 //! chapter and a file of tests.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,13 @@
+//! The queue on disk, from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+#[cfg(feature = "command-line")]
+mod command;
+mod queue;
