@@ -11,6 +11,9 @@
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
+#[path = "arguments/mod.rs"]
+mod arguments;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::{self, OpenOptions};
@@ -20,29 +23,34 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use arguments::Arguments;
 use consumer_group::durable::DurableQueue;
 use consumer_group::{Delivery, Group};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-#[derive(Parser)]
-struct Arguments {
-    /// The folder of the queue and of the lines.
-    #[arg(long)]
+const HELP: &str = "
+Usage: durable --dir DIR [OPTIONS]
+
+  --dir DIR        the folder of the queue and of the lines
+  --jobs N         how many numbers; 2,000 if nothing is said
+  --demonstrate    starts itself, kills itself half way with -9, and starts itself again";
+
+struct Args {
     dir: PathBuf,
-    /// How many numbers.
-    #[arg(long, default_value_t = 2_000)]
     jobs: u64,
-    /// Starts itself, kills itself half way with -9, and starts itself again.
-    #[arg(long)]
-    demonstrate: bool,
 }
 
 fn main() -> Outcome<()> {
-    let arguments = Arguments::parse();
+    let mut given = Arguments::of_this_process(HELP);
+    let arguments = Args {
+        dir: given.path("--dir").ok_or("--dir DIR says where the queue is")?,
+        jobs: given.value("--jobs").unwrap_or(2_000),
+    };
+    let demonstrates = given.flag("--demonstrate");
+    given.end();
     fs::create_dir_all(&arguments.dir)?;
-    if arguments.demonstrate {
+    if demonstrates {
         demonstrate(&arguments)
     } else {
         actix::System::new().block_on(work(&arguments.dir, arguments.jobs))
@@ -125,7 +133,7 @@ fn read_lines(folder: &Path) -> Outcome<Vec<u64>> {
     text.lines().map(|line| Ok(line.parse()?)).collect()
 }
 
-fn demonstrate(arguments: &Arguments) -> Outcome<()> {
+fn demonstrate(arguments: &Args) -> Outcome<()> {
     let again = || -> Outcome<_> {
         let mut command = Command::new(std::env::current_exe()?);
         command

@@ -25,49 +25,65 @@
     reason = "an example speaks to its reader"
 )]
 
+#[path = "arguments/mod.rs"]
+mod arguments;
+
 use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clap::Parser;
+use arguments::{Arguments, at_least_one};
 use consumer_group::durable::DurableQueue;
 use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
     Checker, Failure, Plan, PlanShape, Reached, Report, STATES, Simulation, Sweep, Swept, draw, stock,
 };
 
-/// Sweeps seeds over the stock group and checks every history.
-#[derive(Parser)]
+const HELP: &str = "
+Sweeps seeds over the stock group and checks every history.
+
+  --seeds N         how many seeds; 10,000 if nothing is said
+  --from N          the first seed
+  --threads N       on how many threads; as many as there are processors if nothing is said
+  --seed N          runs this seed alone, twice, and prints its report and its trace
+  --durable         only over a durable queue
+  --picture FILE    draws the run of --seed into this file, as SVG
+  --plants          lists the bugs that can be planted
+  --plant NAME      plants this bug
+  --shrinks N       shrinks the plans of so many failing seeds of the planted bug, or of each planted bug if none is named, and
+                    prints how small they become on average";
+
 struct Args {
-    /// How many seeds.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// The first seed.
-    #[arg(long, default_value_t = 0)]
     from: u64,
-    /// On how many threads; as many as there are processors if nothing is said.
-    #[arg(long)]
-    threads: Option<std::num::NonZeroUsize>,
-    /// Runs this seed alone, twice, and prints its report and its trace.
-    #[arg(long)]
+    threads: Option<NonZeroUsize>,
     seed: Option<u64>,
-    /// Only over a durable queue.
-    #[arg(long)]
     durable: bool,
-    /// Draws the run of `--seed` into this file, as SVG.
-    #[arg(long, requires = "seed")]
     picture: Option<PathBuf>,
-    /// Lists the bugs that can be planted.
-    #[arg(long)]
     plants: bool,
-    /// Plants this bug.
-    #[arg(long)]
     plant: Option<String>,
-    /// Shrinks the plans of so many failing seeds of the planted bug, or of each planted bug if none is named, and prints how
-    /// small they become on average.
-    #[arg(long)]
-    shrinks: Option<std::num::NonZeroUsize>,
+    shrinks: Option<NonZeroUsize>,
+}
+
+impl Args {
+    fn parse() -> Self {
+        let mut given = Arguments::of_this_process(HELP);
+        let args = Self {
+            seeds: given.read("--seeds", at_least_one).unwrap_or(10_000),
+            from: given.value("--from").unwrap_or(0),
+            threads: given.value("--threads"),
+            seed: given.value("--seed"),
+            durable: given.flag("--durable"),
+            picture: given.path("--picture"),
+            plants: given.flag("--plants"),
+            plant: given.value("--plant"),
+            shrinks: given.value("--shrinks"),
+        };
+        given.end();
+        args
+    }
 }
 
 pub(crate) fn main() -> ExitCode {

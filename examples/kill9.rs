@@ -13,6 +13,9 @@
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
+#[path = "arguments/mod.rs"]
+mod arguments;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -23,36 +26,49 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use arguments::Arguments;
 use consumer_group::durable::{Compact, DurableQueue};
 use consumer_group::{Delivery, Failure, Group, Job};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-#[derive(Parser)]
-struct Arguments {
-    /// How often the process is killed.
-    #[arg(long, default_value_t = 20)]
+const HELP: &str = "
+Usage: kill9 [OPTIONS]
+
+  --rounds N    how often the process is killed; 20 if nothing is said
+  --dir DIR     where the queue and the ledgers are; a temporary folder if not given
+  --seed N      for the moments of the kills; 1 if nothing is said
+  --fight       two processes fight for the file in each round";
+
+struct Args {
     rounds: u64,
-    /// Where the queue and the ledgers are; a temporary folder if not given.
-    #[arg(long)]
     dir: Option<PathBuf>,
-    /// For the moments of the kills.
-    #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Two processes fight for the file in each round.
-    #[arg(long)]
     fight: bool,
     /// Set for the child: which round it is.
-    #[arg(long, hide = true)]
     child: Option<u64>,
     /// Set for the last child: send nothing more, and end when everything is done.
-    #[arg(long, hide = true)]
     last: bool,
 }
 
+impl Args {
+    fn parse() -> Self {
+        let mut given = Arguments::of_this_process(HELP);
+        let args = Self {
+            rounds: given.value("--rounds").unwrap_or(20),
+            dir: given.path("--dir"),
+            seed: given.value("--seed").unwrap_or(1),
+            fight: given.flag("--fight"),
+            child: given.value("--child"),
+            last: given.flag("--last"),
+        };
+        given.end();
+        args
+    }
+}
+
 fn main() -> Outcome<ExitCode> {
-    let arguments = Arguments::parse();
+    let arguments = Args::parse();
     match (&arguments.child, &arguments.dir) {
         (Some(round), Some(folder)) => {
             actix::System::new().block_on(child(*round, arguments.last, folder))?;
@@ -148,7 +164,7 @@ async fn child(round: u64, is_last: bool, folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn parent(arguments: &Arguments) -> Outcome<ExitCode> {
+fn parent(arguments: &Args) -> Outcome<ExitCode> {
     let own = std::env::temp_dir().join(format!("kill9-{}", std::process::id()));
     let folder = arguments.dir.clone().unwrap_or_else(|| own.clone());
     fs::create_dir_all(&folder)?;

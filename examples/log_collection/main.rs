@@ -24,6 +24,8 @@
 //! `combined.rs` know the two formats.
 
 mod args;
+#[path = "../arguments/mod.rs"]
+mod arguments;
 mod combined;
 mod dead;
 mod files;
@@ -38,7 +40,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
 use consumer_group::{
     BatchSize, Drained, Group, GroupConfig, Job, Placement, ProducerGroup, Results, StrategyName,
 };

@@ -18,6 +18,8 @@
 //! `settings.rs` puts the configuration together. The rest is file names and words for people.
 
 mod args;
+#[path = "../arguments/mod.rs"]
+mod arguments;
 mod checksums;
 mod hasher;
 mod progress;
@@ -31,7 +33,6 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use consumer_group::{Group, GroupConfig, ProducerGroup, SendError, Unsent};
 use tokio::sync::mpsc;
 

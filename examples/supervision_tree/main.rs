@@ -15,6 +15,8 @@
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
+#[path = "../arguments/mod.rs"]
+mod arguments;
 mod client;
 mod connection;
 mod listener;
@@ -24,7 +26,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use clap::Parser;
+use arguments::Arguments;
 use client::Client;
 use consumer_group::TreeEvent;
 use consumer_group::supervision::TreeEvents;
@@ -32,21 +34,19 @@ use server::LineServer;
 use tokio::time::timeout;
 
 /// A line server whose connections crash on a command.
-#[derive(Debug, Parser)]
-struct Args {
-    /// The port to listen on, on this machine only; 0 for any that is free.
-    #[arg(long, default_value_t = 0)]
-    port: u16,
-    /// Stay up for clients of yours, until Ctrl-C.
-    #[arg(long)]
-    serve: bool,
-}
+const HELP: &str = "
+Usage: supervision_tree [OPTIONS]
+
+  --port N    the port to listen on, on this machine only; 0, the default, for any that is free
+  --serve     stay up for clients of yours, until Ctrl-C";
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
-    let server = server::start(args.port).await?;
-    if args.serve {
+    let mut arguments = Arguments::of_this_process(HELP);
+    let (port, serves) = (arguments.value("--port").unwrap_or(0), arguments.flag("--serve"));
+    arguments.end();
+    let server = server::start(port).await?;
+    if serves {
         serve(&server).await;
     } else {
         show(&server).await?;
