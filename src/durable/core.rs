@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::engine::Change;
 use super::owner::Owner;
 use super::state::{Needed, State};
-use crate::protocol::Handover;
+use crate::protocol::{Handover, faults};
 use crate::rules::store::{Refusal, Refused};
 use crate::words::{Load, Moment, Sealed, WriteFailure};
 
@@ -126,7 +126,6 @@ pub(super) struct Requests<J> {
     /// Goes first, so that whoever hears the bell for the last time finds it closed.
     sender: Sender<Request<J>>,
     /// In a simulation there is no thread to be woken by the channel.
-    #[cfg(feature = "sim")]
     pub(super) bell: Bell,
 }
 
@@ -134,28 +133,31 @@ impl<J> Requests<J> {
     pub(super) fn new(sender: Sender<Request<J>>) -> Self {
         Self {
             sender,
-            #[cfg(feature = "sim")]
-            bell: Bell::default(),
+            bell: Bell(faults::is_simulated().then(Arc::default)),
         }
     }
 
     fn send(&self, request: Request<J>) -> Result<(), Gone> {
         let sent = self.sender.send(request).map_err(|SendError(_)| Gone);
-        #[cfg(feature = "sim")]
-        self.bell.0.notify_one();
+        self.bell.ring();
         sent
     }
 }
 
 /// Rung for each request, and at the end.
-#[cfg(feature = "sim")]
-#[derive(Default)]
-pub(super) struct Bell(pub(super) Arc<tokio::sync::Notify>);
+pub(super) struct Bell(pub(super) Option<Arc<tokio::sync::Notify>>);
 
-#[cfg(feature = "sim")]
+impl Bell {
+    fn ring(&self) {
+        if let Some(bell) = &self.0 {
+            bell.notify_one();
+        }
+    }
+}
+
 impl Drop for Bell {
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.ring();
     }
 }
 

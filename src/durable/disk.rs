@@ -26,7 +26,6 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Whether whoever opens the queue's path finds these bytes.
     fn is_in_place(&self) -> bool;
     /// Gives the lock back and takes it again if it is still free: a bug that can be planted.
-    #[cfg(feature = "sim")]
     fn let_go(&self) {}
     /// Makes a file that was just made survive a loss of power as well, with its name.
     fn sync_name(&self) -> io::Result<()>;

@@ -16,7 +16,7 @@
 //! | `paper`, [`codec`], [`format`](mod@format) | jobs as bytes |
 //! | `engine` | the only place that knows redb |
 //! | `gate`, `disk`, `owner`, `wait` | what the engine may do to the file, the file and its lock, which files this process has open, what an opening waits for |
-//! | `simulated_disk`, `simulated_thread`, `second_opener` | the file and the thread of a simulation, and another process in it, feature `sim` |
+//! | `simulated_disk`, `simulated_thread`, `second_opener` | the file and the thread of a simulation, and another process in it |
 //! | [`inspect`] | looking into a file without its program |
 //!
 //! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
@@ -33,11 +33,8 @@ mod gate;
 pub mod inspect;
 mod owner;
 mod paper;
-#[cfg(feature = "sim")]
 mod second_opener;
-#[cfg(feature = "sim")]
 mod simulated_disk;
-#[cfg(feature = "sim")]
 mod simulated_thread;
 mod source;
 mod state;

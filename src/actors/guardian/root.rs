@@ -16,7 +16,6 @@ use crate::actors::queue::QueueRest;
 use crate::actors::results::Mailboxes;
 use crate::protocol::QueueDoor;
 use crate::words::{DeadLetter, EventKind, GroupState, Sealed};
-#[cfg(feature = "sim")]
 use crate::{protocol::faults, rules::ledger::Plant};
 
 use super::Status;
@@ -91,7 +90,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Root<J, O> {
         // The word on a dead letter may have been in a mailbox that is gone. Who was told before is not told again.
         self.mailboxes.tell_dead(dead);
         unfinished.extend(self.intake.take_rest());
-        #[cfg(feature = "sim")]
         if faults::is_planted(Plant::LosesOneAtHostEnd) {
             drop(unfinished.pop());
         }

@@ -16,7 +16,6 @@ use crate::actors::homes::HomeId;
 use crate::protocol::Notice;
 use crate::rules::watch;
 use crate::words::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
-#[cfg(feature = "sim")]
 use crate::{protocol::faults, rules::ledger::Plant};
 
 /// How often a queue that can extend leases hears of those that are held.
@@ -120,7 +119,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// This watch did not run for so long, so those that it watches may not have run either: none of their limits counts it.
     /// One that ran on meanwhile and hangs indeed is found later by as much, at most by its limit.
     fn forgive(&mut self, now: Moment, stood: Duration) {
-        #[cfg(feature = "sim")]
         if faults::is_planted(Plant::ChargesStandstills) {
             return;
         }

@@ -32,7 +32,6 @@ use super::error::{FileError, OtherFile};
 use super::gate::{BIRTH, Gate};
 use super::owner::Owner;
 use super::wait::Wait;
-#[cfg(feature = "sim")]
 use crate::{protocol::faults, rules::ledger::Plant};
 
 /// How many engines that panicked are left behind, with their memory, before the file is given up.
@@ -64,7 +63,6 @@ pub(super) struct Engine {
 impl Engine {
     /// Opens the file; for a queue it is made if there is none, for its owner alone. Nothing is written before the first commit.
     pub(super) fn open(path: &Path, cache: usize, purpose: Purpose, wait: &Wait) -> Result<Self, FileError> {
-        #[cfg(feature = "sim")]
         if let Some(disk) = super::simulated_disk::SimulatedDisk::open(path) {
             // Nobody is waited for: the thread that would wait is the one on which the owner lives.
             return Self::on(Arc::new(disk?), cache, purpose, Owner::of(None));
@@ -181,7 +179,6 @@ impl Engine {
 
     /// After a reopening: whether the file is as this owner left it. If not, nothing that was held back reaches it.
     fn check_mark(&mut self) -> Result<(), FileError> {
-        #[cfg(feature = "sim")]
         if faults::is_planted(Plant::LetsGoOfTheFile) {
             return Ok(());
         }
@@ -313,7 +310,6 @@ impl Engine {
         if end != End::Whole {
             // First, so that nothing that it still does while it goes reaches the file.
             self.gate.shut();
-            #[cfg(feature = "sim")]
             if faults::is_planted(Plant::LetsGoOfTheFile) {
                 self.disk.let_go();
             }

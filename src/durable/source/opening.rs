@@ -13,9 +13,7 @@ use crate::durable::paper::Paper;
 use crate::durable::state::Recovered;
 use crate::durable::wait::Wait;
 use crate::durable::writer::{Round, Writer};
-#[cfg(feature = "sim")]
 use crate::durable::{second_opener, simulated_disk};
-#[cfg(feature = "sim")]
 use crate::protocol::faults;
 use crate::words::{GroupConfig, Guarded, WriteFailure};
 
@@ -26,12 +24,12 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         wait: Wait,
         answer: impl FnOnce(Result<DurableQueue<J>, OpenErrorReason>) + Send + 'static,
     ) -> Result<(), OpenErrorReason> {
-        #[cfg(feature = "sim")]
         if simulated_disk::has_disks() {
             faults::ask(|world| world.visited_by(second_opener::visit));
             answer(self.opened(&wait).map(|(queue, writer)| {
-                let bell = Arc::clone(&queue.core.requests.bell.0);
-                actix_rt::spawn(writer.run_simulated(bell));
+                if let Some(bell) = queue.core.requests.bell.0.clone() {
+                    actix_rt::spawn(writer.run_simulated(bell));
+                }
                 queue
             }));
             return Ok(());

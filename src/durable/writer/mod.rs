@@ -37,7 +37,6 @@ use super::paper::Paper;
 use super::state::{Needed, State};
 use super::wake::Wake;
 use crate::words::WriteFailure;
-#[cfg(feature = "sim")]
 use crate::{protocol::faults, rules::ledger::Plant};
 
 /// Jobs in one commit, about, at most.
@@ -222,7 +221,6 @@ impl<J: Send + Sync + 'static> Writer<J> {
             Durability::LoseUpTo(most) => Some(most),
         };
         let flush = flush || self.must_flush || relaxed.is_none() || self.is_flush_due();
-        #[cfg(feature = "sim")]
         let flush = flush && !faults::is_planted(Plant::AcceptsUnflushed);
         self.engine.commit(self.unsaved.iter().chain(also), flush)?;
         self.commits.fetch_add(1, Ordering::Relaxed);

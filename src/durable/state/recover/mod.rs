@@ -15,7 +15,6 @@ use crate::durable::format::{Accepted, Damage, Dead, Held, Single};
 use crate::durable::paper::{Paper, Unreadable};
 use crate::rules::store::News;
 use crate::words::{DeadLetter, DeadReason, Epoch, JobId, Moment, Overflow, QueueConfig};
-#[cfg(feature = "sim")]
 use crate::{protocol::faults, rules::ledger::Plant, words::Begin};
 
 /// A file that was read.
@@ -208,7 +207,6 @@ impl<J: Send + Sync + 'static> State<J> {
         if let Some(Held::Begun { with, at }) = earlier.held.get(&entry.number) {
             self.blame(&mut entry, earlier.life, *with, *at);
         } else {
-            #[cfg(feature = "sim")]
             if faults::is_planted(Plant::ChargesAllLeased) {
                 let (slot, incarnation) = Default::default();
                 self.blame(&mut entry, earlier.life, Begin { slot, incarnation }, 0);
