@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::clock::instant_after;
+use super::instant_after;
 use crate::rules::watch::{LOOKS, Standstill, pause};
 
 /// Ends when this much time has passed in which its thread ran.

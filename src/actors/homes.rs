@@ -161,7 +161,7 @@ impl Home {
         match faults::ask(|world| world.home_made()) {
             Some(NewHome::Simulated(home)) => return Ok(Self::Simulated(home)),
             Some(NewHome::NothingLeft) => {
-                return Err(NothingLeft(io::Error::other("a planned fault")));
+                return Err(NothingLeft(io::Error::other(faults::PLANNED)));
             }
             Some(NewHome::Arbiter) | None => {}
         }

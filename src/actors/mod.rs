@@ -21,6 +21,7 @@ pub(crate) mod supervisor;
 pub use arbiter::NoArbiter;
 pub(crate) use arbiter::check_arbiter;
 pub use clock::Clock;
+pub(crate) use clock::instant_after;
 pub use consumer::BatchSize;
 pub use events::{EventBus, Events};
 pub use host::{Host, HostBuilder, HostRunError, HostStartError};

@@ -62,7 +62,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// Sends all dead letters back, as [`requeue`](Self::requeue).
     ///
     /// # Errors
-    /// [`GroupGone`] if the group has ended.
+    /// As [`requeue`](Self::requeue).
     pub async fn requeue_all(&self) -> Result<Vec<JobId>, GroupGone> {
         self.send_back(DeadSelection::All).await
     }

@@ -77,7 +77,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
 
     fn settle(mut self, work: Work<O>) {
         let work = if super::faults::before_word(self.delivery.seen(), matches!(work, Work::Done(_))) {
-            Work::Failed(Failure::retry("a planned fault"))
+            Work::Failed(super::faults::planned_failure())
         } else {
             work
         };

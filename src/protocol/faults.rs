@@ -23,7 +23,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::rules::ledger::Plant;
-use crate::words::{Cause, DeliveryNumber, Epoch, EventKind, Incarnation, JobId, KeyHash, Role, SlotId};
+use crate::words::{
+    Cause, DeliveryNumber, Epoch, EventKind, Failure, Incarnation, JobId, KeyHash, Role, SlotId,
+};
 
 #[cfg(not(feature = "sim"))]
 mod nothing;
@@ -239,8 +241,13 @@ pub(crate) fn is_simulated() -> bool {
     ask(|_| ()).is_some()
 }
 
-/// What a planned panic says.
+/// What a planned panic, failure or error says.
 pub(crate) const PLANNED: &str = "a planned fault";
+
+/// The failure that a consumer reports where a fault says so.
+pub(crate) fn planned_failure() -> Failure {
+    Failure::retry(PLANNED)
+}
 
 /// Runs in place of the work of an actor that shall end by a panic.
 #[allow(clippy::panic, reason = "the panic is the fault that was planned")]
@@ -275,7 +282,7 @@ pub(crate) fn before_word(delivery: Seen, is_done: bool) -> bool {
 #[track_caller]
 pub fn failpoint(place: &str) {
     if ask(|world| world.fails_at(present_cell(), place)) == Some(true) {
-        panic!("a planned fault at {place}");
+        panic!("{PLANNED} at {place}");
     }
 }
 

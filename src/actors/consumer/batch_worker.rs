@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
-use crate::actors::clock::instant_after;
+use crate::actors::instant_after;
 use crate::protocol::faults;
 use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel, SlotBoard};
 use crate::words::{Failure, Guarded};
@@ -41,7 +41,7 @@ pub(super) async fn work<C: BatchConsumer>(
             break;
         }
         let closed = arrived.len().min(size.most.max(1));
-        let batch: Vec<_> = arrived
+        let mut batch: Vec<_> = arrived
             .drain(..closed)
             .filter_map(|parcel| {
                 let delivery = Delivery::new(parcel, Arc::clone(&berth.info));
@@ -54,7 +54,6 @@ pub(super) async fn work<C: BatchConsumer>(
         for delivery in &batch {
             delivery.begin();
         }
-        let mut batch = batch;
         if faults::is_simulated() {
             batch = with_faults(batch, &berth.info.board).await;
         }
@@ -79,7 +78,7 @@ async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
             break;
         }
         if faults::before_work(delivery.seen()).await {
-            delivery.fail(Failure::retry("a planned fault"));
+            delivery.fail(faults::planned_failure());
         } else {
             left.push(delivery);
         }

@@ -177,11 +177,11 @@ async fn work_through<C: Consumer>(
                 }
             }
         } else {
-            Err(Failure::retry("a planned fault"))
+            Err(faults::planned_failure())
         };
         if faults::is_simulated() {
             if faults::after_work(delivery.seen(), result.is_ok()).await {
-                result = Err(Failure::retry("a planned fault"));
+                result = Err(faults::planned_failure());
             }
             waker = present_waker().await;
         }

@@ -1,22 +1,13 @@
 //! redb under guard: what it says in the words of the queue, and its panics as errors.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::durable::error::FileError;
+use crate::words::caught;
 
 /// Damaged pages can make the engine panic; to the queue that is damage like any other.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, FileError> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let said = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned());
-        FileError::found(
-            "its parts contradict each other",
-            said.unwrap_or_else(|| "it panicked".into()),
-        )
-    })
+    caught(work).map_err(|said| FileError::found("its parts contradict each other", said.to_string()))
 }
 
 /// Something of the engine that is left behind where it would be dropped by a panic. Its drop takes locks that the panic may

@@ -139,15 +139,13 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     }
 
     /// Opens the queue, for the start of a program. Blocks the thread while the file is read. It waits for no other owner: one
-    /// that is alive is told at once ([`FileError::InUse`](crate::durable::FileError::InUse)), because it may live on this very thread. Only a queue of this
-    /// process whose last handle has gone already, and that is just writing its last changes, is waited for, a second at most.
+    /// that is alive is told at once ([`FileError::InUse`](crate::durable::FileError::InUse)), because it may live on this
+    /// very thread. Only a queue of this process whose last handle has gone already, and that is just writing its last
+    /// changes, is waited for, a second at most.
     ///
     /// # Errors
     /// As [`DurableQueue::open`]; and a value of the configuration that cannot be.
-    pub fn open(self) -> Result<DurableQueue<J>, OpenError>
-    where
-        J: Send + Sync + 'static,
-    {
+    pub fn open(self) -> Result<DurableQueue<J>, OpenError> {
         let path = self.path.clone();
         let (tell, told) = mpsc::sync_channel(1);
         let answer = move |opened| {
@@ -182,10 +180,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     ///
     /// # Errors
     /// As [`Self::open`]; [`FileError::InUse`](crate::durable::FileError::InUse) once `within` has passed.
-    pub async fn open_when_free(self, within: Duration) -> Result<DurableQueue<J>, OpenError>
-    where
-        J: Send + Sync + 'static,
-    {
+    pub async fn open_when_free(self, within: Duration) -> Result<DurableQueue<J>, OpenError> {
         let path = self.path.clone();
         let (tell, told) = oneshot::channel();
         let tell = Arc::new(Mutex::new(Some(tell)));

@@ -36,6 +36,7 @@ use super::error::FileError;
 use super::paper::Paper;
 use super::state::{Needed, State};
 use super::wake::Wake;
+use crate::actors::instant_after;
 use crate::words::WriteFailure;
 use crate::{protocol::faults, rules::ledger::Plant};
 
@@ -44,12 +45,6 @@ const MOST_JOBS: usize = 16_384;
 
 /// Requests in one commit at most.
 const MOST_REQUESTS: usize = 1_024;
-
-/// The instant after this wait. One that nobody lives to see is a century away.
-fn flush_after(most: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    Instant::now() + most.min(CENTURY)
-}
 
 /// How long the queue has nothing to do before it looks whether there is space to give back.
 const IDLE: Duration = Duration::from_secs(1);
@@ -226,7 +221,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.is_untidy = true;
         self.flush_by = match relaxed {
-            Some(most) if !flush => Some(self.flush_by.unwrap_or_else(|| flush_after(most))),
+            Some(most) if !flush => Some(self.flush_by.unwrap_or_else(|| instant_after(most))),
             _ => None,
         };
         self.unsaved.clear();

@@ -76,8 +76,8 @@ impl Host {
         self.ends
     }
 
-    /// How many turns everyone on the host still has when its end is ordered; in a process that ends nobody has one. None: whoever was not polled in this very turn
-    /// never is again.
+    /// How many turns everyone on the host still has when its end is ordered. None: whoever was not polled in this very turn
+    /// never is again; so it is always when the whole process ends.
     pub(in crate::sim) fn last_turns(&self) -> u8 {
         if self.ends_all() {
             return 0;
