@@ -1,7 +1,16 @@
 //! Other processes for these tests: this test program again, with one test in it that plays another part.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail"
+)]
+
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+#[cfg(feature = "durable")]
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
@@ -10,6 +19,7 @@ use std::thread::JoinHandle;
 const MOST_ERRORS: usize = 32 << 10;
 
 /// The part that this process plays, and the file it plays it on; `None` in the test itself.
+#[cfg(feature = "durable")]
 pub(super) fn part(name: &str) -> Option<std::path::PathBuf> {
     (std::env::var_os("BORDER_PART")? == name).then_some(())?;
     std::env::var_os("BORDER_FILE").map(Into::into)
@@ -28,17 +38,31 @@ pub(super) struct Other {
 impl Other {
     /// Runs the test of this name again, as `part`, on `path`. With a limit, no file of it may grow beyond that many blocks (of
     /// 512 bytes or 1,024, as the shell counts), and gets an error instead of a signal.
+    #[cfg(feature = "durable")]
     pub(super) fn start(test: &str, part: &str, path: &Path, limit: Option<u32>) -> Self {
         let limit = limit.map_or(String::new(), |limit| {
             format!("trap '' XFSZ; ulimit -f {limit}; ")
         });
-        let mut process = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .arg("-c")
             .arg(format!("{limit}exec \"$0\" --exact \"$1\" --nocapture"))
             .arg(std::env::current_exe().unwrap())
             .arg(test)
             .env("BORDER_PART", part)
-            .env("BORDER_FILE", path)
+            .env("BORDER_FILE", path);
+        Self::of(command)
+    }
+
+    /// Runs the ignored test of this name.
+    pub(super) fn ignored(test: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", test, "--ignored", "--nocapture"]);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -76,7 +100,7 @@ impl Other {
 
     /// From now on no file of it may grow beyond so many bytes, nor be written beyond them. Only below the limit with which it
     /// was started.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "durable"))]
     pub(super) fn limit(&self, bytes: u32) {
         let set = Command::new("prlimit")
             .args(["--pid", &self.process.id().to_string()])
@@ -84,6 +108,13 @@ impl Other {
             .status()
             .unwrap();
         assert!(set.success(), "{set}");
+    }
+
+    /// Sends it this signal, by its name on the command line of `kill`.
+    pub(super) fn signal(&self, name: &str) {
+        let number = self.process.id().to_string();
+        let sent = Command::new("kill").args([name, &number]).status();
+        assert!(sent.unwrap().success(), "kill {name}");
     }
 
     /// Lets it go on from where it waits.

@@ -9,7 +9,6 @@
     reason = "a test may fail"
 )]
 
-mod child;
 mod flips;
 mod opening;
 mod owners;

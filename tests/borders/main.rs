@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod child;
 mod clock;
 mod drain;
 mod group_children;

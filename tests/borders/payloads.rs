@@ -19,18 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::common::system;
-
-/// A group that does nothing.
-fn idle<J: Send + Sync + 'static>(queue: &DurableQueue<J>) -> Group<J, ()> {
-    let group = Group::builder()
-        .queue(queue.clone())
-        .consume_with(1, async |_: &Delivery<J>| Ok(()))
-        .start()
-        .unwrap();
-    group.pause();
-    group
-}
+use crate::common::{idle, system};
 
 fn json<J: Serialize + DeserializeOwned + Send + Sync + 'static>(folder: &Path) -> DurableQueue<J> {
     DurableQueue::open(folder.join("jobs.queue")).unwrap()

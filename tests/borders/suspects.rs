@@ -20,7 +20,7 @@ use consumer_group::durable::{Compact, Durability, DurableQueue};
 use consumer_group::{Cause, DeadLetter, DeadReason, Delivery, Group, Job, Placement};
 use tempfile::TempDir;
 
-use crate::common::system;
+use crate::common::{idle, system};
 
 /// What the child does; given to it in its environment.
 const FOLDER: &str = "SUSPECTS_FOLDER";
@@ -178,17 +178,6 @@ impl Lives {
         });
         told.recv().unwrap()
     }
-}
-
-/// A group that does nothing.
-fn idle(queue: &DurableQueue<u64>) -> Group<u64, ()> {
-    let group = Group::builder()
-        .queue(queue.clone())
-        .consume_with(1, async |_: &Delivery<u64>| Ok(()))
-        .start()
-        .unwrap();
-    group.pause();
-    group
 }
 
 /// The lives of which the history of a dead letter says that it ended them.

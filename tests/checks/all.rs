@@ -14,6 +14,9 @@
     reason = "a test may fail"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod configuration;
 mod durable_faults;
 mod foreign_files;

@@ -11,27 +11,19 @@ use consumer_group::durable::{Bytes, DurableQueue};
 use consumer_group::{Delivery, Group, Job, Unsent};
 use proptest::prelude::*;
 
+use crate::common::idle;
+
 type Queue = DurableQueue<Vec<u8>>;
 
 fn open(path: &Path) -> Queue {
     DurableQueue::at(path, Bytes).open().unwrap()
 }
 
-fn paused(queue: &Queue) -> Group<Vec<u8>, ()> {
-    let group = Group::builder()
-        .queue(queue.clone())
-        .consume_with(2, async |_: &Delivery<Vec<u8>>| Ok(()))
-        .start()
-        .unwrap();
-    group.pause();
-    group
-}
-
 /// A file with jobs of every kind.
 fn filled(path: &Path) {
     actix::System::new().block_on(async {
         let queue = open(path);
-        let group = paused(&queue);
+        let group = idle(&queue);
         let jobs = (0..200_u32).map(|number| {
             let job = Job::new(number.to_be_bytes().repeat(20));
             match number % 5 {
@@ -176,7 +168,7 @@ fn a_flipped_payload_byte_costs_one_job_and_not_its_neighbours() {
     let path = folder.path().join("jobs.queue");
     actix::System::new().block_on(async {
         let queue = open(&path);
-        let group = paused(&queue);
+        let group = idle(&queue);
         let jobs = (0..50_u8).map(|number| format!("payload number {number:03}").into_bytes());
         group.producer().send_batch(jobs).await.unwrap();
         group.stop().await;
@@ -210,7 +202,7 @@ fn child_with_a_full_disk() {
     let path = Path::new(&path);
     actix::System::new().block_on(async {
         let queue = open(path);
-        let group = paused(&queue);
+        let group = idle(&queue);
         let producer = group.producer();
         let mut accepted = 0_usize;
         let reason = loop {

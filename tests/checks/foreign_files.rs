@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Bytes, Compact, DurableQueue, FileError, OpenErrorReason, OtherFile};
-use consumer_group::{Delivery, Group};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use tempfile::TempDir;
+
+use crate::common::{idle, system};
 
 const META: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("meta");
 const OTHERS: TableDefinition<'_, &str, u64> = TableDefinition::new("accounts");
@@ -19,10 +20,6 @@ fn place() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.queue");
     (folder, path)
-}
-
-fn system(test: impl Future<Output = ()>) {
-    actix::System::new().block_on(test);
 }
 
 /// What must not change.
@@ -69,12 +66,8 @@ fn queue(path: &Path) -> Vec<u64> {
     let jobs = vec![1, 2, 3];
     system(async {
         let queue: DurableQueue<u64> = DurableQueue::open(path).unwrap();
-        let group = Group::<u64, ()>::builder()
-            .queue(queue)
-            .consume_with(1, async |_: &Delivery<u64>| Ok(()))
-            .start()
-            .unwrap();
-        group.pause();
+        let group = idle(&queue);
+        drop(queue);
         group.producer().send_batch(jobs.clone()).await.unwrap();
         group.stop().await;
     });
@@ -167,12 +160,8 @@ fn looking_into_a_queue_changes_nothing_even_after_a_crash() {
     let crashed = folder.path().join("crashed");
     system(async {
         let queue: DurableQueue<u64> = DurableQueue::open(&path).unwrap();
-        let group = Group::<u64, ()>::builder()
-            .queue(queue)
-            .consume_with(1, async |_: &Delivery<u64>| Ok(()))
-            .start()
-            .unwrap();
-        group.pause();
+        let group = idle(&queue);
+        drop(queue);
         group.producer().send_batch([1, 2, 3]).await.unwrap();
         fs::copy(&path, &crashed).unwrap();
         group.stop().await;

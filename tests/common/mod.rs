@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::System;
+use consumer_group::actors::queue::QueueSource;
 use consumer_group::{
-    CallError, DeadLetter, EventKind, Events, Group, GroupBuilder, GroupConfig, Outcome, Placement, Results,
+    CallError, DeadLetter, Delivery, EventKind, Events, Group, GroupBuilder, GroupConfig, Outcome, Placement,
+    Results,
 };
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, mpsc};
@@ -253,6 +255,17 @@ pub(crate) fn calm(config: &mut GroupConfig) {
 /// A calm group on the thread of the test, so that nothing in it happens at the same time.
 pub(crate) fn local<J: Send + Sync + 'static, O: Send + 'static>() -> GroupBuilder<J, O> {
     Group::builder().placement(Placement::Local).configure(calm)
+}
+
+/// A group over this queue that begins no job: it is paused before the first one can come.
+pub(crate) fn idle<J: Send + Sync + 'static>(queue: &(impl QueueSource<J> + Clone)) -> Group<J, ()> {
+    let group = Group::builder()
+        .queue(queue.clone())
+        .consume_with(1, async |_: &Delivery<J>| Ok(()))
+        .start()
+        .unwrap();
+    group.pause();
+    group
 }
 
 /// A window that does not adapt.

@@ -8,6 +8,9 @@
     reason = "a test may fail"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 #[cfg(feature = "command-line")]
 mod command;
 mod queue;

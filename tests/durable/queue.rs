@@ -11,6 +11,8 @@ use consumer_group::{DeadReason, Delivery, Failure, Group, Job, Overflow, QueueC
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::common::idle;
+
 /// A folder for one queue. It goes with the test.
 struct Place(TempDir);
 
@@ -37,17 +39,6 @@ impl Place {
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     actix::System::new().block_on(work)
-}
-
-/// A group that takes nothing: for what is to be found after the next opening.
-fn idle(queue: &DurableQueue<u64>) -> Group<u64, ()> {
-    let group = Group::builder()
-        .queue(queue.clone())
-        .consume_with(1, async |_: &Delivery<u64>| Ok(()))
-        .start()
-        .unwrap();
-    group.pause();
-    group
 }
 
 /// A group whose single consumer tells what it gets, one delivery at a time: number and attempt.
@@ -403,12 +394,7 @@ mod payloads {
         let place = Place::new();
         run(async {
             let queue: DurableQueue<String> = DurableQueue::open(place.path()).unwrap();
-            let group = Group::<String, ()>::builder()
-                .queue(queue.clone())
-                .consume_with(1, async |_: &Delivery<String>| Ok(()))
-                .start()
-                .unwrap();
-            group.pause();
+            let group = idle(&queue);
             group.producer().send("not a number".to_owned()).await.unwrap();
             group.producer().send("17".to_owned()).await.unwrap();
             group.stop().await;
@@ -426,12 +412,7 @@ mod payloads {
         });
         run(async {
             let queue: DurableQueue<String> = DurableQueue::open(place.path()).unwrap();
-            let group = Group::<String, ()>::builder()
-                .queue(queue.clone())
-                .consume_with(1, async |_: &Delivery<String>| Ok(()))
-                .start()
-                .unwrap();
-            group.pause();
+            let group = idle(&queue);
             let letters = group.dead_letters().list(10).await.unwrap();
             assert_eq!(letters.len(), 2);
             assert!(

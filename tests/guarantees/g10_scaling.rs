@@ -8,7 +8,7 @@ use consumer_group::{
 };
 
 use crate::common::{
-    Gate, Log, calm, event, next_outcome, paused, probe, settle_down, system, window, within,
+    Gate, Log, Probe, calm, event, next_outcome, paused, probe, settle_down, system, window, within,
 };
 
 /// A group that notes where its jobs are done. The windows are wide, so only the strategy decides.
@@ -189,42 +189,51 @@ fn a_consumer_that_is_scaled_away_finishes_what_it_holds() {
     });
 }
 
+/// Two consumers by hash, and a job in flight whose key lives on the second one. It stays in flight until the gate opens.
+async fn with_a_key_in_flight(
+    order_by_key: bool,
+) -> (Group<&'static str, ()>, u64, Gate, Probe<(&'static str, SlotId)>) {
+    let gate = Gate::shut();
+    let passed = gate.clone();
+    let (note, mut noted) = probe();
+    let group = Group::builder()
+        .config(GroupConfig {
+            strategy: StrategyName::ConsistentHash,
+            placement: Placement::Local,
+            order_by_key,
+            ..GroupConfig::default()
+        })
+        .configure(calm)
+        .consume_with(2, async move |delivery: &Delivery<&'static str>| {
+            note.send((*delivery.job(), delivery.slot())).unwrap();
+            if *delivery.job() == "in flight" {
+                passed.pass().await;
+            }
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    let producer = group.producer();
+    // A key that lives on the slot that will go.
+    let mut keys = 0_u64..;
+    let key = loop {
+        let key = keys.next().unwrap();
+        producer.call(Job::new("seeks").key(key)).await.unwrap();
+        if noted.next("a job is done").await.1 == SlotId(1) {
+            break key;
+        }
+    };
+    producer.send(Job::new("in flight").key(key)).await.unwrap();
+    assert_eq!(noted.next("it begins").await, ("in flight", SlotId(1)));
+    (group, key, gate, noted)
+}
+
 /// The slot with the key in flight is taken away; the key moves only after its job has ended.
 #[test]
 fn a_key_in_flight_stays_where_it_is_when_the_group_shrinks() {
     paused(async {
-        let gate = Gate::shut();
-        let passed = gate.clone();
-        let (note, mut noted) = probe();
-        let group = Group::builder()
-            .config(GroupConfig {
-                strategy: StrategyName::ConsistentHash,
-                placement: Placement::Local,
-                order_by_key: true,
-                ..GroupConfig::default()
-            })
-            .configure(calm)
-            .consume_with(2, async move |delivery: &Delivery<&'static str>| {
-                note.send((*delivery.job(), delivery.slot())).unwrap();
-                if *delivery.job() == "in flight" {
-                    passed.pass().await;
-                }
-                Ok(())
-            })
-            .start()
-            .unwrap();
+        let (group, key, gate, mut noted) = with_a_key_in_flight(true).await;
         let producer = group.producer();
-        // A key that lives on the slot that will go.
-        let mut keys = 0_u64..;
-        let key = loop {
-            let key = keys.next().unwrap();
-            producer.call(Job::new("seeks").key(key)).await.unwrap();
-            if noted.next("a job is done").await.1 == SlotId(1) {
-                break key;
-            }
-        };
-        producer.send(Job::new("in flight").key(key)).await.unwrap();
-        assert_eq!(noted.next("it begins").await, ("in flight", SlotId(1)));
         group.scale(1);
         producer.send(Job::new("next of the key").key(key)).await.unwrap();
         for other in 0..20 {
@@ -243,36 +252,8 @@ fn a_key_in_flight_stays_where_it_is_when_the_group_shrinks() {
 #[test]
 fn without_order_a_key_moves_at_once_when_the_group_shrinks() {
     paused(async {
-        let gate = Gate::shut();
-        let passed = gate.clone();
-        let (note, mut noted) = probe();
-        let group = Group::builder()
-            .config(GroupConfig {
-                strategy: StrategyName::ConsistentHash,
-                placement: Placement::Local,
-                ..GroupConfig::default()
-            })
-            .configure(calm)
-            .consume_with(2, async move |delivery: &Delivery<&'static str>| {
-                note.send((*delivery.job(), delivery.slot())).unwrap();
-                if *delivery.job() == "in flight" {
-                    passed.pass().await;
-                }
-                Ok(())
-            })
-            .start()
-            .unwrap();
+        let (group, key, gate, mut noted) = with_a_key_in_flight(false).await;
         let producer = group.producer();
-        let mut keys = 0_u64..;
-        let key = loop {
-            let key = keys.next().unwrap();
-            producer.call(Job::new("seeks").key(key)).await.unwrap();
-            if noted.next("a job is done").await.1 == SlotId(1) {
-                break key;
-            }
-        };
-        producer.send(Job::new("in flight").key(key)).await.unwrap();
-        assert_eq!(noted.next("it begins").await, ("in flight", SlotId(1)));
         group.scale(1);
         producer.call(Job::new("next of the key").key(key)).await.unwrap();
         assert_eq!(noted.next("the key moves").await, ("next of the key", SlotId(0)));

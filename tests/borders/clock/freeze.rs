@@ -1,7 +1,5 @@
 //! Time in which the watcher did not run is not the consumer's, and a hang is found when its deadline passes.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
@@ -11,6 +9,7 @@ use consumer_group::{
 };
 use tokio::time::Instant;
 
+use crate::child::{self, Other};
 use crate::common::{Gate, event, local, next_outcome, paused, settle_down, system, told, within};
 
 /// How a child process says that everybody is at work.
@@ -18,35 +17,14 @@ const AT_WORK: &str = "everybody is at work";
 
 #[test]
 fn a_process_that_is_stopped_longer_than_its_deadlines_loses_no_attempt_and_no_life() {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "clock::freeze::works_while_it_is_stopped",
-            "--ignored",
-            "--nocapture",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let number = child.id().to_string();
-    let signal = |name: &str| {
-        let sent = Command::new("kill").args([name, &number]).status();
-        assert!(sent.unwrap().success(), "kill {name}");
-    };
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let found = lines.any(|line| line.unwrap().contains(AT_WORK));
-    assert!(found, "the child process ended before it was at work");
-    signal("-STOP");
+    let mut other = Other::ignored("clock::freeze::works_while_it_is_stopped");
+    other.says(AT_WORK);
+    other.signal("-STOP");
     std::thread::sleep(Duration::from_secs(3));
-    signal("-CONT");
+    other.signal("-CONT");
     // Only now they may end.
-    writeln!(child.stdin.take().unwrap(), "go").unwrap();
-    lines.for_each(drop);
-    assert!(
-        child.wait().unwrap().success(),
-        "the child process lost something"
-    );
+    other.go_on();
+    other.ends_well();
 }
 
 struct Patient(Gate);
@@ -112,11 +90,10 @@ fn works_while_it_is_stopped() {
         let mut tree_events = tree.events();
         let answer = patient.send(Wait);
         let (answer, ()) = tokio::join!(answer, async {
-            println!("{AT_WORK}");
+            child::say(AT_WORK, "");
             let gate = gate.clone();
             std::thread::spawn(move || {
-                let mut line = String::new();
-                std::io::stdin().read_line(&mut line).unwrap();
+                child::wait();
                 gate.open();
             });
         });

@@ -13,8 +13,8 @@ use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Bytes, DurableQueue};
 use consumer_group::{Delivery, Failure, Group, Job};
 
-use super::child::{self, Other};
 use super::place;
+use crate::child::{self, Other};
 use crate::common::{system, within};
 use crate::texts::says_its_causes;
 

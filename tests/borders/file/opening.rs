@@ -3,21 +3,10 @@
 use std::time::Duration;
 
 use consumer_group::durable::{Compact, DurableQueue, FileError, OpenErrorReason};
-use consumer_group::{Delivery, Group};
 use futures_util::FutureExt as _;
 
 use super::{LONG, place};
-use crate::common::system;
-
-fn group(queue: DurableQueue<u64>) -> Group<u64, ()> {
-    let group = Group::builder()
-        .queue(queue)
-        .consume_with(1, async |_: &Delivery<u64>| Ok(()))
-        .start()
-        .unwrap();
-    group.pause();
-    group
-}
+use crate::common::{idle, system};
 
 fn is_in_use(opened: Result<DurableQueue<u64>, consumer_group::durable::OpenError>) -> bool {
     matches!(
@@ -30,7 +19,7 @@ fn is_in_use(opened: Result<DurableQueue<u64>, consumer_group::durable::OpenErro
 fn a_group_that_starts_again_on_the_same_arbiter_gets_the_file_that_the_old_one_still_has_to_close() {
     system(async {
         let (_folder, path) = place();
-        let old = group(DurableQueue::at(&path, Compact).open().unwrap());
+        let old = idle(&DurableQueue::at(&path, Compact).open().unwrap());
         old.producer().send(7).await.unwrap();
         let opening = actix::spawn(DurableQueue::<u64>::at(&path, Compact).open_when_free(LONG));
         // The opening waits, and this thread goes on: so the old group can end on it.
@@ -49,7 +38,7 @@ fn a_group_that_starts_again_on_the_same_arbiter_gets_the_file_that_the_old_one_
 fn an_opening_that_does_not_wait_is_refused_while_the_owner_lives_and_goes_through_once_it_has_gone() {
     system(async {
         let (_folder, path) = place();
-        let old = group(DurableQueue::at(&path, Compact).open().unwrap());
+        let old = idle(&DurableQueue::at(&path, Compact).open().unwrap());
         assert!(is_in_use(DurableQueue::at(&path, Compact).open()));
         old.producer().send(7).await.unwrap();
         old.stop().await;

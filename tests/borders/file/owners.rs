@@ -6,9 +6,9 @@ use std::path::Path;
 use consumer_group::durable::{Bytes, DurableQueue, FileError, OpenErrorReason};
 use consumer_group::{Delivery, Group, Unsent, WriteFailure};
 
-use super::child::{self, Other};
 use super::{LONG, place};
-use crate::common::{system, within};
+use crate::child::{self, Other};
+use crate::common::{idle, system, within};
 
 type Queue = DurableQueue<Vec<u8>>;
 
@@ -29,16 +29,6 @@ fn copied(path: &Path, copy: &Path) -> Queue {
 
 async fn waited(path: &Path) -> Queue {
     DurableQueue::at(path, Bytes).open_when_free(LONG).await.unwrap()
-}
-
-fn group(queue: &Queue) -> Group<Vec<u8>, ()> {
-    let group = Group::builder()
-        .queue(queue.clone())
-        .consume_with(1, async |_: &Delivery<Vec<u8>>| Ok(()))
-        .start()
-        .unwrap();
-    group.pause();
-    group
 }
 
 fn refusal(path: &Path) -> OpenErrorReason {
@@ -116,7 +106,7 @@ fn after_a_failed_commit_no_other_process_gets_the_file_and_what_was_accepted_st
 fn owner_whose_disk_fails(path: &Path) {
     system(async {
         let queue = open(path);
-        let group = group(&queue);
+        let group = idle(&queue);
         let mut accepted = 0;
         for round in ["first", "second"] {
             for number in 0..5 {
@@ -167,7 +157,7 @@ fn what_is_accepted_after_a_failure_of_the_disk_is_there_after_a_kill() {
 fn owner_whose_disk_works_again(path: &Path) {
     system(async {
         let queue = open(path);
-        let group = group(&queue);
+        let group = idle(&queue);
         taken_again(&group, b"before").await;
         child::say("ready", "");
         child::wait();
@@ -250,7 +240,7 @@ fn a_file_that_was_moved_away_takes_no_jobs_and_goes_on_when_it_is_back() {
     system(async {
         let (folder, path) = place();
         let queue = open(&path);
-        let group = group(&queue);
+        let group = idle(&queue);
         group.producer().send(b"one".to_vec()).await.unwrap();
         let away = folder.path().join("away");
         fs::rename(&path, &away).unwrap();
@@ -278,7 +268,7 @@ fn an_owner_whose_file_was_replaced_leaves_the_other_one_alone() {
     system(async {
         let (folder, path) = place();
         let first = open(&path);
-        let first_group = group(&first);
+        let first_group = idle(&first);
         first_group
             .producer()
             .send(b"of the first".to_vec())
@@ -288,7 +278,7 @@ fn an_owner_whose_file_was_replaced_leaves_the_other_one_alone() {
         fs::rename(&path, &away).unwrap();
         // Another queue in its place, and a program that looks into it.
         let second = open(&path);
-        let second_group = group(&second);
+        let second_group = idle(&second);
         for _ in 0..5 {
             second_group
                 .producer()
@@ -311,7 +301,7 @@ fn an_owner_whose_file_was_deleted_accepts_nothing_more() {
     system(async {
         let (_folder, path) = place();
         let queue = open(&path);
-        let group = group(&queue);
+        let group = idle(&queue);
         fs::remove_file(&path).unwrap();
         assert_eq!(
             refused(&group, b"one").await,
@@ -328,10 +318,10 @@ fn an_owner_writes_no_more_to_a_file_that_somebody_wrote_to_without_asking_for_t
         let (folder, path) = place();
         let copy = folder.path().join("copy");
         let queue = open(&path);
-        let first = group(&queue);
+        let first = idle(&queue);
         first.producer().send(b"one".to_vec()).await.unwrap();
         let other = copied(&path, &copy);
-        let second = group(&other);
+        let second = idle(&other);
         for _ in 0..3 {
             second.producer().send(b"of the other".to_vec()).await.unwrap();
         }

@@ -1,12 +1,5 @@
 //! A signal from outside: the program drains its host within a limit, and what was accepted is done.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "the child process tells the test how far it is"
-)]
-
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +7,7 @@ use std::time::Duration;
 use consumer_group::{Delivery, Group, Host};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::child::{self, Other};
 use crate::common::Gate;
 
 const JOBS: u64 = 100;
@@ -26,26 +20,10 @@ fn a_signal_drains_what_was_accepted_and_the_program_ends_well() {
         ("-TERM", "under_tokio_until_a_signal"),
         ("-INT", "in_a_plain_main_until_a_signal"),
     ] {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg("--exact")
-            .arg(format!("start::signal::{program}"))
-            .args(["--ignored", "--nocapture"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let found = lines.any(|line| line.unwrap().contains(AT_WORK));
-        assert!(found, "{program} ended before it was at work");
-        let number = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &number])
-                .status()
-                .unwrap()
-                .success()
-        );
-        lines.for_each(drop);
-        assert!(child.wait().unwrap().success(), "{program} lost jobs");
+        let mut other = Other::ignored(&format!("start::signal::{program}"));
+        other.says(AT_WORK);
+        other.signal(name);
+        other.ends_well();
     }
 }
 
@@ -68,7 +46,7 @@ async fn work_until_the_signal(host: &Host, kind: SignalKind) -> (Group<u64, ()>
         .unwrap();
     group.producer().send_batch(0..JOBS).await.unwrap();
     begun.recv().await.unwrap();
-    println!("{AT_WORK}");
+    child::say(AT_WORK, "");
     signals.recv().await.unwrap();
     assert_eq!(done.load(Ordering::Relaxed), 0);
     gate.open();
