@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arguments::{Arguments, at_least_one};
+use arguments::{Arguments, at_least_one, refuse};
 use consumer_group::durable::DurableQueue;
 use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
@@ -82,6 +82,9 @@ impl Args {
             shrinks: given.value("--shrinks"),
         };
         given.end();
+        if args.picture.is_some() && args.seed.is_none() {
+            refuse("--picture draws one run: name it with --seed");
+        }
         args
     }
 }
@@ -271,10 +274,7 @@ fn sweep(group: &Group, args: &Args, seeds: u64) -> Result<Swept, ExitCode> {
     }
     let began = std::time::Instant::now();
     let swept = sweep.run().map_err(|error| {
-        match std::error::Error::source(&error) {
-            Some(cause) => eprintln!("{error}: {cause}"),
-            None => eprintln!("{error}"),
-        }
+        eprintln!("{error}");
         ExitCode::FAILURE
     })?;
     if is_seen {

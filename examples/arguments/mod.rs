@@ -102,7 +102,7 @@ pub(crate) fn at_least_one<N: FromStr + PartialOrd + From<u8>>(text: &str) -> Re
 }
 
 /// Says what is wrong and ends the process with status 2.
-fn refuse(what: impl Display) -> ! {
+pub(crate) fn refuse(what: impl Display) -> ! {
     eprintln!("error: {what}");
     exit(2)
 }
