@@ -25,7 +25,8 @@ use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies::{self, Chooser};
 use crate::words::{
-    Capabilities, Envelope, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, SlotId, Weight,
+    Affinity, Capabilities, Envelope, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, SlotId,
+    Weight,
 };
 
 /// Says what a group is made of. See [`Group::builder`].
@@ -245,6 +246,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
             Some(queue) => queue(),
             None => queue_parts(MemoryQueue::new(config.queue.clone())?),
         };
+        let affinity = config.affinity_of(strategy.is_none());
+        config.affinity = Some(affinity);
         let strategy = strategy.unwrap_or_else(|| built_in(&config, seed));
         Ok(assemble(config, seed, maker, strategy, queue))
     }
@@ -308,6 +311,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
     let wiring_maker = Box::new(move |guardian, tell, fates| Wiring {
         retry_backoff: Backoff::new(&config.retry.backoff),
+        recalls: config.affinity != Some(Affinity::Strict),
         config,
         seed,
         capabilities,

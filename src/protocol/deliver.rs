@@ -75,6 +75,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         None
     }
 
+    /// The delivery, which begins now; if it was taken back before, there is none, and nothing of it is lost.
+    pub(crate) fn unless_recalled(mut self) -> Option<Self> {
+        if self.begin() {
+            return Some(self);
+        }
+        self.settled = true;
+        self.speak(Work::Recalled);
+        None
+    }
+
     fn settle(mut self, work: Work<O>) {
         let work = if super::faults::before_word(self.delivery.seen(), matches!(work, Work::Done(_))) {
             Work::Failed(super::faults::planned_failure())

@@ -39,11 +39,15 @@ impl fmt::Debug for Now {
     }
 }
 
+/// By how much a sign of life lets the progress grow that is no end of a delivery.
+const SIGN_OF_LIFE: u64 = 1 << 32;
+
 /// What the consumer's side and the supervisor can see of each other even while the consumer's thread is blocked.
 #[derive(Debug, Default)]
 pub struct SlotBoard {
     /// Grows with each delivery that ends and each sign of life. Written by the consumer's side, read by the supervisor:
-    /// no growth for a deadline, while deliveries are held, is a hang.
+    /// no growth for a deadline, while deliveries are held, is a hang. The lower half counts the deliveries alone: one that
+    /// works on and gives signs of life holds up what waits behind it all the same.
     progress: AtomicU64,
     /// Set once this life is over. Written by the cell (it died) or by the supervisor (it was given up on); read by the
     /// shell before each delivery, so that a thread that comes back after a long block does not go on with its window.
@@ -57,12 +61,21 @@ pub struct SlotBoard {
 }
 
 impl SlotBoard {
-    /// Notes a sign of life.
+    /// Notes that a delivery has ended.
     pub fn note_progress(&self) {
+        self.grow(1);
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn note_life(&self) {
+        self.grow(SIGN_OF_LIFE);
+    }
+
+    fn grow(&self, by: u64) {
         // Only this consumer writes; a load and a store are cheaper than a read-modify-write. A lost sign of life, if a
         // user's threads share a delivery, only delays the next one.
         self.progress.store(
-            self.progress.load(Ordering::Relaxed).wrapping_add(1),
+            self.progress.load(Ordering::Relaxed).wrapping_add(by),
             Ordering::Relaxed,
         );
     }
@@ -72,11 +85,16 @@ impl SlotBoard {
         self.progress.load(Ordering::Relaxed)
     }
 
+    /// How many deliveries have ended, but for the greatest part: a number that changes with each of them.
+    pub(crate) fn moved(&self) -> u64 {
+        self.progress() % SIGN_OF_LIFE
+    }
+
     /// Notes whether deliveries are held back on purpose. The end of a rest is a sign of life: also of a rest so short that
     /// no look saw it, the time does not count.
     pub(crate) fn rest(&self, resting: bool) {
         if !resting {
-            self.note_progress();
+            self.note_life();
         }
         self.resting.store(resting, Ordering::Relaxed);
     }
@@ -181,18 +199,21 @@ impl<J> Delivery<J> {
 
     /// What the producer sent. The first look at it marks the delivery as begun: from then on it costs the job an attempt.
     pub fn job(&self) -> &J {
-        self.begin();
+        let _ = self.begin();
         self.parcel.job.payload()
     }
 
     /// The payload, shared: for handlers that must keep it longer than the delivery.
     pub fn shared_job(&self) -> Sealed<J> {
-        self.begin();
+        let _ = self.begin();
         Sealed::clone(&self.parcel.job)
     }
 
-    pub(crate) fn begin(&self) {
-        self.parcel.job.mark_begun(self.parcel.number);
+    /// Whether it may begin; false if it was taken back before it did.
+    #[inline]
+    #[must_use = "a delivery that was taken back is somebody else's"]
+    pub(crate) fn begin(&self) -> bool {
+        self.parcel.job.begin(self.parcel.number)
     }
 
     pub(crate) fn finish(&self) {
@@ -248,7 +269,7 @@ impl<J> Delivery<J> {
     /// A sign of life: the deadline of this consumer starts anew, for all deliveries that it holds. For work that takes long
     /// and is well. It is no message, so it costs next to nothing.
     pub fn extend(&self) {
-        self.consumer.board.note_progress();
+        self.consumer.board.note_life();
     }
 
     /// The delivery, as a world sees it.

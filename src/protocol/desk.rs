@@ -21,6 +21,8 @@ pub enum Work<O> {
     Abandoned,
     /// It did not begin: its job had expired.
     Expired,
+    /// It did not begin: it was taken back.
+    Recalled,
 }
 
 /// A delivery with what became of it.
@@ -40,7 +42,9 @@ impl<O> SettledDelivery<O> {
     fn copy(&self) -> Self {
         let failure = match &self.work {
             Work::Failed(failure) => failure.clone(),
-            Work::Done(_) | Work::Abandoned | Work::Expired => Failure::retry("a settle that arrived twice"),
+            Work::Done(_) | Work::Abandoned | Work::Expired | Work::Recalled => {
+                Failure::retry("a settle that arrived twice")
+            }
         };
         Self {
             ticket: self.ticket,

@@ -25,6 +25,9 @@ pub struct GroupConfig {
     pub placement: Placement,
     /// The built-in strategy to use, unless the builder is given one.
     pub strategy: StrategyName,
+    /// Whether a job waits for the consumer that the strategy chose. Absent: strict with the strategies `consistent_hash` and
+    /// `sticky`, and prefer with all others, those of your own included.
+    pub affinity: Option<Affinity>,
     /// The weights of the slots, first to last, for strategies that use them; slots beyond the list weigh 1. At most one
     /// weight for each consumer.
     pub weights: Vec<u32>,
@@ -64,6 +67,7 @@ impl Default for GroupConfig {
             consumers: 4,
             placement: Placement::default(),
             strategy: StrategyName::default(),
+            affinity: None,
             weights: Vec::new(),
             order_by_key: false,
             seed: None,
@@ -127,6 +131,23 @@ pub enum StrategyName {
     TwoChoices,
     /// By the key, wherever the key went first.
     Sticky,
+}
+
+/// Whether a job waits for the consumer that the strategy chose for it.
+///
+/// | affinity | the consumer is busy with another job for more than 2 ms, and others have room |
+/// |---|---|
+/// | `strict` | the job waits for it |
+/// | `prefer` | the job goes to one of the others; the next one of its key comes back when the consumer moves again |
+///
+/// The 2 ms are two targets of the prefetch window. A consumer that is an actor of its own keeps what is in its mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Affinity {
+    /// It waits.
+    Strict,
+    /// It goes to another one that has room.
+    Prefer,
 }
 
 /// What happens to a job for which the queue has no room.
@@ -545,6 +566,16 @@ impl GroupConfig {
             }
         }
         Ok(())
+    }
+
+    /// Whether a job waits for the consumer that the strategy chose, when nothing is said about it.
+    pub(crate) fn affinity_of(&self, is_built_in: bool) -> Affinity {
+        let binds = matches!(self.strategy, StrategyName::ConsistentHash | StrategyName::Sticky);
+        self.affinity.unwrap_or(if is_built_in && binds {
+            Affinity::Strict
+        } else {
+            Affinity::Prefer
+        })
     }
 
     /// The deadline of a delivery, if one is set.

@@ -141,6 +141,15 @@ const PACKED_REPLIES: u64 = 1 << 56;
 /// The bit of [`Envelope`]'s mark that says "was in the hands of code that panicked". Delivery numbers never reach it.
 const CULPRIT: u64 = 1 << 63;
 
+/// Set in the mark once its consumer is done with the delivery.
+const FINISHED: u64 = 1 << 62;
+
+/// Set in the mark of a delivery that was taken back before it began.
+const RECALLED: u64 = 1 << 61;
+
+/// The number in the mark.
+const NUMBER: u64 = RECALLED - 1;
+
 /// A job inside the group: the payload with its name, shared by queue, supervisor and consumer.
 ///
 /// Envelopes travel as `Sealed<J>`, so a redelivery never clones the payload.
@@ -151,8 +160,9 @@ pub struct Envelope<J> {
     /// The number of the mailbox that waits for the outcome, 0 if none does or if it is among the wishes; then the priority
     /// in the lowest byte.
     reply_and_priority: u64,
-    /// The number of the last delivery in which a consumer looked at the payload; 0 before any did. Written by the
-    /// consumer's side, read by the supervisor when a consumer died: only deliveries that had begun cost an attempt.
+    /// The number of the last delivery that began (its consumer looked at the payload) or was taken back before it did; 0
+    /// before any. Written by the consumer's side when one begins, by the supervisor when it takes one back; read by the
+    /// supervisor when a consumer died: only deliveries that had begun cost an attempt.
     begun: AtomicU64,
     payload: J,
 }
@@ -212,7 +222,7 @@ impl<J> Envelope<J> {
             wishes.expires_at = wishes.expires_at.map(moved);
             wishes.reply_to = None;
         }
-        self.forget_begun();
+        *self.begun.get_mut() = 0;
         self
     }
 
@@ -289,18 +299,61 @@ impl<J> Envelope<J> {
         self.payload
     }
 
-    /// Notes that the delivery `number` has begun: its consumer has looked at the payload.
-    pub fn mark_begun(&self, number: DeliveryNumber) {
-        // Relaxed is enough: the mark is read for a delivery only after its consumer is gone (the death notice orders it)
-        // or to tell a hung delivery, where an old value only makes the next look decide. Numbers only grow: a consumer that
-        // was given up on and looks once more does not take back what its successor has noted.
-        if self.begun.load(Ordering::Relaxed) & !CULPRIT < number.0 {
-            self.begun.store(number.0, Ordering::Relaxed);
-            self.forget_expiry();
+    /// Notes that the delivery `number` begins: its consumer looks at the payload. False if it must not begin, because it was
+    /// taken back or a later delivery of the job has begun; a delivery that has begun begins again as often as it likes.
+    #[inline]
+    pub fn begin(&self, number: DeliveryNumber) -> bool {
+        // One word decides between the consumer that begins and the supervisor that takes back: both change it by an exchange
+        // of what they saw, and of two exchanges of one value only one succeeds. First the consumer's: then `recall` sees its
+        // number and takes nothing. First the supervisor's: then this sees the mark and does not begin. Numbers only grow, so
+        // a consumer that comes late finds its delivery taken back also when the job has begun elsewhere since, or ended.
+        // Relaxed is enough: nothing else hangs on the order. For the blame the death notice orders the mark.
+        let mut seen = self.begun.load(Ordering::Relaxed);
+        while seen & NUMBER < number.0 {
+            match self
+                .begun
+                .compare_exchange_weak(seen, number.0, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    self.forget_expiry();
+                    return true;
+                }
+                Err(now) => seen = now,
+            }
+        }
+        seen & (NUMBER | RECALLED) == number.0
+    }
+
+    /// Takes the delivery `number` back if it has not begun: from here on it never begins. False if it has.
+    pub fn recall(&self, number: DeliveryNumber) -> bool {
+        // See `begin` for the race.
+        let mut seen = self.begun.load(Ordering::Relaxed);
+        while seen & NUMBER < number.0 {
+            match self.begun.compare_exchange_weak(
+                seen,
+                number.0 | RECALLED,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// All deliveries of the job before `next` are over: none of them counts as begun. What one of them noted stays, so that
+    /// it does not begin late; but the numbers of another group may be smaller, so what is not before `next` is forgotten.
+    pub fn close_begun(&self, next: DeliveryNumber) {
+        let seen = self.begun.load(Ordering::Relaxed);
+        if seen & NUMBER >= next.0 {
+            self.forget_begun();
+        } else if seen != 0 {
+            self.begun.store(seen & NUMBER | FINISHED, Ordering::Relaxed);
         }
     }
 
-    /// Forgets what earlier supervisors noted: their deliveries are over, and the numbers of another group may be smaller.
+    /// Forgets what another group noted: its deliveries are over, and its consumers as well.
     pub fn forget_begun(&self) {
         self.begun.store(0, Ordering::Relaxed);
     }
@@ -309,7 +362,7 @@ impl<J> Envelope<J> {
     /// dies before it tells, the job is done again but not blamed.
     pub fn mark_finished(&self, number: DeliveryNumber) {
         if self.begun.load(Ordering::Relaxed) == number.0 {
-            self.begun.store(0, Ordering::Relaxed);
+            self.begun.store(number.0 | FINISHED, Ordering::Relaxed);
         }
     }
 

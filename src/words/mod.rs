@@ -26,8 +26,8 @@ pub use block::{AckedPlaces, Block, Load, Places, Sealed};
 pub use capabilities::Capabilities;
 pub(crate) use config::MOST_CONSUMERS;
 pub use config::{
-    BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig, RestartConfig,
-    RetryConfig, StrategyName, WindowConfig,
+    Affinity, BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig,
+    RestartConfig, RetryConfig, StrategyName, WindowConfig,
 };
 #[cfg(feature = "config-file")]
 pub(crate) use config::{PAIRS, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};

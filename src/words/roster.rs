@@ -28,6 +28,9 @@ pub struct Seat {
     pub room: u32,
     /// Jobs that wait for this very consumer, because a strategy chose it while it was full.
     pub waiting: u32,
+    /// Whether it has not moved for so long that jobs were taken back from it. It has no room meanwhile; a job that is sent
+    /// there all the same waits for it.
+    pub is_stuck: bool,
 }
 
 /// All live consumers, ordered by slot.
@@ -137,6 +140,7 @@ impl Roster {
             seat.load = now.load;
             seat.room = now.room;
             seat.waiting = now.waiting;
+            seat.is_stuck = now.is_stuck;
             self.mark(index);
         }
     }

@@ -21,3 +21,4 @@ mod g07_hangs;
 mod g08_restart_budget;
 mod g09_drain;
 mod g10_scaling;
+mod g11_no_waiting;

@@ -47,12 +47,10 @@ pub(super) async fn work<C: BatchConsumer>(
                 let delivery = Delivery::new(parcel, Arc::clone(&berth.info));
                 Deliver::new(delivery, Arc::clone(&berth.desk)).unless_expired()
             })
+            .filter_map(Deliver::unless_recalled)
             .collect();
         if batch.is_empty() {
             continue;
-        }
-        for delivery in &batch {
-            delivery.begin();
         }
         if faults::is_simulated() {
             batch = with_faults(batch, &berth.info.board).await;

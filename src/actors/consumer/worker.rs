@@ -158,7 +158,15 @@ async fn work_through<C: Consumer>(
             });
             continue;
         }
-        delivery.begin();
+        if !delivery.begin() {
+            info.board.note_progress();
+            outbox.put(SettledDelivery {
+                ticket: step.ticket,
+                number: step.number,
+                work: Work::Recalled,
+            });
+            continue;
+        }
         let mut is_spared = true;
         if faults::is_simulated() {
             outbox.flush();

@@ -49,12 +49,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             any_done |= self.done_in_block(&consumer, done);
         }
         for SettledDelivery { ticket, number, work } in deliveries {
+            let is_recalled = matches!(work, Work::Recalled);
             let ticket = match self.ticket_of(&consumer, ticket, number, &work) {
                 Ok(Some(ticket)) => ticket,
                 Ok(None) => {
                     any_done = true;
                     continue;
                 }
+                Err(Stale) if is_recalled => continue,
                 Err(Stale) => {
                     self.stale_settle(&consumer, number);
                     continue;
@@ -108,6 +110,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     let effects = &mut self.effects;
                     self.ledger.settled(now, ticket, number, Report::Expired, effects)
                 }
+                Work::Recalled => {
+                    // After a recall this is the word that its consumer moves again, and as a word on the delivery it is late,
+                    // rightly.
+                    let _ = self.ledger.not_begun_there(ticket, number, &mut self.effects);
+                    Ok(())
+                }
                 Work::Abandoned => self.ledger.attempt(ticket, number).and_then(|attempt| {
                     let report = Report::Failed {
                         cause: Cause::Abandoned,
@@ -129,6 +137,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let since = std::mem::replace(&mut found.busy_since, now);
             let holds = self.ledger.seat(consumer.slot).is_some_and(|seat| seat.load > 0);
             found.watch.heard(now, consumer.board.progress(), holds);
+            found.moves.heard(now, consumer.board.moved(), holds);
             if busy.is_zero() {
                 // Only the shell around a `Consumer` measures the work; at the other doors the time between two words counts.
                 let busy = now.since(since);

@@ -13,6 +13,7 @@
 //! | `burying.rs` | keeps dead letters for a queue that has none |
 //! | `choosing.rs` | talks to the strategy |
 //! | `consumers.rs` | starts consumers, sees them end, starts others |
+//! | `recalling.rs` | takes back what a consumer that does not move has not begun |
 //! | `watching.rs` | finds consumers that hang |
 //! | `steering.rs` | becomes what the group shall be |
 
@@ -23,6 +24,7 @@ mod desk;
 mod expiring;
 mod last_words;
 mod leases;
+mod recalling;
 mod slot;
 mod steering;
 mod turn;
@@ -120,6 +122,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     questions: Vec<AssignJob>,
     /// The timer for the next look at the consumers.
     next_look: Option<PlannedLook>,
+    /// Whether a look is planned for what could be taken back.
+    recall_is_planned: bool,
     /// Whether this actor itself ran all the time, as its looks saw it.
     standstill: Standstill,
     /// How long after the last look the first limit passes. Set by a look, taken by the timer for the next one.
@@ -213,6 +217,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             offers: Vec::new(),
             questions: Vec::new(),
             next_look: None,
+            recall_is_planned: false,
             standstill: Standstill::default(),
             due_in: None,
             expiring: Expiring::default(),

@@ -22,6 +22,8 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Where consumers of this slot live. A replacement moves in where its predecessor lived, unless that was given up.
     pub(super) home: Option<(HomeId, Home)>,
     pub(super) watch: Watch,
+    /// As `watch`, of the deliveries alone: a sign of life is no move.
+    pub(super) moves: Watch,
     /// Whether the present consumer has settled anything yet.
     pub(super) worked: bool,
     /// Deliveries of the present turn.
@@ -56,6 +58,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             door: None,
             home: None,
             watch: Watch::default(),
+            moves: Watch::default(),
             worked: false,
             outgoing: Vec::new(),
             outgoing_pieces: Vec::new(),
@@ -82,6 +85,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
         self.door = None;
         self.ending = None;
         self.watch = Watch::default();
+        self.moves = Watch::default();
         self.outgoing.clear();
         self.outgoing_pieces.clear();
     }

@@ -28,6 +28,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.tell_hold();
         self.ask_strategy(context);
         self.wake_when_due(context);
+        self.keep_recalling(context);
         self.keep_watching(context);
         self.tell_idle();
     }
@@ -187,6 +188,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             found.busy_since = now;
             if let Some(info) = &found.info {
                 found.watch.heard(now, info.board.progress(), true);
+                found.moves.heard(now, info.board.moved(), true);
             }
         }
         match (&found.door, &found.info, &self.desk) {
@@ -199,7 +201,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 for parcel in parcels.into_iter().chain(in_pieces) {
                     let delivery = Delivery::new(parcel, info.clone());
                     if crate::protocol::faults::is_met_on_the_way(delivery.seen()) {
-                        delivery.begin();
+                        let _ = delivery.begin();
                     }
                     actor.do_send(Deliver::new(delivery, desk.clone()));
                 }

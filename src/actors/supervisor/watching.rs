@@ -71,7 +71,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if self.ledger.leases() > 0 && self.wiring.capabilities.extend && !self.wiring.capabilities.volatile {
             at_most(EXTEND_EVERY);
         }
-        if self.ledger.leases() > 0
+        if (self.ledger.leases() > 0 || self.ledger.has_stuck())
             && let Some(deadline) = config.deadline()
         {
             at_most(watch::pause(deadline, watch::LOOKS));
@@ -157,7 +157,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn look_at(&mut self, slot: SlotId, now: Moment) -> Option<HomeId> {
         let config = &self.wiring.config;
         let grace = Duration::from_millis(config.kill_grace_ms);
-        let holds = self.ledger.seat(slot).is_some_and(|seat| seat.load > 0);
+        // One from which all was taken back owes a word all the same: that it moves again.
+        let holds = self
+            .ledger
+            .seat(slot)
+            .is_some_and(|seat| seat.load > 0 || seat.is_stuck);
         let found = self.slots.get_mut(slot.0 as usize)?;
         if let Some(since) = found.ending {
             let home = found.home.as_ref().map(|(id, _)| *id)?;

@@ -27,6 +27,8 @@ pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     /// The group's own dead letters, if the queue has none.
     pub(crate) shelf: Option<Arc<Shelf<J>>>,
+    /// Whether jobs leave a consumer that does not move for one that has room.
+    pub(crate) recalls: bool,
     /// The wait of a job after a failure that its consumer reported.
     pub(crate) retry_backoff: Backoff,
     /// The guardian, for notices.

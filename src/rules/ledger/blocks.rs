@@ -231,6 +231,28 @@ impl Ledger {
         }
     }
 
+    /// Jobs of pieces go back in front of the others: their consumer cannot begin them any more.
+    pub(super) fn recall_pieces(
+        &mut self,
+        slot: SlotId,
+        pieces: &[(Ticket, DeliveryNumber, Places)],
+        effects: &mut Effects,
+    ) {
+        let mut back = Vec::with_capacity(pieces.len());
+        for &(ticket, first, places) in pieces {
+            self.change(slot, effects, |found, _| {
+                let is_meant = |piece: &Piece| piece.first == first && piece.ticket == ticket;
+                if let Some(index) = found.pieces.iter().position(is_meant) {
+                    let places = found.take_from_piece(index, places);
+                    back.push(Part { ticket, places });
+                }
+            });
+        }
+        back.retain(|part| !part.places.is_empty());
+        self.news |= !back.is_empty();
+        self.blocks.put_in_front(back.into_iter());
+    }
+
     /// Hands the slot what was dealt to it: as much as it has room for. The rest waits for it, one by one.
     fn place_piece(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
         let first = DeliveryNumber(self.next_number);

@@ -41,6 +41,7 @@ impl Ledger {
         }
         let retiring = found.phase == SlotPhase::Retiring;
         let mut held = Vec::new();
+        self.set_stuck(slot, false, effects);
         self.change(slot, effects, |found, entries| {
             held = found.chain.take(entries);
             found.alone = None;

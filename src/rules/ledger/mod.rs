@@ -33,6 +33,7 @@ mod keys;
 mod offer;
 mod pieces;
 mod plants;
+mod recall;
 mod settle;
 mod slots;
 mod step;
@@ -42,6 +43,7 @@ pub use effects::{Effects, Handed, HandedPiece, SingledOut};
 pub use offer::Offer;
 #[doc(hidden)]
 pub use plants::{Plant, PlantedIn};
+pub use recall::Recalled;
 pub use settle::{Report, Stale};
 pub use slots::{Counters, SlotPhase};
 pub use step::Input;
@@ -53,7 +55,9 @@ use entries::{Entries, State, Suspicion};
 use slots::Slot;
 
 use crate::rules::window::Window;
-use crate::words::{DeadReason, KeyHash, LeaseId, Moment, Rejection, SlotId, Ticket, Verdict, WindowConfig};
+use crate::words::{
+    DeadReason, DeliveryNumber, KeyHash, LeaseId, Moment, Rejection, SlotId, Ticket, Verdict, WindowConfig,
+};
 
 /// What the ledger is told once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -119,6 +123,8 @@ pub struct Ledger {
     room: usize,
     /// Live slots that hold nothing. Derived like `room`.
     idle: usize,
+    /// Stuck slots. Derived like `room`.
+    stuck: usize,
     /// Credit that the queue has and has not used. Cleared when the queue is attached anew.
     credit: usize,
     /// The running number of the next delivery.
@@ -156,6 +162,7 @@ impl Ledger {
             behind: 0,
             room: 0,
             idle: 0,
+            stuck: 0,
             credit: 0,
             next_number,
             version,
@@ -242,6 +249,11 @@ impl Ledger {
     /// The tickets of all leases that the ledger holds, but for those of jobs in blocks, in no promised order.
     pub fn tickets(&self) -> impl Iterator<Item = (Ticket, LeaseId, u32)> + '_ {
         self.entries.iter()
+    }
+
+    /// The running number of the next delivery: all before it are out, or over.
+    pub fn next_number(&self) -> DeliveryNumber {
+        DeliveryNumber(self.next_number)
     }
 
     /// Grows with each change of membership or weight.

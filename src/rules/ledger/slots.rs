@@ -51,6 +51,8 @@ pub(super) struct Slot {
     pub(super) parked: VecDeque<Ticket>,
     /// The suspect that its consumer holds alone; nothing else is handed out here meanwhile.
     pub(super) alone: Option<Ticket>,
+    /// Whether deliveries were taken back from its consumer and it has not said a word since: it gets nothing until it does.
+    pub(super) stuck: bool,
     pub(super) counters: Counters,
 }
 
@@ -82,7 +84,9 @@ impl Slot {
     /// What is free in its window.
     fn free(&self) -> u32 {
         match self.phase {
-            SlotPhase::Live if self.alone.is_none() => self.window.size().saturating_sub(self.load()),
+            SlotPhase::Live if self.alone.is_none() && !self.stuck => {
+                self.window.size().saturating_sub(self.load())
+            }
             SlotPhase::Live | SlotPhase::Empty | SlotPhase::Retiring | SlotPhase::Gone => 0,
         }
     }
@@ -113,6 +117,7 @@ impl Ledger {
             dealt: Places::NONE,
             parked: VecDeque::new(),
             alone: None,
+            stuck: false,
             counters: Counters::default(),
         });
         id
@@ -180,6 +185,7 @@ impl Ledger {
 
     /// A consumer told how long it worked on how many deliveries: its window follows.
     pub fn served(&mut self, slot: SlotId, deliveries: u32, busy: Duration, effects: &mut Effects) {
+        self.set_stuck(slot, false, effects);
         self.group_window.served(deliveries, busy);
         let group = self.group_window.clone();
         self.change(slot, effects, |found, _| {
@@ -197,6 +203,7 @@ impl Ledger {
         busy: Duration,
         effects: &mut Effects,
     ) {
+        self.set_stuck(slot, false, effects);
         self.change(slot, effects, |found, _| {
             found.window.served_side_by_side(deliveries, busy)
         });
@@ -358,6 +365,7 @@ impl Slot {
             load: self.load(),
             room: self.room(),
             waiting: u32::try_from(self.parked.len()).unwrap_or(u32::MAX),
+            is_stuck: self.stuck,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Effects, Ledger, Report};
+use super::{Effects, Ledger, Recalled, Report};
 use crate::rules::strategies::{Choice, Share};
 use crate::words::{
     Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket, Weight,
@@ -95,6 +95,10 @@ pub enum Input {
     Pause(bool),
     /// The queue knows that this suspect begins.
     Begun(Ticket),
+    /// The consumer of a slot has not moved, and these deliveries of it cannot begin any more.
+    Recalled(SlotId, Recalled),
+    /// A consumer looked at a delivery that it must not begin.
+    NotBegunThere(Ticket, DeliveryNumber),
     /// The time of these jobs has run out.
     Expired(Vec<Ticket>),
 }
@@ -172,6 +176,11 @@ impl Ledger {
             Input::CreditLost => self.credit_lost(),
             Input::Pause(paused) => self.set_paused(paused, effects),
             Input::Begun(ticket) => self.begun(ticket, effects),
+            Input::Recalled(slot, recalled) => self.recalled(slot, &recalled, effects),
+            Input::NotBegunThere(ticket, number) => {
+                // A stale word changes nothing, as with `Settled`.
+                let _ = self.not_begun_there(ticket, number, effects);
+            }
             Input::Expired(tickets) => self.expired(&tickets, effects),
         }
     }

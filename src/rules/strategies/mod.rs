@@ -161,9 +161,9 @@ impl Chooser for Box<dyn Chooser> {
 /// `hold` of 16,384 three consumers can hang and the others still get jobs.
 const PATIENCE: u32 = 4_096;
 
-/// Whether a consumer gets the job when it is its turn.
+/// Whether a consumer gets the job when it is its turn. One that is stuck loses its turns, as one that is too far behind.
 fn takes_turns(seat: &Seat) -> bool {
-    seat.room > 0 || seat.waiting < PATIENCE
+    seat.room > 0 || (!seat.is_stuck && seat.waiting < PATIENCE)
 }
 
 /// The choice of the seat at `index`, if there is one.

@@ -10,6 +10,7 @@ use crate::words::Roster;
 /// | the key | its consumer | the job |
 /// |---|---|---|
 /// | known | lives | goes there, and waits there if it is full |
+/// | known | is stuck (only with the affinity `prefer`) | goes to the least loaded with room, this time |
 /// | known | is gone | goes to the least loaded with room, and so do the key's later jobs |
 /// | new | – | goes to the least loaded with room, and so do the key's later jobs |
 /// | none | – | goes to the least loaded with room |
@@ -47,11 +48,14 @@ impl Default for Sticky {
 impl Chooser for Sticky {
     fn choose(&mut self, job: &AssignJob, roster: &Roster) -> Choice {
         let known = job.key.and_then(|key| self.keys.slot(key));
-        if let Some(slot) = known.filter(|slot| roster.position(*slot).is_some()) {
-            return Choice::Slot(slot);
+        let seat = known.and_then(|slot| roster.seat(roster.position(slot)?));
+        if let Some(seat) = seat.filter(|seat| !seat.is_stuck) {
+            return Choice::Slot(seat.slot);
         }
         let choice = self.newcomers.choose(job, roster);
-        if let (Some(key), Choice::Slot(slot)) = (job.key, choice) {
+        if seat.is_none()
+            && let (Some(key), Choice::Slot(slot)) = (job.key, choice)
+        {
             self.keys.remember(key, slot);
         }
         choice

@@ -21,6 +21,7 @@ pub(super) fn seat(slot: u32, weight: u32, load: u32, room: u32) -> Seat {
         load,
         room,
         waiting: 0,
+        is_stuck: false,
     }
 }
 

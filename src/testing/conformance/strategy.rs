@@ -300,6 +300,7 @@ fn seat(slot: u32, weight: u32, load: u32, room: u32) -> Seat {
         load,
         room,
         waiting: 0,
+        is_stuck: false,
     }
 }
 

@@ -225,7 +225,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             for SettledDelivery { number, work, .. } in settlement.deliveries {
                 let how = match work {
                     Work::Done(_) => How::Done,
-                    Work::Failed(_) | Work::Expired => How::Failed,
+                    Work::Failed(_) | Work::Expired | Work::Recalled => How::Failed,
                     Work::Abandoned => How::Abandoned,
                 };
                 if self.settled.insert(number, how).is_some() {

@@ -1,0 +1,162 @@
+//! No job waits for a consumer that does not move while another one has room.
+//!
+//! A look at the consumers that hold something, while another one has room and nothing waits for that room: so never in a
+//! group that is full, nor in one that rests. Who has not moved for two targets of the window (2 ms) loses what it has not
+//! begun. That takes no word of the consumer's, so it works also while its thread is blocked: the mark of each job decides.
+//!
+//! What is in the mailbox of an actor stays there: nobody but the actor can take it out, and it may look at several deliveries
+//! side by side. Only what is parked for an actor goes elsewhere.
+
+use std::time::Duration;
+
+use actix::{AsyncContext, Context};
+
+use super::Supervisor;
+use super::slot::SlotActor;
+use crate::protocol::Door;
+use crate::rules::ledger::Recalled;
+use crate::words::{DeliveryNumber, Moment, Places, Sealed, SlotId, Ticket};
+
+/// For how many targets of the window a consumer may stand still.
+const TARGETS: u32 = 2;
+
+/// How much time a look at one slot may take of the time between two looks: with ten thousand slots a look every 5 ms.
+const EACH_SLOT: Duration = Duration::from_nanos(500);
+
+/// The shortest time between two looks, which is what timers can tell apart.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// What a look found.
+#[derive(Default)]
+struct Found {
+    /// Who has not moved for long.
+    still: Vec<SlotId>,
+    /// Who moves and holds more than its window.
+    full: Vec<SlotId>,
+    /// When the next one has not moved for long, if it goes on like that.
+    next: Option<Moment>,
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Makes sure that a look is due while there is something to take back and somebody who has room for it.
+    pub(super) fn keep_recalling(&mut self, context: &mut Context<Self>) {
+        if self.recall_is_planned || !self.wiring.recalls || !self.ledger.may_recall() {
+            return;
+        }
+        self.plan_recall(SHORTEST, context);
+    }
+
+    fn plan_recall(&mut self, wait: Duration, context: &mut Context<Self>) {
+        self.recall_is_planned = true;
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let pause = wait.max(SHORTEST).max(EACH_SLOT.saturating_mul(slots));
+        context.run_later(pause, |this, context| {
+            this.recall_is_planned = false;
+            this.clear_desk();
+            if this.ledger.may_recall() {
+                this.recall(context);
+            }
+            // What this look left where it is needs no other one before somebody says a word: a consumer may hold what it has
+            // begun for days.
+            let is_planned = std::mem::replace(&mut this.recall_is_planned, true);
+            this.turn(context);
+            this.recall_is_planned = is_planned;
+        });
+    }
+
+    fn recall(&mut self, context: &mut Context<Self>) {
+        let now = self.now();
+        let found = self.find_still(now);
+        if self.ledger.room_beside(&found.still) > 0 {
+            for &slot in &found.still {
+                let all = self.ledger.recallable(slot);
+                let recalled = self.take_unbegun(slot, all, usize::MAX);
+                self.note_expiring(&recalled);
+                self.ledger.recalled(slot, &recalled, &mut self.effects);
+            }
+            for &slot in &found.full {
+                let all = self.ledger.recallable(slot);
+                let recalled = self.take_unbegun(slot, all, self.ledger.excess(slot));
+                self.note_expiring(&recalled);
+                self.ledger.take_back(slot, &recalled, &mut self.effects);
+            }
+        }
+        // Whoever stands still and keeps what it has began it all, or nobody else has room; any word of anybody brings the next
+        // look. So the timer is only for those whose time is not over.
+        if let Some(next) = found.next {
+            self.plan_recall(next.since(now), context);
+        }
+    }
+
+    fn find_still(&mut self, now: Moment) -> Found {
+        let limit = Duration::from_micros(self.wiring.config.window.target_us).saturating_mul(TARGETS);
+        let mut found = Found::default();
+        for (index, slot) in (0_u32..).zip(&mut self.slots) {
+            let id = SlotId(index);
+            let Some(info) = slot.info.as_ref().filter(|_| self.ledger.can_recall_from(id)) else {
+                continue;
+            };
+            if info.board.is_resting() {
+                continue;
+            }
+            if slot.moves.look(now, info.board.moved(), true) >= limit {
+                found.still.push(id);
+                continue;
+            }
+            if self.ledger.excess(id) > 0 {
+                found.full.push(id);
+            }
+            found.next = found.next.into_iter().chain(slot.moves.due(limit)).min();
+        }
+        found
+    }
+
+    /// Takes back up to `most` of these deliveries, from the last one on; those that have begun stay.
+    fn take_unbegun(&self, slot: SlotId, all: Recalled, most: usize) -> Recalled {
+        let mut taken = Recalled::default();
+        let is_shell = |slot: &SlotActor<J, O>| matches!(slot.door, Some(Door::Shell(_)));
+        if !self.slots.get(slot.0 as usize).is_some_and(is_shell) {
+            return taken;
+        }
+        let mut left = most;
+        for (ticket, first, places) in all.pieces.into_iter().rev() {
+            let mut unbegun = Places::NONE;
+            if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
+                for place in places.iter().collect::<Vec<_>>().into_iter().rev() {
+                    let number = DeliveryNumber(first.0 + u64::from(place));
+                    if left > 0 && block.job(place).recall(number) {
+                        unbegun.add(Places::only(place));
+                        left -= 1;
+                    }
+                }
+            }
+            if !unbegun.is_empty() {
+                taken.pieces.push((ticket, first, unbegun));
+            }
+        }
+        for ticket in all.entries.into_iter().rev() {
+            let number = self.ledger.number_of(ticket);
+            let is_taken = |job: &Sealed<J>| number.is_some_and(|number| job.recall(number));
+            if left > 0 && self.job_of(ticket).is_some_and(is_taken) {
+                taken.entries.push(ticket);
+                left -= 1;
+            }
+        }
+        taken.entries.reverse();
+        taken.pieces.reverse();
+        taken
+    }
+
+    /// What goes back may expire while it waits for the next consumer.
+    fn note_expiring(&mut self, recalled: &Recalled) {
+        for &ticket in &recalled.entries {
+            if let Some(Some(job)) = self.jobs.get(ticket.0 as usize) {
+                self.expiring.note(ticket, job);
+            }
+        }
+    }
+
+    fn job_of(&self, ticket: Ticket) -> Option<&Sealed<J>> {
+        self.jobs.get(ticket.0 as usize).and_then(Option::as_ref)
+    }
+}
