@@ -101,15 +101,16 @@ fn unknown<'n>(name: String, names: impl Iterator<Item = &'n str> + Clone) -> Co
         .clone()
         .find(|known| single(known) == single(&upper))
         .map(str::to_owned)
-        .or_else(|| {
-            let tails: Vec<String> = names.clone().map(tail).collect();
-            nearest(&tail(&upper), tails.iter().map(String::as_str)).map(|near| format!("{PREFIX}{near}"))
-        })
+        // Then a key without its table: that is sooner forgotten than half of the letters are wrong.
         .or_else(|| {
             names
                 .clone()
                 .find(|known| known.ends_with(&format!("__{}", tail(&upper))))
                 .map(str::to_owned)
+        })
+        .or_else(|| {
+            let tails: Vec<String> = names.clone().map(tail).collect();
+            nearest(&tail(&upper), tails.iter().map(String::as_str)).map(|near| format!("{PREFIX}{near}"))
         });
     let right = match meant {
         Some(meant) => format!("did you mean {meant}?"),

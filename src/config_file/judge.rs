@@ -141,9 +141,8 @@ impl<'s> Judge<'s> {
                 .find(|known| known.rsplit('.').next() == Some(name))
                 .cloned()
         };
-        let meant = nearest(name, keys.iter().copied())
-            .map(|near| join(path, near))
-            .or_else(elsewhere)
+        let meant = elsewhere()
+            .or_else(|| nearest(name, keys.iter().copied()).map(|near| join(path, near)))
             .or_else(|| nearest(&join(path, name), all.iter().map(String::as_str)).map(str::to_owned));
         let whose = if path.is_empty() {
             "the keys here are".to_owned()

@@ -7,7 +7,7 @@ use super::plan::FaultKind;
 use crate::words::{EventKind, Incarnation, Moment, Role, SlotId};
 
 /// The states, by name.
-pub const STATES: [&str; 22] = [
+pub const STATES: [&str; 23] = [
     "a job was redelivered",
     "a consumer died and held two or more",
     "the supervisor died with deliveries out",
@@ -25,6 +25,7 @@ pub const STATES: [&str; 22] = [
     "the host ended with jobs open",
     "a caller was answered by the end of its group",
     "a job was handed out",
+    "a delivery was taken back",
     "a plan had faults of a file",
     "a commit failed",
     "a commit failed while another process wanted the file",
@@ -33,7 +34,7 @@ pub const STATES: [&str; 22] = [
 ];
 
 /// The first of the states that only a group over a durable queue can reach, and only under faults of its file.
-const OF_FILES: usize = 17;
+const OF_FILES: usize = 18;
 
 /// How often each state was reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Look {
                     match planned.map(|planned| &planned.fault.kind) {
                         Some(FaultKind::Freeze { .. }) if self.out > 0 => reached(12),
                         Some(FaultKind::HostEnd) if self.open > 0 => reached(14),
-                        Some(FaultKind::ProcessEnd) if self.open > 0 => reached(20),
+                        Some(FaultKind::ProcessEnd) if self.open > 0 => reached(21),
                         Some(FaultKind::SecondOpener { ms }) => {
                             self.wanted_until = entry.at.after(Duration::from_millis(*ms));
                         }
@@ -133,9 +134,9 @@ impl Look {
                 Happening::HostEnded | Happening::ProcessEnded => self.out = 0,
                 Happening::StartedAgain => self.has_started_again = true,
                 Happening::CommitFailed => {
-                    reached(18);
+                    reached(19);
                     if entry.at < self.wanted_until {
-                        reached(19);
+                        reached(20);
                     }
                 }
                 Happening::NoThread => reached(13),
@@ -146,7 +147,7 @@ impl Look {
                 Happening::HandedOut { .. } => reached(16),
                 Happening::Group(kind) => {
                     if self.has_started_again && matches!(kind, EventKind::Acked { .. }) {
-                        reached(21);
+                        reached(22);
                     }
                     self.event(kind, &mut reached);
                 }
@@ -171,6 +172,10 @@ impl Look {
             EventKind::Returned { .. } => {
                 self.out -= 1;
                 reached(0);
+            }
+            EventKind::Recalled { .. } => {
+                self.out -= 1;
+                reached(17);
             }
             EventKind::DeadLettered { reason, .. } => {
                 self.out -= 1;

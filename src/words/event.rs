@@ -103,6 +103,18 @@ pub enum EventKind {
         /// From which life of the consumer there.
         incarnation: Incarnation,
     },
+    /// *job*: a delivery that had not begun was taken back from a consumer that did not move, since another one had room; the
+    /// attempt does not count.
+    Recalled {
+        /// The job.
+        job: JobId,
+        /// From which slot.
+        slot: SlotId,
+        /// From which life of the consumer there.
+        incarnation: Incarnation,
+        /// The running number of the delivery.
+        number: DeliveryNumber,
+    },
     /// A job became a dead letter.
     DeadLettered {
         /// The job.
@@ -248,7 +260,7 @@ impl EventKind {
     pub fn is_of_a_job(&self) -> bool {
         matches!(
             self,
-            Self::Accepted { .. } | Self::Delivered { .. } | Self::Acked { .. }
+            Self::Accepted { .. } | Self::Delivered { .. } | Self::Acked { .. } | Self::Recalled { .. }
         )
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use consumer_group::{
-    ConfigError, ConfigFileError, GroupConfig, Overflow, PastBudget, Placement, StrategyName,
+    Affinity, ConfigError, ConfigFileError, GroupConfig, Overflow, PastBudget, Placement, StrategyName,
 };
 
 /// Reads a text that has to be refused, and checks key, line and a part of the hint.
@@ -492,6 +492,7 @@ mod environment {
             ("CONSUMER_GROUP_RETRY__BACKOFF__FACTOR", "3"),
             ("CONSUMER_GROUP_RETRY__BACKOFF__JITTER", "0.5"),
             ("CONSUMER_GROUP_STRATEGY", "two_choices"),
+            ("CONSUMER_GROUP_AFFINITY", "strict"),
             ("HOME", "/home/user"),
             ("CONSUMER", "x"),
         ])
@@ -502,6 +503,7 @@ mod environment {
             seed: Some(u64::MAX),
             order_by_key: true,
             strategy: StrategyName::TwoChoices,
+            affinity: Some(Affinity::Strict),
             ..Default::default()
         };
         expected.queue.capacity = 100;
@@ -585,7 +587,7 @@ mod environment {
         variable_refused(
             &[("CONSUMER_GROUP_ZEBRA", "8")],
             "CONSUMER_GROUP_ZEBRA",
-            "the names are CONSUMER_GROUP_CONSUMERS, ",
+            "the names are CONSUMER_GROUP_AFFINITY, CONSUMER_GROUP_CONSUMERS, ",
         );
         variable_refused(&[("CONSUMER_GROUP_", "8")], "CONSUMER_GROUP_", "the names are ");
     }
@@ -671,6 +673,7 @@ mod environment {
         for (key, default) in documentation::defaults() {
             let name = format!("CONSUMER_GROUP_{}", key.to_uppercase().replace('.', "__"));
             let value = match default {
+                serde_json::Value::Null if key == "affinity" => "prefer".to_owned(),
                 serde_json::Value::Null => "1".to_owned(),
                 serde_json::Value::String(text) => text,
                 serde_json::Value::Array(_) => String::new(),
@@ -678,10 +681,12 @@ mod environment {
             };
             let config = from_environment(&[(&name, &value)]).unwrap();
             let seed = (key == "seed").then_some(1);
+            let affinity = (key == "affinity").then_some(Affinity::Prefer);
             assert_eq!(
                 config,
                 GroupConfig {
                     seed,
+                    affinity,
                     ..Default::default()
                 },
                 "{name}={value}"
@@ -796,7 +801,13 @@ mod documentation {
 
     #[test]
     fn the_table_shows_each_choice_that_there_is() {
-        for key in ["placement", "strategy", "queue.overflow", "restart.past_budget"] {
+        for key in [
+            "placement",
+            "strategy",
+            "affinity",
+            "queue.overflow",
+            "restart.past_budget",
+        ] {
             let right = GroupConfig::from_toml(&format!("{key} = \"nothing\""))
                 .unwrap_err()
                 .right;

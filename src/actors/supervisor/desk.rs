@@ -111,9 +111,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     self.ledger.settled(now, ticket, number, Report::Expired, effects)
                 }
                 Work::Recalled => {
-                    // After a recall this is the word that its consumer moves again, and as a word on the delivery it is late,
-                    // rightly.
-                    let _ = self.ledger.not_begun_there(ticket, number, &mut self.effects);
+                    self.not_begun_there(consumer.slot, ticket, number);
                     Ok(())
                 }
                 Work::Abandoned => self.ledger.attempt(ticket, number).and_then(|attempt| {

@@ -15,7 +15,7 @@ use super::Supervisor;
 use super::slot::SlotActor;
 use crate::protocol::Door;
 use crate::rules::ledger::Recalled;
-use crate::words::{DeliveryNumber, Moment, Places, Sealed, SlotId, Ticket};
+use crate::words::{DeliveryNumber, EventKind, JobId, Moment, Places, Sealed, SlotId, Ticket};
 
 /// For how many targets of the window a consumer may stand still.
 const TARGETS: u32 = 2;
@@ -71,13 +71,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             for &slot in &found.still {
                 let all = self.ledger.recallable(slot);
                 let recalled = self.take_unbegun(slot, all, usize::MAX);
-                self.note_expiring(&recalled);
+                self.note_recalled(slot, &recalled);
                 self.ledger.recalled(slot, &recalled, &mut self.effects);
             }
             for &slot in &found.full {
                 let all = self.ledger.recallable(slot);
                 let recalled = self.take_unbegun(slot, all, self.ledger.excess(slot));
-                self.note_expiring(&recalled);
+                self.note_recalled(slot, &recalled);
                 self.ledger.take_back(slot, &recalled, &mut self.effects);
             }
         }
@@ -123,8 +123,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let mut unbegun = Places::NONE;
             if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
                 for place in places.iter().collect::<Vec<_>>().into_iter().rev() {
-                    let number = DeliveryNumber(first.0 + u64::from(place));
-                    if left > 0 && block.job(place).recall(number) {
+                    let number = number_at(first, place);
+                    if left > 0 && (block.job(place).recall(number) || self.ledger.recalls_begun(number)) {
                         unbegun.add(Places::only(place));
                         left -= 1;
                     }
@@ -136,7 +136,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         for ticket in all.entries.into_iter().rev() {
             let number = self.ledger.number_of(ticket);
-            let is_taken = |job: &Sealed<J>| number.is_some_and(|number| job.recall(number));
+            let is_taken = |job: &Sealed<J>| {
+                number.is_some_and(|number| job.recall(number) || self.ledger.recalls_begun(number))
+            };
             if left > 0 && self.job_of(ticket).is_some_and(is_taken) {
                 taken.entries.push(ticket);
                 left -= 1;
@@ -147,16 +149,57 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         taken
     }
 
-    /// What goes back may expire while it waits for the next consumer.
-    fn note_expiring(&mut self, recalled: &Recalled) {
+    /// What goes back is told, and may expire while it waits for the next consumer.
+    fn note_recalled(&mut self, slot: SlotId, recalled: &Recalled) {
         for &ticket in &recalled.entries {
             if let Some(Some(job)) = self.jobs.get(ticket.0 as usize) {
                 self.expiring.note(ticket, job);
             }
+        }
+        if !self.wiring.bus.wants_jobs() {
+            return;
+        }
+        for &(ticket, first, places) in &recalled.pieces {
+            if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
+                for place in places.iter() {
+                    self.tell_recalled(block.job(place).id(), slot, number_at(first, place));
+                }
+            }
+        }
+        for &ticket in &recalled.entries {
+            if let (Some(job), Some(number)) = (self.job_id(ticket), self.ledger.number_of(ticket)) {
+                self.tell_recalled(job, slot, number);
+            }
+        }
+    }
+
+    fn tell_recalled(&self, job: JobId, slot: SlotId, number: DeliveryNumber) {
+        self.wiring.bus.tell(EventKind::Recalled {
+            job,
+            slot,
+            incarnation: self.ledger.incarnation(slot),
+            number,
+        });
+    }
+
+    /// A consumer looked at a delivery that it must not begin. After a recall this is the word that it moves again, and as a
+    /// word on the delivery it is late, rightly. Else the source delivered the job twice and the other delivery has begun: this
+    /// one goes back.
+    pub(super) fn not_begun_there(&mut self, slot: SlotId, ticket: Ticket, number: DeliveryNumber) {
+        if self.ledger.not_begun_there(ticket, number, &mut self.effects) == Ok(())
+            && self.wiring.bus.wants_jobs()
+            && let Some(job) = self.job_id(ticket)
+        {
+            self.tell_recalled(job, slot, number);
         }
     }
 
     fn job_of(&self, ticket: Ticket) -> Option<&Sealed<J>> {
         self.jobs.get(ticket.0 as usize).and_then(Option::as_ref)
     }
+}
+
+/// The running number of the delivery at this place of a piece.
+fn number_at(first: DeliveryNumber, place: u8) -> DeliveryNumber {
+    DeliveryNumber(first.0 + u64::from(place))
 }

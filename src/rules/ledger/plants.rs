@@ -29,6 +29,8 @@ pub enum Plant {
     NoKeyLock,
     /// A consumer that passed its deadline keeps its deliveries.
     DeadlineKeepsInFlight,
+    /// A recall takes what its consumer has begun.
+    RecallsBegun,
     /// Time in which the process stood still counts against consumers.
     ChargesStandstills,
     /// One of the jobs that were not done is not handed out when the host ends.
@@ -54,7 +56,7 @@ pub enum PlantedIn {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoFence,
         Self::FenceIgnoresIncarnation,
         Self::FenceIgnoresAttempt,
@@ -62,6 +64,7 @@ impl Plant {
         Self::RequeuesAtBack,
         Self::NoKeyLock,
         Self::DeadlineKeepsInFlight,
+        Self::RecallsBegun,
         Self::ChargesStandstills,
         Self::LosesOneAtHostEnd,
         Self::LetsGoOfTheFile,
@@ -79,7 +82,7 @@ impl Plant {
             | Self::RequeuesAtBack
             | Self::NoKeyLock
             | Self::DeadlineKeepsInFlight => PlantedIn::Ledger,
-            Self::ChargesStandstills | Self::LosesOneAtHostEnd => PlantedIn::Group,
+            Self::RecallsBegun | Self::ChargesStandstills | Self::LosesOneAtHostEnd => PlantedIn::Group,
             Self::LetsGoOfTheFile | Self::AcceptsUnflushed | Self::ChargesAllLeased => PlantedIn::File,
         }
     }
@@ -94,6 +97,7 @@ impl Plant {
             Self::RequeuesAtBack => "requeues-at-back",
             Self::NoKeyLock => "no-key-lock",
             Self::DeadlineKeepsInFlight => "deadline-keeps-in-flight",
+            Self::RecallsBegun => "recalls-begun",
             Self::ChargesStandstills => "charges-standstills",
             Self::LosesOneAtHostEnd => "loses-one-at-host-end",
             Self::LetsGoOfTheFile => "lets-go-of-the-file",

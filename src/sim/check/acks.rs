@@ -116,6 +116,7 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
                 };
                 out.swap_remove(found);
             }
+            EventKind::Recalled { number, job, .. } => out.retain(|of| (of.0, of.1) != (*number, *job)),
             EventKind::ConsumerDown {
                 slot, incarnation, ..
             } => {

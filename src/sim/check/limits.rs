@@ -89,7 +89,9 @@ pub(super) fn memory_bounds(facts: &Facts<'_>) -> Judged {
                     ));
                 }
             }
-            Happening::Group(EventKind::Acked { number, slot, .. }) => {
+            Happening::Group(
+                EventKind::Acked { number, slot, .. } | EventKind::Recalled { number, slot, .. },
+            ) => {
                 held.retain(|of| *of != (*slot, *number));
             }
             Happening::Failed(attempt) => {

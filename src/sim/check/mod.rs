@@ -12,6 +12,7 @@
 //! | fenced | an ack of a delivery that was over: of an earlier life of its consumer, or of an earlier attempt |
 //! | a standstill is nobody's fault | a consumer or a strategy whose deadline passed only because the process, or the thread of the supervisor, stood still |
 //! | the end of a process is charged to one alone | an attempt charged for the end of a process to a job that was not at work, or not alone |
+//! | what was taken back does not begin | a delivery that was taken back although it had begun, or that began after that |
 //! | restart budget | more restarts within the period than the budget allows |
 //! | memory bounds | a consumer that holds more deliveries than its window may grow to |
 //! | one owner | another process that gets the file of a durable queue while its owner lives |
@@ -36,6 +37,7 @@ mod ends;
 mod failures;
 mod keys;
 mod limits;
+mod recall;
 mod redelivery;
 mod standstill;
 
@@ -126,7 +128,7 @@ impl<'h> Facts<'h> {
 type Invariant = fn(&Facts<'_>) -> Judged;
 
 /// The invariants of every group, in the order in which they are reported.
-const INVARIANTS: [(&str, Invariant); 15] = [
+const INVARIANTS: [(&str, Invariant); 16] = [
     ("nothing is lost", ends::nothing_is_lost),
     ("nobody is left waiting", ends::nobody_is_left_waiting),
     ("nothing is acked twice", acks::nothing_is_acked_twice),
@@ -142,6 +144,10 @@ const INVARIANTS: [(&str, Invariant); 15] = [
     (
         "the end of a process is charged to one alone",
         charges::end_of_a_process_is_charged_to_one_alone,
+    ),
+    (
+        "what was taken back does not begin",
+        recall::what_was_taken_back_does_not_begin,
     ),
     ("restart budget", limits::restart_budget),
     ("memory bounds", limits::memory_bounds),

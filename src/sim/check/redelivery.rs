@@ -105,7 +105,9 @@ impl Look<'_> {
                     return self.delivered(place, *slot, at);
                 }
             }
-            EventKind::Acked { number, .. } => self.out.retain(|(other, ..)| other != number),
+            EventKind::Acked { number, .. } | EventKind::Recalled { number, .. } => {
+                self.out.retain(|(other, ..)| other != number)
+            }
             // Also after work that was done, where the repeated word comes first and says that it failed.
             EventKind::Retried { job, .. } | EventKind::DeadLettered { job, .. } => {
                 if let Some(place) = self.facts.place(*job) {

@@ -89,6 +89,9 @@ fn stops_the_watch(history: &History, kind: &FaultKind) -> bool {
 #[derive(Default)]
 struct Slot {
     held: Vec<(JobId, DeliveryNumber)>,
+    /// Whether all that it held was taken back: it owes a word, that it moves again. That word is not in the history, so this
+    /// lasts until it gets a delivery.
+    owes: bool,
     /// When it last got on.
     since: Moment,
     /// For how long it was awake at most, held something and did not get on.
@@ -104,7 +107,7 @@ impl Slot {
     /// Up to here it held something and was without a word. That the supervisor hears of the end of a delivery is no word of
     /// the consumer's: it may come long after that one's.
     fn held_until(&mut self, at: Moment, still: &Still) {
-        if !self.held.is_empty() {
+        if !self.held.is_empty() || self.owes {
             self.longest = self.longest.max(still.awake(self.since, at));
         }
     }
@@ -131,9 +134,17 @@ fn note(slots: &mut BTreeMap<SlotId, Slot>, kind: &EventKind, at: Moment, still:
         } => {
             let slot = slots.entry(*slot).or_default();
             if slot.held.is_empty() {
+                slot.held_until(at, still);
+                slot.owes = false;
                 slot.since = at;
             }
             slot.held.push((*job, *number));
+        }
+        EventKind::Recalled { number, slot, .. } => {
+            let slot = slots.entry(*slot).or_default();
+            slot.held_until(at, still);
+            slot.held.retain(|(_, held)| held != number);
+            slot.owes = slot.held.is_empty();
         }
         EventKind::Acked { number, slot, .. } => {
             let slot = slots.entry(*slot).or_default();
