@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use consumer_group::rules::ledger::{Effects, Input, Ledger, LedgerPolicy, Report, SlotPhase};
+use consumer_group::rules::ledger::{
+    Effects, Input, Ledger, LedgerPolicy, Recalled, Report, SlotPhase, Stale,
+};
 use consumer_group::rules::strategies::{Choice, Share};
 use consumer_group::{
     Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket,
@@ -49,6 +51,10 @@ enum Noise {
     Wait(u8),
     CreditLost,
     Pause(bool),
+    /// A consumer does not move: some of what it has not begun, drawn from the bits, is taken back.
+    Recall(u8, u64),
+    /// A consumer looked at a delivery that it must not begin.
+    NotBegun(u8),
     /// The time of some jobs runs out; which of them is drawn from the bits.
     Expire(u64),
 }
@@ -115,6 +121,8 @@ fn noise() -> impl Strategy<Value = Noise> {
         3 => any::<u8>().prop_map(Noise::Wait),
         1 => Just(Noise::CreditLost),
         1 => any::<bool>().prop_map(Noise::Pause),
+        3 => (any::<u8>(), any::<u64>()).prop_map(|(slot, bits)| Noise::Recall(slot, bits)),
+        1 => any::<u8>().prop_map(Noise::NotBegun),
         2 => any::<u64>().prop_map(Noise::Expire),
     ]
 }
@@ -590,6 +598,37 @@ impl World {
         }
     }
 
+    fn recall(&mut self, slot: SlotId, bits: u64) {
+        let mut drawn = (0..).map(|index| bits >> (index % 64) & 1 == 1);
+        let mut recalled = self.ledger.recallable(slot);
+        recalled.entries.retain(|_| drawn.next() == Some(true));
+        for (_, _, places) in &mut recalled.pieces {
+            for place in places.iter() {
+                if drawn.next() == Some(true) {
+                    places.remove(Places::only(place));
+                }
+            }
+        }
+        recalled.pieces.retain(|(_, _, places)| !places.is_empty());
+        let is_taken = |out: &Out| {
+            let in_piece = |(ticket, first, places): &(Ticket, DeliveryNumber, Places)| {
+                let is_of = |(of, place): (DeliveryNumber, u8)| of == *first && places.contains(place);
+                *ticket == out.ticket && out.piece.is_some_and(is_of)
+            };
+            out.slot == slot
+                && (recalled.entries.contains(&out.ticket) || recalled.pieces.iter().any(in_piece))
+        };
+        let (over, out) = self.out.iter().partition(|out| is_taken(out));
+        self.out = out;
+        self.over.extend::<Vec<Out>>(over);
+        self.step(Input::Recalled(slot, recalled));
+        let seat = self.ledger.seat(slot).unwrap();
+        assert!(
+            !seat.is_stuck || (seat.room == 0 && seat.waiting == 0),
+            "{seat:?}"
+        );
+    }
+
     fn make(&mut self, noise: Noise) {
         match noise {
             Noise::Lease(keys) => {
@@ -762,6 +801,24 @@ impl World {
                 self.step(Input::CreditLost);
             }
             Noise::Pause(paused) => self.step(Input::Pause(paused)),
+            Noise::Recall(which, bits) => {
+                if let Some(slot) = self.slot(which) {
+                    self.recall(slot, bits);
+                }
+            }
+            Noise::NotBegun(which) => {
+                let alone: Vec<Out> = self
+                    .out
+                    .iter()
+                    .filter(|out| !out.ticket.is_of_block())
+                    .copied()
+                    .collect();
+                if let Some(out) = alone.get(usize::from(which) % alone.len().max(1)) {
+                    self.out.retain(|other| other != out);
+                    self.over.push(*out);
+                    self.step(Input::NotBegunThere(out.ticket, out.number));
+                }
+            }
             Noise::Expire(bits) => {
                 let is_drawn = |index: usize| bits >> (index % 64) & 1 == 1;
                 let tickets = self.tickets.keys().copied().enumerate();
@@ -789,6 +846,15 @@ impl World {
             if self.ledger.phase(slot) == SlotPhase::Empty {
                 self.start(slot);
             }
+        }
+        // Whoever stood still says a word.
+        for slot in self.slots.clone() {
+            self.step(Input::Served {
+                slot,
+                deliveries: 0,
+                busy: Duration::ZERO,
+            });
+            assert!(!self.ledger.is_stuck(slot));
         }
         if !live(self) {
             let slot = self.add_slot(1);
@@ -906,6 +972,55 @@ fn a_job_that_comes_with_no_attempt_left_is_rejected_at_once() {
     };
     assert_eq!(rejection.reason, DeadReason::Poison { attempts: 3 });
     assert_eq!(ledger.leases(), 0);
+}
+
+#[test]
+fn what_is_taken_back_goes_in_front_in_its_order_at_no_cost_and_a_late_word_on_it_is_stale() {
+    let (mut ledger, mut effects) = (Ledger::new(plain(3, true)), Effects::default());
+    let (busy, idle) = (up(&mut ledger, &mut effects), up(&mut ledger, &mut effects));
+    let mut lease = |lease, key| {
+        ledger
+            .leased(LeaseId(lease), 1, key, false, &mut effects)
+            .unwrap()
+    };
+    let key = Some(KeyHash(7));
+    let tickets = [
+        lease(1, None),
+        lease(2, key),
+        lease(3, None),
+        lease(4, key),
+        lease(5, None),
+    ];
+    let mut offers = Vec::new();
+    ledger.offer(&mut offers);
+    ledger.assigned(&[Choice::Slot(busy); 3], &mut effects);
+    let late: Vec<_> = effects
+        .deliver
+        .drain(..)
+        .map(|handed| (handed.ticket, handed.number))
+        .collect();
+    assert_eq!(late.len(), 3, "the later job of the key waits");
+    let mut recalled = ledger.recallable(busy);
+    assert_eq!(recalled.entries, tickets[..3]);
+    // The first one has begun.
+    recalled.entries.remove(0);
+    ledger.recalled(busy, &recalled, &mut effects);
+    assert!(ledger.is_stuck(busy) && ledger.has_stuck());
+    assert_eq!(ledger.seat(busy).map(|seat| (seat.load, seat.room)), Some((1, 0)));
+    for (ticket, number) in &late[1..] {
+        let word = ledger.settled(Moment::START, *ticket, *number, Report::Done, &mut effects);
+        assert_eq!(word, Err(Stale));
+    }
+    offers.clear();
+    ledger.offer(&mut offers);
+    let again: Vec<_> = offers.iter().map(|offer| (offer.ticket, offer.attempt)).collect();
+    assert_eq!(again, [(tickets[1], 1), (tickets[2], 1), (tickets[4], 1)]);
+    ledger.assigned(&[Choice::Slot(idle); 3], &mut effects);
+    let slots: Vec<_> = effects.deliver.iter().map(|handed| handed.slot).collect();
+    assert_eq!(slots, [idle; 3]);
+    ledger.recalled(busy, &Recalled::default(), &mut effects);
+    ledger.served(busy, 1, Duration::from_millis(20), &mut effects);
+    assert!(!ledger.has_stuck(), "it has said a word");
 }
 
 #[test]
