@@ -129,6 +129,9 @@ fn with_results(rig: &Rig) {
 /// Raised for the borders by 20 (single sends), 60 (keys) and 110 instructions (results): a push under way is known to the
 /// intake until it was answered, so that a host that ends leaves no sender without its job; a delivery that may have expired
 /// is looked at once more; and an outcome is dropped under a guard, since its `Drop` is the user's.
+///
+/// Raised by 5 (single sends), 25 (keys) and 35 (results): a begin is an exchange, since the supervisor may take the delivery
+/// back at the same moment, and what earlier deliveries noted on a job is kept when it is leased.
 fn limits(instructions: u64, blocks_in_hundred_jobs: u64) -> LibraryBenchmarkConfig {
     let mut config = LibraryBenchmarkConfig::default();
     config
@@ -148,21 +151,21 @@ fn batches(rig: Rig) -> Rig {
     rig
 }
 
-#[library_benchmark(config = limits(870, 11), setup = rig)]
+#[library_benchmark(config = limits(875, 11), setup = rig)]
 #[bench::one_by_one(one_by_one)]
 fn single_sends(rig: Rig) -> Rig {
     one_by_one(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(3_890, 123), setup = rig)]
+#[library_benchmark(config = limits(3_915, 123), setup = rig)]
 #[bench::in_order(with_keys)]
 fn keys(rig: Rig) -> Rig {
     with_keys(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(4_090, 146), setup = rig)]
+#[library_benchmark(config = limits(4_125, 146), setup = rig)]
 #[bench::of_256(with_results)]
 fn results(rig: Rig) -> Rig {
     with_results(&rig);

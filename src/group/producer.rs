@@ -62,6 +62,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
 
     /// Sends one job and waits for what its consumer returns.
     ///
+    /// With every strategy but a strict affinity the job waits for no busy consumer while another one has room: with the default,
+    /// round robin, it goes there after 2 to 4 ms; the strategies by load send it there at once.
+    ///
     /// **Cancel**: a call that is dropped leaves the job in the group; only its result is dropped.
     ///
     /// # Errors

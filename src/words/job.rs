@@ -138,17 +138,24 @@ struct Wishes {
 /// Numbers of mailboxes up to here share eight bytes with the priority, so that a waiting job takes 16 bytes less.
 const PACKED_REPLIES: u64 = 1 << 56;
 
-/// The bit of [`Envelope`]'s mark that says "was in the hands of code that panicked". Delivery numbers never reach it.
-const CULPRIT: u64 = 1 << 63;
+/// A delivery's mark in its [`Envelope`] is its number, with three bits below it that say more. So of two marks the one of the
+/// later delivery is the greater. Numbers stay far below 2^61.
+const BITS: u32 = 3;
 
-/// Set in the mark once its consumer is done with the delivery.
-const FINISHED: u64 = 1 << 62;
+/// The bit of a mark that says "was in the hands of code that panicked".
+const CULPRIT: u64 = 1;
 
-/// Set in the mark of a delivery that was taken back before it began.
-const RECALLED: u64 = 1 << 61;
+/// The bit of a mark that says "its consumer is done with it".
+const FINISHED: u64 = 2;
 
-/// The number in the mark.
-const NUMBER: u64 = RECALLED - 1;
+/// The bit of a mark that says "was taken back before it began".
+const RECALLED: u64 = 4;
+
+/// The mark of a delivery that has begun.
+#[inline]
+fn mark(number: DeliveryNumber) -> u64 {
+    number.0 << BITS
+}
 
 /// A job inside the group: the payload with its name, shared by queue, supervisor and consumer.
 ///
@@ -308,11 +315,12 @@ impl<J> Envelope<J> {
         // number and takes nothing. First the supervisor's: then this sees the mark and does not begin. Numbers only grow, so
         // a consumer that comes late finds its delivery taken back also when the job has begun elsewhere since, or ended.
         // Relaxed is enough: nothing else hangs on the order. For the blame the death notice orders the mark.
+        let own = mark(number);
         let mut seen = self.begun.load(Ordering::Relaxed);
-        while seen & NUMBER < number.0 {
+        while seen < own {
             match self
                 .begun
-                .compare_exchange_weak(seen, number.0, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(seen, own, Ordering::Relaxed, Ordering::Relaxed)
             {
                 Ok(_) => {
                     self.forget_expiry();
@@ -321,20 +329,19 @@ impl<J> Envelope<J> {
                 Err(now) => seen = now,
             }
         }
-        seen & (NUMBER | RECALLED) == number.0
+        seen & !(CULPRIT | FINISHED) == own
     }
 
     /// Takes the delivery `number` back if it has not begun: from here on it never begins. False if it has.
     pub fn recall(&self, number: DeliveryNumber) -> bool {
         // See `begin` for the race.
+        let own = mark(number);
         let mut seen = self.begun.load(Ordering::Relaxed);
-        while seen & NUMBER < number.0 {
-            match self.begun.compare_exchange_weak(
-                seen,
-                number.0 | RECALLED,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+        while seen < own {
+            match self
+                .begun
+                .compare_exchange_weak(seen, own | RECALLED, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -344,12 +351,16 @@ impl<J> Envelope<J> {
 
     /// All deliveries of the job before `next` are over: none of them counts as begun. What one of them noted stays, so that
     /// it does not begin late; but the numbers of another group may be smaller, so what is not before `next` is forgotten.
+    #[inline]
     pub fn close_begun(&self, next: DeliveryNumber) {
         let seen = self.begun.load(Ordering::Relaxed);
-        if seen & NUMBER >= next.0 {
+        if seen == 0 {
+            return;
+        }
+        if seen >= mark(next) {
             self.forget_begun();
-        } else if seen != 0 {
-            self.begun.store(seen & NUMBER | FINISHED, Ordering::Relaxed);
+        } else {
+            self.begun.store(seen | FINISHED, Ordering::Relaxed);
         }
     }
 
@@ -361,8 +372,8 @@ impl<J> Envelope<J> {
     /// Takes the mark of the delivery `number` back: its consumer is done with it and has only not told yet. If the consumer
     /// dies before it tells, the job is done again but not blamed.
     pub fn mark_finished(&self, number: DeliveryNumber) {
-        if self.begun.load(Ordering::Relaxed) == number.0 {
-            self.begun.store(number.0 | FINISHED, Ordering::Relaxed);
+        if self.begun.load(Ordering::Relaxed) == mark(number) {
+            self.begun.store(mark(number) | FINISHED, Ordering::Relaxed);
         }
     }
 
@@ -370,19 +381,19 @@ impl<J> Envelope<J> {
     /// one that ended the consumer.
     pub fn mark_culprit(&self, number: DeliveryNumber) {
         // Only over its own mark: a consumer that was given up on and panics later says nothing of its successor.
-        if self.begun.load(Ordering::Relaxed) == number.0 {
-            self.begun.store(number.0 | CULPRIT, Ordering::Relaxed);
+        if self.begun.load(Ordering::Relaxed) == mark(number) {
+            self.begun.store(mark(number) | CULPRIT, Ordering::Relaxed);
         }
     }
 
     /// Whether the delivery `number` was in the hands of code that panicked.
     pub fn is_culprit(&self, number: DeliveryNumber) -> bool {
-        self.begun.load(Ordering::Relaxed) == number.0 | CULPRIT
+        self.begun.load(Ordering::Relaxed) == mark(number) | CULPRIT
     }
 
     /// Whether the delivery `number` has begun.
     pub fn has_begun(&self, number: DeliveryNumber) -> bool {
-        self.begun.load(Ordering::Relaxed) & !CULPRIT == number.0
+        self.begun.load(Ordering::Relaxed) & !CULPRIT == mark(number)
     }
 }
 
@@ -423,6 +434,46 @@ mod tests {
                 assert_eq!(envelope.dedup(), None);
             }
         }
+    }
+
+    #[test]
+    fn a_delivery_begins_or_is_taken_back_and_never_both() {
+        let job = Envelope::plain(JobId::from_uuid(Uuid::nil()), ());
+        for number in (1..4_000).map(DeliveryNumber) {
+            let meet = std::sync::Barrier::new(2);
+            let (begins, is_recalled) = std::thread::scope(|threads| {
+                let consumer = threads.spawn(|| {
+                    meet.wait();
+                    job.begin(number)
+                });
+                meet.wait();
+                let is_recalled = job.recall(number);
+                (consumer.join().unwrap(), is_recalled)
+            });
+            assert_ne!(begins, is_recalled);
+            assert_eq!(job.has_begun(number), begins);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_back_does_not_begin_however_the_job_went_on() {
+        let job = Envelope::plain(JobId::from_uuid(Uuid::nil()), ());
+        let (late, next) = (DeliveryNumber(5), DeliveryNumber(6));
+        assert!(job.recall(late) && !job.recall(late) && !job.begin(late));
+        assert!(
+            job.begin(next) && job.begin(next),
+            "one that has begun may look again"
+        );
+        assert!(!job.begin(late) && !job.recall(next));
+        job.mark_finished(next);
+        assert!(!job.begin(late) && !job.has_begun(next) && !job.recall(next));
+        job.close_begun(DeliveryNumber(7));
+        assert!(!job.begin(late));
+        job.close_begun(DeliveryNumber(2));
+        assert!(
+            job.begin(DeliveryNumber(3)),
+            "the numbers of another group are smaller"
+        );
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use actix::{Actor, AtomicResponse, Context, Handler, WrapFuture};
 use consumer_group::{
-    Affinity, Cause, Delivery, EventKind, Failure, Group, GroupBuilder, GroupConfig, Job, Placement, SlotId,
-    StrategyName, strategy_fn,
+    Affinity, BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder,
+    GroupConfig, Job, Placement, SlotId, StrategyName, strategy_fn,
 };
 use tokio::time::Instant;
 
@@ -490,6 +491,101 @@ fn a_consumer_from_which_all_was_taken_back_and_that_never_moves_again_is_replac
         .await;
         block.release();
     });
+}
+
+#[test]
+fn a_batch_consumer_gives_up_what_is_not_in_its_batch() {
+    paused(async {
+        let group: Group<u64, SlotId> = local()
+            .batch_consumers(
+                2,
+                BatchSize {
+                    most: 2,
+                    wait: Duration::ZERO,
+                },
+                || Batches,
+            )
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        producers.send(LONG).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        producers.send_batch([0; 12]).await.unwrap();
+        for _ in 0..12 {
+            next_outcome(&mut results, "a short job is done").await;
+        }
+    });
+}
+
+/// The long one never ends.
+struct Batches;
+
+impl BatchConsumer for Batches {
+    type Job = u64;
+    type Output = SlotId;
+
+    async fn consume(&mut self, batch: &mut Vec<Deliver<u64, SlotId>>) -> Result<(), Failure> {
+        for delivery in batch.drain(..) {
+            if *delivery.job() == LONG {
+                std::future::pending::<()>().await;
+            }
+            let slot = delivery.slot();
+            delivery.ack(slot);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_in_the_mailbox_of_an_actor_stays_and_what_waits_for_it_goes() {
+    paused(async {
+        let gate = Gate::shut();
+        let pass = gate.clone();
+        let group: Group<u64, SlotId> = local()
+            .configure(|config| window(config, 2))
+            .actor_consumers(2, move |_| Handlers(pass.clone()))
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        // The first one gets the long job and one behind it; four more wait for its room, when it is their turn.
+        producers.send(LONG).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        producers.send_batch((0..11).map(Job::new)).await.unwrap();
+        let mut done = 0;
+        while let Ok(Some(outcome)) = tokio::time::timeout(Duration::from_secs(5), results.next()).await {
+            assert_eq!(outcome.result.unwrap(), SlotId(1));
+            done += 1;
+        }
+        assert_eq!(done, 10, "one is in the mailbox of the busy one");
+        gate.open();
+        for _ in 0..2 {
+            let outcome = next_outcome(&mut results, "the rest is done").await;
+            assert_eq!(outcome.result.unwrap(), SlotId(0));
+        }
+    });
+}
+
+/// Does one delivery after the other, and the long one when the gate opens.
+struct Handlers(Gate);
+
+impl Actor for Handlers {
+    type Context = Context<Self>;
+}
+
+impl Handler<Deliver<u64, SlotId>> for Handlers {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, delivery: Deliver<u64, SlotId>, _: &mut Context<Self>) -> Self::Result {
+        let gate = self.0.clone();
+        let work = async move {
+            if *delivery.job() == LONG {
+                gate.pass().await;
+            }
+            let slot = delivery.slot();
+            delivery.ack(slot);
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self)))
+    }
 }
 
 #[test]

@@ -106,6 +106,7 @@ impl<J> Hand<J> {
         })
     }
 
+    #[inline]
     fn next_parcel(&mut self, info: &Arc<ConsumerInfo>, open: impl FnOnce(&PieceParcel<J>)) -> Option<Step> {
         let mut place = None;
         let parcel = match self.parcels.next() {
@@ -150,21 +151,11 @@ async fn work_through<C: Consumer>(
         }
         // Nothing is wished for a job in a block.
         if step.place.is_none() && delivery.has_expired() {
-            info.board.note_progress();
-            outbox.put(SettledDelivery {
-                ticket: step.ticket,
-                number: step.number,
-                work: Work::Expired,
-            });
+            outbox.pass_over(step, Work::Expired);
             continue;
         }
         if !delivery.begin() {
-            info.board.note_progress();
-            outbox.put(SettledDelivery {
-                ticket: step.ticket,
-                number: step.number,
-                work: Work::Recalled,
-            });
+            outbox.pass_over(step, Work::Recalled);
             continue;
         }
         let mut is_spared = true;
@@ -328,6 +319,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
 
     fn put(&self, delivery: SettledDelivery<O>) {
         self.settled.borrow_mut().deliveries.push(delivery);
+    }
+
+    /// A delivery does not begin. Seldom, so it stays out of the loop.
+    #[cold]
+    #[inline(never)]
+    fn pass_over(&self, step: Step, work: Work<O>) {
+        self.berth.info.board.note_progress();
+        self.put(SettledDelivery {
+            ticket: step.ticket,
+            number: step.number,
+            work,
+        });
     }
 
     /// A piece is taken up.

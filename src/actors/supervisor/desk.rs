@@ -49,14 +49,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             any_done |= self.done_in_block(&consumer, done);
         }
         for SettledDelivery { ticket, number, work } in deliveries {
-            let is_recalled = matches!(work, Work::Recalled);
             let ticket = match self.ticket_of(&consumer, ticket, number, &work) {
                 Ok(Some(ticket)) => ticket,
                 Ok(None) => {
                     any_done = true;
                     continue;
                 }
-                Err(Stale) if is_recalled => continue,
+                Err(Stale) if matches!(work, Work::Recalled) => continue,
                 Err(Stale) => {
                     self.stale_settle(&consumer, number);
                     continue;

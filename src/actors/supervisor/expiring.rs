@@ -18,6 +18,7 @@ pub(super) struct Expiring {
 
 impl Expiring {
     /// Notes a job that can expire.
+    #[inline]
     pub(super) fn note<J>(&mut self, ticket: Ticket, job: &Envelope<J>) {
         if let Some(at) = job.expires_at() {
             self.list.insert((at, ticket));

@@ -31,6 +31,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         let most_attempts = self.wiring.config.retry.attempts;
         let knows_no_time = !self.wiring.capabilities.delay;
         let batch = repeated(batch);
+        let next_number = self.ledger.next_number();
         for leased in batch.jobs {
             if self.wiring.shelf.is_some() {
                 self.histories.begin(leased.lease, &leased.job);
@@ -53,7 +54,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
                     .turned_away(leased.lease, leased.attempt, reason, &mut self.effects);
                 continue;
             }
-            leased.job.close_begun(self.ledger.next_number());
+            leased.job.close_begun(next_number);
             let key = leased.job.key_hash();
             let Some(ticket) = self.ledger.leased(
                 leased.lease,

@@ -11,10 +11,10 @@ const EVEN: usize = 8;
 
 /// Gives the jobs to the consumers strictly in turn, ordered by slot.
 ///
-/// Each of n consumers gets exactly one of n jobs in a row, whatever its speed (plain jobs come many at a time and are dealt
+/// Each of n consumers gets exactly one of n jobs in a row as long as it keeps up with it (plain jobs come many at a time and are dealt
 /// out in runs, so there each has its turns side by side; see [`take_turns`](Chooser::take_turns)): a consumer that is full does not lose its
 /// turn, the job waits for it. Only one that is more than 4,096 jobs behind is passed over, so a consumer that hangs does not
-/// stop the others. A slow consumer slows the whole group down until then; where jobs differ in cost, use
+/// stop the others; and one that does not move loses its turns, and what waits for it, to those with room. Where jobs differ in cost, use
 /// [`LeastLoaded`](super::LeastLoaded) or [`TwoChoices`](super::TwoChoices). A consumer that died is left out until its
 /// successor is there. When consumers come or go, the turn goes on after the slot that had it last. A choice costs a few
 /// nanoseconds and no allocation.

@@ -19,10 +19,10 @@ use crate::words::{Roster, Seat, SlotId};
 /// | 6 | 9 -1 -1 | a | 2 -1 -1 |
 /// | 7 | 7 0 0 | a | 0 0 0 |
 ///
-/// Over the sum of the weights each gets exactly its weight, whatever its speed, and the row starts again. A consumer that
+/// Over the sum of the weights each gets exactly its weight as long as it keeps up with it, and the row starts again. A consumer that
 /// is full does not lose its turn, the job waits for it. Only one that is more than 4,096 jobs behind is passed over, as nginx
-/// passes over a server that is down; so a consumer that is slower than its weight slows the whole group down until then, and
-/// one that hangs does not stop it. A consumer that died is left out until its successor is there. A change of weight counts from the next job on. When
+/// passes over a server that is down; and one that does not move, while another one has room, loses its turns and what waits for
+/// it. So a consumer that is slower than its weight gets less, and one that hangs does not stop the group. A consumer that died is left out until its successor is there. A change of weight counts from the next job on. When
 /// consumers come or go, the others keep their place in the row: their counters are scaled to the new sum of the weights (a
 /// step that nginx has no need of, since it starts anew). A new one starts at zero.
 ///
