@@ -25,7 +25,7 @@ use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies::{self, Chooser};
 use crate::words::{
-    Capabilities, Envelope, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, SlotId, Weight,
+    Capabilities, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, Sealed, SlotId, Weight,
 };
 
 /// Says what a group is made of. See [`Group::builder`].
@@ -72,7 +72,7 @@ where
     type Job = J;
     type Output = O;
 
-    async fn consume(&mut self, delivery: &Delivery<J>) -> Result<O, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, J>) -> Result<O, Failure> {
         (self.work)(delivery).await
     }
 }
@@ -302,7 +302,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         room,
         clock,
         JobIds::new(fastrand::u64(..)),
-        Box::new(move |job: &Envelope<J>| {
+        Box::new(move |job: &Sealed<J>| {
             if let Some(reply_to) = job.reply_to() {
                 awaiting.unexpect(reply_to, [job.id()]);
             }

@@ -1,12 +1,13 @@
 //! Jobs: what a producer sends, and the envelope in which it travels.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryNumber, JobId, Key, KeyHash, Moment, ReplyTo};
+use super::begun::BegunMark;
+use super::{JobId, Key, Moment, ReplyTo};
 
 /// How urgent a job is: a higher number is leased first; jobs of one priority are first in, first out. The default is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,28 +139,21 @@ struct Wishes {
 /// Numbers of mailboxes up to here share eight bytes with the priority, so that a waiting job takes 16 bytes less.
 const PACKED_REPLIES: u64 = 1 << 56;
 
-/// The bit of [`Envelope`]'s mark that says "was in the hands of code that panicked". Delivery numbers never reach it.
-const CULPRIT: u64 = 1 << 63;
-
-/// A job inside the group: the payload with its name, shared by queue, supervisor and consumer.
-///
-/// Envelopes travel as `Sealed<J>`, so a redelivery never clones the payload.
-pub struct Envelope<J> {
+/// A job that travels alone: the payload with its name and all that is wished for it.
+pub(crate) struct Envelope<J> {
     id: JobId,
     key: Option<Key>,
     wishes: Option<Box<Wishes>>,
     /// The number of the mailbox that waits for the outcome, 0 if none does or if it is among the wishes; then the priority
     /// in the lowest byte.
     reply_and_priority: u64,
-    /// The number of the last delivery in which a consumer looked at the payload; 0 before any did. Written by the
-    /// consumer's side, read by the supervisor when a consumer died: only deliveries that had begun cost an attempt.
-    begun: AtomicU64,
+    begun: BegunMark,
     payload: J,
 }
 
 impl<J> Envelope<J> {
     /// Puts a job into its envelope. `now` is the moment from which delay and expiry count.
-    pub fn seal(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
+    pub(crate) fn seal(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
         let packed = reply_to.map_or(0, |reply_to| reply_to.0);
         let is_large = reply_to.is_some() && !(1..PACKED_REPLIES).contains(&packed);
         let has_wishes = job.rest.is_some() || is_large;
@@ -179,21 +173,8 @@ impl<J> Envelope<J> {
             key: job.key,
             wishes,
             reply_and_priority: (packed << 8) | u64::from(job.priority.0),
-            begun: AtomicU64::new(0),
+            begun: BegunMark::default(),
             payload: job.payload,
-        }
-    }
-
-    /// As [`seal`](Self::seal), for a payload of which nothing is wished.
-    #[inline]
-    pub(crate) fn plain(id: JobId, payload: J) -> Self {
-        Self {
-            id,
-            key: None,
-            wishes: None,
-            reply_and_priority: 0,
-            begun: AtomicU64::new(0),
-            payload,
         }
     }
 
@@ -212,40 +193,35 @@ impl<J> Envelope<J> {
             wishes.expires_at = wishes.expires_at.map(moved);
             wishes.reply_to = None;
         }
-        self.forget_begun();
+        self.begun.forget();
         self
     }
 
     /// The name of the job.
     #[inline]
-    pub fn id(&self) -> JobId {
+    pub(crate) fn id(&self) -> JobId {
         self.id
     }
 
     /// The key, if the producer gave one.
-    pub fn key(&self) -> Option<&Key> {
+    pub(crate) fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
-    /// The hash of the key, if there is one.
-    pub fn key_hash(&self) -> Option<KeyHash> {
-        self.key.as_ref().map(Key::hashed)
-    }
-
     /// How urgent the job is.
-    pub fn priority(&self) -> Priority {
+    pub(crate) fn priority(&self) -> Priority {
         let [priority, ..] = self.reply_and_priority.to_le_bytes();
         Priority(priority)
     }
 
     /// Not to be leased before this moment.
-    pub fn not_before(&self) -> Option<Moment> {
+    pub(crate) fn not_before(&self) -> Option<Moment> {
         self.wishes.as_ref().and_then(|wishes| wishes.not_before)
     }
 
     /// Not to begin after this moment. `None` also for a job that has begun before, or was sent back from the dead letters.
     #[inline]
-    pub fn expires_at(&self) -> Option<Moment> {
+    pub(crate) fn expires_at(&self) -> Option<Moment> {
         let wishes = self.wishes.as_ref()?;
         wishes
             .expires_at
@@ -259,7 +235,7 @@ impl<J> Envelope<J> {
 
     /// From now on it does not expire any more: it has begun, or a queue sends it back from its dead letters.
     #[inline]
-    pub fn forget_expiry(&self) {
+    pub(crate) fn forget_expiry(&self) {
         // Relaxed is enough: who puts the job on its next way, by a message or under a lock, has seen it.
         if let Some(wishes) = &self.wishes {
             wishes.no_longer_expires.store(true, Ordering::Relaxed);
@@ -267,12 +243,12 @@ impl<J> Envelope<J> {
     }
 
     /// The deduplication key, if the producer gave one.
-    pub fn dedup(&self) -> Option<&Key> {
+    pub(crate) fn dedup(&self) -> Option<&Key> {
         self.wishes.as_ref().and_then(|wishes| wishes.dedup.as_ref())
     }
 
     /// Who waits for the outcome, if anyone does.
-    pub fn reply_to(&self) -> Option<ReplyTo> {
+    pub(crate) fn reply_to(&self) -> Option<ReplyTo> {
         match self.reply_and_priority >> 8 {
             0 => self.wishes.as_ref().and_then(|wishes| wishes.reply_to),
             packed => Some(ReplyTo(packed)),
@@ -280,56 +256,19 @@ impl<J> Envelope<J> {
     }
 
     /// What the producer sent.
-    pub fn payload(&self) -> &J {
+    pub(crate) fn payload(&self) -> &J {
         &self.payload
     }
 
     /// Takes the payload out, when the caller holds the only envelope.
-    pub fn into_payload(self) -> J {
+    pub(crate) fn into_payload(self) -> J {
         self.payload
     }
 
-    /// Notes that the delivery `number` has begun: its consumer has looked at the payload.
-    pub fn mark_begun(&self, number: DeliveryNumber) {
-        // Relaxed is enough: the mark is read for a delivery only after its consumer is gone (the death notice orders it)
-        // or to tell a hung delivery, where an old value only makes the next look decide. Numbers only grow: a consumer that
-        // was given up on and looks once more does not take back what its successor has noted.
-        if self.begun.load(Ordering::Relaxed) & !CULPRIT < number.0 {
-            self.begun.store(number.0, Ordering::Relaxed);
-            self.forget_expiry();
-        }
-    }
-
-    /// Forgets what earlier supervisors noted: their deliveries are over, and the numbers of another group may be smaller.
-    pub fn forget_begun(&self) {
-        self.begun.store(0, Ordering::Relaxed);
-    }
-
-    /// Takes the mark of the delivery `number` back: its consumer is done with it and has only not told yet. If the consumer
-    /// dies before it tells, the job is done again but not blamed.
-    pub fn mark_finished(&self, number: DeliveryNumber) {
-        if self.begun.load(Ordering::Relaxed) == number.0 {
-            self.begun.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that the delivery `number` was in the hands of code that panicked: of all deliveries that had begun, this is the
-    /// one that ended the consumer.
-    pub fn mark_culprit(&self, number: DeliveryNumber) {
-        // Only over its own mark: a consumer that was given up on and panics later says nothing of its successor.
-        if self.begun.load(Ordering::Relaxed) == number.0 {
-            self.begun.store(number.0 | CULPRIT, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the delivery `number` was in the hands of code that panicked.
-    pub fn is_culprit(&self, number: DeliveryNumber) -> bool {
-        self.begun.load(Ordering::Relaxed) == number.0 | CULPRIT
-    }
-
-    /// Whether the delivery `number` has begun.
-    pub fn has_begun(&self, number: DeliveryNumber) -> bool {
-        self.begun.load(Ordering::Relaxed) & !CULPRIT == number.0
+    /// Whether a delivery of it has begun.
+    #[inline]
+    pub(crate) fn begun(&self) -> &BegunMark {
+        &self.begun
     }
 }
 

@@ -28,7 +28,7 @@ impl Consumer for Worker {
         Ok(())
     }
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
         Ok(self.0.handle(*delivery.job()).await)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::inbox::{Arrived, Inbox};
@@ -10,7 +9,7 @@ use super::shell::ShellBerth;
 use crate::actors::clock::instant_after;
 #[cfg(feature = "sim")]
 use crate::protocol::faults;
-use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel, SlotBoard};
+use crate::protocol::{BatchConsumer, Deliver, Door, Parcel, PieceParcel, SlotBoard};
 use crate::words::{Failure, Guarded};
 
 /// When a batch closes.
@@ -44,10 +43,7 @@ pub(super) async fn work<C: BatchConsumer>(
         let closed = arrived.len().min(size.most.max(1));
         let batch: Vec<_> = arrived
             .drain(..closed)
-            .filter_map(|parcel| {
-                let delivery = Delivery::new(parcel, Arc::clone(&berth.info));
-                Deliver::new(delivery, Arc::clone(&berth.desk)).unless_expired()
-            })
+            .filter_map(|parcel| Deliver::new(parcel, &berth.info, &berth.desk)?.unless_expired())
             .collect();
         if batch.is_empty() {
             continue;

@@ -5,7 +5,6 @@
 //! has to wait, and at least every tenth of a millisecond.
 
 use std::cell::{Cell, RefCell};
-use std::collections::vec_deque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -24,7 +23,7 @@ use crate::protocol::{
     Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, PieceParcel, SettledDelivery, Settlement,
     Work,
 };
-use crate::words::{DeliveryNumber, Failure, Guarded, Places, Ticket};
+use crate::words::{DeliveryNumber, Failure, Guarded, JobView, Places, Ticket};
 
 /// After this much work the settled deliveries go to the desk, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
@@ -53,82 +52,65 @@ pub(super) async fn work<C: Consumer>(
         let arrived = inbox.take().await;
         outbox.restart_clock();
         pace.resume();
-        work_through(&mut *consumer, Hand::new(arrived), &outbox, &mut pace).await;
+        work_through(&mut *consumer, arrived, &outbox, &mut pace).await;
         outbox.flush();
     }
     Ok(())
 }
 
-/// The deliveries that a consumer works through, one after the other.
-struct Hand<J> {
-    parcels: vec_deque::IntoIter<Parcel<J>>,
-    pieces: vec_deque::IntoIter<PieceParcel<J>>,
-    /// What is left of the piece in hand.
-    left: Places,
-    /// The number of the delivery at place 0 of the piece in hand.
-    first: DeliveryNumber,
-    /// The delivery in hand. One is enough: it goes from job to job.
-    delivery: Option<Delivery<J>>,
+/// What a consumer takes up at once: a job, or jobs of a block.
+enum Taken<J> {
+    One(Parcel<J>),
+    Piece(PieceParcel<J>),
 }
 
-/// Where a delivery belongs.
-#[derive(Clone, Copy)]
-struct Step {
-    ticket: Ticket,
-    number: DeliveryNumber,
-    /// Its place in the block, if it is of one.
-    place: Option<u8>,
-}
-
-impl<J> Hand<J> {
-    fn new(arrived: Arrived<J>) -> Self {
-        Self {
-            parcels: arrived.parcels.into_iter(),
-            pieces: arrived.pieces.into_iter(),
-            left: Places::NONE,
-            first: DeliveryNumber(0),
-            delivery: None,
+impl<J> Taken<J> {
+    fn places(&self) -> Places {
+        match self {
+            Self::One(_) => Places::only(0),
+            Self::Piece(piece) => piece.places,
         }
     }
 
-    /// Takes the next delivery into the hand. `open` is told of each piece that is taken up.
+    fn ticket(&self) -> Ticket {
+        match self {
+            Self::One(parcel) => parcel.ticket,
+            Self::Piece(piece) => piece.ticket,
+        }
+    }
+
     #[inline]
-    fn next(&mut self, info: &Arc<ConsumerInfo>, open: impl FnOnce(&PieceParcel<J>)) -> Option<Step> {
-        let Some(place) = self.left.take_lowest() else {
-            return self.next_parcel(info, open);
-        };
-        let number = DeliveryNumber(self.first.0 + u64::from(place));
-        let delivery = self.delivery.as_mut()?;
-        delivery.go_to(place, number);
-        Some(Step {
-            ticket: delivery.parcel().ticket,
-            number,
-            place: Some(place),
-        })
+    fn job(&self, place: u8) -> JobView<'_, J> {
+        match self {
+            Self::One(parcel) => parcel.job.view(),
+            Self::Piece(piece) => JobView::InBlock(&piece.block, place),
+        }
     }
 
-    fn next_parcel(&mut self, info: &Arc<ConsumerInfo>, open: impl FnOnce(&PieceParcel<J>)) -> Option<Step> {
-        let mut place = None;
-        let parcel = match self.parcels.next() {
-            Some(parcel) => parcel,
-            None => {
-                let piece = self.pieces.next()?;
-                open(&piece);
-                (self.left, self.first) = (piece.places, piece.first);
-                place = self.left.take_lowest();
-                piece.parcel(place?)
-            }
-        };
-        let (ticket, number) = (parcel.ticket, parcel.number);
-        match &mut self.delivery {
-            Some(delivery) => delivery.replace(parcel),
-            None => self.delivery = Some(Delivery::new(parcel, Arc::clone(info))),
+    /// The number of the delivery and its attempt.
+    #[inline]
+    fn delivery(&self, place: u8) -> (DeliveryNumber, u32) {
+        match self {
+            Self::One(parcel) => (parcel.number, parcel.attempt),
+            Self::Piece(piece) => (piece.number(place), 1),
         }
-        Some(Step {
-            ticket,
-            number,
-            place,
-        })
+    }
+}
+
+/// What is in the hands of a consumer. If it was given up on meanwhile, others may have settled its jobs while it looked at
+/// them, and could not drop the payloads: then that is done here, however this ends.
+struct InHand<'a, J> {
+    taken: Taken<J>,
+    info: &'a ConsumerInfo,
+}
+
+impl<J> Drop for InHand<'_, J> {
+    fn drop(&mut self) {
+        if let Taken::Piece(piece) = &self.taken
+            && self.info.board.has_ended()
+        {
+            piece.block.sweep(piece.places);
+        }
     }
 }
 
@@ -136,58 +118,71 @@ impl<J> Hand<J> {
 /// since each of those would be a state machine to go in and out of for each job.
 async fn work_through<C: Consumer>(
     consumer: &mut C,
-    mut hand: Hand<C::Job>,
+    arrived: Arrived<C::Job>,
     outbox: &Outbox<C::Job, C::Output>,
     pace: &mut Pace,
 ) {
     let info = &outbox.berth.info;
     let mut waker = present_waker().await;
-    while let Some(step) = hand.next(info, |piece| outbox.open(piece.ticket, piece.first)) {
-        let Some(delivery) = &hand.delivery else { return };
-        // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
-        // up stops here, before it touches the next delivery, which somebody else has by now.
-        if info.board.has_ended() {
-            return;
-        }
-        // Nothing is wished for a job in a block.
-        if step.place.is_none() && delivery.has_expired() {
-            info.board.note_progress();
-            outbox.put(SettledDelivery {
-                ticket: step.ticket,
-                number: step.number,
-                work: Work::Expired,
-            });
-            continue;
-        }
-        delivery.begin();
-        #[cfg(feature = "sim")]
-        let result = consume_with_faults(consumer, delivery, outbox, &mut waker).await;
-        #[cfg(not(feature = "sim"))]
-        let result = {
-            let mut work = pin!(consumer.consume(delivery));
-            let span = span_of(delivery);
-            match poll_work(work.as_mut(), &mut Context::from_waker(&waker), span.as_ref()) {
-                Poll::Ready(result) => result.map(Guarded::new),
-                Poll::Pending => {
-                    let result = wait_for(work, span.as_ref(), outbox).await;
-                    waker = present_waker().await;
-                    result.map(Guarded::new)
-                }
+    let pieces = arrived.pieces.into_iter().map(Taken::Piece);
+    for taken in arrived.parcels.into_iter().map(Taken::One).chain(pieces) {
+        let in_hand = InHand { taken, info };
+        let taken = &in_hand.taken;
+        let is_piece = outbox.open(taken);
+        for place in taken.places().iter() {
+            // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
+            // up stops here, before it touches the next delivery, which somebody else has by now.
+            if info.board.has_ended() {
+                return;
             }
-        };
-        delivery.finish();
-        info.board.note_progress();
-        match step.place {
-            // Nobody waits for the output of a job in a block.
-            Some(place) if result.is_ok() && !is_simulated() => outbox.done(place),
-            _ => outbox.put(SettledDelivery {
-                ticket: step.ticket,
-                number: step.number,
-                work: result.map_or_else(Work::Failed, Work::Done),
-            }),
-        }
-        if pace.is_time_to_look() && look_around(outbox, pace).await {
-            waker = present_waker().await;
+            let job = taken.job(place);
+            // Nothing there: it was settled or handed out, and this life is about to hear that it is over.
+            let Some(payload) = job.read() else { continue };
+            let (number, attempt) = taken.delivery(place);
+            let delivery = Delivery::borrowed(job, &payload, (number, attempt), info);
+            // Nothing is wished for a job in a block.
+            if !is_piece && delivery.has_expired() {
+                info.board.note_progress();
+                outbox.put(SettledDelivery {
+                    ticket: taken.ticket(),
+                    number,
+                    work: Work::Expired,
+                });
+                continue;
+            }
+            delivery.begin();
+            #[cfg(feature = "sim")]
+            let result = consume_with_faults(consumer, &delivery, outbox, &mut waker).await;
+            #[cfg(not(feature = "sim"))]
+            let result = {
+                let mut work = pin!(consumer.consume(&delivery));
+                let span = span_of(&delivery);
+                match poll_work(work.as_mut(), &mut Context::from_waker(&waker), span.as_ref()) {
+                    Poll::Ready(result) => result.map(Guarded::new),
+                    Poll::Pending => {
+                        let result = wait_for(work, span.as_ref(), outbox).await;
+                        waker = present_waker().await;
+                        result.map(Guarded::new)
+                    }
+                }
+            };
+            delivery.finish();
+            // The look at the payload ends before anybody hears that the job is done: who drops it then finds no reader.
+            drop(payload);
+            info.board.note_progress();
+            if is_piece && result.is_ok() && !is_simulated() {
+                // Nobody waits for the output of a job in a block.
+                outbox.done(place);
+            } else {
+                outbox.put(SettledDelivery {
+                    ticket: taken.ticket(),
+                    number,
+                    work: result.map_or_else(Work::Failed, Work::Done),
+                });
+            }
+            if pace.is_time_to_look() && look_around(outbox, pace).await {
+                waker = present_waker().await;
+            }
         }
     }
 }
@@ -227,7 +222,7 @@ async fn look_around<J: Send + Sync + 'static, O: Send + 'static>(
 
 /// The span of a job, if spans are looked at.
 #[inline]
-fn span_of<J>(delivery: &Delivery<J>) -> Option<tracing::Span> {
+fn span_of<J>(delivery: &Delivery<'_, J>) -> Option<tracing::Span> {
     if LevelFilter::current() < LevelFilter::DEBUG {
         return None;
     }
@@ -242,7 +237,8 @@ fn span_of<J>(delivery: &Delivery<J>) -> Option<tracing::Span> {
     (!span.is_disabled()).then_some(span)
 }
 
-#[inline]
+// In the loop of all jobs: a call of its own would cost as much as the rest of a short handler.
+#[inline(always)]
 fn poll_work<F: Future>(
     work: Pin<&mut F>,
     context: &mut Context<'_>,
@@ -274,7 +270,7 @@ async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
 #[cfg(feature = "sim")]
 async fn consume_with_faults<C: Consumer>(
     consumer: &mut C,
-    delivery: &Delivery<C::Job>,
+    delivery: &Delivery<'_, C::Job>,
     outbox: &Outbox<C::Job, C::Output>,
     waker: &mut Waker,
 ) -> Result<Guarded<C::Output>, Failure> {
@@ -351,15 +347,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         self.settled.borrow_mut().deliveries.push(delivery);
     }
 
-    /// A piece is taken up.
-    fn open(&self, ticket: Ticket, first: DeliveryNumber) {
+    /// Something is taken up. Whether it is a piece of a block.
+    fn open(&self, taken: &Taken<J>) -> bool {
+        let Taken::Piece(piece) = taken else { return false };
         let mut settled = self.settled.borrow_mut();
         settled.close(self.in_hand.take());
         settled.done.push(DonePlaces {
-            ticket,
-            first,
+            ticket: piece.ticket,
+            first: piece.first,
             places: Places::NONE,
         });
+        true
     }
 
     /// The job at this place of the piece in hand was done.

@@ -71,7 +71,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for (ticket, places) in self.ledger.offered_in_blocks() {
             if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
                 questions.extend(places.iter().map(|place| AssignJob {
-                    id: block.job(place).id(),
+                    id: block.id(place),
                     key: None,
                     priority: Priority(0),
                     attempt: 1,

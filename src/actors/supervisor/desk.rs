@@ -156,7 +156,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         {
             for place in acked.iter() {
                 self.wiring.bus.tell(EventKind::Acked {
-                    job: block.job(place).id(),
+                    job: block.id(place),
                     attempt: 1,
                     slot: consumer.slot,
                     incarnation: consumer.incarnation,

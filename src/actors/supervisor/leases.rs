@@ -54,7 +54,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
                     .turned_away(leased.lease, leased.attempt, reason, &mut self.effects);
                 continue;
             }
-            leased.job.forget_begun();
+            leased.job.view().begun().forget();
             let key = leased.job.key_hash();
             let Some(ticket) = self.ledger.leased(
                 leased.lease,

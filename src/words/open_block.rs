@@ -1,0 +1,108 @@
+//! The block that is being filled.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::block::{Place, SpareBlocks};
+use super::spares::Spares;
+use super::{Block, Job, JobId, Load, Moment, Places, Sealed};
+
+/// A block that is being filled.
+pub(crate) struct OpenBlock<J> {
+    first: Option<JobId>,
+    jobs: Vec<Place<J>>,
+    spares: Arc<SpareBlocks<J>>,
+}
+
+impl<J> OpenBlock<J> {
+    pub(crate) fn new() -> Self {
+        Self {
+            first: None,
+            jobs: Vec::new(),
+            spares: Arc::new(Spares::new()),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Adds a job; `id` is the name that follows the last one. Whether the block is full.
+    #[inline]
+    pub(crate) fn put(&mut self, id: JobId, payload: J) -> bool {
+        if self.first.is_none() {
+            self.first = Some(id);
+        }
+        debug_assert_eq!(
+            self.first.map(|first| first.following(self.jobs.len() as u8)),
+            Some(id)
+        );
+        self.jobs.push(Place::new(payload));
+        self.jobs.len() >= Places::MOST
+    }
+
+    /// What was put in, if there is something: a block, or a job that travels alone. The next one is open then.
+    pub(crate) fn close(&mut self) -> Option<Load<J>> {
+        let first = self.first.take()?;
+        if self.jobs.len() == 1 {
+            let payload = self.jobs.pop()?.into_payload()?;
+            return Some(Load::Job(Sealed::new(
+                first,
+                Job::new(payload),
+                None,
+                Moment::START,
+            )));
+        }
+        Some(Load::Block(self.block(first)))
+    }
+
+    fn block(&mut self, first: JobId) -> Arc<Block<J>> {
+        let spare = self.spares.take();
+        if let Some(mut spare) = spare
+            && let Some(block) = Arc::get_mut(&mut spare)
+        {
+            block.refill(first, &mut self.jobs, Arc::clone(&self.spares));
+            return spare;
+        }
+        // The next block will be about as large as this one; growing to that step by step would copy it several times.
+        let room = if self.jobs.len() > 4 { self.jobs.len() } else { 0 };
+        let jobs = std::mem::replace(&mut self.jobs, Vec::with_capacity(room));
+        Arc::new(Block::of_places(first, jobs, Arc::clone(&self.spares)))
+    }
+}
+
+impl<J> fmt::Debug for OpenBlock<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenBlock").field("len", &self.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_block_whose_jobs_have_ended_is_filled_again() {
+        let mut open = OpenBlock::new();
+        let mut last = None;
+        for round in 0..3_u64 {
+            let first = JobId::from_uuid(Uuid::nil());
+            for number in 0..64 {
+                let id = first.following(number);
+                let is_full = open.put(id, format!("{round} {number}"));
+                assert_eq!(is_full, number == 63);
+            }
+            let Some(Load::Block(block)) = open.close() else {
+                unreachable!()
+            };
+            let is_used_again = last.is_some_and(|last| last == Arc::as_ptr(&block));
+            assert_eq!(is_used_again, round > 0);
+            assert_eq!(*block.read(63).unwrap(), format!("{round} 63"));
+            last = Some(Arc::as_ptr(&block));
+            block.end(block.places());
+            block.recycle();
+        }
+    }
+}
