@@ -471,3 +471,79 @@ fn two_producer_groups_get_each_its_own_outcomes() {
         }
     });
 }
+
+/// The jobs of a batch travel in blocks; what happens to some of them is no other one's outcome.
+#[test]
+fn jobs_that_travel_together_have_each_their_own_outcome_over_failures_deaths_and_rejections() {
+    paused(async {
+        let group = local()
+            .configure(|config| {
+                config.quiet_panics = true;
+                config.retry.attempts = 3;
+            })
+            .consume_with(3, async |delivery: &Delivery<Only>| {
+                let number = delivery.job().0;
+                match (number % 50, delivery.attempt()) {
+                    (7, 1) => Err(Failure::retry("once more")),
+                    (11, 1) => panic!("a consumer dies"),
+                    (13, _) => Err(Failure::reject("never")),
+                    _ => Ok(number * 2),
+                }
+            })
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        let ids = producers.send_batch((0..200).map(Only)).await.unwrap();
+        let numbers: std::collections::BTreeMap<_, _> = ids.into_iter().zip(0_u64..).collect();
+        let mut done = BTreeSet::new();
+        for _ in 0..200 {
+            let outcome = next_outcome(&mut results, "each job has an outcome").await;
+            let number = numbers[&outcome.id];
+            match outcome.result {
+                Ok(output) => assert_eq!(output, number * 2),
+                Err(letter) => {
+                    assert_eq!((number % 50, letter.job.payload().0), (13, number));
+                    assert_eq!(letter.reason, DeadReason::Rejected("never".into()));
+                }
+            }
+            assert!(done.insert(number), "{number} has two outcomes");
+        }
+        assert_eq!(results.outstanding(), 0);
+        group.stop().await;
+    });
+}
+
+#[test]
+fn jobs_with_keys_that_travel_together_go_each_to_the_consumer_of_its_key() {
+    paused(async {
+        let group = local()
+            .configure(|config| config.strategy = consumer_group::StrategyName::ConsistentHash)
+            .consume_with(4, async |delivery: &Delivery<u64>| {
+                assert_eq!(
+                    delivery.key(),
+                    Some(&consumer_group::Key::from(delivery.job() % 20))
+                );
+                Ok(delivery.slot())
+            })
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        let jobs = (0..400_u64).map(|number| Job::new(number).key(number % 20));
+        let ids = producers.send_batch(jobs).await.unwrap();
+        let keys: std::collections::BTreeMap<_, _> = ids
+            .into_iter()
+            .zip(0_u64..)
+            .map(|(id, number)| (id, number % 20))
+            .collect();
+        let mut slots = std::collections::BTreeMap::new();
+        for _ in 0..400 {
+            let outcome = next_outcome(&mut results, "each job is done").await;
+            let slot = outcome.result.unwrap();
+            let first = *slots.entry(keys[&outcome.id]).or_insert(slot);
+            assert_eq!(first, slot, "a key moved");
+        }
+        let used: BTreeSet<_> = slots.into_values().collect();
+        assert!(used.len() > 1);
+        group.stop().await;
+    });
+}

@@ -17,22 +17,33 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Try
 
 use super::begun::BegunMark;
 use super::spares::Spares;
-use super::{Guarded, JobId, LeaseId, Places};
+use super::{Guarded, Job, JobId, Key, LeaseId, Places, ReplyTo};
 
 /// Blocks that are used again. A block is some kilobytes, and the allocator works longer on such a piece than on everything
 /// else that a block costs.
 pub(super) type SpareBlocks<J> = Spares<Arc<Block<J>>>;
 
-/// Up to 64 plain jobs that travel as one.
+/// Up to 64 jobs that travel as one.
 ///
-/// Plain is a job without key, priority, delay, expiry and deduplication, for whose outcome nobody waits. The names of the
-/// jobs of a block follow each other.
+/// They have no priority, delay, expiry and deduplication, either all of them have a key or none has, and the same mailbox
+/// waits for the outcome of each, or none. Their names follow each other.
 pub struct Block<J> {
     /// The name of the first job.
     first: JobId,
     jobs: Vec<Place<J>>,
+    /// The keys of the jobs, by place; none if they have no keys.
+    keys: Vec<Key>,
+    /// Who waits for the outcomes.
+    reply_to: Option<ReplyTo>,
     /// Where the memory goes when the last job has ended.
     spares: Option<Arc<SpareBlocks<J>>>,
+}
+
+/// A job out of its block.
+pub(super) struct Sole<J> {
+    pub(super) id: JobId,
+    pub(super) job: Job<J>,
+    pub(super) reply_to: Option<ReplyTo>,
 }
 
 /// One job of a block.
@@ -181,24 +192,36 @@ impl<J> Block<J> {
         let block = Self {
             first,
             jobs,
+            keys: Vec::new(),
+            reply_to: None,
             spares: None,
         };
         (!block.jobs.is_empty()).then(|| Arc::new(block))
     }
 
-    /// A block of these jobs, whose memory goes to the spares in the end. At least one, at most 64.
-    pub(super) fn of_places(first: JobId, jobs: Vec<Place<J>>, spares: Arc<SpareBlocks<J>>) -> Self {
+    /// A block without jobs, to be filled.
+    pub(super) fn empty() -> Self {
         Self {
-            first,
-            jobs,
-            spares: Some(spares),
+            first: JobId::from_uuid(uuid::Uuid::nil()),
+            jobs: Vec::new(),
+            keys: Vec::new(),
+            reply_to: None,
+            spares: None,
         }
     }
 
-    /// As [`of_places`](Self::of_places), in memory that was used before; `jobs` gets the memory of the last jobs.
-    pub(super) fn refill(&mut self, first: JobId, jobs: &mut Vec<Place<J>>, spares: Arc<SpareBlocks<J>>) {
-        self.first = first;
+    /// Fills an empty block; its memory goes to the spares in the end. `jobs` and `keys` get the memory of the last jobs. At
+    /// least one job, at most 64; no key, or one for each.
+    pub(super) fn fill(
+        &mut self,
+        (first, reply_to): (JobId, Option<ReplyTo>),
+        jobs: &mut Vec<Place<J>>,
+        keys: &mut Vec<Key>,
+        spares: Arc<SpareBlocks<J>>,
+    ) {
+        (self.first, self.reply_to) = (first, reply_to);
         std::mem::swap(&mut self.jobs, jobs);
+        std::mem::swap(&mut self.keys, keys);
         self.spares = Some(spares);
     }
 
@@ -217,6 +240,23 @@ impl<J> Block<J> {
     #[inline]
     pub fn id(&self, place: u8) -> JobId {
         self.first.following(place)
+    }
+
+    /// The key of the job at this place.
+    #[inline]
+    pub fn key(&self, place: u8) -> Option<&Key> {
+        self.keys.get(usize::from(place))
+    }
+
+    /// The keys of all jobs, by place; none if they have no keys.
+    pub(crate) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Who waits for the outcomes of the jobs.
+    #[inline]
+    pub fn reply_to(&self) -> Option<ReplyTo> {
+        self.reply_to
     }
 
     /// Whether a delivery of the job at this place has begun.
@@ -306,14 +346,24 @@ impl<J> Block<J> {
         }
     }
 
-    /// The payloads at these places with their names, if nobody else holds the block.
-    pub(super) fn into_payloads(self: Arc<Self>, places: Places) -> Result<Vec<(JobId, J)>, Arc<Self>> {
-        let block = Arc::try_unwrap(self)?;
-        let first = block.first;
-        let jobs = (0_u8..).zip(block.jobs);
+    /// The job of this payload, which stood at this place.
+    pub(super) fn job(&self, place: u8, payload: J) -> Sole<J> {
+        let mut job = Job::new(payload);
+        job.key = self.key(place).cloned();
+        Sole {
+            id: self.id(place),
+            job,
+            reply_to: self.reply_to,
+        }
+    }
+
+    /// The jobs at these places, if nobody else holds the block.
+    pub(super) fn into_jobs(self: Arc<Self>, places: Places) -> Result<Vec<Sole<J>>, Arc<Self>> {
+        let mut block = Arc::try_unwrap(self)?;
+        let jobs = (0_u8..).zip(std::mem::take(&mut block.jobs));
         Ok(jobs
             .filter(|(place, _)| places.contains(*place))
-            .filter_map(|(place, job)| Some((first.following(place), job.payload.into_inner()?)))
+            .filter_map(|(place, job)| Some(block.job(place, job.payload.into_inner()?)))
             .collect())
     }
 
@@ -321,6 +371,7 @@ impl<J> Block<J> {
     pub(crate) fn recycle(mut self: Arc<Self>) {
         if let Some(block) = Arc::get_mut(&mut self) {
             block.jobs.clear();
+            block.keys.clear();
             if let Some(spares) = block.spares.take() {
                 spares.put(self);
             }

@@ -93,23 +93,23 @@ impl<J> Job<J> {
         self.payload
     }
 
-    /// The payload, if nothing is wished for this job, so that it can travel in a block; else the job.
-    #[inline]
-    pub(crate) fn into_plain(self) -> Result<J, Self> {
+    /// The payload and the key, if nothing else is wished for this job, so that it can travel in a block; else the job.
+    #[inline(always)]
+    pub(crate) fn into_plain(self) -> Result<(J, Option<Key>), Self> {
         match self {
             Self {
                 payload,
-                key: None,
+                key,
                 priority: Priority(0),
                 rest: None,
-            } => Ok(payload),
+            } => Ok((payload, key)),
             job => Err(job),
         }
     }
 
-    /// Whether nothing is wished for this job.
+    /// Whether nothing but a key is wished for this job.
     pub(crate) fn is_plain(&self) -> bool {
-        self.key.is_none() && self.priority == Priority(0) && self.rest.is_none()
+        self.priority == Priority(0) && self.rest.is_none()
     }
 
     /// Whether a second job like it shall be refused.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use super::block::{Place, SpareBlocks};
 use super::spares::Spares;
-use super::{Block, Job, JobId, Load, Moment, Places, Sealed};
+use super::{Block, Job, JobId, Key, Load, Moment, Places, ReplyTo, Sealed};
 
 /// A block that is being filled.
 pub(crate) struct OpenBlock<J> {
     first: Option<JobId>,
     jobs: Vec<Place<J>>,
+    /// The keys, if the jobs of this block have some.
+    keys: Vec<Key>,
+    reply_to: Option<ReplyTo>,
     spares: Arc<SpareBlocks<J>>,
 }
 
@@ -19,6 +22,8 @@ impl<J> OpenBlock<J> {
         Self {
             first: None,
             jobs: Vec::new(),
+            keys: Vec::new(),
+            reply_to: None,
             spares: Arc::new(Spares::new()),
         }
     }
@@ -27,17 +32,31 @@ impl<J> OpenBlock<J> {
         self.jobs.len()
     }
 
-    /// Adds a job; `id` is the name that follows the last one. Whether the block is full.
-    #[inline]
-    pub(crate) fn put(&mut self, id: JobId, payload: J) -> bool {
+    /// Whether a job can join: it agrees with the others in what a block agrees in.
+    #[inline(always)]
+    pub(crate) fn takes(&self, has_key: bool, reply_to: Option<ReplyTo>) -> bool {
+        self.first.is_none() || (self.keys.is_empty() != has_key && self.reply_to == reply_to)
+    }
+
+    /// Adds a job that the block [`takes`](Self::takes); `id` is the name that follows the last one. Whether the block is full.
+    #[inline(always)]
+    pub(crate) fn put(
+        &mut self,
+        id: JobId,
+        (payload, key): (J, Option<Key>),
+        reply_to: Option<ReplyTo>,
+    ) -> bool {
         if self.first.is_none() {
-            self.first = Some(id);
+            (self.first, self.reply_to) = (Some(id), reply_to);
         }
         debug_assert_eq!(
             self.first.map(|first| first.following(self.jobs.len() as u8)),
             Some(id)
         );
         self.jobs.push(Place::new(payload));
+        if let Some(key) = key {
+            self.keys.push(key);
+        }
         self.jobs.len() >= Places::MOST
     }
 
@@ -45,29 +64,33 @@ impl<J> OpenBlock<J> {
     pub(crate) fn close(&mut self) -> Option<Load<J>> {
         let first = self.first.take()?;
         if self.jobs.len() == 1 {
-            let payload = self.jobs.pop()?.into_payload()?;
-            return Some(Load::Job(Sealed::new(
-                first,
-                Job::new(payload),
-                None,
-                Moment::START,
-            )));
+            let mut job = Job::new(self.jobs.pop()?.into_payload()?);
+            job.key = self.keys.pop();
+            return Some(Load::Job(Sealed::new(first, job, self.reply_to, Moment::START)));
         }
         Some(Load::Block(self.block(first)))
     }
 
     fn block(&mut self, first: JobId) -> Arc<Block<J>> {
+        let terms = (first, self.reply_to);
+        let (jobs, keys) = (&mut self.jobs, &mut self.keys);
         let spare = self.spares.take();
         if let Some(mut spare) = spare
             && let Some(block) = Arc::get_mut(&mut spare)
         {
-            block.refill(first, &mut self.jobs, Arc::clone(&self.spares));
+            block.fill(terms, jobs, keys, Arc::clone(&self.spares));
             return spare;
         }
         // The next block will be about as large as this one; growing to that step by step would copy it several times.
-        let room = if self.jobs.len() > 4 { self.jobs.len() } else { 0 };
-        let jobs = std::mem::replace(&mut self.jobs, Vec::with_capacity(room));
-        Arc::new(Block::of_places(first, jobs, Arc::clone(&self.spares)))
+        let (room, keys_room) = if jobs.len() > 4 {
+            (jobs.len(), keys.len())
+        } else {
+            (0, 0)
+        };
+        let mut block = Block::empty();
+        block.fill(terms, jobs, keys, Arc::clone(&self.spares));
+        (*jobs, *keys) = (Vec::with_capacity(room), Vec::with_capacity(keys_room));
+        Arc::new(block)
     }
 }
 
@@ -91,7 +114,8 @@ mod tests {
             let first = JobId::from_uuid(Uuid::nil());
             for number in 0..64 {
                 let id = first.following(number);
-                let is_full = open.put(id, format!("{round} {number}"));
+                let payload = format!("{round} {number}");
+                let is_full = open.put(id, (payload, None), None);
                 assert_eq!(is_full, number == 63);
             }
             let Some(Load::Block(block)) = open.close() else {

@@ -5,9 +5,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::begun::BegunMark;
+use super::block::Sole;
 use super::guarded::{drop_guarded, gone};
 use super::job::Envelope;
-use super::{Block, DeliveryNumber, Guarded, Job, JobId, Key, KeyHash, Moment, PayloadRef, Places, Priority, ReplyTo};
+use super::{
+    Block, DeliveryNumber, Guarded, Job, JobId, Key, KeyHash, Moment, PayloadRef, Places, Priority, ReplyTo,
+};
 
 /// A job inside the group, held by whoever has this: the queue, the supervisor, a consumer. Clones hold the same job, so a
 /// redelivery never clones the payload.
@@ -110,14 +113,16 @@ impl<J> Sealed<J> {
                 None => gone(),
             },
             Hold::InBlock(mut held) => {
-                let (id, place) = (held.block.id(held.place), held.place);
-                let plain = |payload| Envelope::seal(id, Job::new(payload), None, Moment::START);
+                let place = held.place;
                 let taken = match Arc::get_mut(&mut held.block) {
                     Some(block) => block.take_alone(place),
                     None => held.block.take(place),
                 };
                 match taken {
-                    Some(payload) => Ok(plain(payload)),
+                    Some(payload) => {
+                        let Sole { id, job, reply_to } = held.block.job(place, payload);
+                        Ok(Envelope::seal(id, job, reply_to, Moment::START))
+                    }
                     None => Err(Self(Hold::InBlock(held))),
                 }
             }
@@ -273,16 +278,25 @@ impl<'a, J> JobView<'a, J> {
     }
 
     pub(crate) fn key(self) -> Option<&'a Key> {
-        self.envelope().and_then(Envelope::key)
+        match self {
+            Self::Alone(envelope) => envelope.key(),
+            Self::InBlock(block, place) => block.key(place),
+        }
     }
 
     pub(crate) fn reply_to(self) -> Option<ReplyTo> {
-        self.envelope().and_then(Envelope::reply_to)
+        match self {
+            Self::Alone(envelope) => envelope.reply_to(),
+            Self::InBlock(block, _) => block.reply_to(),
+        }
     }
 
     /// Whether it says nothing that only its own group understands: a moment, or who waits for the outcome.
     fn is_bound_to_no_group(self) -> bool {
-        self.envelope().is_none_or(Envelope::is_bound_to_no_group)
+        match self {
+            Self::Alone(envelope) => envelope.is_bound_to_no_group(),
+            Self::InBlock(block, _) => block.reply_to().is_none(),
+        }
     }
 
     #[inline]
@@ -414,9 +428,9 @@ impl<J> Load<J> {
 /// The jobs at these places, whose way in the block has ended. If nobody else holds the block, each gets an envelope of its
 /// own.
 pub(crate) fn out_of_block<J>(block: Arc<Block<J>>, places: Places) -> Vec<Sealed<J>> {
-    let alone = |(id, payload)| Sealed::new(id, Job::new(payload), None, Moment::START);
-    match block.into_payloads(places) {
-        Ok(payloads) => payloads.into_iter().map(alone).collect(),
+    let alone = |Sole { id, job, reply_to }| Sealed::new(id, job, reply_to, Moment::START);
+    match block.into_jobs(places) {
+        Ok(jobs) => jobs.into_iter().map(alone).collect(),
         Err(block) => places
             .both(block.places())
             .iter()

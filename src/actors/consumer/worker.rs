@@ -128,7 +128,7 @@ async fn work_through<C: Consumer>(
     for taken in arrived.parcels.into_iter().map(Taken::One).chain(pieces) {
         let in_hand = InHand { taken, info };
         let taken = &in_hand.taken;
-        let is_piece = outbox.open(taken);
+        let is_awaited = outbox.open(taken);
         for place in taken.places().iter() {
             // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
             // up stops here, before it touches the next delivery, which somebody else has by now.
@@ -141,7 +141,7 @@ async fn work_through<C: Consumer>(
             let (number, attempt) = taken.delivery(place);
             let delivery = Delivery::borrowed(job, &payload, (number, attempt), info);
             // Nothing is wished for a job in a block.
-            if !is_piece && delivery.has_expired() {
+            if is_awaited.is_none() && delivery.has_expired() {
                 info.board.note_progress();
                 outbox.put(SettledDelivery {
                     ticket: taken.ticket(),
@@ -170,15 +170,13 @@ async fn work_through<C: Consumer>(
             // The look at the payload ends before anybody hears that the job is done: who drops it then finds no reader.
             drop(payload);
             info.board.note_progress();
-            if is_piece && result.is_ok() && !is_simulated() {
-                // Nobody waits for the output of a job in a block.
-                outbox.done(place);
-            } else {
-                outbox.put(SettledDelivery {
+            match (result, is_awaited) {
+                (Ok(output), Some(is_awaited)) if !is_simulated() => outbox.done(place, is_awaited, output),
+                (result, _) => outbox.put(SettledDelivery {
                     ticket: taken.ticket(),
                     number,
                     work: result.map_or_else(Work::Failed, Work::Done),
-                });
+                }),
             }
             if pace.is_time_to_look() && look_around(outbox, pace).await {
                 waker = present_waker().await;
@@ -309,6 +307,8 @@ struct Settled<O> {
     deliveries: Vec<SettledDelivery<O>>,
     /// Jobs of blocks that were done, by piece; the last one is the piece in hand, whose jobs are noted apart.
     done: Vec<DonePlaces>,
+    /// The outputs of those for which somebody waits, in the same order.
+    outputs: Vec<Guarded<O>>,
     /// When the work on all this began.
     since: Instant,
 }
@@ -332,6 +332,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
             settled: RefCell::new(Settled {
                 deliveries: Vec::new(),
                 done: Vec::new(),
+                outputs: Vec::new(),
                 since: Instant::now(),
             }),
             in_hand: Cell::default(),
@@ -347,22 +348,27 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         self.settled.borrow_mut().deliveries.push(delivery);
     }
 
-    /// Something is taken up. Whether it is a piece of a block.
-    fn open(&self, taken: &Taken<J>) -> bool {
-        let Taken::Piece(piece) = taken else { return false };
+    /// Something is taken up. If it is a piece of a block: whether somebody waits for its outputs.
+    fn open(&self, taken: &Taken<J>) -> Option<bool> {
+        let Taken::Piece(piece) = taken else { return None };
+        let has_outputs = piece.block.reply_to().is_some();
         let mut settled = self.settled.borrow_mut();
         settled.close(self.in_hand.take());
         settled.done.push(DonePlaces {
             ticket: piece.ticket,
             first: piece.first,
             places: Places::NONE,
+            has_outputs,
         });
-        true
+        Some(has_outputs)
     }
 
     /// The job at this place of the piece in hand was done.
     #[inline]
-    fn done(&self, place: u8) {
+    fn done(&self, place: u8, is_awaited: bool, output: Guarded<O>) {
+        if is_awaited {
+            self.settled.borrow_mut().outputs.push(output);
+        }
         let mut places = self.in_hand.get();
         places.add(Places::only(place));
         self.in_hand.set(places);
@@ -392,6 +398,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         let room = settled.done.len();
         let mut done = std::mem::replace(&mut settled.done, Vec::with_capacity(room));
         settled.done.extend(in_hand);
+        let room = settled.outputs.len();
+        let outputs = std::mem::replace(&mut settled.outputs, Vec::with_capacity(room));
         drop(settled);
         done.retain(|piece| !piece.places.is_empty());
         let consumer = Arc::clone(&self.berth.info);
@@ -399,6 +407,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
             consumer,
             deliveries,
             done,
+            outputs,
             busy,
         });
     }

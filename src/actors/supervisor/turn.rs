@@ -103,7 +103,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 for parcel in piece.parcels() {
                     self.wiring.bus.tell(EventKind::Delivered {
                         job: parcel.job.id(),
-                        key: None,
+                        key: parcel.job.key_hash(),
                         attempt: parcel.attempt,
                         slot: handed.slot,
                         incarnation: self.ledger.incarnation(handed.slot),
