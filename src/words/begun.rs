@@ -13,10 +13,6 @@ const CULPRIT: u64 = 1 << 63;
 pub(crate) struct BegunMark(AtomicU64);
 
 impl BegunMark {
-    pub(crate) const fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
     /// Notes that the delivery `number` has begun: its consumer has looked at the payload. Whether it was not noted before.
     #[inline]
     pub(crate) fn begin(&self, number: DeliveryNumber) -> bool {

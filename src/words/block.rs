@@ -100,9 +100,15 @@ impl<J> Place<J> {
         self.payload.into_inner()
     }
 
-    /// The payload; none if it was dropped or taken.
+    /// Whether a delivery of the job has begun.
     #[inline]
-    fn read(&self) -> Option<PayloadRef<'_, J>> {
+    pub(super) fn begun(&self) -> &BegunMark {
+        &self.begun
+    }
+
+    /// The payload, for as long as the reader keeps it. None if its job was settled and has gone.
+    #[inline]
+    pub(super) fn read(&self) -> Option<PayloadRef<'_, J>> {
         let lock = match &self.payload {
             Payload::Bare(payload) => return Some(PayloadRef(Reading::Plain(payload))),
             Payload::Locked(lock) => lock,
@@ -259,22 +265,9 @@ impl<J> Block<J> {
         self.reply_to
     }
 
-    /// Whether a delivery of the job at this place has begun.
+    /// The job at this place.
     #[inline]
-    pub(crate) fn begun(&self, place: u8) -> &BegunMark {
-        /// For a place that is not there, which nobody asks for.
-        static NONE: BegunMark = BegunMark::new();
-        self.place(place).map_or(&NONE, |job| &job.begun)
-    }
-
-    /// The payload at this place, for as long as the reader keeps it. None if its job was settled and has gone.
-    #[inline]
-    pub(crate) fn read(&self, place: u8) -> Option<PayloadRef<'_, J>> {
-        self.place(place)?.read()
-    }
-
-    #[inline]
-    fn place(&self, place: u8) -> Option<&Place<J>> {
+    pub(crate) fn place(&self, place: u8) -> Option<&Place<J>> {
         self.jobs.get(usize::from(place))
     }
 
@@ -370,7 +363,12 @@ impl<J> Block<J> {
     /// Every job of the block has ended: its memory is used again, if nobody else holds it. Drops what is left in it.
     pub(crate) fn recycle(mut self: Arc<Self>) {
         if let Some(block) = Arc::get_mut(&mut self) {
-            block.jobs.clear();
+            if std::mem::needs_drop::<J>() {
+                block.jobs.clear();
+            } else {
+                // Nothing in them is to be dropped, and that is not to be looked at for each.
+                block.jobs.drain(..).for_each(std::mem::forget);
+            }
             block.keys.clear();
             if let Some(spares) = block.spares.take() {
                 spares.put(self);

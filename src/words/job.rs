@@ -93,21 +93,8 @@ impl<J> Job<J> {
         self.payload
     }
 
-    /// The payload and the key, if nothing else is wished for this job, so that it can travel in a block; else the job.
-    #[inline(always)]
-    pub(crate) fn into_plain(self) -> Result<(J, Option<Key>), Self> {
-        match self {
-            Self {
-                payload,
-                key,
-                priority: Priority(0),
-                rest: None,
-            } => Ok((payload, key)),
-            job => Err(job),
-        }
-    }
-
     /// Whether nothing but a key is wished for this job.
+    #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.priority == Priority(0) && self.rest.is_none()
     }

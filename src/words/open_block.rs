@@ -34,18 +34,13 @@ impl<J> OpenBlock<J> {
 
     /// Whether a job can join: it agrees with the others in what a block agrees in.
     #[inline(always)]
-    pub(crate) fn takes(&self, has_key: bool, reply_to: Option<ReplyTo>) -> bool {
-        self.first.is_none() || (self.keys.is_empty() != has_key && self.reply_to == reply_to)
+    pub(crate) fn takes(&self, job: &Job<J>, reply_to: Option<ReplyTo>) -> bool {
+        self.first.is_none() || (self.keys.is_empty() == job.key.is_none() && self.reply_to == reply_to)
     }
 
-    /// Adds a job that the block [`takes`](Self::takes); `id` is the name that follows the last one. Whether the block is full.
+    /// Adds a plain job that the block [`takes`](Self::takes); `id` is the name that follows the last one. Whether the block is full.
     #[inline(always)]
-    pub(crate) fn put(
-        &mut self,
-        id: JobId,
-        (payload, key): (J, Option<Key>),
-        reply_to: Option<ReplyTo>,
-    ) -> bool {
+    pub(crate) fn put(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>) -> bool {
         if self.first.is_none() {
             (self.first, self.reply_to) = (Some(id), reply_to);
         }
@@ -53,8 +48,8 @@ impl<J> OpenBlock<J> {
             self.first.map(|first| first.following(self.jobs.len() as u8)),
             Some(id)
         );
-        self.jobs.push(Place::new(payload));
-        if let Some(key) = key {
+        self.jobs.push(Place::new(job.payload));
+        if let Some(key) = job.key {
             self.keys.push(key);
         }
         self.jobs.len() >= Places::MOST
@@ -115,7 +110,7 @@ mod tests {
             for number in 0..64 {
                 let id = first.following(number);
                 let payload = format!("{round} {number}");
-                let is_full = open.put(id, (payload, None), None);
+                let is_full = open.put(id, Job::new(payload), None);
                 assert_eq!(is_full, number == 63);
             }
             let Some(Load::Block(block)) = open.close() else {
@@ -123,7 +118,7 @@ mod tests {
             };
             let is_used_again = last.is_some_and(|last| last == Arc::as_ptr(&block));
             assert_eq!(is_used_again, round > 0);
-            assert_eq!(*block.read(63).unwrap(), format!("{round} 63"));
+            assert_eq!(*block.place(63).unwrap().read().unwrap(), format!("{round} 63"));
             last = Some(Arc::as_ptr(&block));
             block.end(block.places());
             block.recycle();

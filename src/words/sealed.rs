@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::begun::BegunMark;
-use super::block::Sole;
+use super::block::{Place, Sole};
 use super::guarded::{drop_guarded, gone};
 use super::job::Envelope;
 use super::{
@@ -84,8 +84,10 @@ impl<J> Sealed<J> {
         Self(Hold::Alone(Alone(Some(Arc::new(envelope)))))
     }
 
-    /// Another handle of the job at this place of a block.
+    /// Another handle of the job at this place of a block. A place past the last one is taken for the last one.
     pub fn in_block(block: Arc<Block<J>>, place: u8) -> Self {
+        // Below 64, so it fits.
+        let place = place.min(block.len() as u8 - 1);
         block.hold(place);
         Self::out_of_block(block, place)
     }
@@ -158,7 +160,11 @@ impl<J> Sealed<J> {
     pub(crate) fn view(&self) -> JobView<'_, J> {
         match &self.0 {
             Hold::Alone(envelope) => JobView::Alone(envelope),
-            Hold::InBlock(held) => JobView::InBlock(&held.block, held.place),
+            Hold::InBlock(held) => match JobView::in_block(&held.block, held.place) {
+                Some(view) => view,
+                // A handle is only made of a place that is there.
+                None => gone(),
+            },
         }
     }
 
@@ -250,7 +256,7 @@ impl<J> fmt::Debug for Sealed<J> {
 /// A job that somebody else holds.
 pub(crate) enum JobView<'a, J> {
     Alone(&'a Arc<Envelope<J>>),
-    InBlock(&'a Arc<Block<J>>, u8),
+    InBlock(&'a Arc<Block<J>>, u8, &'a Place<J>),
 }
 
 impl<J> Clone for JobView<'_, J> {
@@ -262,6 +268,12 @@ impl<J> Clone for JobView<'_, J> {
 impl<J> Copy for JobView<'_, J> {}
 
 impl<'a, J> JobView<'a, J> {
+    /// The job at this place of a block; none if the block is shorter.
+    #[inline]
+    pub(crate) fn in_block(block: &'a Arc<Block<J>>, place: u8) -> Option<Self> {
+        Some(Self::InBlock(block, place, block.place(place)?))
+    }
+
     fn envelope(self) -> Option<&'a Envelope<J>> {
         match self {
             Self::Alone(envelope) => Some(envelope),
@@ -273,21 +285,21 @@ impl<'a, J> JobView<'a, J> {
     pub(crate) fn id(self) -> JobId {
         match self {
             Self::Alone(envelope) => envelope.id(),
-            Self::InBlock(block, place) => block.id(place),
+            Self::InBlock(block, place, _) => block.id(place),
         }
     }
 
     pub(crate) fn key(self) -> Option<&'a Key> {
         match self {
             Self::Alone(envelope) => envelope.key(),
-            Self::InBlock(block, place) => block.key(place),
+            Self::InBlock(block, place, _) => block.key(place),
         }
     }
 
     pub(crate) fn reply_to(self) -> Option<ReplyTo> {
         match self {
             Self::Alone(envelope) => envelope.reply_to(),
-            Self::InBlock(block, _) => block.reply_to(),
+            Self::InBlock(block, ..) => block.reply_to(),
         }
     }
 
@@ -295,7 +307,7 @@ impl<'a, J> JobView<'a, J> {
     fn is_bound_to_no_group(self) -> bool {
         match self {
             Self::Alone(envelope) => envelope.is_bound_to_no_group(),
-            Self::InBlock(block, _) => block.reply_to().is_none(),
+            Self::InBlock(block, ..) => block.reply_to().is_none(),
         }
     }
 
@@ -318,7 +330,7 @@ impl<'a, J> JobView<'a, J> {
     pub(crate) fn begun(self) -> &'a BegunMark {
         match self {
             Self::Alone(envelope) => envelope.begun(),
-            Self::InBlock(block, place) => block.begun(place),
+            Self::InBlock(_, _, job) => job.begun(),
         }
     }
 
@@ -327,7 +339,7 @@ impl<'a, J> JobView<'a, J> {
     pub(crate) fn read(self) -> Option<PayloadRef<'a, J>> {
         match self {
             Self::Alone(envelope) => Some(PayloadRef::plain(envelope.payload())),
-            Self::InBlock(block, place) => block.read(place),
+            Self::InBlock(_, _, job) => job.read(),
         }
     }
 
@@ -335,7 +347,7 @@ impl<'a, J> JobView<'a, J> {
     pub(crate) fn hold(self) -> Sealed<J> {
         match self {
             Self::Alone(envelope) => Sealed(Hold::Alone(Alone(Some(Arc::clone(envelope))))),
-            Self::InBlock(block, place) => Sealed::in_block(Arc::clone(block), place),
+            Self::InBlock(block, place, _) => Sealed::in_block(Arc::clone(block), place),
         }
     }
 }
@@ -351,7 +363,7 @@ impl<J> Owned<J> {
     /// None if the payload has gone, or if somebody looks at it right now, which may last for ever.
     pub(crate) fn new(job: Sealed<J>) -> Option<Self> {
         let shared = match job.view() {
-            JobView::InBlock(block, place) if block.bare(place).is_none() => Some(block.share(place)?),
+            JobView::InBlock(block, place, _) if block.bare(place).is_none() => Some(block.share(place)?),
             JobView::Alone(_) | JobView::InBlock(..) => None,
         };
         Some(Self { job, shared })
@@ -365,7 +377,7 @@ impl<J> Owned<J> {
         let stays = match (&self.shared, self.job.view()) {
             (Some(shared), _) => Some(&***shared),
             (None, JobView::Alone(envelope)) => Some(envelope.payload()),
-            (None, JobView::InBlock(block, place)) => block.bare(place),
+            (None, JobView::InBlock(block, place, _)) => block.bare(place),
         };
         match stays {
             Some(payload) => payload,
@@ -475,6 +487,10 @@ mod tests {
             Self { block, dropped }
         }
 
+        fn read(&self, place: u8) -> Option<PayloadRef<'_, Counted>> {
+            self.block.place(place)?.read()
+        }
+
         fn dropped(&self) -> usize {
             self.dropped.load(Ordering::Relaxed)
         }
@@ -491,7 +507,7 @@ mod tests {
             let payloads: Vec<_> = block
                 .places()
                 .iter()
-                .map(|place| *block.read(place).unwrap())
+                .map(|place| *block.place(place).unwrap().read().unwrap())
                 .collect();
             assert_eq!(payloads, (0..len).collect::<Vec<_>>());
         }
@@ -504,8 +520,8 @@ mod tests {
         let rig = Rig::new(3);
         rig.block.end(Places::only(1));
         assert_eq!(rig.dropped(), 1);
-        assert!(rig.block.read(1).is_none());
-        assert_eq!(rig.block.read(2).unwrap().0, 2);
+        assert!(rig.read(1).is_none());
+        assert_eq!(rig.read(2).unwrap().0, 2);
     }
 
     #[test]
@@ -523,7 +539,7 @@ mod tests {
     #[test]
     fn a_payload_that_is_looked_at_when_its_job_ends_is_dropped_by_who_looked_at_it() {
         let rig = Rig::new(2);
-        let looked_at = rig.block.read(0).unwrap();
+        let looked_at = rig.read(0).unwrap();
         rig.block.end(Places::first(2));
         assert_eq!((rig.dropped(), looked_at.0), (1, 0));
         drop(looked_at);
@@ -534,7 +550,7 @@ mod tests {
     #[test]
     fn two_look_at_one_payload_at_once() {
         let rig = Rig::new(1);
-        let (blocked, successor) = (rig.block.read(0).unwrap(), rig.block.read(0).unwrap());
+        let (blocked, successor) = (rig.read(0).unwrap(), rig.read(0).unwrap());
         assert_eq!(blocked.0, successor.0);
     }
 
@@ -554,7 +570,7 @@ mod tests {
         let other = handle.clone();
         let handle = handle.into_payload().err().unwrap();
         drop(other);
-        let looked_at = rig.block.read(0).unwrap();
+        let looked_at = rig.read(0).unwrap();
         let handle = handle.into_payload().err().unwrap();
         drop(looked_at);
         assert_eq!(handle.into_payload().ok().unwrap().0, 0);
@@ -563,11 +579,11 @@ mod tests {
     #[test]
     fn whoever_keeps_a_payload_without_its_lock_shares_it_with_those_who_look_at_it_in_the_block() {
         let rig = Rig::new(2);
-        let looked_at = rig.block.read(0).unwrap();
+        let looked_at = rig.read(0).unwrap();
         assert!(Owned::new(Sealed::in_block(Arc::clone(&rig.block), 0)).is_none());
         drop(looked_at);
         let owned = Owned::new(Sealed::in_block(Arc::clone(&rig.block), 0)).unwrap();
-        assert!(std::ptr::eq(owned.payload(), &*rig.block.read(0).unwrap()));
+        assert!(std::ptr::eq(owned.payload(), &*rig.read(0).unwrap()));
         rig.block.end(Places::only(0));
         assert_eq!((rig.dropped(), owned.payload().0), (0, 0));
         drop(owned);

@@ -80,10 +80,10 @@ impl<J> Taken<J> {
     }
 
     #[inline]
-    fn job(&self, place: u8) -> JobView<'_, J> {
+    fn job(&self, place: u8) -> Option<JobView<'_, J>> {
         match self {
-            Self::One(parcel) => parcel.job.view(),
-            Self::Piece(piece) => JobView::InBlock(&piece.block, place),
+            Self::One(parcel) => Some(parcel.job.view()),
+            Self::Piece(piece) => JobView::in_block(&piece.block, place),
         }
     }
 
@@ -135,7 +135,7 @@ async fn work_through<C: Consumer>(
             if info.board.has_ended() {
                 return;
             }
-            let job = taken.job(place);
+            let Some(job) = taken.job(place) else { continue };
             // Nothing there: it was settled or handed out, and this life is about to hear that it is over.
             let Some(payload) = job.read() else { continue };
             let (number, attempt) = taken.delivery(place);
@@ -167,12 +167,19 @@ async fn work_through<C: Consumer>(
                 }
             };
             delivery.finish();
+            // It borrows everything, so there is nothing to be dropped; without this it would be looked at for each job.
+            std::mem::forget(delivery);
             // The look at the payload ends before anybody hears that the job is done: who drops it then finds no reader.
             drop(payload);
             info.board.note_progress();
-            match (result, is_awaited) {
-                (Ok(output), Some(is_awaited)) if !is_simulated() => outbox.done(place, is_awaited, output),
-                (result, _) => outbox.put(SettledDelivery {
+            match result {
+                Ok(output) if is_awaited.is_some() && !is_simulated() => {
+                    outbox.done(place);
+                    if is_awaited == Some(true) {
+                        outbox.keep(output);
+                    }
+                }
+                result => outbox.put(SettledDelivery {
                     ticket: taken.ticket(),
                     number,
                     work: result.map_or_else(Work::Failed, Work::Done),
@@ -365,13 +372,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
 
     /// The job at this place of the piece in hand was done.
     #[inline]
-    fn done(&self, place: u8, is_awaited: bool, output: Guarded<O>) {
-        if is_awaited {
-            self.settled.borrow_mut().outputs.push(output);
-        }
+    fn done(&self, place: u8) {
         let mut places = self.in_hand.get();
         places.add(Places::only(place));
         self.in_hand.set(places);
+    }
+
+    /// The output of the job that was done just now.
+    fn keep(&self, output: Guarded<O>) {
+        self.settled.borrow_mut().outputs.push(output);
     }
 
     fn flush(&self) {

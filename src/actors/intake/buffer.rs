@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::Refused;
-use crate::words::{JobId, Key, Load, OpenBlock, ReplyTo, Sealed};
+use crate::words::{Job, JobId, Load, OpenBlock, ReplyTo, Sealed};
 
 /// Jobs in one push at most.
 const PUSHED_AT_ONCE: usize = 4_096;
@@ -72,12 +72,12 @@ impl<J> Buffer<J> {
     /// is given under the lock of the buffer, a job that travels alone closes the block, and the time in names changes
     /// only while the buffer is empty.
     #[inline(always)]
-    pub(super) fn put_plain(&mut self, id: JobId, plain: (J, Option<Key>), reply_to: Option<ReplyTo>) {
-        if !self.open.takes(plain.1.is_some(), reply_to) {
+    pub(super) fn put_plain(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>) {
+        if !self.open.takes(&job, reply_to) {
             self.close_block();
         }
         self.len += 1;
-        if self.open.put(id, plain, reply_to) {
+        if self.open.put(id, job, reply_to) {
             self.close_block();
         }
     }

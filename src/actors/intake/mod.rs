@@ -30,9 +30,7 @@ use super::{Clock, EventBus};
 use crate::protocol::{Pushed, QueueDoor};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{
-    Capabilities, EventKind, Job, JobId, Key, Load, Moment, OpenBlock, Overflow, ReplyTo, Sealed,
-};
+use crate::words::{Capabilities, EventKind, Job, JobId, Load, Moment, OpenBlock, Overflow, ReplyTo, Sealed};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
@@ -238,14 +236,12 @@ impl<J: Send + Sync + 'static> Intake<J> {
         note(id);
         let from = buffer.len;
         let mut asked = None;
-        match self.to_block(job, true) {
-            Ok((payload, None)) => buffer.put_plain(id, (payload, None), reply_to),
-            Ok(plain) => buffer.put_plain(id, plain, reply_to),
-            Err(job) => {
-                let job = Sealed::new(id, job, reply_to, now);
-                asked = asks.then(|| Jobs::one(&job));
-                buffer.put_alone(job);
-            }
+        if joins_block {
+            buffer.put_plain(id, job, reply_to);
+        } else {
+            let job = Sealed::new(id, job, reply_to, now);
+            asked = asks.then(|| Jobs::one(&job));
+            buffer.put_alone(job);
         }
         Ok(self.finish_put(buffer, from, asked, id))
     }
@@ -284,35 +280,23 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let ids = buffer.ids.many(unix_ms, jobs.len());
         note(&ids);
         let from = buffer.len;
+        // Whoever waits for the queue's word waits for that on whole loads, so such jobs travel alone.
+        let may_join = self.takes_blocks && !asks;
         let mut asked: Option<Jobs<J>> = None;
         for (id, job) in ids.iter().zip(jobs) {
-            // Whoever waits for the queue's word waits for that on whole loads, so such jobs travel alone.
-            match self.to_block(job, !asks) {
-                // Apart, so that nothing is moved for a key that is not there.
-                Ok((payload, None)) => buffer.put_plain(*id, (payload, None), reply_to),
-                Ok(plain) => buffer.put_plain(*id, plain, reply_to),
-                Err(job) => {
-                    let job = Sealed::new(*id, job, reply_to, now);
-                    match &mut asked {
-                        _ if !asks => {}
-                        Some(asked) => asked.others.push(Sealed::clone(&job)),
-                        None => asked = Some(Jobs::one(&job)),
-                    }
-                    buffer.put_alone(job);
-                }
+            if may_join && job.is_plain() {
+                buffer.put_plain(*id, job, reply_to);
+                continue;
             }
+            let job = Sealed::new(*id, job, reply_to, now);
+            match &mut asked {
+                _ if !asks => {}
+                Some(asked) => asked.others.push(Sealed::clone(&job)),
+                None => asked = Some(Jobs::one(&job)),
+            }
+            buffer.put_alone(job);
         }
         Ok(self.finish_put(buffer, from, asked, ids))
-    }
-
-    /// The payload and the key of a job that joins a block, if it may; else the job.
-    #[inline(always)]
-    fn to_block(&self, job: Job<J>, may_join: bool) -> Result<(J, Option<Key>), Job<J>> {
-        if self.takes_blocks && may_join {
-            job.into_plain()
-        } else {
-            Err(job)
-        }
     }
 
     /// The present moment. For a plain job, which has no use for it, that of the first job in the buffer will do.
