@@ -202,9 +202,11 @@ fn through_the_pool<J: Payload>(pool: &Pool<J>) {
 /// The limits: instructions and blocks of memory for one job, held over all [`JOBS`]. About 3 % above what was measured
 /// when they were set; a change that costs more is either made cheaper or raises its limit here, with the reason.
 ///
-/// Raised for the borders by 20 (single sends), 60 (keys) and 110 instructions (results): a push under way is known to the
-/// intake until it was answered, so that a host that ends leaves no sender without its job; a delivery that may have expired
-/// is looked at once more; and an outcome is dropped under a guard, since its `Drop` is the user's.
+/// Raised by 30 for numbers in batches when jobs with keys and jobs that somebody waits for came into blocks as well: each job is
+/// asked whether it agrees with its neighbours. Theirs went down by 3,100 and 2,700.
+///
+/// The rows of the pool are the measure for those of the same payload: texts in batches shall take at most 1.05 times, single
+/// ones 1.2 times, those with keys in order 1.4 times, numbers in batches 1.5 times what the pool takes.
 fn limits(instructions: u64, blocks_in_hundred_jobs: u64) -> LibraryBenchmarkConfig {
     let mut config = LibraryBenchmarkConfig::default();
     config
@@ -217,63 +219,63 @@ fn limits(instructions: u64, blocks_in_hundred_jobs: u64) -> LibraryBenchmarkCon
     config
 }
 
-#[library_benchmark(config = limits(465, 12), setup = rig)]
+#[library_benchmark(config = limits(494, 8), setup = rig)]
 #[bench::of_256(in_batches)]
 fn batches(rig: Rig<u64>) -> Rig<u64> {
     in_batches(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(870, 11), setup = rig)]
+#[library_benchmark(config = limits(883, 7), setup = rig)]
 #[bench::one_by_one(one_by_one)]
 fn single_sends(rig: Rig<u64>) -> Rig<u64> {
     one_by_one(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(3_890, 123), setup = rig)]
+#[library_benchmark(config = limits(785, 8), setup = rig)]
 #[bench::in_order(with_keys)]
 fn keys(rig: Rig<u64>) -> Rig<u64> {
     with_keys(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(4_090, 146), setup = rig)]
+#[library_benchmark(config = limits(1_380, 30), setup = rig)]
 #[bench::of_256(with_results)]
 fn results(rig: Rig<u64>) -> Rig<u64> {
     with_results(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(4_700, 420), setup = rig)]
+#[library_benchmark(config = limits(4_610, 420), setup = rig)]
 #[bench::of_256(in_batches)]
 fn string_batches(rig: Rig<String>) -> Rig<String> {
     in_batches(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(5_200, 420), setup = rig)]
+#[library_benchmark(config = limits(5_170, 418), setup = rig)]
 #[bench::one_by_one(one_by_one)]
 fn string_singles(rig: Rig<String>) -> Rig<String> {
     one_by_one(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(10_000, 600), setup = rig)]
+#[library_benchmark(config = limits(4_890, 420), setup = rig)]
 #[bench::in_order(with_keys)]
 fn string_keys(rig: Rig<String>) -> Rig<String> {
     with_keys(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(500, 10), setup = pool)]
+#[library_benchmark(config = limits(345, 1), setup = pool)]
 #[bench::tokio(through_the_pool)]
 fn pool_numbers(pool: Pool<u64>) -> Pool<u64> {
     through_the_pool(&pool);
     pool
 }
 
-#[library_benchmark(config = limits(5_000, 420), setup = pool)]
+#[library_benchmark(config = limits(4_540, 412), setup = pool)]
 #[bench::tokio(through_the_pool)]
 fn pool_strings(pool: Pool<String>) -> Pool<String> {
     through_the_pool(&pool);
