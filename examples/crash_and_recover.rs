@@ -23,7 +23,7 @@ const MOST_LINES: usize = 60;
 
 /// A consumer with two faults. Both strike only at the first attempt, as a fault of the surroundings would.
 #[allow(clippy::panic, reason = "consumers that panic are what this example is about")]
-async fn square(delivery: &Delivery<u64>) -> Result<u64, Failure> {
+async fn square(delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
     let number = *delivery.job();
     if delivery.attempt() == 1 && number.is_multiple_of(83) {
         panic!("I cannot stand {number}");

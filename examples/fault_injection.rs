@@ -21,7 +21,7 @@ struct Payment {
 }
 
 /// Charges the account, then writes the receipt. A fault may come between.
-async fn pay(delivery: &Delivery<Payment>) -> Result<u64, Failure> {
+async fn pay(delivery: &Delivery<'_, Payment>) -> Result<u64, Failure> {
     tokio::time::sleep(Duration::from_millis(4)).await;
     failpoint!("charged");
     tokio::time::sleep(Duration::from_millis(4)).await;

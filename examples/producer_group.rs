@@ -22,7 +22,7 @@ const ROOM: usize = 10;
 const SENDERS: [(&str, usize); 3] = [("anna", 40), ("bruno", 25), ("chen", 60)];
 
 /// The consumers turn words round. An empty word is no job for them.
-async fn turn_round(delivery: &Delivery<String>) -> Result<String, Failure> {
+async fn turn_round(delivery: &Delivery<'_, String>) -> Result<String, Failure> {
     if delivery.job().is_empty() {
         return Err(Failure::reject("there is nothing in this word"));
     }

@@ -30,7 +30,7 @@ impl Consumer for Parser {
     type Job = ParseJob;
     type Output = Parsed;
 
-    async fn consume(&mut self, delivery: &Delivery<ParseJob>) -> Result<Parsed, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, ParseJob>) -> Result<Parsed, Failure> {
         let ParseJob { line, format, panics } = delivery.job();
         if *panics && delivery.attempt() == 1 {
             happen();

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use consumer_group::{Consumer, Delivery, Failure, Sealed, SlotId};
+use consumer_group::{Consumer, Delivery, Failure, SlotId};
 use sha2::{Digest, Sha256};
 
 /// How much of a file is read at once. Small enough that a consumer gives its thread back many times a second.
@@ -34,8 +34,7 @@ pub(crate) enum Fault {
 /// What the producer gets back.
 #[derive(Debug)]
 pub(crate) struct Hashed {
-    /// The job itself: it is shared, so giving the path back copies nothing.
-    pub(crate) job: Sealed<FileJob>,
+    pub(crate) path: PathBuf,
     pub(crate) digest: [u8; 32],
     pub(crate) bytes: u64,
     /// Who did it, and in which attempt; for the report.
@@ -61,7 +60,7 @@ impl Consumer for Hasher {
     type Job = FileJob;
     type Output = Hashed;
 
-    async fn consume(&mut self, delivery: &Delivery<FileJob>) -> Result<Hashed, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, FileJob>) -> Result<Hashed, Failure> {
         let job = delivery.job();
         if let (1, Some(fault)) = (delivery.attempt(), job.fault) {
             happen(fault);
@@ -86,7 +85,7 @@ impl Consumer for Hasher {
             tokio::task::yield_now().await;
         }
         Ok(Hashed {
-            job: delivery.shared_job(),
+            path: job.path.clone(),
             digest: sum.finalize().into(),
             bytes,
             slot: delivery.slot(),

@@ -129,7 +129,7 @@ fn tell_trouble(out: &mut impl Write, what: &str, path: &Path, why: &str) -> io:
 }
 
 fn path(hashed: &Hashed) -> &Path {
-    &hashed.job.payload().path
+    &hashed.path
 }
 
 /// Names are ordered as `sort` orders them in the C locale.

@@ -2,7 +2,7 @@
 //!
 //! The actor is thin; the mailboxes behind it outlive it, so killing it loses nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Wake, Poll, Waker};
 
@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::shelf::Shelf;
 use crate::protocol::{AddressedOutcome, Outcomes, SealedFates};
+use crate::rules::pending::PendingJobs;
 use crate::rules::store::DeadSelection;
 use crate::words::{
     DeadLetter, Guarded, JobId, Outcome, QueueConfig, ReplyTo, Sealed, call_guarded, drop_guarded,
@@ -50,7 +51,7 @@ struct Inner<J, O> {
 /// The mailbox of one producer group.
 struct Mailbox<J, O> {
     /// Jobs whose outcome has not come. An outcome that comes twice (the job was done twice) is known by this list.
-    pending: BTreeSet<JobId>,
+    pending: PendingJobs,
     /// Outcomes that nobody has read. Together with `pending` bounded by the mailbox's permits.
     unread: VecDeque<Guarded<Outcome<J, O>>>,
     reader: Option<Waker>,
@@ -96,7 +97,7 @@ impl<J, O> Mailboxes<J, O> {
         let reply_to = ReplyTo(inner.next);
         inner.next += 1;
         let mailbox = Mailbox {
-            pending: BTreeSet::new(),
+            pending: PendingJobs::default(),
             unread: VecDeque::new(),
             reader: None,
             room: Arc::clone(&room),
@@ -117,14 +118,17 @@ impl<J, O> Mailboxes<J, O> {
     /// These jobs were sent and their outcomes will come.
     pub(crate) fn expect(&self, reply_to: ReplyTo, jobs: impl IntoIterator<Item = JobId>) {
         if let Some(mailbox) = self.lock().groups.get_mut(&reply_to) {
-            mailbox.pending.extend(jobs);
+            jobs.into_iter().for_each(|job| mailbox.pending.insert(job));
         }
     }
 
     /// These jobs were not accepted after all. Gives their room back.
     pub(crate) fn unexpect(&self, reply_to: ReplyTo, jobs: impl IntoIterator<Item = JobId>) {
         if let Some(mailbox) = self.lock().groups.get_mut(&reply_to) {
-            let forgotten = jobs.into_iter().filter(|job| mailbox.pending.remove(job)).count();
+            let forgotten = jobs
+                .into_iter()
+                .filter(|job| mailbox.pending.remove(*job))
+                .count();
             mailbox.room.add_permits(forgotten);
         }
     }
@@ -145,7 +149,7 @@ impl<J, O> Mailboxes<J, O> {
                 continue;
             }
             if let Some(mailbox) = inner.groups.get_mut(&reply_to)
-                && mailbox.pending.remove(&outcome.id)
+                && mailbox.pending.remove(outcome.id)
             {
                 mailbox.unread.push_back(outcome);
                 wakers.extend(mailbox.reader.take());

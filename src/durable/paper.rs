@@ -7,9 +7,7 @@ use super::codec::{Codec, CodecError};
 use super::format::{Dead, JobParts, Single};
 use crate::actors::Clock;
 use crate::rules::store::Refusal;
-use crate::words::{
-    AttemptRecord, DeadReason, Envelope, Guarded, Job, JobId, Moment, Sealed, caught, text_of,
-};
+use crate::words::{AttemptRecord, DeadReason, Guarded, Job, JobId, Moment, Sealed, caught, text_of};
 
 /// Writes and reads jobs. On disk a time is milliseconds since the Unix epoch; in memory it is a moment of this process. What
 /// was before the process began is its first moment.
@@ -28,7 +26,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
     }
 
     /// Appends a job.
-    pub(super) fn write(&self, job: &Envelope<J>, into: &mut Vec<u8>) -> Result<(), CodecError> {
+    pub(super) fn write(&self, job: &Sealed<J>, into: &mut Vec<u8>) -> Result<(), CodecError> {
         let parts = JobParts {
             id: job.id(),
             priority: job.priority().0,
@@ -42,7 +40,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
         };
         parts.write_head(into);
         let from = into.len();
-        caught(|| self.codec.encode(job.payload(), into)).unwrap_or_else(panicked)?;
+        caught(|| self.codec.encode(&job.payload(), into)).unwrap_or_else(panicked)?;
         if into.len() - from > MOST_PAYLOAD {
             return Err(CodecError::new("the payload has more than 1 GiB"));
         }
@@ -50,7 +48,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
     }
 
     /// Appends a job that was just sent, if a later process will be able to read it; else appends nothing.
-    pub(super) fn write_new(&self, job: &Envelope<J>, into: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn write_new(&self, job: &Sealed<J>, into: &mut Vec<u8>) -> Result<(), Refusal> {
         let begin = into.len();
         let written = self
             .write(job, into)
@@ -97,17 +95,12 @@ impl<J: Send + Sync + 'static> Paper<J> {
             job = job.expires_after(age);
         }
         let reply_to = parts.reply_to.filter(|_| own);
-        Ok(Sealed::new(Envelope::seal(
-            parts.id,
-            job,
-            reply_to,
-            Moment::START,
-        )))
+        Ok(Sealed::new(parts.id, job, reply_to, Moment::START))
     }
 
     pub(super) fn single(
         &self,
-        job: &Envelope<J>,
+        job: &Sealed<J>,
         attempts: u32,
         tried: bool,
         due: Option<Moment>,
@@ -127,7 +120,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
 
     pub(super) fn dead(
         &self,
-        job: &Envelope<J>,
+        job: &Sealed<J>,
         at: Moment,
         reason: &DeadReason,
         history: &[AttemptRecord],

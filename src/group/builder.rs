@@ -25,7 +25,7 @@ use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies::{self, Chooser};
 use crate::words::{
-    Affinity, Capabilities, Envelope, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, SlotId,
+    Affinity, Capabilities, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, Sealed, SlotId,
     Weight,
 };
 
@@ -74,7 +74,7 @@ where
     type Job = J;
     type Output = O;
 
-    async fn consume(&mut self, delivery: &Delivery<J>) -> Result<O, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, J>) -> Result<O, Failure> {
         (self.work)(delivery).await
     }
 }
@@ -291,7 +291,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         room,
         clock,
         JobIds::new(fastrand::u64(..)),
-        Box::new(move |job: &Envelope<J>| {
+        Box::new(move |job: &Sealed<J>| {
             if let Some(reply_to) = job.reply_to() {
                 awaiting.unexpect(reply_to, [job.id()]);
             }

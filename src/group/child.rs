@@ -369,14 +369,7 @@ impl<J: Send + Sync + 'static> Unfinished<J> {
     /// that cannot be said, because somebody else still holds the job.
     fn again(self, now: Moment) -> Result<Sealed<J>, Self> {
         let Self { job, at } = self;
-        if job.is_bound_to_no_group() {
-            job.forget_begun();
-            return Ok(job);
-        }
-        match job.into_envelope() {
-            Ok(envelope) => Ok(Sealed::new(envelope.for_another_group(at, now))),
-            Err(job) => Err(Self { job, at }),
-        }
+        job.for_another_group(at, now).map_err(|job| Self { job, at })
     }
 }
 

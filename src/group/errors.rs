@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::actors::{HostRunError, NoArbiter};
-use crate::words::{ConfigError, DeadLetter, Envelope, JobId, Sealed, WriteFailure};
+use crate::words::{ConfigError, DeadLetter, JobId, PayloadRef, Sealed, WriteFailure};
 
 /// Why a job was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,23 +130,23 @@ impl<J> Undelivered<J> {
         self.job.id()
     }
 
-    /// What the producer sent.
-    pub fn job(&self) -> &J {
+    /// What the producer sent, to look at.
+    pub fn job(&self) -> PayloadRef<'_, J> {
         self.job.payload()
     }
 
     /// Takes the job out; `None` while somebody else (a consumer that blocks its thread, a dead letter) still holds it.
     pub fn into_job(self) -> Option<J> {
-        self.job.into_envelope().ok().map(Envelope::into_payload)
+        self.job.into_payload().ok()
     }
 }
 
 /// The job a failed call hands back.
 impl<J> CallError<J> {
-    /// The payload, where the error holds it.
-    pub fn job(&self) -> Option<&J> {
+    /// The payload, where the error holds it, to look at.
+    pub fn job(&self) -> Option<PayloadRef<'_, J>> {
         match self {
-            Self::Unsent(error) => error.job.as_ref(),
+            Self::Unsent(error) => error.job.as_ref().map(PayloadRef::plain),
             Self::Failed(letter) => Some(letter.job.payload()),
             Self::Stopped(job) => job.as_ref().map(|job| job.payload()),
         }

@@ -10,7 +10,7 @@ use super::errors::{BatchSendError, CallError, SendError, Unsent};
 use crate::actors::intake::{Intake, NotAdmitted, Word};
 use crate::actors::results::{Mailboxes, NoOutcome};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Envelope, Job, JobId, ReplyTo, Sealed};
+use crate::words::{Job, JobId, ReplyTo, Sealed};
 
 /// Puts jobs on the group's queue. Clones are cheap, and a producer can be used from any thread.
 ///
@@ -185,7 +185,7 @@ async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<
     let Some(Word { answer, jobs }) = word else { return };
     match answer.await {
         Ok(refused) => {
-            // Our own hold on the jobs goes first: a job is taken out of its envelope by its last holder.
+            // Our own hold on the jobs goes first: a payload is taken out by its last holder.
             drop(jobs);
             for Refused { job, refusal } in refused {
                 turned_away.push(unsent(job, refusal.into()).await);
@@ -203,7 +203,7 @@ async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<
 
 async fn unsent<J>(job: Sealed<J>, reason: Unsent) -> (JobId, SendError<J>) {
     let id = job.id();
-    let job = alone(job).await.map(Envelope::into_payload);
+    let job = alone(job).await;
     if job.is_none() {
         tracing::error!(%id, %reason, "a queue keeps a job that it did not accept, so the job cannot be handed back");
     }
@@ -215,10 +215,10 @@ const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// The job, once nobody else holds it. A queue that refuses a job lets it go, but another thread of it may do so a moment
 /// after the answer. `None` for a queue that keeps it.
-async fn alone<J>(mut job: Sealed<J>) -> Option<Envelope<J>> {
+async fn alone<J>(mut job: Sealed<J>) -> Option<J> {
     let until = Instant::now() + LETS_GO_WITHIN;
     loop {
-        job = match job.into_envelope() {
+        job = match job.into_payload() {
             Ok(job) => return Some(job),
             Err(job) => job,
         };
@@ -308,7 +308,7 @@ mod tests {
 
     fn sealed() -> Sealed<u32> {
         let id = JobId::from_uuid(uuid::Uuid::nil());
-        Sealed::new(Envelope::seal(id, Job::new(7), None, Moment::START))
+        Sealed::new(id, Job::new(7), None, Moment::START)
     }
 
     fn paused(test: impl Future<Output = ()>) {
@@ -326,7 +326,7 @@ mod tests {
                 tokio::time::sleep(late).await;
                 drop(holder);
             });
-            assert_eq!(alone(job).await.map(Envelope::into_payload), Some(7));
+            assert_eq!(alone(job).await, Some(7));
             held.await.unwrap();
         });
     }

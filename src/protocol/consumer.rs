@@ -44,7 +44,7 @@ pub trait Consumer: 'static {
     /// A [`Failure`] says whether the job is tried again. The consumer itself lives on.
     fn consume(
         &mut self,
-        delivery: &Delivery<Self::Job>,
+        delivery: &Delivery<'_, Self::Job>,
     ) -> impl Future<Output = Result<Self::Output, Failure>>;
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use super::{Delivery, Parcel, PieceParcel, SettleDesk, SettledDelivery, Work};
-use crate::words::{Failure, Guarded};
+use super::{ConsumerInfo, Delivery, Parcel, PieceParcel, SettleDesk, SettledDelivery, Work};
+use crate::words::{Failure, Guarded, Ticket};
 
 /// Deliveries for the stock shell. Without any it only makes the shell look at its board.
 #[derive(Debug, Message)]
@@ -24,7 +24,8 @@ pub struct DeliverBatch<J: Send + Sync + 'static> {
 /// It dereferences to [`Delivery`]. Dropping it unsettled is a failure of the attempt ("abandoned"), never a loss: the job
 /// is tried again.
 pub struct Deliver<J: Send + Sync + 'static, O: Send + 'static> {
-    delivery: Delivery<J>,
+    delivery: Delivery<'static, J>,
+    ticket: Ticket,
     desk: Arc<SettleDesk<O>>,
     settled: bool,
 }
@@ -34,12 +35,33 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Message for Deliver<J, O> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
-    pub(crate) fn new(delivery: Delivery<J>, desk: Arc<SettleDesk<O>>) -> Self {
-        Self {
+    /// A delivery that is settled at the desk. If nobody can look at the payload without a lock, it is settled here: another
+    /// reader, in a thread that blocks, may keep that lock for ever, and the job shall not wait for it without a word.
+    pub(crate) fn new(
+        parcel: Parcel<J>,
+        consumer: &Arc<ConsumerInfo>,
+        desk: &Arc<SettleDesk<O>>,
+    ) -> Option<Self> {
+        let (ticket, number) = (parcel.ticket, parcel.number);
+        let job = parcel.job.clone();
+        let Some(delivery) = Delivery::owned(parcel, Arc::clone(consumer)) else {
+            let work = if job.view().begin(number) {
+                Work::Failed(Failure::retry(
+                    "another consumer, in a thread that blocks, still reads the job",
+                ))
+            } else {
+                // It has gone because it was taken back and done elsewhere.
+                Work::Recalled
+            };
+            desk.settle(consumer, SettledDelivery { ticket, number, work });
+            return None;
+        };
+        Some(Self {
             delivery,
-            desk,
+            ticket,
+            desk: Arc::clone(desk),
             settled: false,
-        }
+        })
     }
 
     /// The job was done; `output` goes to the producer, if it waits. Never waits and never fails: if the group has given this
@@ -96,7 +118,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
     }
 
     fn speak(&self, work: Work<O>) {
-        let Parcel { ticket, number, .. } = *self.delivery.parcel();
+        let (ticket, number) = (self.ticket, self.delivery.number());
         let consumer = self.delivery.consumer();
         consumer.board.note_progress();
         self.desk
@@ -105,9 +127,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Deref for Deliver<J, O> {
-    type Target = Delivery<J>;
+    type Target = Delivery<'static, J>;
 
-    fn deref(&self) -> &Delivery<J> {
+    fn deref(&self) -> &Delivery<'static, J> {
         &self.delivery
     }
 }
@@ -123,8 +145,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Deliver<J, O> {
             return;
         }
         if panics_inside_cell {
-            let parcel = self.delivery.parcel();
-            parcel.job.mark_culprit(parcel.number);
+            self.delivery.blame();
         } else if !self.delivery.is_fenced() {
             self.speak(Work::Abandoned);
         }

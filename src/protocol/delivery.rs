@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::words::{
-    Block, DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, Key, Moment, Places, Sealed, SlotId,
-    Ticket,
+    Block, DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, JobView, Key, Moment, Owned, Places,
+    Sealed, SlotId, Ticket,
 };
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
@@ -175,134 +175,183 @@ impl<J> PieceParcel<J> {
 }
 
 /// One attempt to have a job done, as a consumer sees it.
-pub struct Delivery<J> {
-    parcel: Parcel<J>,
-    consumer: Arc<ConsumerInfo>,
+///
+/// The lifetime is that of the look at the payload. Where it is elided, as in `&Delivery<Job>`, nothing needs to be said of it.
+pub struct Delivery<'a, J> {
+    hold: Hold<'a, J>,
+    /// The running number of this delivery.
+    number: DeliveryNumber,
+    attempt: u32,
 }
 
-impl<J> Delivery<J> {
-    pub(crate) fn new(parcel: Parcel<J>, consumer: Arc<ConsumerInfo>) -> Self {
-        Self { parcel, consumer }
-    }
+/// Who looks at the job.
+enum Hold<'a, J> {
+    /// The loop of a shell, which goes from one to the next: nothing is counted for each job.
+    Borrowed {
+        job: JobView<'a, J>,
+        payload: &'a J,
+        consumer: &'a Arc<ConsumerInfo>,
+    },
+    /// Somebody who settles the delivery when he likes.
+    Owned(Owned<J>, Arc<ConsumerInfo>),
+}
 
-    /// Puts the next parcel in the place of this one, so that a shell needs no new delivery for each job.
-    pub(crate) fn replace(&mut self, parcel: Parcel<J>) {
-        self.parcel = parcel;
-    }
-
-    /// Goes on to another job of the block that the present one is in.
+impl<'a, J> Delivery<'a, J> {
     #[inline]
-    pub(crate) fn go_to(&mut self, place: u8, number: DeliveryNumber) {
-        self.parcel.job.go_to(place);
-        self.parcel.number = number;
+    pub(crate) fn borrowed(
+        job: JobView<'a, J>,
+        payload: &'a J,
+        (number, attempt): (DeliveryNumber, u32),
+        consumer: &'a Arc<ConsumerInfo>,
+    ) -> Self {
+        Self {
+            hold: Hold::Borrowed {
+                job,
+                payload,
+                consumer,
+            },
+            number,
+            attempt,
+        }
+    }
+
+    /// None if nobody can look at the payload without a lock: it has gone, or somebody holds that lock and may do so for ever.
+    pub(crate) fn owned(parcel: Parcel<J>, consumer: Arc<ConsumerInfo>) -> Option<Delivery<'static, J>> {
+        Some(Delivery {
+            hold: Hold::Owned(Owned::new(parcel.job)?, consumer),
+            number: parcel.number,
+            attempt: parcel.attempt,
+        })
     }
 
     /// What the producer sent. The first look at it marks the delivery as begun: from then on it costs the job an attempt.
+    #[inline]
     pub fn job(&self) -> &J {
         let _ = self.begin();
-        self.parcel.job.payload()
+        match &self.hold {
+            Hold::Borrowed { payload, .. } => payload,
+            Hold::Owned(owned, _) => owned.payload(),
+        }
     }
 
-    /// The payload, shared: for handlers that must keep it longer than the delivery.
+    /// The job, shared: for handlers that must keep it longer than the delivery.
     pub fn shared_job(&self) -> Sealed<J> {
         let _ = self.begin();
-        Sealed::clone(&self.parcel.job)
+        self.view().hold()
+    }
+
+    #[inline]
+    fn view(&self) -> JobView<'_, J> {
+        match &self.hold {
+            Hold::Borrowed { job, .. } => *job,
+            Hold::Owned(owned, _) => owned.job().view(),
+        }
     }
 
     /// Whether it may begin; false if it was taken back before it did.
     #[inline]
     #[must_use = "a delivery that was taken back is somebody else's"]
     pub(crate) fn begin(&self) -> bool {
-        self.parcel.job.begin(self.parcel.number)
+        self.view().begin(self.number)
     }
 
+    #[inline]
     pub(crate) fn finish(&self) {
-        self.parcel.job.mark_finished(self.parcel.number);
+        self.view().begun().finish(self.number);
     }
 
     /// The name of the job.
     pub fn id(&self) -> JobId {
-        self.parcel.job.id()
+        self.view().id()
     }
 
     /// The key of the job, if it has one.
     pub fn key(&self) -> Option<&Key> {
-        self.parcel.job.key()
+        self.view().key()
     }
 
     /// The attempt, counted from one; greater than one for a redelivery.
     pub fn attempt(&self) -> u32 {
-        self.parcel.attempt
+        self.attempt
     }
 
     /// Where this consumer sits.
     pub fn slot(&self) -> SlotId {
-        self.consumer.slot
+        self.consumer().slot
     }
 
     /// The life of this consumer.
     pub fn incarnation(&self) -> Incarnation {
-        self.consumer.incarnation
+        self.consumer().incarnation
     }
 
     /// A number greater than that of every earlier delivery of this job, for sinks that refuse late writers.
     pub fn token(&self) -> FencingToken {
         FencingToken {
-            epoch: self.consumer.epoch,
-            number: self.parcel.number,
+            epoch: self.consumer().epoch,
+            number: self.number,
         }
     }
 
     /// Whether this consumer was given up on: whatever it says from now on counts for nothing, so work in progress can as
     /// well end.
     pub fn is_fenced(&self) -> bool {
-        self.consumer.board.has_ended()
+        self.consumer().board.has_ended()
     }
 
     /// Whether its job has expired before it began. Reads the clock only for a job that can.
     #[inline]
     pub fn has_expired(&self) -> bool {
-        let expires_at = self.parcel.job.expires_at();
-        expires_at.is_some_and(|at| (self.consumer.now.0)() >= at)
+        let expires_at = self.view().expires_at();
+        expires_at.is_some_and(|at| (self.consumer().now.0)() >= at)
     }
 
     /// A sign of life: the deadline of this consumer starts anew, for all deliveries that it holds. For work that takes long
     /// and is well. It is no message, so it costs next to nothing.
     pub fn extend(&self) {
-        self.consumer.board.note_life();
+        self.consumer().board.note_life();
     }
 
     /// The delivery, as a world sees it.
     pub(crate) fn seen(&self) -> super::faults::Seen {
         super::faults::Seen {
             job: self.id(),
-            key: self.parcel.job.key_hash(),
-            attempt: self.parcel.attempt,
-            slot: self.consumer.slot,
-            incarnation: self.consumer.incarnation,
-            epoch: self.consumer.epoch,
-            number: self.parcel.number,
+            key: self.key().map(Key::hashed),
+            attempt: self.attempt,
+            slot: self.consumer().slot,
+            incarnation: self.consumer().incarnation,
+            epoch: self.consumer().epoch,
+            number: self.number,
         }
     }
 
-    pub(crate) fn parcel(&self) -> &Parcel<J> {
-        &self.parcel
+    pub(crate) fn number(&self) -> DeliveryNumber {
+        self.number
     }
 
+    #[inline]
     pub(crate) fn consumer(&self) -> &Arc<ConsumerInfo> {
-        &self.consumer
+        match &self.hold {
+            Hold::Borrowed { consumer, .. } => consumer,
+            Hold::Owned(_, consumer) => consumer,
+        }
+    }
+
+    pub(crate) fn blame(&self) {
+        self.view().begun().blame(self.number);
     }
 }
 
 /// Names the job and leaves the payload out.
-impl<J> fmt::Debug for Delivery<J> {
+impl<J> fmt::Debug for Delivery<'_, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("job", &self.parcel.job)
-            .field("attempt", &self.parcel.attempt)
+            .field("job", &self.id())
+            .field("key", &self.key())
+            .field("attempt", &self.attempt)
             .field("token", &self.token())
-            .field("slot", &self.consumer.slot)
-            .field("incarnation", &self.consumer.incarnation)
+            .field("slot", &self.consumer().slot)
+            .field("incarnation", &self.consumer().incarnation)
             .finish()
     }
 }

@@ -63,6 +63,8 @@ pub struct DonePlaces {
     pub first: DeliveryNumber,
     /// Which of its jobs.
     pub places: Places,
+    /// Whether somebody waits for their outputs.
+    pub has_outputs: bool,
 }
 
 /// What one consumer has to say at once.
@@ -72,10 +74,25 @@ pub struct Settlement<O> {
     pub consumer: Arc<ConsumerInfo>,
     /// Its settled deliveries, in the order in which it settled them.
     pub deliveries: Vec<SettledDelivery<O>>,
-    /// Its done deliveries of jobs in blocks, for whose output nobody waits.
+    /// Its done deliveries of jobs in blocks.
     pub done: Vec<DonePlaces>,
+    /// The outputs of those of them for which somebody waits, in the order of `done` and of the places.
+    pub outputs: Vec<Guarded<O>>,
     /// The time that it spent on them, for the prefetch window; zero if it was not measured.
     pub busy: Duration,
+}
+
+impl<O> Settlement<O> {
+    /// Deliveries that were settled one by one.
+    pub fn of(consumer: Arc<ConsumerInfo>, deliveries: Vec<SettledDelivery<O>>) -> Self {
+        Self {
+            consumer,
+            deliveries,
+            done: Vec::new(),
+            outputs: Vec::new(),
+            busy: Duration::ZERO,
+        }
+    }
 }
 
 /// Tells the supervisor that something lies on its desk.
@@ -104,12 +121,7 @@ impl<O: Send + 'static> SettleDesk<O> {
     pub(crate) fn settle(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>) {
         // A simulation decides of each word alone whether it arrives.
         if faults::is_simulated() {
-            return self.settle_all(Settlement {
-                consumer: Arc::clone(consumer),
-                deliveries: vec![delivery],
-                done: Vec::new(),
-                busy: Duration::ZERO,
-            });
+            return self.settle_all(Settlement::of(Arc::clone(consumer), vec![delivery]));
         }
         let mut waiting = self.lock();
         if let Some(last) = waiting.last_mut()
@@ -118,12 +130,7 @@ impl<O: Send + 'static> SettleDesk<O> {
             last.deliveries.push(delivery);
             return;
         }
-        let settlement = Settlement {
-            consumer: Arc::clone(consumer),
-            deliveries: vec![delivery],
-            done: Vec::new(),
-            busy: Duration::ZERO,
-        };
+        let settlement = Settlement::of(Arc::clone(consumer), vec![delivery]);
         self.put(waiting, settlement);
     }
 
@@ -167,12 +174,7 @@ impl<O: Send + 'static> SettleDesk<O> {
         let (desk, consumer) = (Arc::clone(self), Arc::clone(consumer));
         actix_rt::spawn(async move {
             tokio::time::sleep(wait).await;
-            let late = Settlement {
-                consumer,
-                deliveries: vec![delivery],
-                done: Vec::new(),
-                busy: Duration::ZERO,
-            };
+            let late = Settlement::of(consumer, vec![delivery]);
             desk.put(desk.lock(), late);
         });
     }

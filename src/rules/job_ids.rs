@@ -122,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn the_name_that_follows_another_is_the_next_one_of_its_generator() {
+        let mut ids = JobIds::new(5);
+        for step in 0..400_u64 {
+            let first = ids.next(NOW + step / 100);
+            let others = ids.many(NOW, 255);
+            for (count, id) in (1..=255).zip(others) {
+                assert_eq!(first.following(count), id);
+            }
+        }
+    }
+
+    #[test]
     fn ids_are_of_version_7_and_carry_the_time() {
         let mut ids = JobIds::new(7);
         for nth in 0..1_000 {

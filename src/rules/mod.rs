@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod job_ids;
 pub mod ledger;
+pub(crate) mod pending;
 pub mod restart;
 pub mod store;
 pub mod strategies;

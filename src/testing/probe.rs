@@ -306,7 +306,7 @@ impl<J: Clone + Send + Sync + 'static> Consumer for ProbeConsumer<J> {
         Ok(())
     }
 
-    async fn consume(&mut self, delivery: &Delivery<J>) -> Result<Seen<J>, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, J>) -> Result<Seen<J>, Failure> {
         let seen = Seen {
             job: delivery.job().clone(),
             id: delivery.id(),

@@ -1,134 +1,240 @@
-//! Blocks: plain jobs that travel as one, and the handle by which a single job is held, in a block or alone.
+//! Blocks: jobs that travel as one.
 //!
 //! A job of its own costs an allocation, a count of its holders for each of them, and an entry in every list on its way. Up
-//! to 64 plain jobs share all of that in a block: which of them something is about is one bit each, in [`Places`].
+//! to 64 jobs share all of that in a block: which of them something is about is one bit each, in [`Places`].
+//!
+//! A payload is dropped when its own job ends, not when the block does, although the others of the block live on. So each
+//! stands under a lock of its own, and there are two rules:
+//! 1. **Read, never take.** Whoever works on a job holds the lock for reading, for this one place, until the work has ended. A
+//!    thread that blocks for ever keeps its read lock, and the next consumer reads beside it. A panic leaves the payload there.
+//! 2. **Clear without waiting.** The last holder of a place clears it, if nobody reads at that moment (`try_write`: a writer
+//!    that waited would stop all readers). If somebody does, it was given up on: its job was settled by another. It looks
+//!    again when it is done ([`Block::sweep`]), and clears the place itself.
 
 use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-use super::guarded::{drop_guarded, gone};
-use super::{Envelope, LeaseId};
+use super::begun::BegunMark;
+use super::spares::Spares;
+use super::{Guarded, Job, JobId, Key, LeaseId, Places, ReplyTo};
 
-/// Some of the jobs of a block: one bit for each place, the first place is the lowest bit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Places(u64);
+/// Blocks that are used again. A block is some kilobytes, and the allocator works longer on such a piece than on everything
+/// else that a block costs.
+pub(super) type SpareBlocks<J> = Spares<Arc<Block<J>>>;
 
-impl Places {
-    /// Places in a block.
-    pub const MOST: usize = 64;
+/// Up to 64 jobs that travel as one.
+///
+/// They have no priority, delay, expiry and deduplication, either all of them have a key or none has, and the same mailbox
+/// waits for the outcome of each, or none. Their names follow each other.
+pub struct Block<J> {
+    /// The name of the first job.
+    first: JobId,
+    jobs: Vec<Place<J>>,
+    /// The keys of the jobs, by place; none if they have no keys.
+    keys: Vec<Key>,
+    /// Who waits for the outcomes.
+    reply_to: Option<ReplyTo>,
+    /// Where the memory goes when the last job has ended.
+    spares: Option<Arc<SpareBlocks<J>>>,
+}
 
-    /// No place.
-    pub const NONE: Self = Self(0);
+/// A job out of its block.
+pub(super) struct Sole<J> {
+    pub(super) id: JobId,
+    pub(super) job: Job<J>,
+    pub(super) reply_to: Option<ReplyTo>,
+}
 
-    /// The first `count` places, at most all of them.
-    pub fn first(count: usize) -> Self {
-        match count {
-            0 => Self::NONE,
-            1..Self::MOST => Self(u64::MAX >> (Self::MOST - count)),
-            _ => Self(u64::MAX),
+/// One job of a block.
+pub(crate) struct Place<J> {
+    begun: BegunMark,
+    /// Who holds the job: its way through the group in the block is one, each handle another. Not counted for payloads without
+    /// a destructor: those stay as long as the block.
+    holders: AtomicU32,
+    payload: Payload<J>,
+}
+
+enum Payload<J> {
+    /// Nobody can notice when a payload without a destructor is dropped, so it needs no lock.
+    Bare(Guarded<J>),
+    Locked(RwLock<Kept<J>>),
+}
+
+/// What stands under the lock of a place.
+enum Kept<J> {
+    Here(Guarded<J>),
+    /// Moved out of the block, since somebody wanted to keep it without holding the lock.
+    Shared(Arc<Guarded<J>>),
+    Gone,
+}
+
+impl<J> Payload<J> {
+    fn into_inner(self) -> Option<J> {
+        match self {
+            Self::Bare(payload) => Some(payload.into_inner()),
+            Self::Locked(lock) => match lock.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                Kept::Here(payload) => Some(payload.into_inner()),
+                Kept::Shared(shared) => Arc::into_inner(shared).map(Guarded::into_inner),
+                Kept::Gone => None,
+            },
         }
-    }
-
-    /// This place alone. A place past the last one is taken for the last one.
-    pub fn only(place: u8) -> Self {
-        Self(1 << place.min(63))
-    }
-
-    /// How many places these are.
-    pub fn len(self) -> usize {
-        self.0.count_ones() as usize
-    }
-
-    /// Whether these are none.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The lowest of these places.
-    pub fn lowest(self) -> Option<u8> {
-        // Below 64, so it fits.
-        (self.0 != 0).then(|| self.0.trailing_zeros() as u8)
-    }
-
-    /// Whether this place is one of them.
-    pub fn contains(self, place: u8) -> bool {
-        !self.both(Self::only(place)).is_empty()
-    }
-
-    /// The places that are in both.
-    #[must_use]
-    pub fn both(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// Adds places.
-    pub fn add(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Takes places out; those that are not in do not matter.
-    pub fn remove(&mut self, other: Self) {
-        self.0 &= !other.0;
-    }
-
-    /// Takes out the lowest `count` places, or all if there are not more, and returns them.
-    pub fn take_first(&mut self, count: usize) -> Self {
-        if count >= self.len() {
-            return std::mem::take(self);
-        }
-        let mut rest = self.0;
-        for _ in 0..count {
-            rest &= rest - 1;
-        }
-        let taken = Self(self.0 & !rest);
-        self.0 = rest;
-        taken
-    }
-
-    /// Takes out the lowest place.
-    #[inline]
-    pub(crate) fn take_lowest(&mut self) -> Option<u8> {
-        let lowest = self.lowest()?;
-        self.0 &= self.0 - 1;
-        Some(lowest)
-    }
-
-    /// The places, from the lowest one up.
-    pub fn iter(self) -> impl Iterator<Item = u8> {
-        let mut rest = self;
-        std::iter::from_fn(move || rest.take_lowest())
     }
 }
 
-/// Up to 64 plain jobs that travel as one.
-///
-/// Plain is a job without key, priority, delay, expiry and deduplication, for whose outcome nobody waits. Only payloads that
-/// own nothing (numbers, and structs of them) come in blocks: memory of a block is given back when the last of its jobs has
-/// ended, and nobody can notice that a payload without a destructor lives a little longer.
-pub struct Block<J> {
-    jobs: Vec<Envelope<J>>,
-    /// The job at the last place. It stands apart so that there always is one.
-    last: Envelope<J>,
+impl<J> Place<J> {
+    pub(super) fn new(payload: J) -> Self {
+        let payload = Guarded::new(payload);
+        Self {
+            begun: BegunMark::default(),
+            holders: AtomicU32::new(1),
+            payload: if std::mem::needs_drop::<J>() {
+                Payload::Locked(RwLock::new(Kept::Here(payload)))
+            } else {
+                Payload::Bare(payload)
+            },
+        }
+    }
+
+    pub(super) fn into_payload(self) -> Option<J> {
+        self.payload.into_inner()
+    }
+
+    /// Whether a delivery of the job has begun.
+    #[inline]
+    pub(super) fn begun(&self) -> &BegunMark {
+        &self.begun
+    }
+
+    /// The payload, for as long as the reader keeps it. None if its job was settled and has gone.
+    #[inline]
+    pub(super) fn read(&self) -> Option<PayloadRef<'_, J>> {
+        let lock = match &self.payload {
+            Payload::Bare(payload) => return Some(PayloadRef(Reading::Plain(payload))),
+            Payload::Locked(lock) => lock,
+        };
+        // Nothing panics while it writes, so the lock is never poisoned. Nobody waits to write, so this waits for a move.
+        let kept = lock.read().unwrap_or_else(PoisonError::into_inner);
+        (!matches!(*kept, Kept::Gone)).then_some(PayloadRef(Reading::Locked(kept)))
+    }
+
+    /// The lock for changing what is there, unless somebody reads.
+    fn change(&self) -> Option<RwLockWriteGuard<'_, Kept<J>>> {
+        let Payload::Locked(lock) = &self.payload else {
+            return None;
+        };
+        match lock.try_write() {
+            Ok(kept) => Some(kept),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Drops what is there, unless somebody reads.
+    fn clear(&self) {
+        let gone = self
+            .change()
+            .map(|mut kept| std::mem::replace(&mut *kept, Kept::Gone));
+        // The payload is dropped here, when the lock has been given back: its `Drop` is the user's.
+        drop(gone);
+    }
+
+    /// Takes the payload out for its only holder, unless somebody reads or keeps it.
+    fn take(&self) -> Option<J> {
+        let mut kept = self.change()?;
+        match std::mem::replace(&mut *kept, Kept::Gone) {
+            Kept::Here(payload) => Some(payload.into_inner()),
+            Kept::Shared(shared) => match Arc::try_unwrap(shared) {
+                Ok(payload) => Some(payload.into_inner()),
+                Err(shared) => {
+                    *kept = Kept::Shared(shared);
+                    None
+                }
+            },
+            Kept::Gone => None,
+        }
+    }
+
+    /// One holder less; the last one drops the payload, outside of the lock.
+    #[inline]
+    fn let_go(&self) {
+        if std::mem::needs_drop::<J>() && self.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Either this look finds no reader, or the reader finds no holder: see `Block::sweep`.
+            fence(Ordering::SeqCst);
+            self.clear();
+        }
+    }
+
+    /// The payload for somebody who keeps it without the lock. None if it has gone, or somebody reads it now.
+    fn share(&self) -> Option<Arc<Guarded<J>>> {
+        let Payload::Locked(lock) = &self.payload else {
+            return None;
+        };
+        if let Kept::Shared(shared) = &*lock.read().unwrap_or_else(PoisonError::into_inner) {
+            return Some(Arc::clone(shared));
+        }
+        let mut kept = self.change()?;
+        let shared = match std::mem::replace(&mut *kept, Kept::Gone) {
+            Kept::Here(payload) => Arc::new(payload),
+            Kept::Shared(shared) => shared,
+            Kept::Gone => return None,
+        };
+        *kept = Kept::Shared(Arc::clone(&shared));
+        Some(shared)
+    }
 }
 
 impl<J> Block<J> {
-    /// A block of these jobs, in this order; `None` if there are none, or if their payloads have a destructor: such jobs travel
-    /// alone. Those past the 64th are left out: make more blocks.
-    pub fn new(mut jobs: Vec<Envelope<J>>) -> Option<Self> {
-        if std::mem::needs_drop::<J>() {
-            jobs.into_iter().for_each(drop_guarded);
-            return None;
+    /// A block of these payloads, in this order, whose names begin with `first` and follow each other; `None` if there are
+    /// none. Those past the 64th are left out: make more blocks.
+    pub fn new(first: JobId, payloads: Vec<J>) -> Option<Arc<Self>> {
+        let mut payloads = payloads.into_iter().map(Guarded::new);
+        let jobs: Vec<_> = payloads
+            .by_ref()
+            .take(Places::MOST)
+            .map(|payload| Place::new(payload.into_inner()))
+            .collect();
+        payloads.for_each(drop);
+        let block = Self {
+            first,
+            jobs,
+            keys: Vec::new(),
+            reply_to: None,
+            spares: None,
+        };
+        (!block.jobs.is_empty()).then(|| Arc::new(block))
+    }
+
+    /// A block without jobs, to be filled.
+    pub(super) fn empty() -> Self {
+        Self {
+            first: JobId::from_uuid(uuid::Uuid::nil()),
+            jobs: Vec::new(),
+            keys: Vec::new(),
+            reply_to: None,
+            spares: None,
         }
-        jobs.truncate(Places::MOST);
-        let last = jobs.pop()?;
-        Some(Self { jobs, last })
+    }
+
+    /// Fills an empty block; its memory goes to the spares in the end. `jobs` and `keys` get the memory of the last jobs. At
+    /// least one job, at most 64; no key, or one for each.
+    pub(super) fn fill(
+        &mut self,
+        (first, reply_to): (JobId, Option<ReplyTo>),
+        jobs: &mut Vec<Place<J>>,
+        keys: &mut Vec<Key>,
+        spares: Arc<SpareBlocks<J>>,
+    ) {
+        (self.first, self.reply_to) = (first, reply_to);
+        std::mem::swap(&mut self.jobs, jobs);
+        std::mem::swap(&mut self.keys, keys);
+        self.spares = Some(spares);
     }
 
     /// How many jobs are in the block.
     #[allow(clippy::len_without_is_empty, reason = "a block is never empty")]
     pub fn len(&self) -> usize {
-        self.jobs.len() + 1
+        self.jobs.len()
     }
 
     /// The places that hold a job.
@@ -136,209 +242,189 @@ impl<J> Block<J> {
         Places::first(self.len())
     }
 
-    /// The job at this place. A place past the last one is taken for the last one.
+    /// The name of the job at this place.
     #[inline]
-    pub fn job(&self, place: u8) -> &Envelope<J> {
-        self.jobs.get(usize::from(place)).unwrap_or(&self.last)
+    pub fn id(&self, place: u8) -> JobId {
+        self.first.following(place)
     }
 
-    /// Handles of the jobs at some places. If nobody else holds the block, each job gets an envelope of its own.
-    pub(crate) fn into_sealed(self: Arc<Self>, places: Places) -> Vec<Sealed<J>> {
-        match Arc::try_unwrap(self) {
-            Ok(Self { jobs, last }) => (0..)
-                .zip(jobs.into_iter().chain([last]))
-                .filter(|(place, _)| places.contains(*place))
-                .map(|(_, envelope)| Sealed::new(envelope))
-                .collect(),
-            Err(block) => handles_of(&block, places.both(block.places())),
+    /// The key of the job at this place.
+    #[inline]
+    pub fn key(&self, place: u8) -> Option<&Key> {
+        self.keys.get(usize::from(place))
+    }
+
+    /// The keys of all jobs, by place; none if they have no keys.
+    pub(crate) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Who waits for the outcomes of the jobs.
+    #[inline]
+    pub fn reply_to(&self) -> Option<ReplyTo> {
+        self.reply_to
+    }
+
+    /// The job at this place.
+    #[inline]
+    pub(crate) fn place(&self, place: u8) -> Option<&Place<J>> {
+        self.jobs.get(usize::from(place))
+    }
+
+    /// One more holder of this job.
+    pub(super) fn hold(&self, place: u8) {
+        if std::mem::needs_drop::<J>()
+            && let Some(job) = self.place(place)
+        {
+            job.holders.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
 
-fn handles_of<J>(block: &Arc<Block<J>>, places: Places) -> Vec<Sealed<J>> {
-    let handle = |place| Sealed::in_block(Arc::clone(block), place);
-    places.iter().map(handle).collect()
+    /// A holder of this job lets it go.
+    pub(super) fn let_go(&self, place: u8) {
+        if let Some(job) = self.place(place) {
+            job.let_go();
+        }
+    }
+
+    /// The ways of these jobs in the block have ended.
+    pub(crate) fn end(&self, places: Places) {
+        if std::mem::needs_drop::<J>() {
+            places.iter().for_each(|place| self.let_go(place));
+        }
+    }
+
+    /// Drops what was let go while somebody read it. For whoever read it and was given up on meanwhile, after the last read.
+    ///
+    /// The one who let go lowered the count of holders first and looked for readers then; here the lock was given back first and the
+    /// holders are counted now. Between both steps stands a fence on either side, so at least one of the two sees the other.
+    pub(crate) fn sweep(&self, places: Places) {
+        if std::mem::needs_drop::<J>() {
+            fence(Ordering::SeqCst);
+            for job in places.iter().filter_map(|place| self.place(place)) {
+                if job.holders.load(Ordering::Acquire) == 0 {
+                    job.clear();
+                }
+            }
+        }
+    }
+
+    /// Takes the payload at this place for its only holder. None if somebody else holds or reads it, and for payloads without a
+    /// destructor, which stay as long as the block.
+    pub(super) fn take(&self, place: u8) -> Option<J> {
+        let job = self.place(place)?;
+        if job.holders.load(Ordering::Acquire) != 1 {
+            return None;
+        }
+        job.take()
+    }
+
+    /// As [`take`](Self::take), for whoever holds the block alone.
+    pub(super) fn take_alone(&mut self, place: u8) -> Option<J> {
+        let job = self.jobs.get_mut(usize::from(place))?;
+        std::mem::replace(&mut job.payload, Payload::Locked(RwLock::new(Kept::Gone))).into_inner()
+    }
+
+    /// The payload at this place for somebody who keeps it without its lock.
+    pub(super) fn share(&self, place: u8) -> Option<Arc<Guarded<J>>> {
+        self.place(place)?.share()
+    }
+
+    /// The payload at this place, if it stands under no lock.
+    #[inline]
+    pub(super) fn bare(&self, place: u8) -> Option<&J> {
+        match &self.place(place)?.payload {
+            Payload::Bare(payload) => Some(payload),
+            Payload::Locked(_) => None,
+        }
+    }
+
+    /// The job of this payload, which stood at this place.
+    pub(super) fn job(&self, place: u8, payload: J) -> Sole<J> {
+        let mut job = Job::new(payload);
+        job.key = self.key(place).cloned();
+        Sole {
+            id: self.id(place),
+            job,
+            reply_to: self.reply_to,
+        }
+    }
+
+    /// The jobs at these places, if nobody else holds the block.
+    pub(super) fn into_jobs(self: Arc<Self>, places: Places) -> Result<Vec<Sole<J>>, Arc<Self>> {
+        let mut block = Arc::try_unwrap(self)?;
+        let jobs = (0_u8..).zip(std::mem::take(&mut block.jobs));
+        Ok(jobs
+            .filter(|(place, _)| places.contains(*place))
+            .filter_map(|(place, job)| Some(block.job(place, job.payload.into_inner()?)))
+            .collect())
+    }
+
+    /// Every job of the block has ended: its memory is used again, if nobody else holds it. Drops what is left in it.
+    pub(crate) fn recycle(mut self: Arc<Self>) {
+        if let Some(block) = Arc::get_mut(&mut self) {
+            if std::mem::needs_drop::<J>() {
+                block.jobs.clear();
+            } else {
+                // Nothing in them is to be dropped, and that is not to be looked at for each.
+                block.jobs.drain(..).for_each(std::mem::forget);
+            }
+            block.keys.clear();
+            if let Some(spares) = block.spares.take() {
+                spares.put(self);
+            }
+        }
+    }
 }
 
 /// Names the jobs and leaves the payloads out.
 impl<J> fmt::Debug for Block<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.jobs).entry(&self.last).finish()
+        f.debug_list()
+            .entries(self.places().iter().map(|place| self.id(place)))
+            .finish()
     }
 }
 
-/// A job inside the group, held by whoever has this: the queue, the supervisor, a consumer. Clones hold the same job, so a
-/// redelivery never clones the payload.
-///
-/// The job has an [`Envelope`] of its own, or stands in a [`Block`] with others; which of both makes no difference to its
-/// holder, but for [`into_envelope`](Self::into_envelope).
-///
-/// The last holder drops the payload; a panic in its `Drop` is caught and goes no further.
-pub struct Sealed<J>(Hold<J>);
+/// A payload that is being looked at. While it is, the payload stays, also if the job is done meanwhile.
+pub struct PayloadRef<'a, J>(Reading<'a, J>);
 
-enum Hold<J> {
-    Alone(Alone<J>),
-    /// A payload in a block has no destructor; see [`Block::new`].
-    InBlock(Arc<Block<J>>, u8),
+enum Reading<'a, J> {
+    Plain(&'a J),
+    Locked(RwLockReadGuard<'a, Kept<J>>),
 }
 
-/// A handle of an envelope. It is empty only while it is taken apart, and then nobody else can reach it.
-struct Alone<J>(Option<Arc<Envelope<J>>>);
-
-impl<J> Alone<J> {
-    fn into_inner(mut self) -> Arc<Envelope<J>> {
-        match self.0.take() {
-            Some(envelope) => envelope,
-            None => gone(),
-        }
+impl<'a, J> PayloadRef<'a, J> {
+    pub(crate) fn plain(payload: &'a J) -> Self {
+        Self(Reading::Plain(payload))
     }
 }
 
-impl<J> Deref for Alone<J> {
-    type Target = Arc<Envelope<J>>;
+impl<J> std::ops::Deref for PayloadRef<'_, J> {
+    type Target = J;
 
     #[inline]
-    fn deref(&self) -> &Arc<Envelope<J>> {
+    fn deref(&self) -> &J {
         match &self.0 {
-            Some(envelope) => envelope,
-            None => gone(),
-        }
-    }
-}
-
-impl<J> Drop for Alone<J> {
-    #[inline]
-    fn drop(&mut self) {
-        // Only the last holder drops the payload, so only that one needs the guard.
-        if std::mem::needs_drop::<J>()
-            && let Some(envelope) = self.0.take().and_then(Arc::into_inner)
-        {
-            drop_guarded(envelope);
-        }
-    }
-}
-
-impl<J> Sealed<J> {
-    /// The only handle of this job.
-    pub fn new(envelope: Envelope<J>) -> Self {
-        Self(Hold::Alone(Alone(Some(Arc::new(envelope)))))
-    }
-
-    /// A handle of the job at this place of a block.
-    pub fn in_block(block: Arc<Block<J>>, place: u8) -> Self {
-        Self(Hold::InBlock(block, place))
-    }
-
-    /// Takes the job out of its envelope.
-    ///
-    /// # Errors
-    /// The handle itself, while somebody else holds the job or another one of its block.
-    pub fn into_envelope(self) -> Result<Envelope<J>, Self> {
-        match self.0 {
-            Hold::Alone(alone) => Arc::try_unwrap(alone.into_inner())
-                .map_err(|envelope| Self(Hold::Alone(Alone(Some(envelope))))),
-            Hold::InBlock(block, place) => match Arc::try_unwrap(block) {
-                Ok(Block { mut jobs, last }) if usize::from(place) < jobs.len() => {
-                    Ok(jobs.swap_remove(usize::from(place))).inspect(|_| drop(last))
-                }
-                Ok(Block { last, .. }) => Ok(last),
-                Err(block) => Err(Self(Hold::InBlock(block, place))),
+            Reading::Plain(payload) => payload,
+            Reading::Locked(kept) => match &**kept {
+                Kept::Here(payload) => payload,
+                Kept::Shared(payload) => payload,
+                Kept::Gone => super::guarded::gone(),
             },
         }
     }
-
-    /// Whether both hold the same job.
-    pub fn is_same(&self, other: &Self) -> bool {
-        std::ptr::eq(&raw const **self, &raw const **other)
-    }
-
-    /// Goes on to another place of the same block, so that nobody has to count a holder for each job. Does nothing to a job
-    /// that is in no block.
-    #[inline]
-    pub(crate) fn go_to(&mut self, place: u8) {
-        if let Hold::InBlock(_, here) = &mut self.0 {
-            *here = place;
-        }
-    }
 }
 
-impl<J> Clone for Sealed<J> {
-    fn clone(&self) -> Self {
-        Self(match &self.0 {
-            Hold::Alone(alone) => Hold::Alone(Alone(Some(Arc::clone(alone)))),
-            Hold::InBlock(block, place) => Hold::InBlock(Arc::clone(block), *place),
-        })
-    }
-}
-
-impl<J> Deref for Sealed<J> {
-    type Target = Envelope<J>;
-
-    #[inline]
-    fn deref(&self) -> &Envelope<J> {
-        match &self.0 {
-            Hold::Alone(alone) => alone,
-            Hold::InBlock(block, place) => block.job(*place),
-        }
-    }
-}
-
-impl<J> fmt::Debug for Sealed<J> {
+impl<J: fmt::Debug> fmt::Debug for PayloadRef<'_, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
 }
 
-/// A job, or a block of them, on the way to a queue.
-#[derive(Debug)]
-pub enum Load<J> {
-    /// One job.
-    Job(Sealed<J>),
-    /// A block; only for a queue that says in its [`Capabilities`](super::Capabilities) that it takes blocks.
-    Block(Arc<Block<J>>),
-}
-
-impl<J> Load<J> {
-    /// How many jobs this is.
-    #[allow(clippy::len_without_is_empty, reason = "a load is never empty")]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Job(_) => 1,
-            Self::Block(block) => block.len(),
-        }
-    }
-
-    /// The jobs one by one, in order.
-    pub fn into_jobs(self) -> Vec<Sealed<J>> {
-        match self {
-            Self::Job(job) => vec![job],
-            Self::Block(block) => {
-                let places = block.places();
-                block.into_sealed(places)
-            }
-        }
-    }
-
-    /// Handles of the jobs, in order.
-    pub fn handles(&self) -> Vec<Sealed<J>> {
-        match self {
-            Self::Job(job) => vec![job.clone()],
-            Self::Block(block) => handles_of(block, block.places()),
-        }
-    }
-
-    /// Calls `look` with each job, in order.
-    pub(crate) fn each(&self, mut look: impl FnMut(&Envelope<J>)) {
-        match self {
-            Self::Job(job) => look(job),
-            Self::Block(block) => block.places().iter().for_each(|place| look(block.job(place))),
-        }
-    }
-}
-
-impl<J> From<Sealed<J>> for Load<J> {
-    fn from(job: Sealed<J>) -> Self {
-        Self::Job(job)
+impl<J: fmt::Display> fmt::Display for PayloadRef<'_, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 
@@ -357,78 +443,5 @@ impl LeaseId {
     /// A queue that leases blocks leaves the lowest six bits of a block's lease free, for the place.
     pub fn of_place(self, place: u8) -> Self {
         Self(self.0 | u64::from(place & 63))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::words::cases::cases;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::words::{Job, JobId, Moment};
-
-    fn block(len: u64) -> Arc<Block<u64>> {
-        let envelope = |number: u64| {
-            let id = JobId::from_uuid(Uuid::from_u128(u128::from(number)));
-            Envelope::seal(id, Job::new(number), None, Moment::START)
-        };
-        Arc::new(Block::new((0..len).map(envelope).collect()).unwrap())
-    }
-
-    #[test]
-    fn a_block_holds_its_jobs_in_order_and_at_most_64() {
-        for len in [1, 2, 63, 64] {
-            let block = block(len);
-            let payloads: Vec<_> = block
-                .places()
-                .iter()
-                .map(|place| *block.job(place).payload())
-                .collect();
-            assert_eq!(payloads, (0..len).collect::<Vec<_>>());
-        }
-        assert_eq!(block(70).len(), 64);
-        assert!(Block::<u64>::new(Vec::new()).is_none());
-    }
-
-    #[test]
-    fn a_job_is_taken_out_of_a_block_by_its_only_holder_alone() {
-        let block = block(3);
-        let (first, other) = (
-            Sealed::in_block(Arc::clone(&block), 0),
-            Sealed::in_block(block, 2),
-        );
-        let first = first.into_envelope().unwrap_err();
-        drop(other);
-        assert_eq!(first.into_envelope().unwrap().into_payload(), 0);
-    }
-
-    #[test]
-    fn the_jobs_of_a_block_that_nobody_else_holds_get_envelopes_of_their_own() {
-        let mut sealed = block(5).into_sealed(Places::first(4));
-        assert_eq!(sealed.len(), 4);
-        let last = sealed.pop().unwrap();
-        assert_eq!(last.into_envelope().unwrap().into_payload(), 3);
-    }
-
-    #[test]
-    fn places_are_a_set_of_numbers_below_64() {
-        cases(256, |random| {
-            let (places, other, count) = (Places(random.u64(..)), random.u64(..), random.usize(0..70));
-            let set: Vec<u8> = places.iter().collect();
-            assert_eq!(set.len(), places.len());
-            assert!(set.iter().all(|place| places.contains(*place)));
-            assert!(set.windows(2).all(|pair| pair[0] < pair[1]));
-            let mut rest = places;
-            let taken: Vec<u8> = rest.take_first(count).iter().collect();
-            let left: Vec<u8> = rest.iter().collect();
-            assert_eq!(&set[..count.min(set.len())], &taken[..]);
-            assert_eq!(&set[count.min(set.len())..], &left[..]);
-            let mut both = places;
-            both.remove(Places(other));
-            both.add(places.both(Places(other)));
-            assert_eq!(both, places);
-            assert_eq!(Places::first(count).len(), count.min(64));
-        });
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::job::Envelope;
 use super::text_of::{text_of, text_of_error};
-use super::{Envelope, Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
+use super::{Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
 
 /// Why a queue could not write a job down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

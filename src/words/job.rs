@@ -1,12 +1,13 @@
 //! Jobs: what a producer sends, and the envelope in which it travels.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryNumber, JobId, Key, KeyHash, Moment, ReplyTo};
+use super::begun::BegunMark;
+use super::{JobId, Key, Moment, ReplyTo};
 
 /// How urgent a job is: a higher number is leased first; jobs of one priority are first in, first out. The default is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,23 +93,10 @@ impl<J> Job<J> {
         self.payload
     }
 
-    /// The payload, if nothing is wished for this job, so that it can travel in a block; else the job.
+    /// Whether nothing but a key is wished for this job.
     #[inline]
-    pub(crate) fn into_plain(self) -> Result<J, Self> {
-        match self {
-            Self {
-                payload,
-                key: None,
-                priority: Priority(0),
-                rest: None,
-            } => Ok(payload),
-            job => Err(job),
-        }
-    }
-
-    /// Whether nothing is wished for this job.
     pub(crate) fn is_plain(&self) -> bool {
-        self.key.is_none() && self.priority == Priority(0) && self.rest.is_none()
+        self.priority == Priority(0) && self.rest.is_none()
     }
 
     /// Whether a second job like it shall be refused.
@@ -138,45 +126,21 @@ struct Wishes {
 /// Numbers of mailboxes up to here share eight bytes with the priority, so that a waiting job takes 16 bytes less.
 const PACKED_REPLIES: u64 = 1 << 56;
 
-/// A delivery's mark in its [`Envelope`] is its number, with three bits below it that say more. So of two marks the one of the
-/// later delivery is the greater. Numbers stay far below 2^61.
-const BITS: u32 = 3;
-
-/// The bit of a mark that says "was in the hands of code that panicked".
-const CULPRIT: u64 = 1;
-
-/// The bit of a mark that says "its consumer is done with it".
-const FINISHED: u64 = 2;
-
-/// The bit of a mark that says "was taken back before it began".
-const RECALLED: u64 = 4;
-
-/// The mark of a delivery that has begun.
-#[inline]
-fn mark(number: DeliveryNumber) -> u64 {
-    number.0 << BITS
-}
-
-/// A job inside the group: the payload with its name, shared by queue, supervisor and consumer.
-///
-/// Envelopes travel as `Sealed<J>`, so a redelivery never clones the payload.
-pub struct Envelope<J> {
+/// A job that travels alone: the payload with its name and all that is wished for it.
+pub(crate) struct Envelope<J> {
     id: JobId,
     key: Option<Key>,
     wishes: Option<Box<Wishes>>,
     /// The number of the mailbox that waits for the outcome, 0 if none does or if it is among the wishes; then the priority
     /// in the lowest byte.
     reply_and_priority: u64,
-    /// The number of the last delivery that began (its consumer looked at the payload) or was taken back before it did; 0
-    /// before any. Written by the consumer's side when one begins, by the supervisor when it takes one back; read by the
-    /// supervisor when a consumer died: only deliveries that had begun cost an attempt.
-    begun: AtomicU64,
+    begun: BegunMark,
     payload: J,
 }
 
 impl<J> Envelope<J> {
     /// Puts a job into its envelope. `now` is the moment from which delay and expiry count.
-    pub fn seal(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
+    pub(crate) fn seal(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
         let packed = reply_to.map_or(0, |reply_to| reply_to.0);
         let is_large = reply_to.is_some() && !(1..PACKED_REPLIES).contains(&packed);
         let has_wishes = job.rest.is_some() || is_large;
@@ -196,21 +160,8 @@ impl<J> Envelope<J> {
             key: job.key,
             wishes,
             reply_and_priority: (packed << 8) | u64::from(job.priority.0),
-            begun: AtomicU64::new(0),
+            begun: BegunMark::default(),
             payload: job.payload,
-        }
-    }
-
-    /// As [`seal`](Self::seal), for a payload of which nothing is wished.
-    #[inline]
-    pub(crate) fn plain(id: JobId, payload: J) -> Self {
-        Self {
-            id,
-            key: None,
-            wishes: None,
-            reply_and_priority: 0,
-            begun: AtomicU64::new(0),
-            payload,
         }
     }
 
@@ -229,40 +180,35 @@ impl<J> Envelope<J> {
             wishes.expires_at = wishes.expires_at.map(moved);
             wishes.reply_to = None;
         }
-        *self.begun.get_mut() = 0;
+        self.begun.forget();
         self
     }
 
     /// The name of the job.
     #[inline]
-    pub fn id(&self) -> JobId {
+    pub(crate) fn id(&self) -> JobId {
         self.id
     }
 
     /// The key, if the producer gave one.
-    pub fn key(&self) -> Option<&Key> {
+    pub(crate) fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
-    /// The hash of the key, if there is one.
-    pub fn key_hash(&self) -> Option<KeyHash> {
-        self.key.as_ref().map(Key::hashed)
-    }
-
     /// How urgent the job is.
-    pub fn priority(&self) -> Priority {
+    pub(crate) fn priority(&self) -> Priority {
         let [priority, ..] = self.reply_and_priority.to_le_bytes();
         Priority(priority)
     }
 
     /// Not to be leased before this moment.
-    pub fn not_before(&self) -> Option<Moment> {
+    pub(crate) fn not_before(&self) -> Option<Moment> {
         self.wishes.as_ref().and_then(|wishes| wishes.not_before)
     }
 
     /// Not to begin after this moment. `None` also for a job that has begun before, or was sent back from the dead letters.
     #[inline]
-    pub fn expires_at(&self) -> Option<Moment> {
+    pub(crate) fn expires_at(&self) -> Option<Moment> {
         let wishes = self.wishes.as_ref()?;
         wishes
             .expires_at
@@ -276,7 +222,7 @@ impl<J> Envelope<J> {
 
     /// From now on it does not expire any more: it has begun, or a queue sends it back from its dead letters.
     #[inline]
-    pub fn forget_expiry(&self) {
+    pub(crate) fn forget_expiry(&self) {
         // Relaxed is enough: who puts the job on its next way, by a message or under a lock, has seen it.
         if let Some(wishes) = &self.wishes {
             wishes.no_longer_expires.store(true, Ordering::Relaxed);
@@ -284,12 +230,12 @@ impl<J> Envelope<J> {
     }
 
     /// The deduplication key, if the producer gave one.
-    pub fn dedup(&self) -> Option<&Key> {
+    pub(crate) fn dedup(&self) -> Option<&Key> {
         self.wishes.as_ref().and_then(|wishes| wishes.dedup.as_ref())
     }
 
     /// Who waits for the outcome, if anyone does.
-    pub fn reply_to(&self) -> Option<ReplyTo> {
+    pub(crate) fn reply_to(&self) -> Option<ReplyTo> {
         match self.reply_and_priority >> 8 {
             0 => self.wishes.as_ref().and_then(|wishes| wishes.reply_to),
             packed => Some(ReplyTo(packed)),
@@ -297,103 +243,19 @@ impl<J> Envelope<J> {
     }
 
     /// What the producer sent.
-    pub fn payload(&self) -> &J {
+    pub(crate) fn payload(&self) -> &J {
         &self.payload
     }
 
     /// Takes the payload out, when the caller holds the only envelope.
-    pub fn into_payload(self) -> J {
+    pub(crate) fn into_payload(self) -> J {
         self.payload
     }
 
-    /// Notes that the delivery `number` begins: its consumer looks at the payload. False if it must not begin, because it was
-    /// taken back or a later delivery of the job has begun; a delivery that has begun begins again as often as it likes.
+    /// Whether a delivery of it has begun.
     #[inline]
-    pub fn begin(&self, number: DeliveryNumber) -> bool {
-        // One word decides between the consumer that begins and the supervisor that takes back: both change it by an exchange
-        // of what they saw, and of two exchanges of one value only one succeeds. First the consumer's: then `recall` sees its
-        // number and takes nothing. First the supervisor's: then this sees the mark and does not begin. Numbers only grow, so
-        // a consumer that comes late finds its delivery taken back also when the job has begun elsewhere since, or ended.
-        // Relaxed is enough: nothing else hangs on the order. For the blame the death notice orders the mark.
-        let own = mark(number);
-        let mut seen = self.begun.load(Ordering::Relaxed);
-        while seen < own {
-            match self
-                .begun
-                .compare_exchange_weak(seen, own, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => {
-                    self.forget_expiry();
-                    return true;
-                }
-                Err(now) => seen = now,
-            }
-        }
-        seen & !(CULPRIT | FINISHED) == own
-    }
-
-    /// Takes the delivery `number` back if it has not begun: from here on it never begins. False if it has.
-    pub fn recall(&self, number: DeliveryNumber) -> bool {
-        // See `begin` for the race.
-        let own = mark(number);
-        let mut seen = self.begun.load(Ordering::Relaxed);
-        while seen < own {
-            match self
-                .begun
-                .compare_exchange_weak(seen, own | RECALLED, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-        false
-    }
-
-    /// All deliveries of the job before `next` are over: none of them counts as begun. What one of them noted stays, so that
-    /// it does not begin late; but the numbers of another group may be smaller, so what is not before `next` is forgotten.
-    #[inline]
-    pub fn close_begun(&self, next: DeliveryNumber) {
-        let seen = self.begun.load(Ordering::Relaxed);
-        if seen == 0 {
-            return;
-        }
-        if seen >= mark(next) {
-            self.forget_begun();
-        } else {
-            self.begun.store(seen | FINISHED, Ordering::Relaxed);
-        }
-    }
-
-    /// Forgets what another group noted: its deliveries are over, and its consumers as well.
-    pub fn forget_begun(&self) {
-        self.begun.store(0, Ordering::Relaxed);
-    }
-
-    /// Takes the mark of the delivery `number` back: its consumer is done with it and has only not told yet. If the consumer
-    /// dies before it tells, the job is done again but not blamed.
-    pub fn mark_finished(&self, number: DeliveryNumber) {
-        if self.begun.load(Ordering::Relaxed) == mark(number) {
-            self.begun.store(mark(number) | FINISHED, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that the delivery `number` was in the hands of code that panicked: of all deliveries that had begun, this is the
-    /// one that ended the consumer.
-    pub fn mark_culprit(&self, number: DeliveryNumber) {
-        // Only over its own mark: a consumer that was given up on and panics later says nothing of its successor.
-        if self.begun.load(Ordering::Relaxed) == mark(number) {
-            self.begun.store(mark(number) | CULPRIT, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the delivery `number` was in the hands of code that panicked.
-    pub fn is_culprit(&self, number: DeliveryNumber) -> bool {
-        self.begun.load(Ordering::Relaxed) == mark(number) | CULPRIT
-    }
-
-    /// Whether the delivery `number` has begun.
-    pub fn has_begun(&self, number: DeliveryNumber) -> bool {
-        self.begun.load(Ordering::Relaxed) & !CULPRIT == mark(number)
+    pub(crate) fn begun(&self) -> &BegunMark {
+        &self.begun
     }
 }
 
@@ -434,46 +296,6 @@ mod tests {
                 assert_eq!(envelope.dedup(), None);
             }
         }
-    }
-
-    #[test]
-    fn a_delivery_begins_or_is_taken_back_and_never_both() {
-        let job = Envelope::plain(JobId::from_uuid(Uuid::nil()), ());
-        for number in (1..4_000).map(DeliveryNumber) {
-            let meet = std::sync::Barrier::new(2);
-            let (begins, is_recalled) = std::thread::scope(|threads| {
-                let consumer = threads.spawn(|| {
-                    meet.wait();
-                    job.begin(number)
-                });
-                meet.wait();
-                let is_recalled = job.recall(number);
-                (consumer.join().unwrap(), is_recalled)
-            });
-            assert_ne!(begins, is_recalled);
-            assert_eq!(job.has_begun(number), begins);
-        }
-    }
-
-    #[test]
-    fn what_was_taken_back_does_not_begin_however_the_job_went_on() {
-        let job = Envelope::plain(JobId::from_uuid(Uuid::nil()), ());
-        let (late, next) = (DeliveryNumber(5), DeliveryNumber(6));
-        assert!(job.recall(late) && !job.recall(late) && !job.begin(late));
-        assert!(
-            job.begin(next) && job.begin(next),
-            "one that has begun may look again"
-        );
-        assert!(!job.begin(late) && !job.recall(next));
-        job.mark_finished(next);
-        assert!(!job.begin(late) && !job.has_begun(next) && !job.recall(next));
-        job.close_begun(DeliveryNumber(7));
-        assert!(!job.begin(late));
-        job.close_begun(DeliveryNumber(2));
-        assert!(
-            job.begin(DeliveryNumber(3)),
-            "the numbers of another group are smaller"
-        );
     }
 
     #[test]

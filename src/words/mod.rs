@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows an actor, a clock or a broker; a value of this floor can be printed, compared and sent anywhere.
 
+mod begun;
 mod block;
 mod capabilities;
 #[cfg(test)]
@@ -15,14 +16,18 @@ mod host;
 mod id;
 mod job;
 mod key;
+mod open_block;
+mod places;
 mod roster;
+mod sealed;
+mod spares;
 mod supervision;
 mod text;
 mod text_of;
 mod time;
 mod verdict;
 
-pub use block::{AckedPlaces, Block, Load, Places, Sealed};
+pub use block::{AckedPlaces, Block, PayloadRef};
 pub use capabilities::Capabilities;
 pub(crate) use config::MOST_CONSUMERS;
 pub use config::{
@@ -40,9 +45,13 @@ pub(crate) use guarded::{call_guarded, drop_guarded, is_nested_panic, panic_mess
 pub use health::{GroupState, Health, HeldCounts, QueueCounts, SlotHealth, SlotState};
 pub use host::{HostReport, LeftOnHost};
 pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
-pub use job::{Envelope, Job, Priority};
+pub use job::{Job, Priority};
 pub use key::{Key, KeyHash};
+pub(crate) use open_block::OpenBlock;
+pub use places::Places;
 pub use roster::{Roster, Seat, Weight};
+pub(crate) use sealed::{JobView, Owned, out_of_block};
+pub use sealed::{Load, Sealed};
 pub use supervision::{
     AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
     SupervisorConfig, TreeEvent, TreeNode,

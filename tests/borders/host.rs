@@ -296,7 +296,7 @@ fn whoever_waits_when_the_host_ends_gets_an_error_with_the_job_and_the_rest_is_h
             assert!(error.accepted.is_empty() && error.refused.len() == 2, "{case}");
             let late = producer.clone();
             let error = bare("a late call", async move { late.call(10).await }).unwrap_err();
-            assert_eq!(error.job(), Some(&10), "{case}");
+            assert_eq!(error.job().as_deref(), Some(&10), "{case}");
             assert!(
                 bare("results", async move { results.next().await }).is_none(),
                 "{case}"
@@ -447,7 +447,7 @@ impl Consumer for Blocking {
     type Job = u64;
     type Output = u64;
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
         self.begun.lock().unwrap().push(*delivery.job());
         self.block.wait();
         Ok(*delivery.job())

@@ -11,6 +11,7 @@ mod drain;
 mod group_children;
 mod host;
 mod panics;
+mod payload_ends;
 mod resources;
 mod start;
 mod texts;

@@ -152,7 +152,7 @@ impl consumer_group::Consumer for Reader {
         Err(Failure::retry("x".repeat(MEBIBYTE)))
     }
 
-    async fn consume(&mut self, _: &Delivery<u64>) -> Result<(), Failure> {
+    async fn consume(&mut self, _: &Delivery<'_, u64>) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -553,7 +553,7 @@ fn the_backoff_of_a_slot_of_a_group_reaches_its_maximum_though_that_is_above_the
 
         async fn consume(
             &mut self,
-            _: &consumer_group::Delivery<u64>,
+            _: &consumer_group::Delivery<'_, u64>,
         ) -> Result<(), consumer_group::Failure> {
             Ok(())
         }

@@ -22,8 +22,8 @@ enum Noise {
     LeaseSuspects(Vec<u8>),
     /// The queue has written down the begin that it was asked for, if it was asked for one.
     Begun,
-    /// The queue hands out up to this many plain jobs in a block, within the credit.
-    LeaseBlock(u8),
+    /// The queue hands out up to this many jobs in a block, within the credit, of these keys (none: no keys).
+    LeaseBlock(u8, Vec<u8>),
     /// The strategy gives jobs in blocks away in shares; some go to slots that do not exist, some to nobody.
     Share(Vec<Option<u8>>),
     /// More jobs than there is credit for, as a batch that was on its way when the credit was lost.
@@ -99,7 +99,8 @@ fn noise() -> impl Strategy<Value = Noise> {
         6 => prop::collection::vec(0_u8..5, 1..8).prop_map(Noise::Lease),
         1 => prop::collection::vec(0_u8..5, 1..5).prop_map(Noise::LeaseSuspects),
         8 => Just(Noise::Begun),
-        4 => (1_u8..12).prop_map(Noise::LeaseBlock),
+        4 => (1_u8..12).prop_map(|jobs| Noise::LeaseBlock(jobs, Vec::new())),
+        4 => prop::collection::vec(1_u8..7, 1..12).prop_map(|keys| Noise::LeaseBlock(12, keys)),
         4 => prop::collection::vec(prop::option::weighted(0.9, 0_u8..7), 1..12).prop_map(Noise::Share),
         1 => (0_u8..5).prop_map(Noise::LeaseBeyondCredit),
         12 => (prop::collection::vec(0_u8..5, 1..8), prop::collection::vec(any::<u8>(), 8)).prop_map(|(keys, slots)| Noise::Work(keys, slots)),
@@ -250,6 +251,9 @@ impl World {
                 let lease = acked.lease.of_place(place);
                 assert!(self.in_block.remove(&lease), "acked outside of its block");
                 assert!(self.leases.remove(&lease).is_some());
+                for line in self.lines.values_mut() {
+                    line.retain(|other| *other != lease);
+                }
                 assert!(self.ended.insert(lease), "a lease ends twice");
             }
         }
@@ -346,13 +350,7 @@ impl World {
             assert!(handed.attempt <= self.policy.attempts);
             assert_eq!(self.ledger.phase(handed.slot), SlotPhase::Live);
             assert!(!self.ledger.is_paused(), "handed out while paused");
-            if let Some(key) = self.leases[&lease].0.filter(|_| self.policy.order_by_key) {
-                assert_eq!(
-                    self.lines[&key].first(),
-                    Some(&lease),
-                    "a job overtakes one of its key"
-                );
-            }
+            self.check_line(lease);
             self.out.push(Out {
                 ticket: handed.ticket,
                 slot: handed.slot,
@@ -371,6 +369,7 @@ impl World {
                 let lease = self.blocks[&handed.ticket].of_place(place);
                 assert!(self.in_block.contains(&lease));
                 self.check_suspects(lease);
+                self.check_line(lease);
                 assert!(self.out.iter().all(|out| out.lease != lease), "handed out twice");
                 self.out.push(Out {
                     ticket: handed.ticket,
@@ -396,6 +395,14 @@ impl World {
         }
         let beside = self.out.iter().find(|out| self.suspects.contains(&out.lease));
         assert_eq!(beside, None, "a delivery begins beside a suspect");
+    }
+
+    /// If order is kept, only the oldest job of a key is handed out.
+    fn check_line(&self, lease: LeaseId) {
+        if let Some(key) = self.leases[&lease].0.filter(|_| self.policy.order_by_key) {
+            let first = self.lines[&key].first();
+            assert_eq!(first, Some(&lease), "a job overtakes one of its key");
+        }
     }
 
     fn begun(&mut self) {
@@ -545,17 +552,23 @@ impl World {
         self.follow();
     }
 
-    fn lease_block(&mut self, jobs: usize) {
+    fn lease_block(&mut self, jobs: usize, keys: &[u8]) {
         let lease = LeaseId(1 << 63 | self.next_lease << 6);
         self.next_lease += 1;
         self.begun += jobs;
         let places = Places::first(jobs);
         for place in places.iter() {
-            self.leases.insert(lease.of_place(place), (None, 1));
-            self.in_block.insert(lease.of_place(place));
+            let of_place = lease.of_place(place);
+            let key = keys.get(usize::from(place)).map(|key| KeyHash(u64::from(*key)));
+            self.leases.insert(of_place, (key, 1));
+            if let Some(key) = key {
+                self.lines.entry(key).or_default().push(of_place);
+            }
+            self.in_block.insert(of_place);
         }
         self.credit -= jobs;
-        let ticket = self.ledger.leased_block(lease, places);
+        let keys: Vec<_> = keys.iter().map(|key| KeyHash(u64::from(*key))).collect();
+        let ticket = self.ledger.leased_block(lease, places, &keys, &mut self.effects);
         assert_eq!(self.blocks.insert(ticket, lease), None);
         self.follow();
     }
@@ -642,10 +655,15 @@ impl World {
                 }
             }
             Noise::Begun => self.begun(),
-            Noise::LeaseBlock(jobs) => {
-                let jobs = usize::from(jobs).min(self.credit);
+            Noise::LeaseBlock(jobs, keys) => {
+                let most = if keys.is_empty() {
+                    usize::from(jobs)
+                } else {
+                    keys.len()
+                };
+                let jobs = most.min(self.credit);
                 if jobs > 0 {
-                    self.lease_block(jobs);
+                    self.lease_block(jobs, keys.get(..jobs).unwrap_or_default());
                 }
             }
             Noise::Share(slots) => {

@@ -29,7 +29,7 @@ impl Consumer for Counter {
         Ok(())
     }
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<Self::Output, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<Self::Output, Failure> {
         let kept = Rc::clone(&self.done);
         tokio::time::sleep(Duration::from_millis(1)).await;
         kept.set(kept.get() + 1);
@@ -679,7 +679,7 @@ fn a_job_is_shared_and_can_be_kept_longer_than_its_delivery() {
         let group = local()
             .consume_with(1, async |delivery: &Delivery<Vec<u8>>| {
                 let kept = delivery.shared_job();
-                Ok(std::ptr::eq(kept.payload(), delivery.job()) && kept.id() == delivery.id())
+                Ok(std::ptr::eq(&*kept.payload(), delivery.job()) && kept.id() == delivery.id())
             })
             .start()
             .unwrap();

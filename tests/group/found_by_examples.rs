@@ -181,7 +181,7 @@ async fn a_poison_job_in_a_batch_makes_no_poison_of_the_others() {
 }
 
 /// Panics for 0 and does everything else at once, so that what it settled is still in the shell when it panics.
-async fn all_but_zero(delivery: &Delivery<u32>) -> Result<u32, Failure> {
+async fn all_but_zero(delivery: &Delivery<'_, u32>) -> Result<u32, Failure> {
     assert!(*delivery.job() != 0, "no zeros, please");
     Ok(delivery.attempt())
 }

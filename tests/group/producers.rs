@@ -77,7 +77,7 @@ fn a_call_whose_job_is_given_up_gets_the_dead_letter_with_the_job() {
         let error = within("the call", group.producer().call(Only(3)))
             .await
             .unwrap_err();
-        assert_eq!(error.job(), Some(&Only(3)));
+        assert_eq!(error.job().as_deref(), Some(&Only(3)));
         let CallError::Failed(letter) = error else {
             panic!("{error:?}")
         };
@@ -169,7 +169,7 @@ fn a_job_with_a_known_deduplication_key_comes_back_until_the_window_is_over() {
             (Some(4), Unsent::Duplicate { of })
         );
         let error = producer.call(Job::new(6).dedup("order 8")).await.unwrap_err();
-        assert_eq!(error.job(), Some(&6));
+        assert_eq!(error.job().as_deref(), Some(&6));
         // The default window is a minute.
         tokio::time::sleep(Duration::from_secs(61)).await;
         producer.send(Job::new(7).dedup("order 7")).await.unwrap();
@@ -340,7 +340,7 @@ fn a_stop_gives_jobs_back_to_callers_and_ends_the_stream_of_a_producer_group() {
         let rest = within("the group stops", group.stop()).await;
         let error = within("the caller is told", call).await.unwrap_err();
         assert!(matches!(error, CallError::Stopped(Some(_))), "{error:?}");
-        assert_eq!(error.job(), Some(&Only(3)));
+        assert_eq!(error.job().as_deref(), Some(&Only(3)));
         assert!(within("the stream ends", results.next()).await.is_none());
         assert_eq!(results.outstanding(), 2, "they have no outcome, and never will");
         assert_eq!(rest.unfinished.len(), 3);
@@ -459,5 +459,81 @@ fn two_producer_groups_get_each_its_own_outcomes() {
             }
             assert_eq!(results.outstanding(), 0);
         }
+    });
+}
+
+/// The jobs of a batch travel in blocks; what happens to some of them is no other one's outcome.
+#[test]
+fn jobs_that_travel_together_have_each_their_own_outcome_over_failures_deaths_and_rejections() {
+    paused(async {
+        let group = local()
+            .configure(|config| {
+                config.quiet_panics = true;
+                config.retry.attempts = 3;
+            })
+            .consume_with(3, async |delivery: &Delivery<Only>| {
+                let number = delivery.job().0;
+                match (number % 50, delivery.attempt()) {
+                    (7, 1) => Err(Failure::retry("once more")),
+                    (11, 1) => panic!("a consumer dies"),
+                    (13, _) => Err(Failure::reject("never")),
+                    _ => Ok(number * 2),
+                }
+            })
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        let ids = producers.send_batch((0..200).map(Only)).await.unwrap();
+        let numbers: std::collections::BTreeMap<_, _> = ids.into_iter().zip(0_u64..).collect();
+        let mut done = BTreeSet::new();
+        for _ in 0..200 {
+            let outcome = next_outcome(&mut results, "each job has an outcome").await;
+            let number = numbers[&outcome.id];
+            match outcome.result {
+                Ok(output) => assert_eq!(output, number * 2),
+                Err(letter) => {
+                    assert_eq!((number % 50, letter.job.payload().0), (13, number));
+                    assert_eq!(letter.reason, DeadReason::Rejected("never".into()));
+                }
+            }
+            assert!(done.insert(number), "{number} has two outcomes");
+        }
+        assert_eq!(results.outstanding(), 0);
+        group.stop().await;
+    });
+}
+
+#[test]
+fn jobs_with_keys_that_travel_together_go_each_to_the_consumer_of_its_key() {
+    paused(async {
+        let group = local()
+            .configure(|config| config.strategy = consumer_group::StrategyName::ConsistentHash)
+            .consume_with(4, async |delivery: &Delivery<u64>| {
+                assert_eq!(
+                    delivery.key(),
+                    Some(&consumer_group::Key::from(delivery.job() % 20))
+                );
+                Ok(delivery.slot())
+            })
+            .start()
+            .unwrap();
+        let (producers, mut results) = group.producer_group();
+        let jobs = (0..400_u64).map(|number| Job::new(number).key(number % 20));
+        let ids = producers.send_batch(jobs).await.unwrap();
+        let keys: std::collections::BTreeMap<_, _> = ids
+            .into_iter()
+            .zip(0_u64..)
+            .map(|(id, number)| (id, number % 20))
+            .collect();
+        let mut slots = std::collections::BTreeMap::new();
+        for _ in 0..400 {
+            let outcome = next_outcome(&mut results, "each job is done").await;
+            let slot = outcome.result.unwrap();
+            let first = *slots.entry(keys[&outcome.id]).or_insert(slot);
+            assert_eq!(first, slot, "a key moved");
+        }
+        let used: BTreeSet<_> = slots.into_values().collect();
+        assert!(used.len() > 1);
+        group.stop().await;
     });
 }

@@ -42,7 +42,7 @@ struct Running {
 }
 
 impl Witness {
-    fn begins(&self, step: Step, delivery: &Delivery<Step>) -> Running {
+    fn begins(&self, step: Step, delivery: &Delivery<'_, Step>) -> Running {
         let mut lines = self.lines.lock().unwrap();
         let line = lines.entry(step.key).or_default();
         let next = line.latest.map_or(0, |latest| latest + 1);

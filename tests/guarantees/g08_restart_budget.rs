@@ -56,7 +56,7 @@ impl Consumer for Scripted {
         }
     }
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u32, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u32, Failure> {
         delivery.job();
         assert!(self.0 != Life::DiesOfEveryJob, "dies");
         Ok(delivery.incarnation().0)

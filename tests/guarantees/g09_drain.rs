@@ -352,7 +352,7 @@ fn dropping_the_last_handle_stops_the_group_and_producers_get_their_jobs_back() 
         drop(group);
         let error = within("the caller is told", call).await.unwrap_err();
         assert!(matches!(error, CallError::Stopped(Some(_))), "{error:?}");
-        assert_eq!(error.job(), Some(&5));
+        assert_eq!(error.job().as_deref(), Some(&5));
         assert_eq!(producer.send(6).await.unwrap_err().reason, Unsent::Closed);
     });
 }

@@ -686,7 +686,7 @@ mod consumers {
         type Job = u64;
         type Output = u64;
 
-        async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+        async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
             if delivery.job().is_multiple_of(5) {
                 return Err(Failure::reject("not a multiple of five"));
             }

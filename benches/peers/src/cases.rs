@@ -47,12 +47,26 @@ impl Amount {
     }
 }
 
+/// What jobs carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Numbers,
+    /// Texts of 64 letters.
+    Texts,
+    /// The same, each with one of a thousand keys. Jobs of a key are done in order.
+    TextsInOrder,
+}
+
+/// Keys of jobs that have some.
+pub const KEYS: u64 = 1_000;
+
 /// A work at one size.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     pub work: &'static str,
     pub handler: Handler,
     pub sending: Sending,
+    pub kind: Kind,
     pub amount: Amount,
     /// Jobs a second; absent: as fast as they go.
     pub rate: Option<u64>,
@@ -96,6 +110,7 @@ pub fn sets(quick: bool) -> Vec<Set> {
         work: "batches",
         handler: Handler::Nothing,
         sending: Sending::Batches,
+        kind: Kind::Numbers,
         amount: Amount::Time(time),
         rate: None,
         workers: 4,
@@ -105,6 +120,7 @@ pub fn sets(quick: bool) -> Vec<Set> {
     let mut sets = Vec::new();
     for arbiters in [1, 2] {
         let base = Case { arbiters, ..base };
+        sets.extend(texts(base));
         sets.extend(throughput(base, quick));
         if arbiters == 1 || !quick {
             sets.extend(waits(base, quick));
@@ -153,6 +169,31 @@ fn throughput(base: Case, quick: bool) -> Vec<Set> {
             vec![results],
         ],
     }
+}
+
+/// Jobs that own memory, as most do.
+fn texts(base: Case) -> Vec<Set> {
+    let base = Case {
+        work: "texts, batches",
+        kind: Kind::Texts,
+        ..base
+    };
+    let single = Case {
+        work: "texts, single sends",
+        sending: Sending::Singly,
+        ..base
+    };
+    let in_order = Case {
+        work: "texts, keys in order",
+        kind: Kind::TextsInOrder,
+        ..base
+    };
+    let results = Case {
+        work: "texts, with results",
+        sending: Sending::WithResults,
+        ..base
+    };
+    [base, single, in_order, results].map(|case| vec![case]).into()
 }
 
 /// How long a job waits from when it should be sent until its handler has it, by the load.

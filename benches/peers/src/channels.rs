@@ -1,33 +1,43 @@
 //! Bare channels: they keep nothing. A worker that panics is gone, and with it what waits for it alone.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::cases::KEYS;
 use crate::drive::Pool;
 use crate::meter::Meter;
+use crate::payload::Payload;
 
 /// Places in a channel, if nothing else is said.
 pub const ROOM: usize = 4_096;
 
-/// A tokio channel for each worker, round robin: the pool that everybody writes first.
-pub struct TokioMpsc {
-    workers: Vec<mpsc::Sender<u64>>,
+/// Jobs that a worker takes out of its channel at once.
+const TAKEN: usize = 256;
+
+/// A tokio channel for each worker, round robin: the pool that everybody writes first. With keys, each key has its worker.
+pub struct TokioMpsc<J> {
+    workers: Vec<mpsc::Sender<J>>,
     next: usize,
+    by_key: bool,
 }
 
-impl TokioMpsc {
-    pub fn new(workers: usize, room: usize, meter: &Arc<Meter>) -> Self {
+impl<J: Payload> TokioMpsc<J> {
+    pub fn new(workers: usize, room: usize, by_key: bool, meter: &Arc<Meter>) -> Self {
         let room = (room * 4 / workers).clamp(16, room);
         let start = |_| {
-            let (sender, mut receiver) = mpsc::channel(room);
+            let (sender, mut receiver) = mpsc::channel::<J>(room);
             let meter = Arc::clone(meter);
             tokio::spawn(async move {
                 meter.note_up();
-                while let Some(job) = receiver.recv().await {
-                    meter.handle(job).await;
+                let mut jobs = Vec::with_capacity(TAKEN);
+                while receiver.recv_many(&mut jobs, TAKEN).await > 0 {
+                    for job in jobs.drain(..) {
+                        meter.handle(job.look()).await;
+                    }
                 }
             });
             sender
@@ -35,16 +45,24 @@ impl TokioMpsc {
         Self {
             workers: (0..workers).map(start).collect(),
             next: 0,
+            by_key,
         }
     }
 }
 
-impl Pool for TokioMpsc {
+impl<J: Payload> Pool for TokioMpsc<J> {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
-            let worker = &self.workers[self.next];
-            self.next = (self.next + 1) % self.workers.len();
-            let _ = worker.send(job).await;
+            let index = if self.by_key {
+                let mut hasher = DefaultHasher::new();
+                (job % KEYS).hash(&mut hasher);
+                hasher.finish() as usize % self.workers.len()
+            } else {
+                let index = self.next;
+                self.next = (self.next + 1) % self.workers.len();
+                index
+            };
+            let _ = self.workers[index].send(J::make(job)).await;
         }
     }
 }

@@ -17,6 +17,7 @@
 mod cases;
 mod drive;
 mod meter;
+mod payload;
 mod peers;
 mod rounds;
 

@@ -65,10 +65,10 @@ pub fn print_bytes(name: &str) {
     let bytes = actix::System::new().block_on(async {
         match PEERS.into_iter().find(|peer| peer.name() == name) {
             Some(Peer::Ours) => {
-                let group = ours::group(WORKERS, 1, room, Handler::Forever, meter);
-                measure(Ours::new(group, Sending::Batches)).await
+                let group = ours::group::<u64>(WORKERS, 1, room, Handler::Forever, meter);
+                measure(Ours::new(group, Sending::Batches, false)).await
             }
-            Some(Peer::TokioMpsc) => measure(TokioMpsc::new(WORKERS, room, meter)).await,
+            Some(Peer::TokioMpsc) => measure(TokioMpsc::<u64>::new(WORKERS, room, false, meter)).await,
             Some(Peer::AsyncChannel) => measure(AsyncChannel::unbounded(WORKERS, meter)).await,
             Some(Peer::Crossbeam) => measure(Crossbeam::unbounded(WORKERS, meter)).await,
             Some(Peer::Actix) => measure(Actix::new(WORKERS, 1, true, meter)).await,

@@ -1,26 +1,28 @@
 //! This crate.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use consumer_group::{
-    BackoffConfig, Consumer, ConsumerInfo, Delivery, Failure, Group, MemoryQueue, Placement, Producer,
+    BackoffConfig, Consumer, ConsumerInfo, Delivery, Failure, Group, Job, MemoryQueue, Placement, Producer,
     ProducerGroup, Results, StrategyName,
 };
 
 use crate::answered::ON_THE_WAY;
-use crate::cases::Sending;
+use crate::cases::{KEYS, Sending};
 use crate::drive::Pool;
 use crate::meter::{Handler, Meter};
+use crate::payload::Payload;
 
 /// Jobs that the queue has room for, if nothing else is said.
 pub const ROOM: usize = 16_384;
 
-struct Worker(Arc<Meter>);
+struct Worker<J>(Arc<Meter>, PhantomData<fn() -> J>);
 
-impl Consumer for Worker {
-    type Job = u64;
+impl<J: Payload> Consumer for Worker<J> {
+    type Job = J;
     type Output = u64;
 
     async fn started(&mut self, _: &ConsumerInfo) -> Result<(), Failure> {
@@ -28,18 +30,29 @@ impl Consumer for Worker {
         Ok(())
     }
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
-        Ok(self.0.handle(*delivery.job()).await)
+    async fn consume(&mut self, delivery: &Delivery<'_, J>) -> Result<u64, Failure> {
+        Ok(self.0.handle(delivery.job().look()).await)
     }
 }
 
-pub fn group(
+pub fn group<J: Payload>(
     workers: usize,
     arbiters: usize,
     room: usize,
     handler: Handler,
     meter: &Arc<Meter>,
-) -> Group<u64, u64> {
+) -> Group<J, u64> {
+    group_of(workers, arbiters, room, (handler, false), meter)
+}
+
+/// A group that keeps the order of keys, or not.
+pub fn group_of<J: Payload>(
+    workers: usize,
+    arbiters: usize,
+    room: usize,
+    (handler, in_order): (Handler, bool),
+    meter: &Arc<Meter>,
+) -> Group<J, u64> {
     let placement = if arbiters == 1 {
         Placement::Local
     } else {
@@ -57,11 +70,15 @@ pub fn group(
                 max_ms: 0,
                 ..config.restart.backoff
             };
+            if in_order {
+                config.order_by_key = true;
+                config.strategy = StrategyName::ConsistentHash;
+            }
             if handler == Handler::OneInHundredSlow {
                 config.strategy = StrategyName::LeastLoaded;
             }
         })
-        .consumers(workers, move || Worker(Arc::clone(&meter)))
+        .consumers(workers, move || Worker(Arc::clone(&meter), PhantomData))
         .start();
     match started {
         Ok(group) => group,
@@ -69,24 +86,25 @@ pub fn group(
     }
 }
 
-pub struct Ours {
-    group: Group<u64, u64>,
-    producer: Producer<u64, u64>,
-    results: Option<WithResults>,
+pub struct Ours<J: Payload> {
+    group: Group<J, u64>,
+    producer: Producer<J, u64>,
+    results: Option<WithResults<J>>,
     in_batches: bool,
+    has_keys: bool,
 }
 
-struct WithResults {
-    producers: ProducerGroup<u64, u64>,
-    results: Results<u64, u64>,
+struct WithResults<J: Payload> {
+    producers: ProducerGroup<J, u64>,
+    results: Results<J, u64>,
     unread: usize,
 }
 
-impl WithResults {
+impl<J: Payload> WithResults<J> {
     /// Sends, and reads what goes beyond `ON_THE_WAY`: results that nobody reads hold the group up.
     async fn send(&mut self, jobs: Range<u64>) {
         self.unread += jobs.clone().count();
-        let _ = self.producers.send_batch(jobs).await;
+        let _ = self.producers.send_batch(jobs.map(J::make)).await;
         self.read_to(ON_THE_WAY).await;
     }
 
@@ -97,8 +115,8 @@ impl WithResults {
     }
 }
 
-impl Ours {
-    pub fn new(group: Group<u64, u64>, sending: Sending) -> Self {
+impl<J: Payload> Ours<J> {
+    pub fn new(group: Group<J, u64>, sending: Sending, has_keys: bool) -> Self {
         let results = (sending == Sending::WithResults).then(|| {
             let (producers, results) = group.producer_group();
             WithResults {
@@ -112,6 +130,7 @@ impl Ours {
             group,
             results,
             in_batches: sending == Sending::Batches,
+            has_keys,
         }
     }
 
@@ -123,15 +142,18 @@ impl Ours {
     }
 }
 
-impl Pool for Ours {
+impl<J: Payload> Pool for Ours<J> {
     async fn send(&mut self, jobs: Range<u64>) {
         if let Some(results) = &mut self.results {
             results.send(jobs).await;
-        } else if self.in_batches {
+        } else if self.has_keys {
+            let jobs = jobs.map(|job| Job::new(J::make(job)).key(job % KEYS));
             let _ = self.producer.send_batch(jobs).await;
+        } else if self.in_batches {
+            let _ = self.producer.send_batch(jobs.map(J::make)).await;
         } else {
             for job in jobs {
-                let _ = self.producer.send(job).await;
+                let _ = self.producer.send(J::make(job)).await;
             }
         }
     }

@@ -7,13 +7,14 @@ use tokio::sync::mpsc;
 
 use crate::answered::Answered;
 use crate::bare_actix::Actix;
-use crate::cases::{Amount, Case, Sending};
+use crate::cases::{Amount, Case, Kind, Sending};
 use crate::channels::{self, AsyncChannel, Crossbeam, TokioMpsc};
 use crate::drive::{LIMIT, Pool, Run, drive};
 use crate::driver_alone::DriverAlone;
 use crate::kameo_pool::Kameo;
 use crate::meter::{Handler, Meter};
 use crate::ours::{self, Ours};
+use crate::payload::Payload;
 use crate::ractor_factory::Ractor;
 use crate::rust_stream::InMemoryStream;
 
@@ -72,6 +73,8 @@ impl Peer {
             Self::Ours | Self::RactorRoundRobin | Self::RactorKey | Self::RactorQueuer | Self::Kameo
         );
         match (self, case.amount) {
+            // The measure of all; what the others do with numbers they do with texts.
+            _ if case.kind != Kind::Numbers => matches!(self, Self::Ours | Self::TokioMpsc),
             (_, Amount::Deaths(_)) => replaces,
             // It is about this crate; the simplest of the others shows what the machine does.
             (_, Amount::Jobs(_)) if case.rate.is_none() => matches!(self, Self::Ours | Self::TokioMpsc),
@@ -113,12 +116,14 @@ impl Peer {
         let meter = &Arc::clone(&line.meter);
         let (workers, arbiters, handler) = (line.case.workers, line.case.arbiters, line.case.handler);
         match self {
-            Self::Ours => {
-                let group = ours::group(workers, arbiters, ours::ROOM, handler, meter);
-                let sending = line.case.sending;
-                line.drive(Ours::new(group, sending)).await
-            }
-            Self::TokioMpsc => line.drive(TokioMpsc::new(workers, channels::ROOM, meter)).await,
+            Self::Ours => match line.case.kind {
+                Kind::Numbers => line.drive_ours::<u64>().await,
+                Kind::Texts | Kind::TextsInOrder => line.drive_ours::<String>().await,
+            },
+            Self::TokioMpsc => match line.case.kind {
+                Kind::Numbers => line.drive_tokio::<u64>().await,
+                Kind::Texts | Kind::TextsInOrder => line.drive_tokio::<String>().await,
+            },
             Self::AsyncChannel => line.drive(AsyncChannel::new(workers, meter)).await,
             Self::Crossbeam => line.drive(Crossbeam::new(workers, meter)).await,
             Self::Actix => {
@@ -153,6 +158,26 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
+    async fn drive_ours<J: Payload>(self) -> Run {
+        let Case {
+            workers,
+            arbiters,
+            handler,
+            sending,
+            kind,
+            ..
+        } = *self.case;
+        let in_order = kind == Kind::TextsInOrder;
+        let group = ours::group_of::<J>(workers, arbiters, ours::ROOM, (handler, in_order), &self.meter);
+        self.drive(Ours::new(group, sending, in_order)).await
+    }
+
+    async fn drive_tokio<J: Payload>(self) -> Run {
+        let by_key = self.case.kind == Kind::TextsInOrder;
+        let pool = TokioMpsc::<J>::new(self.case.workers, channels::ROOM, by_key, &self.meter);
+        self.drive(pool).await
+    }
+
     async fn drive(self, pool: impl Pool) -> Run {
         match self.answers {
             Some(answers) => drive(Answered::new(pool, answers), &self.meter, self.case).await,

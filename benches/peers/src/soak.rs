@@ -40,7 +40,7 @@ fn simulated_day() -> Result<(), String> {
     let system = actix::System::with_tokio_rt(paused);
     system.block_on(async {
         let meter = Arc::new(Meter::new(Handler::Nothing, None, None));
-        let group = ours::group(4, 1, ours::ROOM, Handler::Nothing, &meter);
+        let group = ours::group::<u64>(4, 1, ours::ROOM, Handler::Nothing, &meter);
         let producer = group.producer();
         let mut samples = Samples::new("24 simulated hours");
         for second in 0..DAY {
@@ -76,7 +76,7 @@ fn paused() -> tokio::runtime::Runtime {
 fn full_load(time: Duration) -> Result<(), String> {
     actix::System::new().block_on(async {
         let meter = Arc::new(Meter::new(Handler::Nothing, None, None));
-        let group = ours::group(4, 2, ours::ROOM, Handler::Nothing, &meter);
+        let group = ours::group::<u64>(4, 2, ours::ROOM, Handler::Nothing, &meter);
         let producer = group.producer();
         let mut samples = Samples::new("full load");
         let mut sent = 0;

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::inbox::{Arrived, Inbox};
 use super::shell::ShellBerth;
 use crate::actors::instant_after;
 use crate::protocol::faults;
-use crate::protocol::{BatchConsumer, Deliver, Delivery, Door, Parcel, PieceParcel, SlotBoard};
+use crate::protocol::{BatchConsumer, Deliver, Door, Parcel, PieceParcel, SlotBoard};
 use crate::words::{Failure, Guarded};
 
 /// When a batch closes.
@@ -43,10 +42,7 @@ pub(super) async fn work<C: BatchConsumer>(
         let closed = arrived.len().min(size.most.max(1));
         let mut batch: Vec<_> = arrived
             .drain(..closed)
-            .filter_map(|parcel| {
-                let delivery = Delivery::new(parcel, Arc::clone(&berth.info));
-                Deliver::new(delivery, Arc::clone(&berth.desk)).unless_expired()
-            })
+            .filter_map(|parcel| Deliver::new(parcel, &berth.info, &berth.desk)?.unless_expired())
             .filter_map(Deliver::unless_recalled)
             .collect();
         if batch.is_empty() {

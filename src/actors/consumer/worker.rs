@@ -5,7 +5,6 @@
 //! has to wait, and at least every tenth of a millisecond.
 
 use std::cell::{Cell, RefCell};
-use std::collections::vec_deque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -23,7 +22,7 @@ use crate::protocol::{
     Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, PieceParcel, SettledDelivery, Settlement,
     Work,
 };
-use crate::words::{DeliveryNumber, Failure, Guarded, Places, Ticket};
+use crate::words::{DeliveryNumber, Failure, Guarded, JobView, Places, Ticket};
 
 /// After this much work the settled deliveries go to the desk, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
@@ -52,83 +51,71 @@ pub(super) async fn work<C: Consumer>(
         let arrived = inbox.take().await;
         outbox.restart_clock();
         pace.resume();
-        work_through(&mut *consumer, Hand::new(arrived), &outbox, &mut pace).await;
+        work_through(&mut *consumer, arrived, &outbox, &mut pace).await;
         outbox.flush();
     }
     Ok(())
 }
 
-/// The deliveries that a consumer works through, one after the other.
-struct Hand<J> {
-    parcels: vec_deque::IntoIter<Parcel<J>>,
-    pieces: vec_deque::IntoIter<PieceParcel<J>>,
-    /// What is left of the piece in hand.
-    left: Places,
-    /// The number of the delivery at place 0 of the piece in hand.
-    first: DeliveryNumber,
-    /// The delivery in hand. One is enough: it goes from job to job.
-    delivery: Option<Delivery<J>>,
+/// What a consumer takes up at once: a job, or jobs of a block.
+enum Taken<J> {
+    One(Parcel<J>),
+    Piece(PieceParcel<J>),
 }
 
-/// Where a delivery belongs.
-#[derive(Clone, Copy)]
-struct Step {
-    ticket: Ticket,
-    number: DeliveryNumber,
-    /// Its place in the block, if it is of one.
-    place: Option<u8>,
-}
-
-impl<J> Hand<J> {
-    fn new(arrived: Arrived<J>) -> Self {
-        Self {
-            parcels: arrived.parcels.into_iter(),
-            pieces: arrived.pieces.into_iter(),
-            left: Places::NONE,
-            first: DeliveryNumber(0),
-            delivery: None,
+impl<J> Taken<J> {
+    fn places(&self) -> Places {
+        match self {
+            Self::One(_) => Places::only(0),
+            Self::Piece(piece) => piece.places,
         }
     }
 
-    /// Takes the next delivery into the hand. `open` is told of each piece that is taken up.
-    #[inline]
-    fn next(&mut self, info: &Arc<ConsumerInfo>, open: impl FnOnce(&PieceParcel<J>)) -> Option<Step> {
-        let Some(place) = self.left.take_lowest() else {
-            return self.next_parcel(info, open);
-        };
-        let number = DeliveryNumber(self.first.0 + u64::from(place));
-        let delivery = self.delivery.as_mut()?;
-        delivery.go_to(place, number);
-        Some(Step {
-            ticket: delivery.parcel().ticket,
-            number,
-            place: Some(place),
-        })
+    fn ticket(&self) -> Ticket {
+        match self {
+            Self::One(parcel) => parcel.ticket,
+            Self::Piece(piece) => piece.ticket,
+        }
     }
 
     #[inline]
-    fn next_parcel(&mut self, info: &Arc<ConsumerInfo>, open: impl FnOnce(&PieceParcel<J>)) -> Option<Step> {
-        let mut place = None;
-        let parcel = match self.parcels.next() {
-            Some(parcel) => parcel,
-            None => {
-                let piece = self.pieces.next()?;
-                open(&piece);
-                (self.left, self.first) = (piece.places, piece.first);
-                place = self.left.take_lowest();
-                piece.parcel(place?)
-            }
-        };
-        let (ticket, number) = (parcel.ticket, parcel.number);
-        match &mut self.delivery {
-            Some(delivery) => delivery.replace(parcel),
-            None => self.delivery = Some(Delivery::new(parcel, Arc::clone(info))),
+    fn job(&self, place: u8) -> Option<JobView<'_, J>> {
+        match self {
+            Self::One(parcel) => Some(parcel.job.view()),
+            Self::Piece(piece) => JobView::in_block(&piece.block, place),
         }
-        Some(Step {
-            ticket,
-            number,
-            place,
-        })
+    }
+
+    /// Drops those payloads whose jobs ended while they were looked at here.
+    #[cold]
+    fn sweep(&self, places: Places) {
+        if let Self::Piece(piece) = self {
+            piece.block.sweep(places);
+        }
+    }
+
+    /// The number of the delivery and its attempt.
+    #[inline]
+    fn delivery(&self, place: u8) -> (DeliveryNumber, u32) {
+        match self {
+            Self::One(parcel) => (parcel.number, parcel.attempt),
+            Self::Piece(piece) => (piece.number(place), 1),
+        }
+    }
+}
+
+/// What is in the hands of a consumer. If it was given up on meanwhile, others may have settled its jobs while it looked at
+/// them, and could not drop the payloads: then that is done here, however this ends.
+struct InHand<'a, J> {
+    taken: Taken<J>,
+    info: &'a ConsumerInfo,
+}
+
+impl<J> Drop for InHand<'_, J> {
+    fn drop(&mut self) {
+        if self.info.board.has_ended() {
+            self.taken.sweep(self.taken.places());
+        }
     }
 }
 
@@ -136,67 +123,91 @@ impl<J> Hand<J> {
 /// since each of those would be a state machine to go in and out of for each job.
 async fn work_through<C: Consumer>(
     consumer: &mut C,
-    mut hand: Hand<C::Job>,
+    arrived: Arrived<C::Job>,
     outbox: &Outbox<C::Job, C::Output>,
     pace: &mut Pace,
 ) {
     let info = &outbox.berth.info;
     let mut waker = present_waker().await;
-    while let Some(step) = hand.next(info, |piece| outbox.open(piece.ticket, piece.first)) {
-        let Some(delivery) = &hand.delivery else { return };
-        // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
-        // up stops here, before it touches the next delivery, which somebody else has by now.
-        if info.board.has_ended() {
-            return;
-        }
-        // Nothing is wished for a job in a block.
-        if step.place.is_none() && delivery.has_expired() {
-            outbox.pass_over(step, Work::Expired);
-            continue;
-        }
-        if !delivery.begin() {
-            outbox.pass_over(step, Work::Recalled);
-            continue;
-        }
-        let mut is_spared = true;
-        if faults::is_simulated() {
-            outbox.flush();
-            is_spared = !faults::before_work(delivery.seen()).await;
-            waker = present_waker().await;
-        }
-        let mut result = if is_spared {
-            let mut work = pin!(consumer.consume(delivery));
-            let span = span_of(delivery);
-            match poll_work(work.as_mut(), &mut Context::from_waker(&waker), span.as_ref()) {
-                Poll::Ready(result) => result.map(Guarded::new),
-                Poll::Pending => {
-                    let result = wait_for(work, span.as_ref(), outbox).await;
-                    waker = present_waker().await;
-                    result.map(Guarded::new)
+    let pieces = arrived.pieces.into_iter().map(Taken::Piece);
+    for taken in arrived.parcels.into_iter().map(Taken::One).chain(pieces) {
+        let in_hand = InHand { taken, info };
+        let taken = &in_hand.taken;
+        let is_awaited = outbox.open(taken);
+        for place in taken.places().iter() {
+            // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
+            // up stops here, before it touches the next delivery, which somebody else has by now.
+            if info.board.has_ended() {
+                return;
+            }
+            let Some(job) = taken.job(place) else { continue };
+            let (number, attempt) = taken.delivery(place);
+            // Nothing there: it was taken back or given to others, and they are done with it.
+            let Some(payload) = job.read() else {
+                outbox.pass_over(taken, number, Work::Recalled);
+                continue;
+            };
+            let delivery = Delivery::borrowed(job, &payload, (number, attempt), info);
+            // Nothing is wished for a job in a block.
+            if is_awaited.is_none() && delivery.has_expired() {
+                outbox.pass_over(taken, number, Work::Expired);
+                continue;
+            }
+            if !delivery.begin() {
+                drop(payload);
+                taken.sweep(Places::only(place));
+                outbox.pass_over(taken, number, Work::Recalled);
+                continue;
+            }
+            let mut is_spared = true;
+            if faults::is_simulated() {
+                outbox.flush();
+                is_spared = !faults::before_work(delivery.seen()).await;
+                waker = present_waker().await;
+            }
+            let mut result = if is_spared {
+                let mut work = pin!(consumer.consume(&delivery));
+                let span = span_of(&delivery);
+                match poll_work(work.as_mut(), &mut Context::from_waker(&waker), span.as_ref()) {
+                    Poll::Ready(result) => result.map(Guarded::new),
+                    Poll::Pending => {
+                        let result = wait_for(work, span.as_ref(), outbox).await;
+                        waker = present_waker().await;
+                        result.map(Guarded::new)
+                    }
                 }
+            } else {
+                Err(faults::planned_failure())
+            };
+            if faults::is_simulated() {
+                if faults::after_work(delivery.seen(), result.is_ok()).await {
+                    result = Err(faults::planned_failure());
+                }
+                waker = present_waker().await;
             }
-        } else {
-            Err(faults::planned_failure())
-        };
-        if faults::is_simulated() {
-            if faults::after_work(delivery.seen(), result.is_ok()).await {
-                result = Err(faults::planned_failure());
+            delivery.finish();
+            // It borrows everything, so there is nothing to be dropped; without this it would be looked at for each job.
+            std::mem::forget(delivery);
+            // The look at the payload ends before anybody hears that the job is done: who drops it then finds no reader.
+            drop(payload);
+            info.board.note_progress();
+            match result {
+                // A simulation decides of each word alone whether it arrives.
+                Ok(output) if is_awaited.is_some() && !faults::is_simulated() => {
+                    outbox.done(place);
+                    if is_awaited == Some(true) {
+                        outbox.keep(output);
+                    }
+                }
+                result => outbox.put(SettledDelivery {
+                    ticket: taken.ticket(),
+                    number,
+                    work: result.map_or_else(Work::Failed, Work::Done),
+                }),
             }
-            waker = present_waker().await;
-        }
-        delivery.finish();
-        info.board.note_progress();
-        match step.place {
-            // Nobody waits for the output of a job in a block. A simulation decides of each word alone whether it arrives.
-            Some(place) if result.is_ok() && !faults::is_simulated() => outbox.done(place),
-            _ => outbox.put(SettledDelivery {
-                ticket: step.ticket,
-                number: step.number,
-                work: result.map_or_else(Work::Failed, Work::Done),
-            }),
-        }
-        if pace.is_time_to_look() && look_around(outbox, pace).await {
-            waker = present_waker().await;
+            if pace.is_time_to_look() && look_around(outbox, pace).await {
+                waker = present_waker().await;
+            }
         }
     }
 }
@@ -228,7 +239,7 @@ async fn look_around<J: Send + Sync + 'static, O: Send + 'static>(
 
 /// The span of a job, if spans are looked at.
 #[inline]
-fn span_of<J>(delivery: &Delivery<J>) -> Option<tracing::Span> {
+fn span_of<J>(delivery: &Delivery<'_, J>) -> Option<tracing::Span> {
     if LevelFilter::current() < LevelFilter::DEBUG {
         return None;
     }
@@ -243,7 +254,8 @@ fn span_of<J>(delivery: &Delivery<J>) -> Option<tracing::Span> {
     (!span.is_disabled()).then_some(span)
 }
 
-#[inline]
+// In the loop of all jobs: a call of its own would cost as much as the rest of a short handler.
+#[inline(always)]
 fn poll_work<F: Future>(
     work: Pin<&mut F>,
     context: &mut Context<'_>,
@@ -283,6 +295,8 @@ struct Settled<O> {
     deliveries: Vec<SettledDelivery<O>>,
     /// Jobs of blocks that were done, by piece; the last one is the piece in hand, whose jobs are noted apart.
     done: Vec<DonePlaces>,
+    /// The outputs of those for which somebody waits, in the same order.
+    outputs: Vec<Guarded<O>>,
     /// When the work on all this began.
     since: Instant,
 }
@@ -306,6 +320,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
             settled: RefCell::new(Settled {
                 deliveries: Vec::new(),
                 done: Vec::new(),
+                outputs: Vec::new(),
                 since: Instant::now(),
             }),
             in_hand: Cell::default(),
@@ -324,24 +339,25 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     /// A delivery does not begin. Seldom, so it stays out of the loop.
     #[cold]
     #[inline(never)]
-    fn pass_over(&self, step: Step, work: Work<O>) {
+    fn pass_over(&self, taken: &Taken<J>, number: DeliveryNumber, work: Work<O>) {
         self.berth.info.board.note_progress();
-        self.put(SettledDelivery {
-            ticket: step.ticket,
-            number: step.number,
-            work,
-        });
+        let ticket = taken.ticket();
+        self.put(SettledDelivery { ticket, number, work });
     }
 
-    /// A piece is taken up.
-    fn open(&self, ticket: Ticket, first: DeliveryNumber) {
+    /// Something is taken up. If it is a piece of a block: whether somebody waits for its outputs.
+    fn open(&self, taken: &Taken<J>) -> Option<bool> {
+        let Taken::Piece(piece) = taken else { return None };
+        let has_outputs = piece.block.reply_to().is_some();
         let mut settled = self.settled.borrow_mut();
         settled.close(self.in_hand.take());
         settled.done.push(DonePlaces {
-            ticket,
-            first,
+            ticket: piece.ticket,
+            first: piece.first,
             places: Places::NONE,
+            has_outputs,
         });
+        Some(has_outputs)
     }
 
     /// The job at this place of the piece in hand was done.
@@ -350,6 +366,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         let mut places = self.in_hand.get();
         places.add(Places::only(place));
         self.in_hand.set(places);
+    }
+
+    /// The output of the job that was done just now.
+    fn keep(&self, output: Guarded<O>) {
+        self.settled.borrow_mut().outputs.push(output);
     }
 
     fn flush(&self) {
@@ -376,6 +397,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         let room = settled.done.len();
         let mut done = std::mem::replace(&mut settled.done, Vec::with_capacity(room));
         settled.done.extend(in_hand);
+        let room = settled.outputs.len();
+        let outputs = std::mem::replace(&mut settled.outputs, Vec::with_capacity(room));
         drop(settled);
         done.retain(|piece| !piece.places.is_empty());
         let consumer = Arc::clone(&self.berth.info);
@@ -383,6 +406,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
             consumer,
             deliveries,
             done,
+            outputs,
             busy,
         });
     }

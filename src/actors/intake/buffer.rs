@@ -1,13 +1,12 @@
 //! What was sent and has not been pushed.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::Refused;
-use crate::words::{Block, Envelope, JobId, Load, Places, Sealed};
+use crate::words::{Job, JobId, Load, OpenBlock, ReplyTo, Sealed};
 
 /// Jobs in one push at most.
 const PUSHED_AT_ONCE: usize = 4_096;
@@ -18,11 +17,11 @@ pub(super) struct Buffer<J> {
     pub(super) loads: VecDeque<Load<J>>,
     /// Plain jobs that were sent after all of `loads`. They become a block when it is full, when a job comes that travels
     /// alone, or when the pump comes.
-    pub(super) open: Vec<Envelope<J>>,
+    pub(super) open: OpenBlock<J>,
     /// Jobs in `loads` and `open`.
     pub(super) len: usize,
-    /// The time that the names of plain jobs carry: read when the buffer was last empty, since a name is a little early or
-    /// not, and the clock costs as much as the rest of a send.
+    /// The time that the names of jobs carry: read when the buffer was last empty, since a name is a little early or not, the
+    /// clock costs as much as the rest of a send, and names that follow each other can share a block.
     pub(super) unix_ms: u64,
     pub(super) waiters: VecDeque<Waiter<J>>,
     pub(super) closed: bool,
@@ -69,27 +68,23 @@ impl<J> Buffer<J> {
         self.loads.push_back(Load::Job(job));
     }
 
-    /// Puts a plain job at the end: it joins the block that is open.
-    #[inline]
-    pub(super) fn put_plain(&mut self, envelope: Envelope<J>) {
+    /// Puts a plain job at the end: it joins the block that is open. Its name follows that of the job before it: every name
+    /// is given under the lock of the buffer, a job that travels alone closes the block, and the time in names changes
+    /// only while the buffer is empty.
+    #[inline(always)]
+    pub(super) fn put_plain(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>) {
+        if !self.open.takes(&job, reply_to) {
+            self.close_block();
+        }
         self.len += 1;
-        self.open.push(envelope);
-        if self.open.len() == Places::MOST {
+        if self.open.put(id, job, reply_to) {
             self.close_block();
         }
     }
 
     /// Whatever comes next does not join the open block.
     pub(super) fn close_block(&mut self) {
-        // The next block will be about as large as this one; growing to that step by step would copy it several times.
-        let room = if self.open.len() > 4 { self.open.len() } else { 0 };
-        let mut open = std::mem::replace(&mut self.open, Vec::with_capacity(room));
-        let load = if open.len() > 1 {
-            Block::new(open).map(|block| Load::Block(Arc::new(block)))
-        } else {
-            open.pop().map(|envelope| Load::Job(Sealed::new(envelope)))
-        };
-        self.loads.extend(load);
+        self.loads.extend(self.open.close());
     }
 
     /// Takes the oldest loads, of at least `jobs` jobs.

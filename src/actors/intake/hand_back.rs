@@ -102,7 +102,7 @@ impl<'a, J: Send + Sync + 'static> InHand<'a, J> {
     pub(super) fn new(intake: &'a Intake<J>, loads: Vec<Load<J>>, waiters: Vec<Waiter<J>>) -> Self {
         let mut ids = Vec::new();
         if !waiters.is_empty() {
-            loads.iter().for_each(|load| load.each(|job| ids.push(job.id())));
+            loads.iter().for_each(|load| load.each_id(|id| ids.push(id)));
         }
         Self {
             intake,

@@ -30,7 +30,7 @@ use super::{Clock, EventBus};
 use crate::protocol::{Pushed, QueueDoor};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Capabilities, Envelope, EventKind, Job, JobId, Load, Moment, Overflow, ReplyTo, Sealed};
+use crate::words::{Capabilities, EventKind, Job, JobId, Load, Moment, OpenBlock, Overflow, ReplyTo, Sealed};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
@@ -78,7 +78,7 @@ pub(crate) struct Intake<J> {
 }
 
 /// Told of a job that the queue refused.
-pub(crate) type TurnedAway<J> = Box<dyn Fn(&Envelope<J>) + Send + Sync>;
+pub(crate) type TurnedAway<J> = Box<dyn Fn(&Sealed<J>) + Send + Sync>;
 
 /// What becomes of jobs that were put.
 pub(crate) struct Put<J, N> {
@@ -134,7 +134,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let buffer = Buffer {
             ids,
             loads: VecDeque::new(),
-            open: Vec::new(),
+            open: OpenBlock::new(),
             len: 0,
             unix_ms: 0,
             waiters: VecDeque::new(),
@@ -153,8 +153,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
             overflow: room.overflow,
             is_transit,
             volatile: capabilities.volatile,
-            // Who drops a payload that owns something wants that at once when its job has ended; see `Block`.
-            takes_blocks: capabilities.blocks && capabilities.volatile && !std::mem::needs_drop::<J>(),
+            takes_blocks: capabilities.blocks && capabilities.volatile,
             open: Semaphore::new(0),
             clock,
             turned_away,
@@ -229,7 +228,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
             self.give_back(1);
             return Err(job);
         }
-        let joins_block = self.takes_blocks && reply_to.is_none() && job.is_plain();
+        let joins_block = self.takes_blocks && job.is_plain();
         let now = self.time_for(&mut buffer, joins_block);
         let unix_ms = buffer.unix_ms;
         let id = buffer.ids.next(unix_ms);
@@ -238,9 +237,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let from = buffer.len;
         let mut asked = None;
         if joins_block {
-            buffer.put_plain(Envelope::plain(id, job.into_payload()));
+            buffer.put_plain(id, job, reply_to);
         } else {
-            let job = Sealed::new(Envelope::seal(id, job, reply_to, now));
+            let job = Sealed::new(id, job, reply_to, now);
             asked = asks.then(|| Jobs::one(&job));
             buffer.put_alone(job);
         }
@@ -282,22 +281,20 @@ impl<J: Send + Sync + 'static> Intake<J> {
         note(&ids);
         let from = buffer.len;
         // Whoever waits for the queue's word waits for that on whole loads, so such jobs travel alone.
-        let may_join = self.takes_blocks && reply_to.is_none() && !asks;
+        let may_join = self.takes_blocks && !asks;
         let mut asked: Option<Jobs<J>> = None;
         for (id, job) in ids.iter().zip(jobs) {
-            let plain = if may_join { job.into_plain() } else { Err(job) };
-            match plain {
-                Ok(payload) => buffer.put_plain(Envelope::plain(*id, payload)),
-                Err(job) => {
-                    let job = Sealed::new(Envelope::seal(*id, job, reply_to, now));
-                    match &mut asked {
-                        _ if !asks => {}
-                        Some(asked) => asked.others.push(Sealed::clone(&job)),
-                        None => asked = Some(Jobs::one(&job)),
-                    }
-                    buffer.put_alone(job);
-                }
+            if may_join && job.is_plain() {
+                buffer.put_plain(*id, job, reply_to);
+                continue;
             }
+            let job = Sealed::new(*id, job, reply_to, now);
+            match &mut asked {
+                _ if !asks => {}
+                Some(asked) => asked.others.push(Sealed::clone(&job)),
+                None => asked = Some(Jobs::one(&job)),
+            }
+            buffer.put_alone(job);
         }
         Ok(self.finish_put(buffer, from, asked, ids))
     }
@@ -308,7 +305,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
             return Moment::START;
         }
         let now = self.clock.now();
-        buffer.unix_ms = self.clock.unix_millis(now);
+        if buffer.len == 0 {
+            buffer.unix_ms = self.clock.unix_millis(now);
+        }
         now
     }
 
@@ -440,9 +439,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
         let mut asks = asks.into_iter();
         for load in loads {
-            load.each(|job| {
+            load.each_id(|job| {
                 if asks.next() == Some(false) {
-                    self.bus.tell(EventKind::Accepted { job: job.id() });
+                    self.bus.tell(EventKind::Accepted { job });
                 }
             });
         }

@@ -7,7 +7,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFu
 use super::Supervisor;
 use crate::protocol::{Assign, Assigned, StrategyUp};
 use crate::rules::strategies::{AssignJob, Choice};
-use crate::words::{EventKind, Places, Priority, Roster};
+use crate::words::{EventKind, Key, Places, Priority, Roster};
 
 /// How long to wait before a strategy that gave no answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
@@ -71,8 +71,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for (ticket, places) in self.ledger.offered_in_blocks() {
             if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
                 questions.extend(places.iter().map(|place| AssignJob {
-                    id: block.job(place).id(),
-                    key: None,
+                    id: block.id(place),
+                    key: block.key(place).map(Key::hashed),
                     priority: Priority(0),
                     attempt: 1,
                 }));

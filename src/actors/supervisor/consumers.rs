@@ -153,7 +153,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let jobs = &self.jobs;
         let job = |ticket: Ticket| jobs.get(ticket.0 as usize).and_then(Option::as_ref);
         // A panic often names its delivery; then the others that had begun are bystanders.
-        let is_named = |(ticket, number)| job(ticket).is_some_and(|job| job.is_culprit(number));
+        let is_named =
+            |(ticket, number)| job(ticket).is_some_and(|job| job.view().begun().is_culprit(number));
         let held = self.ledger.held_by(slot);
         let knows_culprit = costs_an_attempt && held.iter().copied().any(is_named);
         // What it had not begun may expire while it waits for the next consumer.
@@ -164,8 +165,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         let is_guilty = |ticket, number| {
             costs_an_attempt
-                && job(ticket)
-                    .is_some_and(|job| job.has_begun(number) && (!knows_culprit || job.is_culprit(number)))
+                && job(ticket).is_some_and(|job| {
+                    let begun = job.view().begun();
+                    begun.has_begun(number) && (!knows_culprit || begun.is_culprit(number))
+                })
         };
         let held = self
             .ledger

@@ -8,7 +8,7 @@ use super::Supervisor;
 use crate::protocol::{ConsumerInfo, DonePlaces, SettledDelivery, Settlement, SettlesWaiting, Work};
 use crate::rules::ledger::{Report, Stale};
 use crate::words::{
-    Advice, Cause, DeliveryNumber, EventKind, Failure, Guarded, Moment, Outcome, Places, Ticket,
+    Advice, Cause, DeliveryNumber, EventKind, Failure, Guarded, JobId, Moment, Outcome, Places, Ticket,
 };
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Supervisor<J, O> {
@@ -39,91 +39,28 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             consumer,
             deliveries,
             done,
+            outputs,
             busy,
         } = settlement;
         let in_blocks: usize = done.iter().map(|done| done.places.len()).sum();
         let count = u32::try_from(deliveries.len() + in_blocks).unwrap_or(u32::MAX);
-        let wants_jobs = self.wiring.bus.wants_jobs();
         let mut any_done = false;
+        let mut outputs = outputs.into_iter();
         for done in done {
-            any_done |= self.done_in_block(&consumer, done);
+            any_done |= self.done_in_block(&consumer, done, &mut outputs);
         }
         for SettledDelivery { ticket, number, work } in deliveries {
-            let ticket = match self.ticket_of(&consumer, ticket, number, &work) {
-                Ok(Some(ticket)) => ticket,
-                Ok(None) => {
-                    any_done = true;
-                    continue;
-                }
-                Err(Stale) if matches!(work, Work::Recalled) => continue,
-                Err(Stale) => {
-                    self.stale_settle(&consumer, number);
-                    continue;
-                }
+            let is_recalled = matches!(work, Work::Recalled);
+            let settled = if ticket.is_of_block() {
+                self.settled_in_block(now, &consumer, (ticket, number), work)
+            } else {
+                self.settled(now, &consumer, (ticket, number), work)
             };
-            let settled = match work {
-                Work::Done(output) => {
-                    let attempt = if wants_jobs {
-                        self.ledger.attempt(ticket, number).unwrap_or(0)
-                    } else {
-                        0
-                    };
-                    let done = self
-                        .ledger
-                        .settled(now, ticket, number, Report::Done, &mut self.effects);
-                    if done.is_ok() {
-                        any_done = true;
-                        let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
-                        if let Some(job) = job {
-                            self.expiring.strike(ticket, &job);
-                            if wants_jobs {
-                                let ConsumerInfo {
-                                    slot, incarnation, ..
-                                } = *consumer;
-                                let job = job.id();
-                                self.wiring.bus.tell(EventKind::Acked {
-                                    job,
-                                    attempt,
-                                    slot,
-                                    incarnation,
-                                    number,
-                                });
-                            }
-                            if let Some(reply_to) = job.reply_to() {
-                                let outcome = Outcome {
-                                    id: job.id(),
-                                    result: Ok(output.into_inner()),
-                                };
-                                self.outcomes.push((reply_to, Guarded::new(outcome)));
-                            }
-                        }
-                    }
-                    done
-                }
-                Work::Failed(failure) => self.ledger.attempt(ticket, number).and_then(|attempt| {
-                    let report = self.failed(failure, attempt);
-                    self.ledger
-                        .settled(now, ticket, number, report, &mut self.effects)
-                }),
-                Work::Expired => {
-                    let effects = &mut self.effects;
-                    self.ledger.settled(now, ticket, number, Report::Expired, effects)
-                }
-                Work::Recalled => {
-                    self.not_begun_there(consumer.slot, ticket, number);
-                    Ok(())
-                }
-                Work::Abandoned => self.ledger.attempt(ticket, number).and_then(|attempt| {
-                    let report = Report::Failed {
-                        cause: Cause::Abandoned,
-                        after: self.backoff(attempt),
-                    };
-                    self.ledger
-                        .settled(now, ticket, number, report, &mut self.effects)
-                }),
-            };
-            if settled == Err(Stale) {
-                self.stale_settle(&consumer, number);
+            match settled {
+                Ok(is_done) => any_done |= is_done,
+                // It was taken back, and here is the word that its consumer moves again.
+                Err(Stale) if is_recalled => {}
+                Err(Stale) => self.stale_settle(&consumer, number),
             }
         }
         if consumer.incarnation == self.ledger.incarnation(consumer.slot)
@@ -146,28 +83,102 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
+    /// A delivery was settled. Whether it was done.
+    fn settled(
+        &mut self,
+        now: Moment,
+        consumer: &ConsumerInfo,
+        (ticket, number): (Ticket, DeliveryNumber),
+        work: Work<O>,
+    ) -> Result<bool, Stale> {
+        let attempt = self.ledger.attempt(ticket, number)?;
+        let report = match work {
+            Work::Done(output) => {
+                self.ledger
+                    .settled(now, ticket, number, Report::Done, &mut self.effects)?;
+                if let Some(job) = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take) {
+                    self.expiring.strike(ticket, &job);
+                    self.tell_acked(consumer, job.id(), attempt, number);
+                    if let Some(reply_to) = job.reply_to() {
+                        self.outcomes.push((reply_to, outcome(job.id(), output)));
+                    }
+                }
+                return Ok(true);
+            }
+            Work::Failed(failure) => self.failed(failure, attempt),
+            Work::Expired => Report::Expired,
+            Work::Recalled => {
+                self.not_begun_there(consumer.slot, ticket, number);
+                return Ok(false);
+            }
+            Work::Abandoned => Report::Failed {
+                cause: Cause::Abandoned,
+                after: self.backoff(attempt),
+            },
+        };
+        self.ledger
+            .settled(now, ticket, number, report, &mut self.effects)?;
+        Ok(false)
+    }
+
+    /// As [`settled`](Self::settled), for a job in a block: one that was not done leaves its block first.
+    fn settled_in_block(
+        &mut self,
+        now: Moment,
+        consumer: &ConsumerInfo,
+        (ticket, number): (Ticket, DeliveryNumber),
+        work: Work<O>,
+    ) -> Result<bool, Stale> {
+        let slot = consumer.slot;
+        if let Work::Done(output) = work {
+            let (first, place) = self.ledger.piece_of(slot, ticket, number)?;
+            let done = DonePlaces {
+                ticket,
+                first,
+                places: Places::only(place),
+                has_outputs: true,
+            };
+            return Ok(self.done_in_block(consumer, done, &mut std::iter::once(output)));
+        }
+        self.tell_effects();
+        let ticket = self.ledger.single_out(slot, ticket, number, &mut self.effects)?;
+        self.tell_effects();
+        self.settled(now, consumer, (ticket, number), work)
+    }
+
     /// Jobs of a block were done. Whether any of them counts.
-    fn done_in_block(&mut self, consumer: &ConsumerInfo, done: DonePlaces) -> bool {
+    fn done_in_block(
+        &mut self,
+        consumer: &ConsumerInfo,
+        done: DonePlaces,
+        outputs: &mut impl Iterator<Item = Guarded<O>>,
+    ) -> bool {
         let DonePlaces {
             ticket,
             first,
             mut places,
+            has_outputs,
         } = done;
         let acked = self
             .ledger
             .done_in_block(consumer.slot, ticket, first, places, &mut self.effects);
         let number = |place: u8| DeliveryNumber(first.0 + u64::from(place));
+        let block = self.blocks.get(ticket.number() as usize).and_then(Option::as_ref);
         if self.wiring.bus.wants_jobs()
-            && let Some(Some(block)) = self.blocks.get(ticket.number() as usize)
+            && let Some(block) = block
         {
             for place in acked.iter() {
-                self.wiring.bus.tell(EventKind::Acked {
-                    job: block.job(place).id(),
-                    attempt: 1,
-                    slot: consumer.slot,
-                    incarnation: consumer.incarnation,
-                    number: number(place),
-                });
+                self.tell_acked(consumer, block.id(place), 1, number(place));
+            }
+        }
+        if has_outputs {
+            let waits = block.and_then(|block| Some((block.reply_to()?, block)));
+            for (place, output) in places.iter().zip(outputs) {
+                if let Some((reply_to, block)) = waits
+                    && acked.contains(place)
+                {
+                    self.outcomes.push((reply_to, outcome(block.id(place), output)));
+                }
             }
         }
         places.remove(acked);
@@ -177,36 +188,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         !acked.is_empty()
     }
 
-    /// The ticket under which a delivery is settled. A job in a block that was done is settled here (`None`); one that was
-    /// not leaves its block first.
-    fn ticket_of(
-        &mut self,
-        consumer: &ConsumerInfo,
-        ticket: Ticket,
-        number: DeliveryNumber,
-        work: &Work<O>,
-    ) -> Result<Option<Ticket>, Stale> {
-        if !ticket.is_of_block() {
-            return Ok(Some(ticket));
+    fn tell_acked(&self, consumer: &ConsumerInfo, job: JobId, attempt: u32, number: DeliveryNumber) {
+        if self.wiring.bus.wants_jobs() {
+            self.wiring.bus.tell(EventKind::Acked {
+                job,
+                attempt,
+                slot: consumer.slot,
+                incarnation: consumer.incarnation,
+                number,
+            });
         }
-        let slot = consumer.slot;
-        if matches!(work, Work::Done(_)) {
-            let (first, place) = self.ledger.piece_of(slot, ticket, number)?;
-            let places = Places::only(place);
-            self.done_in_block(
-                consumer,
-                DonePlaces {
-                    ticket,
-                    first,
-                    places,
-                },
-            );
-            return Ok(None);
-        }
-        self.tell_effects();
-        let own = self.ledger.single_out(slot, ticket, number, &mut self.effects)?;
-        self.tell_effects();
-        Ok(Some(own))
     }
 
     /// A word that counts for nothing.
@@ -240,4 +231,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .retry_backoff
             .wait(attempt.saturating_sub(1), self.random.f64())
     }
+}
+
+fn outcome<J, O>(id: JobId, output: Guarded<O>) -> Guarded<Outcome<J, O>> {
+    let result = Ok(output.into_inner());
+    Guarded::new(Outcome { id, result })
 }

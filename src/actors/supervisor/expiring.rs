@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use actix::{AsyncContext, Context};
 
 use super::Supervisor;
-use crate::words::{Envelope, Moment, Ticket};
+use crate::words::{Moment, Sealed, Ticket};
 
 /// The leased jobs that can expire, by the moment at which they do. Bounded by the leases: who leaves is struck.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Expiring {
 impl Expiring {
     /// Notes a job that can expire.
     #[inline]
-    pub(super) fn note<J>(&mut self, ticket: Ticket, job: &Envelope<J>) {
+    pub(super) fn note<J>(&mut self, ticket: Ticket, job: &Sealed<J>) {
         if let Some(at) = job.expires_at() {
             self.list.insert((at, ticket));
         }
@@ -27,7 +27,7 @@ impl Expiring {
 
     /// The lease of the job has ended.
     #[inline]
-    pub(super) fn strike<J>(&mut self, ticket: Ticket, job: &Envelope<J>) {
+    pub(super) fn strike<J>(&mut self, ticket: Ticket, job: &Sealed<J>) {
         if let Some(at) = job.expiry() {
             self.list.remove(&(at, ticket));
         }

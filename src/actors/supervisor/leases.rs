@@ -9,9 +9,10 @@ use super::Supervisor;
 use super::last_words::LastWords;
 use super::slot::SlotActor;
 use super::turn::{keep_at, renew};
+use crate::protocol::faults;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
-use crate::rules::store::LeasedBlock;
-use crate::words::{DeadReason, EventKind, Incarnation, SlotId, SlotState};
+use crate::rules::store::{Leased, LeasedBlock};
+use crate::words::{DeadReason, EventKind, Incarnation, Key, LeaseId, Moment, Places, SlotId, SlotState};
 
 /// How long to wait before a queue that is out of order is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -27,88 +28,121 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
             return;
         }
         let now = self.now();
-        // What a queue without delays cannot do for producers is done here.
-        let most_attempts = self.wiring.config.retry.attempts;
-        let knows_no_time = !self.wiring.capabilities.delay;
-        let batch = repeated(batch);
-        let next_number = self.ledger.next_number();
         for leased in batch.jobs {
-            if self.wiring.shelf.is_some() {
-                self.histories.begin(leased.lease, &leased.job);
+            let copy = copy_of(&leased);
+            self.lease(now, leased);
+            if let Some(copy) = copy {
+                self.lease(now, copy);
             }
-            if leased.suspect || leased.attempt > 1 {
-                // It has begun before, or may have.
-                leased.job.forget_expiry();
-            }
-            if leased.job.expires_at().is_some_and(|until| until <= now) {
-                let (lease, attempt) = (leased.lease, leased.attempt);
-                self.ledger
-                    .turned_away(lease, attempt, DeadReason::Expired, &mut self.effects);
-                continue;
-            }
-            // Every attempt that could end with a verdict did so within the limit: the last ones ended a whole process.
-            if leased.attempt > most_attempts {
-                let attempts = leased.attempt - 1;
-                let reason = DeadReason::Poison { attempts };
-                self.ledger
-                    .turned_away(leased.lease, leased.attempt, reason, &mut self.effects);
-                continue;
-            }
-            leased.job.close_begun(next_number);
-            let key = leased.job.key_hash();
-            let Some(ticket) = self.ledger.leased(
-                leased.lease,
-                leased.attempt,
-                key,
-                leased.suspect,
-                &mut self.effects,
-            ) else {
-                continue;
-            };
-            if knows_no_time && let Some(until) = leased.job.not_before().filter(|until| *until > now) {
-                self.ledger.shelve(ticket, until);
-            }
-            self.expiring.note(ticket, &leased.job);
-            keep_at(&mut self.jobs, ticket.0, leased.job);
         }
-        // Jobs in blocks are in their first attempt, nobody has begun them, and their queue knows the time.
-        for LeasedBlock { lease, places, block } in batch.blocks {
-            let ticket = self.ledger.leased_block(lease, places);
-            keep_at(&mut self.blocks, ticket.number(), block);
+        for leased in batch.blocks {
+            let left = self.lease_copied(now, leased);
+            self.lease_block(left);
         }
         self.turn(context);
     }
 }
 
-/// The jobs of a batch, some of them twice: as a source outside of the process delivers now and then.
-fn repeated<J: Send + Sync + 'static>(mut batch: Batch<J>) -> Batch<J> {
-    use crate::protocol::faults;
-    use crate::rules::store::Leased;
-    use crate::words::{LeaseId, Sealed};
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    fn lease(&mut self, now: Moment, leased: Leased<J>) {
+        // What a queue without delays cannot do for producers is done here.
+        let knows_no_time = !self.wiring.capabilities.delay;
+        let Leased {
+            lease,
+            attempt,
+            job,
+            suspect,
+        } = leased;
+        if self.wiring.shelf.is_some() {
+            self.histories.begin(lease, &job);
+        }
+        if suspect || attempt > 1 {
+            // It has begun before, or may have.
+            job.forget_expiry();
+        }
+        if job.expires_at().is_some_and(|until| until <= now) {
+            let reason = DeadReason::Expired;
+            return self.ledger.turned_away(lease, attempt, reason, &mut self.effects);
+        }
+        // Every attempt that could end with a verdict did so within the limit: the last ones ended a whole process.
+        if attempt > self.wiring.config.retry.attempts {
+            let attempts = attempt - 1;
+            let reason = DeadReason::Poison { attempts };
+            return self.ledger.turned_away(lease, attempt, reason, &mut self.effects);
+        }
+        job.view().begun().close(self.ledger.next_number());
+        let key = job.key_hash();
+        let Some(ticket) = self
+            .ledger
+            .leased(lease, attempt, key, suspect, &mut self.effects)
+        else {
+            return;
+        };
+        if knows_no_time && let Some(until) = job.not_before().filter(|until| *until > now) {
+            self.ledger.shelve(ticket, until);
+        }
+        self.expiring.note(ticket, &job);
+        keep_at(&mut self.jobs, ticket.0, job);
+    }
 
-    if !faults::is_simulated() {
-        return batch;
-    }
-    let mut jobs = Vec::with_capacity(batch.jobs.len());
-    for leased in std::mem::take(&mut batch.jobs) {
-        let again = faults::ask(|world| world.repeats(leased.job.id(), leased.attempt)) == Some(true);
-        let copy = again.then(|| Leased {
-            // A lease that the queue does not know: it refuses every word on it.
-            lease: LeaseId(u64::MAX - leased.lease.0),
-            attempt: leased.attempt,
-            job: Sealed::clone(&leased.job),
-            suspect: leased.suspect,
-        });
-        jobs.push(leased);
-        jobs.extend(copy);
-    }
-    for leased in batch.blocks.iter().flat_map(LeasedBlock::one_by_one) {
-        if faults::ask(|world| world.repeats(leased.job.id(), leased.attempt)) == Some(true) {
-            let lease = LeaseId(u64::MAX - leased.lease.0);
-            jobs.push(Leased { lease, ..leased });
+    /// Jobs in blocks are in their first attempt, nobody has begun them, and their queue knows the time.
+    fn lease_block(&mut self, leased: LeasedBlock<J>) {
+        let LeasedBlock { lease, places, block } = leased;
+        if places.is_empty() {
+            return;
+        }
+        self.keys.clear();
+        self.keys.extend(block.keys().iter().map(Key::hashed));
+        let ticket = self
+            .ledger
+            .leased_block(lease, places, &self.keys, &mut self.effects);
+        keep_at(&mut self.blocks, ticket.number(), block);
+        // Jobs that stand behind others of their key have left the block, and if all have, its ticket is used again.
+        if !self.effects.singled.is_empty() {
+            self.tell_effects();
         }
     }
-    Batch { jobs, ..batch }
+}
+
+/// A source outside of the process delivers some jobs twice, one directly behind the other.
+fn copy_of<J>(leased: &Leased<J>) -> Option<Leased<J>> {
+    if !faults::is_simulated() {
+        return None;
+    }
+    let (id, attempt) = (leased.job.id(), leased.attempt);
+    let is_repeated = faults::ask(|world| world.repeats(id, attempt)) == Some(true);
+    is_repeated.then(|| Leased {
+        // A lease that the queue does not know: it refuses every word on it.
+        lease: LeaseId(u64::MAX - leased.lease.0),
+        attempt,
+        job: leased.job.clone(),
+        suspect: leased.suspect,
+    })
+}
+
+impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Leases a block up to the last job that comes twice, each copy behind its original. Returns the rest.
+    fn lease_copied(&mut self, now: Moment, mut leased: LeasedBlock<J>) -> LeasedBlock<J> {
+        if !faults::is_simulated() {
+            return leased;
+        }
+        for place in leased.places.iter() {
+            let only = Places::only(place);
+            let alone = LeasedBlock {
+                lease: leased.lease,
+                places: only,
+                block: Arc::clone(&leased.block),
+            };
+            let copy = alone.one_by_one().next().as_ref().and_then(copy_of);
+            if let Some(copy) = copy {
+                let places = leased.places.both(Places::first(usize::from(place) + 1));
+                leased.places.remove(places);
+                self.lease_block(LeasedBlock { places, ..alone });
+                self.lease(now, copy);
+            }
+        }
+        leased
+    }
 }
 
 /// The queue was restarted: it is attached again, and what it has not answered is sent again.

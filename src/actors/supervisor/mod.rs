@@ -45,7 +45,7 @@ use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
 use crate::rules::supervision::{Family, Order};
 use crate::rules::watch::Standstill;
-use crate::words::{Block, Epoch, Moment, Roster, Sealed, SlotId, Ticket};
+use crate::words::{Block, Epoch, KeyHash, Moment, Roster, Sealed, SlotId, Ticket};
 
 use burying::Histories;
 use expiring::Expiring;
@@ -117,6 +117,8 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Slots that have deliveries ready to be sent; empty between two messages.
     sending: Vec<SlotId>,
     desired: Desired,
+    /// Memory that is used again for the hashes of the keys of a block.
+    keys: Vec<KeyHash>,
     /// Memory that is used again for each question to the strategy.
     offers: Vec<Offer>,
     questions: Vec<AssignJob>,
@@ -214,6 +216,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             outdated: Vec::new(),
             sending: Vec::new(),
             desired,
+            keys: Vec::new(),
             offers: Vec::new(),
             questions: Vec::new(),
             next_look: None,

@@ -15,7 +15,7 @@ use super::Supervisor;
 use super::slot::SlotActor;
 use crate::protocol::Door;
 use crate::rules::ledger::Recalled;
-use crate::words::{DeliveryNumber, EventKind, JobId, Moment, Places, Sealed, SlotId, Ticket};
+use crate::words::{DeliveryNumber, EventKind, JobId, JobView, Moment, Places, Sealed, SlotId, Ticket};
 
 /// For how many targets of the window a consumer may stand still.
 const TARGETS: u32 = 2;
@@ -118,13 +118,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if !self.slots.get(slot.0 as usize).is_some_and(is_shell) {
             return taken;
         }
+        let is_taken = |job: Option<JobView<'_, J>>, number| {
+            job.is_some_and(|job| job.begun().recall(number) || self.ledger.recalls_begun(number))
+        };
         let mut left = most;
         for (ticket, first, places) in all.pieces.into_iter().rev() {
             let mut unbegun = Places::NONE;
             if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
                 for place in places.iter().collect::<Vec<_>>().into_iter().rev() {
                     let number = number_at(first, place);
-                    if left > 0 && (block.job(place).recall(number) || self.ledger.recalls_begun(number)) {
+                    if left > 0 && (is_taken(JobView::in_block(block, place), number)) {
                         unbegun.add(Places::only(place));
                         left -= 1;
                     }
@@ -136,10 +139,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         for ticket in all.entries.into_iter().rev() {
             let number = self.ledger.number_of(ticket);
-            let is_taken = |job: &Sealed<J>| {
-                number.is_some_and(|number| job.recall(number) || self.ledger.recalls_begun(number))
-            };
-            if left > 0 && self.job_of(ticket).is_some_and(is_taken) {
+            let job = self.job_of(ticket).map(Sealed::view);
+            if left > 0 && number.is_some_and(|number| is_taken(job, number)) {
                 taken.entries.push(ticket);
                 left -= 1;
             }
@@ -162,7 +163,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for &(ticket, first, places) in &recalled.pieces {
             if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
                 for place in places.iter() {
-                    self.tell_recalled(block.job(place).id(), slot, number_at(first, place));
+                    self.tell_recalled(block.id(place), slot, number_at(first, place));
                 }
             }
         }

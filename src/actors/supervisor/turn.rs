@@ -5,9 +5,7 @@ use std::sync::Arc;
 use actix::Context;
 
 use super::Supervisor;
-use crate::protocol::{
-    Deliver, DeliverBatch, Delivery, Door, Handover, Notice, Outcomes, Parcel, PieceParcel,
-};
+use crate::protocol::{Deliver, DeliverBatch, Door, Handover, Notice, Outcomes, Parcel, PieceParcel};
 use crate::rules::ledger::SingledOut;
 use crate::words::{EventKind, Sealed, SlotId, Ticket};
 
@@ -106,7 +104,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 for parcel in piece.parcels() {
                     self.wiring.bus.tell(EventKind::Delivered {
                         job: parcel.job.id(),
-                        key: None,
+                        key: parcel.job.key_hash(),
                         attempt: parcel.attempt,
                         slot: handed.slot,
                         incarnation: self.ledger.incarnation(handed.slot),
@@ -199,11 +197,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
                 let in_pieces = pieces.iter().flat_map(PieceParcel::parcels);
                 for parcel in parcels.into_iter().chain(in_pieces) {
-                    let delivery = Delivery::new(parcel, info.clone());
+                    let Some(delivery) = Deliver::new(parcel, info, desk) else {
+                        continue;
+                    };
                     if crate::protocol::faults::is_met_on_the_way(delivery.seen()) {
                         let _ = delivery.begin();
                     }
-                    actor.do_send(Deliver::new(delivery, desk.clone()));
+                    actor.do_send(delivery);
                 }
             }
             _ => {}

@@ -8,7 +8,7 @@ use super::{Chunk, Entry, Needed, RESIDENT, State};
 use crate::durable::engine::{Change, Table};
 use crate::durable::format::{Accepted, Mark};
 use crate::rules::store::Refusal;
-use crate::words::{DeadReason, Envelope, EventKind, JobId, Key, Moment, Overflow, Priority, Sealed};
+use crate::words::{DeadReason, EventKind, JobId, Key, Moment, Overflow, Priority, Sealed};
 
 /// Jobs in one chunk at most. A chunk is read and forgotten as a whole.
 const MOST_IN_CHUNK: usize = 1_024;
@@ -134,7 +134,7 @@ impl<J: Send + Sync + 'static> State<J> {
     }
 
     /// Why a job is not taken, whatever room there is.
-    fn refusal(&mut self, job: &Envelope<J>) -> Option<Refusal> {
+    fn refusal(&mut self, job: &Sealed<J>) -> Option<Refusal> {
         if self.closed {
             return Some(Refusal::Closed);
         }

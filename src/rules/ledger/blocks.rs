@@ -1,4 +1,4 @@
-//! Blocks: plain jobs that are leased, offered, handed out and acked many at a time.
+//! Blocks: jobs that are leased, offered, handed out and acked many at a time.
 //!
 //! What happens to most jobs, and nothing else, happens to them in blocks: they are leased, the strategy chooses, they are
 //! handed out in pieces (the jobs of one block that go to one slot), they are done. Whatever else happens to a job, it
@@ -12,6 +12,9 @@
 //!                                        the slot is full ▼                ▼
 //!                                               an entry, Parked    an entry, Out
 //! ```
+//! If order is kept, a job whose key is in flight leaves its block when it is leased and stands behind; the others keep their
+//! keys in flight until they end, in the block or out of it.
+//!
 //! The delivery number of a job is that of its piece and its place in the block: a piece takes 64 numbers.
 
 use std::collections::VecDeque;
@@ -21,7 +24,7 @@ use super::pieces::Piece;
 use super::slots::SlotPhase;
 use super::{Effects, HandedPiece, Ledger, SingledOut, Stale};
 use crate::rules::strategies::{Choice, Share};
-use crate::words::{AckedPlaces, DeliveryNumber, LeaseId, Places, SlotId, Ticket};
+use crate::words::{AckedPlaces, DeliveryNumber, KeyHash, LeaseId, Places, SlotId, Ticket};
 
 /// A leased block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +32,8 @@ struct Entry {
     lease: LeaseId,
     /// Its jobs that have not ended and have not left the block. None: the place is free.
     left: Places,
+    /// The keys of its jobs, by place, if their order is kept. Empty if they have none.
+    keys: Vec<KeyHash>,
 }
 
 /// Some jobs of a block.
@@ -74,17 +79,34 @@ impl Blocks {
         !self.offered.is_empty()
     }
 
-    fn add(&mut self, lease: LeaseId, places: Places) -> Ticket {
+    fn add(&mut self, lease: LeaseId, places: Places, keys: &[KeyHash]) -> Ticket {
         self.jobs += places.len();
-        let entry = Entry { lease, left: places };
-        if let Some(number) = self.free.pop()
-            && let Some(place) = self.entries.get_mut(number as usize)
-        {
-            *place = entry;
-            return Ticket::of_block(number);
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry {
+                lease,
+                left: Places::NONE,
+                keys: Vec::new(),
+            });
+            self.entries.len() as u32 - 1
+        });
+        if let Some(entry) = self.entries.get_mut(number as usize) {
+            (entry.lease, entry.left) = (lease, places);
+            // Memory that the last block left is used again.
+            entry.keys.clear();
+            entry.keys.extend_from_slice(keys);
         }
-        self.entries.push(entry);
-        Ticket::of_block(self.entries.len() as u32 - 1)
+        Ticket::of_block(number)
+    }
+
+    /// The key of a job, if its order is kept.
+    fn key(&self, ticket: Ticket, place: u8) -> Option<KeyHash> {
+        let entry = self.entries.get(ticket.number() as usize)?;
+        entry.keys.get(usize::from(place)).copied()
+    }
+
+    fn has_keys(&self, ticket: Ticket) -> bool {
+        let entry = self.entries.get(ticket.number() as usize);
+        entry.is_some_and(|entry| !entry.keys.is_empty())
     }
 
     /// These jobs are in the block no more. Returns the lease of the block.
@@ -113,12 +135,32 @@ impl Blocks {
 }
 
 impl Ledger {
-    /// The queue leased jobs of a block, all in their first attempt. Returns the ticket of the block.
-    pub fn leased_block(&mut self, lease: LeaseId, places: Places) -> Ticket {
+    /// The queue leased jobs of a block, all in their first attempt. `keys`: those of all jobs of the block, by place; empty if
+    /// they have none. A job that has to wait for another one of its key leaves the block. Returns the ticket of the block.
+    pub fn leased_block(
+        &mut self,
+        lease: LeaseId,
+        places: Places,
+        keys: &[KeyHash],
+        effects: &mut Effects,
+    ) -> Ticket {
         self.credit = self.credit.saturating_sub(places.len());
-        let ticket = self.blocks.add(lease, places);
-        self.blocks.waiting_jobs += places.len();
-        self.blocks.waiting.push_back(Part { ticket, places });
+        let keys = if self.policy.order_by_key { keys } else { &[] };
+        let ticket = self.blocks.add(lease, places, keys);
+        let mut free = places;
+        for place in places.iter() {
+            if let Some(key) = keys.get(usize::from(place))
+                && !self.goes_first(*key)
+            {
+                free.remove(Places::only(place));
+                let entry = self.leave_block(ticket, place, effects);
+                self.stand_behind(*key, entry);
+            }
+        }
+        if !free.is_empty() {
+            self.blocks.waiting_jobs += free.len();
+            self.blocks.waiting.push_back(Part { ticket, places: free });
+        }
         self.news = true;
         ticket
     }
@@ -312,6 +354,11 @@ impl Ledger {
         self.news = true;
         let lease = self.blocks.leave(ticket, done, effects);
         effects.acked.push(AckedPlaces { lease, places: done });
+        if self.blocks.has_keys(ticket) {
+            for place in done.iter() {
+                self.leave_line(self.blocks.key(ticket, place), effects);
+            }
+        }
         if waits_here {
             self.fill(slot, effects);
         }
@@ -387,11 +434,12 @@ impl Ledger {
     }
 
     fn leave_block(&mut self, block: Ticket, place: u8, effects: &mut Effects) -> Ticket {
+        let key = self.blocks.key(block, place);
         let lease = self
             .blocks
             .leave(block, Places::only(place), effects)
             .of_place(place);
-        let ticket = self.entries.add(lease, 1, None, Suspicion::None);
+        let ticket = self.entries.add(lease, 1, key, Suspicion::None);
         effects.singled.push(SingledOut {
             block,
             place,

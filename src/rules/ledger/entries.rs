@@ -47,7 +47,8 @@ pub(super) struct Entry {
     pub(super) key: Option<KeyHash>,
     /// The current attempt, counted from one.
     pub(super) attempt: u32,
-    /// Neighbours in the chain of the slot that holds it, in the order of delivery.
+    /// Neighbours in the chain of the slot that holds it, in the order of delivery. While it stands behind others of its key:
+    /// the next one in their line.
     pub(super) before: u32,
     pub(super) after: u32,
     /// Whether it may have ended somebody, and nobody knows. A suspect is delivered alone: if that ends them again, it was

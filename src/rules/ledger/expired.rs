@@ -61,9 +61,7 @@ impl Ledger {
         let Some(key) = self.entries.get_mut(ticket).and_then(|entry| entry.key.take()) else {
             return;
         };
-        if let Some(line) = self.keys.get_mut(&key) {
-            line.retain(|behind| *behind != ticket);
-        }
+        self.lines.leave(key, ticket, &mut self.entries);
         self.behind -= 1;
     }
 

@@ -1,6 +1,4 @@
-//! Lines of keys: of one key one entry goes its way, the others stand behind it in the order of their leases.
-
-use std::collections::VecDeque;
+//! Keys: of one key one job goes its way, the others stand behind it in the order of their leases.
 
 use super::entries::State;
 use super::{Effects, Ledger};
@@ -9,33 +7,36 @@ use crate::words::{KeyHash, Ticket};
 impl Ledger {
     /// A keyed entry arrives: it is free to go if no other one of its key is leased, else it stands behind.
     pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket, effects: &mut Effects) {
-        if self.planted.is(super::Plant::NoKeyLock) {
-            return self.waiting.push_back(ticket);
-        }
-        if let Some(line) = self.keys.get_mut(&key) {
-            line.push_back(ticket);
-            self.entries.set_state(ticket, State::Behind);
-            self.behind += 1;
-        } else {
-            self.keys.insert(key, VecDeque::new());
+        if self.goes_first(key) {
             self.wait_behind(ticket, effects);
+        } else {
+            self.stand_behind(key, ticket);
         }
     }
 
-    /// The first entry of this key has ended: the next one is free to go.
+    /// Takes the key for a job that is free to go. False if another one of its key is leased.
+    pub(super) fn goes_first(&mut self, key: KeyHash) -> bool {
+        if self.planted.is(super::Plant::NoKeyLock) {
+            return true;
+        }
+        self.lines.open(key)
+    }
+
+    /// The entry waits until all those of its key that came before it have ended.
+    pub(super) fn stand_behind(&mut self, key: KeyHash, ticket: Ticket) {
+        self.lines.stand_behind(key, ticket, &mut self.entries);
+        self.entries.set_state(ticket, State::Behind);
+        self.behind += 1;
+    }
+
+    /// The first job of this key has ended: the next one is free to go.
     pub(super) fn leave_line(&mut self, key: Option<KeyHash>, effects: &mut Effects) {
         let Some(key) = key else { return };
-        let next = self.keys.get_mut(&key).and_then(|line| line.pop_front());
-        match next {
-            Some(ticket) => {
-                self.behind -= 1;
-                self.entries.wait(ticket);
-                self.wait_behind(ticket, effects);
-                self.news = true;
-            }
-            None => {
-                self.keys.remove(&key);
-            }
+        if let Some(ticket) = self.lines.next(key, &self.entries) {
+            self.behind -= 1;
+            self.entries.wait(ticket);
+            self.wait_behind(ticket, effects);
+            self.news = true;
         }
     }
 }

@@ -30,6 +30,7 @@ mod effects;
 mod entries;
 mod expired;
 mod keys;
+mod lines;
 mod offer;
 mod pieces;
 mod plants;
@@ -48,10 +49,11 @@ pub use settle::{Report, Stale};
 pub use slots::{Counters, SlotPhase};
 pub use step::Input;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use blocks::Blocks;
 use entries::{Entries, State, Suspicion};
+use lines::Lines;
 use slots::Slot;
 
 use crate::rules::window::Window;
@@ -105,7 +107,7 @@ pub struct Ledger {
     /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
     offered_version: u64,
     /// Keys of which a job is leased, each with the entries that must wait behind the first one. Only if order is kept.
-    keys: BTreeMap<KeyHash, VecDeque<Ticket>>,
+    lines: Lines,
     /// Entries that keep their lease until their retry is due.
     shelved: BTreeSet<(Moment, Ticket)>,
     /// How many entries the last answer held: the next offer reaches as far beyond them as there is room.
@@ -154,7 +156,7 @@ impl Ledger {
             alone: None,
             offered: Vec::new(),
             offered_version: 0,
-            keys: BTreeMap::new(),
+            lines: Lines::default(),
             shelved: BTreeSet::new(),
             held_back: 0,
             news: false,

@@ -28,6 +28,8 @@ pub enum Input {
         lease: LeaseId,
         /// Which of its jobs.
         places: Places,
+        /// The keys of the jobs, by place; empty if they have none.
+        keys: Vec<KeyHash>,
     },
     /// Waiting jobs are put on offer.
     Offer,
@@ -116,8 +118,8 @@ impl Ledger {
                 self.leased(lease, attempt, key, suspect, effects);
             }
             Input::Offer => self.offer(&mut Vec::new()),
-            Input::LeasedBlock { lease, places } => {
-                self.leased_block(lease, places);
+            Input::LeasedBlock { lease, places, keys } => {
+                self.leased_block(lease, places, &keys, effects);
             }
             Input::DoneInBlock {
                 slot,

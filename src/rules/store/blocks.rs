@@ -24,9 +24,9 @@ impl<J> ReadyBlock<J> {
         self.seq + u64::from(self.places.lowest().unwrap_or(0))
     }
 
-    /// One job as a record of its own.
+    /// One job as a record of its own; its way in the block has ended.
     pub(super) fn record(&self, place: u8) -> Record<J> {
-        let job = Sealed::in_block(Arc::clone(&self.block), place);
+        let job = Sealed::out_of_block(Arc::clone(&self.block), place);
         Record::new(job, self.seq + u64::from(place))
     }
 
@@ -134,6 +134,7 @@ impl<J> BlockLeases<J> {
         };
         let mut settled = found.ready.places.both(places);
         found.ready.places.remove(settled);
+        found.ready.block.end(settled);
         // A renewal that did not count left its job in the first attempt.
         found.renewed.retain(|(place, record)| {
             let is_meant = places.contains(*place) && record.attempt() == 1;
@@ -231,7 +232,9 @@ impl<J> BlockLeases<J> {
         let is_empty = |lease: &BlockLease<J>| lease.ready.places.is_empty() && lease.renewed.is_empty();
         let place = self.places.get(number as usize);
         if place.is_some_and(|place| place.lease.as_ref().is_some_and(is_empty)) {
-            self.vacate(number);
+            if let Some(ended) = self.vacate(number) {
+                ended.ready.block.recycle();
+            }
             if self.jobs == 0 {
                 self.give_back();
             }
@@ -272,14 +275,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::words::{Envelope, Job, JobId, Moment};
+    use crate::words::JobId;
 
     fn ready(len: u64) -> ReadyBlock<u64> {
-        let envelope = |number: u64| {
-            let id = JobId::from_uuid(Uuid::from_u128(u128::from(number)));
-            Envelope::seal(id, Job::new(number), None, Moment::START)
-        };
-        let block = Arc::new(Block::new((0..len).map(envelope).collect()).unwrap());
+        let block = Block::new(JobId::from_uuid(Uuid::nil()), (0..len).collect()).unwrap();
         let places = block.places();
         ReadyBlock {
             block,

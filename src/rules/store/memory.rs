@@ -12,8 +12,8 @@ use super::record::{History, Record};
 use super::shelf::{Expiries, Expiring, Shelf};
 use super::{Bound, DeadSelection, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused, Settled, Store};
 use crate::words::{
-    Block, Capabilities, DeadLetter, DeadReason, Envelope, EventKind, JobId, LeaseId, Load, Moment, Overflow,
-    Places, QueueConfig, QueueCounts, Rejection, Retry, Sealed, Verdict,
+    Block, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Load, Moment, Overflow, Places,
+    QueueConfig, QueueCounts, Rejection, Retry, Sealed, Verdict, out_of_block,
 };
 
 /// Keeps jobs in memory, in the order of their priority and then of their acceptance.
@@ -116,7 +116,7 @@ impl<J> MemoryStore<J> {
         let places = block.places();
         if self.unfinished() + places.len() > self.bound.capacity {
             for place in places.iter() {
-                let job = Sealed::in_block(Arc::clone(&block), place);
+                let job = Sealed::out_of_block(Arc::clone(&block), place);
                 refused.extend(self.admit(now, job, news).err());
             }
             return;
@@ -127,7 +127,7 @@ impl<J> MemoryStore<J> {
     }
 
     /// Makes room for `job` as the policy says. False: the job itself has to go.
-    fn make_room(&mut self, now: Moment, job: &Envelope<J>, news: &mut News<J>) -> Result<bool, Refusal> {
+    fn make_room(&mut self, now: Moment, job: &Sealed<J>, news: &mut News<J>) -> Result<bool, Refusal> {
         match self.bound.overflow {
             Overflow::Wait | Overflow::Reject => Err(Refusal::Full),
             Overflow::DropNewest => Ok(false),
@@ -427,7 +427,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
             .collect();
         for ReadyBlock { block, seq, places } in whole(blocks) {
             let numbers = places.iter().map(|place| seq + u64::from(place));
-            jobs.extend(numbers.zip(block.into_sealed(places)));
+            jobs.extend(numbers.zip(out_of_block(block, places)));
         }
         jobs.sort_unstable_by_key(|(seq, _)| *seq);
         jobs.into_iter().map(|(_, job)| job).collect()

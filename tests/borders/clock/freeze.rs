@@ -300,7 +300,7 @@ impl Consumer for StartsSlowly {
         Ok(())
     }
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
         Ok(*delivery.job())
     }
 }

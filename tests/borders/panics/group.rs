@@ -38,7 +38,7 @@ impl Consumer for Fragile {
     type Job = u64;
     type Output = u64;
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
         assert!(*delivery.job() != 13 || delivery.attempt() > 1, "thirteen");
         Ok(delivery.job() * 2)
     }
@@ -211,7 +211,7 @@ impl Consumer for BadStart {
         }
     }
 
-    async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+    async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
         Ok(*delivery.job())
     }
 }
@@ -424,7 +424,7 @@ impl Consumer for Futures {
     type Job = u64;
     type Output = Bomb;
 
-    fn consume(&mut self, delivery: &Delivery<u64>) -> impl Future<Output = Result<Bomb, Failure>> {
+    fn consume(&mut self, delivery: &Delivery<'_, u64>) -> impl Future<Output = Result<Bomb, Failure>> {
         let is_ready = delivery.job().is_multiple_of(2);
         BadFuture {
             ready: is_ready.then(|| self.0.bomb()),

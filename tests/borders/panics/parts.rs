@@ -56,7 +56,7 @@ async fn all_are_done(group: &Group<u64, u64>, role: Role) {
     assert!(ended > 0, "nothing panicked");
 }
 
-async fn echo(delivery: &Delivery<u64>) -> Result<u64, consumer_group::Failure> {
+async fn echo(delivery: &Delivery<'_, u64>) -> Result<u64, consumer_group::Failure> {
     Ok(*delivery.job())
 }
 

@@ -21,8 +21,8 @@ use crate::protocol::{
 use crate::rules::store::{DeadSelection, Leased, MemoryStore, Refusal, Store};
 use crate::words::SettleItem;
 use crate::words::{
-    DeadLetter, DeadReason, Envelope, Epoch, EventKind, Job, JobId, Moment, Overflow, QueueConfig,
-    QueueCounts, Rejection, Retry, Sealed, Verdict,
+    DeadLetter, DeadReason, Epoch, EventKind, Job, JobId, Moment, Overflow, QueueConfig, QueueCounts,
+    Rejection, Retry, Sealed, Verdict,
 };
 
 /// Runs a test on a runtime whose clock moves only when everybody waits for it.
@@ -171,7 +171,7 @@ impl<S: Store<u64>> Rig<S> {
 
     fn sealed(&self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
         let job = wishes(Job::new(number));
-        Sealed::new(Envelope::seal(name(number), job, None, self.clock.now()))
+        Sealed::new(name(number), job, None, self.clock.now())
     }
 
     fn plain(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Sealed<u64>> {

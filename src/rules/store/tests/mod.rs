@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{DeadSelection, Leased, MemoryStore, News, Refused, Settled, Store};
 use crate::words::{
-    AttemptRecord, Cause, Envelope, Incarnation, Job, JobId, LeaseId, Moment, Overflow, QueueConfig,
-    Rejection, Renewal, Retry, Sealed, SlotId, Verdict,
+    AttemptRecord, Cause, Incarnation, Job, JobId, LeaseId, Moment, Overflow, QueueConfig, Rejection,
+    Renewal, Retry, Sealed, SlotId, Verdict,
 };
 
 fn at(milliseconds: u64) -> Moment {
@@ -23,7 +23,7 @@ fn name(number: u64) -> JobId {
 
 /// A job whose name and payload are the same number.
 fn sealed(number: u64, now: Moment, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
-    Sealed::new(Envelope::seal(name(number), wishes(Job::new(number)), None, now))
+    Sealed::new(name(number), wishes(Job::new(number)), None, now)
 }
 
 fn attempt_record(attempt: u32) -> AttemptRecord {

@@ -457,13 +457,12 @@ impl Pair {
         self.model.wake(self.now);
         let numbers = self.next_job..self.next_job + jobs;
         self.next_job += jobs;
-        let envelope = |number| Envelope::seal(name(number), Job::new(number), None, self.now);
-        let block = Arc::new(Block::new(numbers.map(envelope).collect()).unwrap());
+        let block = Block::new(name(numbers.start), numbers.collect()).unwrap();
         let mut expected = Vec::new();
         for place in block.places().iter() {
             let job = Sealed::in_block(Arc::clone(&block), place);
             if let Some(refusal) = self.model.push(self.now, None, job) {
-                expected.push((block.job(place).id(), refusal));
+                expected.push((block.id(place), refusal));
             }
         }
         let loads = vec![Load::Block(block)];

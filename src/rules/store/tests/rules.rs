@@ -262,7 +262,7 @@ fn a_job_that_is_taken_back_expires_unless_it_has_begun() {
         bench.push_with(1, |job| job.expires_after(Duration::from_millis(10)));
         let leased = bench.lease(1).remove(0);
         if has_begun {
-            assert!(leased.job.begin(DeliveryNumber(1)));
+            assert!(leased.job.view().begin(DeliveryNumber(1)));
         }
         assert_eq!(bench.store.take_back(bench.now), 1);
         bench.wake_at(20);

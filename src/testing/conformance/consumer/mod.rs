@@ -13,7 +13,7 @@ use crate::actors::consumer::{ActorMaker, BatchMaker, BatchSize, ConsumerMaker, 
 use crate::group::ConsumerClosure;
 use crate::protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery};
 use crate::rules::job_ids::JobIds;
-use crate::words::{Envelope, Failure, Guarded, Job, Moment, Sealed};
+use crate::words::{Failure, Guarded, Job, Moment, Sealed};
 
 /// The suite for a consumer; see [`consumer`], [`consumer_fn`], [`actor_consumer`] and [`batch_consumer`].
 #[must_use = "a suite checks nothing until `.assert()` or `.run()`"]
@@ -39,7 +39,7 @@ pub struct ConsumerSuite<J: Send + Sync + 'static, O: Send + 'static> {
 ///     type Job = u64;
 ///     type Output = u64;
 ///
-///     async fn consume(&mut self, delivery: &Delivery<u64>) -> Result<u64, Failure> {
+///     async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<u64, Failure> {
 ///         Ok(delivery.job() * 2)
 ///     }
 /// }
@@ -107,7 +107,7 @@ fn suite<J: Send + Sync + 'static, O: Send + 'static>(
     maker: impl ConsumerMaker<J, O> + 'static,
 ) -> ConsumerSuite<J, O> {
     let mut names = JobIds::new(1);
-    let seal = |job: Job<J>| Sealed::new(Envelope::seal(names.next(0), job, None, Moment::START));
+    let seal = |job: Job<J>| Sealed::new(names.next(0), job, None, Moment::START);
     ConsumerSuite {
         maker: Arc::new(maker),
         subject,

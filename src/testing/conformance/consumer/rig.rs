@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::actors::cell::CellHandle;
 use crate::actors::consumer::{Berth, ConsumerMaker};
 use crate::protocol::{
-    ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, Delivery, Door, Now, Parcel, SettleDesk,
+    ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, Door, Now, Parcel, SettleDesk,
     SettledDelivery, SettlesWaiting, SlotBoard, Work,
 };
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
@@ -205,10 +205,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
                 pieces: Vec::new(),
             }),
             Door::Actor(door) => {
-                for parcel in parcels {
-                    let delivery = Delivery::new(parcel, Arc::clone(&life.info));
-                    door.do_send(Deliver::new(delivery, Arc::clone(&self.desk)));
-                }
+                let deliveries = parcels
+                    .into_iter()
+                    .filter_map(|parcel| Deliver::new(parcel, &life.info, &self.desk));
+                deliveries.for_each(|delivery| door.do_send(delivery));
             }
         }
         numbers

@@ -19,8 +19,8 @@ use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Leased, Refused};
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
 use crate::words::{
-    Capabilities, Cause, DeadLetter, DeadReason, Envelope, Epoch, Job, Load, QueueCounts, Rejection, Renewal,
-    Retry, Sealed, SettleItem, Verdict,
+    Capabilities, Cause, DeadLetter, DeadReason, Epoch, Job, Load, QueueCounts, Rejection, Renewal, Retry,
+    Sealed, SettleItem, Verdict,
 };
 
 /// Where the jobs of a push come back to if nobody takes them.
@@ -205,7 +205,7 @@ impl<S: QueueSource<u64>> Rig<S> {
     pub(super) fn seal(&mut self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
         let now = self.clock.now();
         let name = self.names.next(self.clock.unix_millis(now));
-        Sealed::new(Envelope::seal(name, wishes(Job::new(number)), None, now))
+        Sealed::new(name, wishes(Job::new(number)), None, now)
     }
 
     /// Takes permits as a sender does.
