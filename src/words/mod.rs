@@ -14,6 +14,7 @@ mod guarded;
 mod health;
 mod host;
 mod id;
+pub(crate) mod invariant;
 mod job;
 mod key;
 mod open_block;

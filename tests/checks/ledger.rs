@@ -234,18 +234,23 @@ impl World {
         self.follow();
     }
 
+    /// A job that leaves its block has an entry of its own, with its own lease.
+    fn see_who_left_a_block(&mut self) {
+        for (ticket, lease, _) in self.ledger.tickets() {
+            if self.in_block.remove(&lease) {
+                assert_eq!(self.tickets.insert(ticket, lease), None);
+                for out in self.out.iter_mut().filter(|out| out.lease == lease) {
+                    out.ticket = ticket;
+                }
+            }
+        }
+    }
+
     /// Carries out what follows and checks it against the rules.
     fn follow(&mut self) {
         let effects = std::mem::take(&mut self.effects);
         self.trace.push(format!("{effects:?}"));
-        for single in &effects.singled {
-            let lease = self.blocks[&single.block].of_place(single.place);
-            assert!(self.in_block.remove(&lease), "a job left its block twice");
-            assert_eq!(self.tickets.insert(single.ticket, lease), None);
-            for out in self.out.iter_mut().filter(|out| out.lease == lease) {
-                out.ticket = single.ticket;
-            }
-        }
+        self.see_who_left_a_block();
         for acked in &effects.acked {
             for place in acked.places.iter() {
                 let lease = acked.lease.of_place(place);
@@ -257,16 +262,16 @@ impl World {
                 assert!(self.ended.insert(lease), "a lease ends twice");
             }
         }
-        for ticket in &effects.ended_blocks {
-            let block = self.blocks.remove(ticket).expect("a block ends once");
-            let left = |lease: &&LeaseId| lease.0 & !63 == block.0;
+        self.blocks.retain(|ticket, lease| {
+            let has_jobs = self.in_block.iter().any(|job| job.0 & !63 == lease.0);
             assert_eq!(
-                self.in_block.iter().find(left),
-                None,
-                "a block ended with jobs in it"
+                self.ledger.block(*ticket).is_some(),
+                has_jobs,
+                "a block stays as long as there are jobs in it"
             );
-        }
-        let mut ending: BTreeSet<Ticket> = effects.ended.iter().copied().collect();
+            has_jobs
+        });
+        let mut ending: BTreeSet<LeaseId> = effects.ended.iter().map(|(lease, ())| *lease).collect();
         for item in &effects.settle {
             let (_, attempt) = self
                 .leases
@@ -277,8 +282,10 @@ impl World {
                 "a verdict on another attempt than the present one"
             );
             match &item.verdict {
-                Verdict::Ack | Verdict::Retry(_) => {}
+                Verdict::Ack => {}
+                Verdict::Retry(_) => assert!(ending.remove(&item.lease), "its end is not told"),
                 Verdict::Reject(rejection) => {
+                    assert!(ending.remove(&item.lease), "its end is not told");
                     if let DeadReason::Poison { attempts } | DeadReason::AttemptsUsedUp { attempts } =
                         rejection.reason
                     {
@@ -327,15 +334,7 @@ impl World {
             for line in self.lines.values_mut() {
                 line.retain(|lease| *lease != item.lease);
             }
-            let ticket = self
-                .tickets
-                .iter()
-                .find(|(_, lease)| **lease == item.lease)
-                .map(|(ticket, _)| *ticket);
-            if let Some(ticket) = ticket {
-                assert!(ending.remove(&ticket), "the end of {ticket} is not told");
-                self.tickets.remove(&ticket);
-            }
+            self.tickets.retain(|_, lease| *lease != item.lease);
         }
         assert!(
             ending.is_empty(),
@@ -543,7 +542,9 @@ impl World {
             self.lines.entry(key).or_default().push(lease);
         }
         self.credit = self.credit.saturating_sub(1);
-        let ticket = self.ledger.leased(lease, 1, key, is_suspect, &mut self.effects);
+        let ticket = self
+            .ledger
+            .leased((), lease, 1, key, is_suspect, &mut self.effects);
         self.tickets
             .insert(ticket.expect("the first attempt is left"), lease);
         if is_suspect {
@@ -568,7 +569,7 @@ impl World {
         }
         self.credit -= jobs;
         let keys: Vec<_> = keys.iter().map(|key| KeyHash(u64::from(*key))).collect();
-        let ticket = self.ledger.leased_block(lease, places, &keys, &mut self.effects);
+        let ticket = self.ledger.leased_block((), lease, places, &keys);
         assert_eq!(self.blocks.insert(ticket, lease), None);
         self.follow();
     }
@@ -981,7 +982,7 @@ fn plain(attempts: u32, order_by_key: bool) -> LedgerPolicy {
 #[test]
 fn a_job_that_comes_with_no_attempt_left_is_rejected_at_once() {
     let (mut ledger, mut effects) = (Ledger::new(plain(3, false)), Effects::default());
-    assert_eq!(ledger.leased(LeaseId(1), 4, None, false, &mut effects), None);
+    assert_eq!(ledger.leased((), LeaseId(1), 4, None, false, &mut effects), None);
     let [item] = &effects.settle[..] else {
         panic!("{effects:?}")
     };
@@ -998,7 +999,7 @@ fn what_is_taken_back_goes_in_front_in_its_order_at_no_cost_and_a_late_word_on_i
     let (busy, idle) = (up(&mut ledger, &mut effects), up(&mut ledger, &mut effects));
     let mut lease = |lease, key| {
         ledger
-            .leased(LeaseId(lease), 1, key, false, &mut effects)
+            .leased((), LeaseId(lease), 1, key, false, &mut effects)
             .unwrap()
     };
     let key = Some(KeyHash(7));
@@ -1048,7 +1049,7 @@ fn what_a_dead_consumer_held_goes_in_front_of_everything_leased_after_it() {
     let tickets: Vec<_> = (1..=8)
         .map(|lease| {
             ledger
-                .leased(LeaseId(lease), 1, None, false, &mut effects)
+                .leased((), LeaseId(lease), 1, None, false, &mut effects)
                 .unwrap()
         })
         .collect();
@@ -1063,7 +1064,7 @@ fn what_a_dead_consumer_held_goes_in_front_of_everything_leased_after_it() {
         slot,
         incarnation,
         &Cause::Stopped,
-        |ticket, _| ticket == first,
+        |ticket, (), _| ticket == first,
         &mut effects,
     );
     let incarnation = ledger.next_incarnation(slot);

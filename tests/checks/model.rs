@@ -193,7 +193,7 @@ impl World {
             slot,
             incarnation,
             cause,
-            |_, number| first.is_some_and(|first| first.number == number),
+            |_, (), number| first.is_some_and(|first| first.number == number),
             &mut effects,
         );
         let held: Vec<Ticket> = self
@@ -272,7 +272,7 @@ impl Model for Group {
                 let key = Some(KeyHash(KEYS[job]));
                 let ticket = world
                     .ledger
-                    .leased(LeaseId(job as u64), 1, key, false, &mut effects)?;
+                    .leased((), LeaseId(job as u64), 1, key, false, &mut effects)?;
                 let index = ticket.0 as usize;
                 if index >= world.tickets.len() {
                     world.tickets.resize(index + 1, usize::MAX);

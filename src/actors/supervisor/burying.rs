@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 
 use super::Supervisor;
-use crate::words::{AttemptRecord, DeadLetter, EventKind, LeaseId, Sealed, SettleItem, Verdict};
+use crate::words::invariant::invariant;
+use crate::words::{AttemptRecord, DeadLetter, EventKind, LeaseId, SettleItem, Verdict};
 
-/// What is known of the leased jobs of such a queue. An entry lives as long as its lease.
-pub(super) struct Histories<J> {
-    leases: BTreeMap<LeaseId, (Sealed<J>, Vec<AttemptRecord>)>,
+/// The attempts of leased jobs of such a queue that did not succeed. A history lives as long as its lease.
+pub(super) struct Histories {
+    leases: BTreeMap<LeaseId, Vec<AttemptRecord>>,
     /// How many records one job may have: the first and the latest are kept.
     most: usize,
 }
 
-impl<J> Histories<J> {
+impl Histories {
     pub(super) fn new(most: usize) -> Self {
         Self {
             leases: BTreeMap::new(),
@@ -23,17 +24,12 @@ impl<J> Histories<J> {
         }
     }
 
-    pub(super) fn begin(&mut self, lease: LeaseId, job: &Sealed<J>) {
-        self.leases.insert(lease, (Sealed::clone(job), Vec::new()));
-    }
-
-    fn note(&mut self, lease: LeaseId, record: Option<AttemptRecord>) {
-        if let (Some((_, history)), Some(record)) = (self.leases.get_mut(&lease), record) {
-            if history.len() >= self.most && self.most > 1 {
-                history.remove(1);
-            }
-            history.push(record);
+    fn note(&mut self, lease: LeaseId, record: AttemptRecord) {
+        let history = self.leases.entry(lease).or_default();
+        if history.len() >= self.most && self.most > 1 {
+            history.remove(1);
         }
+        history.push(record);
     }
 }
 
@@ -44,21 +40,26 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             return;
         };
         let at = self.now();
+        let mut ended: BTreeMap<_, _> = self.effects.ended.iter().cloned().collect();
         let mut dead = Vec::new();
         for item in &mut self.effects.settle {
             let SettleItem { lease, verdict, .. } = item;
             match verdict {
-                Verdict::Renew(renewal) => self.histories.note(*lease, renewal.record.clone()),
-                Verdict::Reject(rejection) => {
-                    self.histories.note(*lease, rejection.record.take());
-                    if let Some((job, history)) = self.histories.leases.remove(lease) {
-                        dead.push(DeadLetter {
-                            job,
-                            reason: rejection.reason.clone(),
-                            history,
-                            at,
-                        });
+                Verdict::Renew(renewal) => {
+                    if let Some(record) = renewal.record.clone() {
+                        self.histories.note(*lease, record);
                     }
+                }
+                Verdict::Reject(rejection) => {
+                    if let Some(record) = rejection.record.take() {
+                        self.histories.note(*lease, record);
+                    }
+                    dead.push(DeadLetter {
+                        job: invariant!(ended.remove(lease), "a job that is rejected has ended"),
+                        reason: rejection.reason.clone(),
+                        history: self.histories.leases.remove(lease).unwrap_or_default(),
+                        at,
+                    });
                     *verdict = Verdict::Ack;
                 }
                 Verdict::Ack | Verdict::Retry(_) => {

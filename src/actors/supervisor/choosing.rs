@@ -7,6 +7,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFu
 use super::Supervisor;
 use crate::protocol::{Assign, Assigned, StrategyUp};
 use crate::rules::strategies::{AssignJob, Choice};
+use crate::words::invariant::invariant;
 use crate::words::{EventKind, Key, Places, Priority, Roster};
 
 /// How long to wait before a strategy that gave no answer is asked again.
@@ -56,27 +57,25 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let mut questions = std::mem::take(&mut self.questions);
         questions.clear();
         for offer in &self.offers {
-            if let Some(Some(job)) = self.jobs.get(offer.ticket.0 as usize) {
-                questions.push(AssignJob {
-                    id: job.id(),
-                    key: job.key_hash(),
-                    priority: job.priority(),
-                    attempt: offer.attempt,
-                });
-            }
+            let job = invariant!(self.ledger.job(offer.ticket), "what is on offer is leased");
+            questions.push(AssignJob {
+                id: job.id(),
+                key: job.key_hash(),
+                priority: job.priority(),
+                attempt: offer.attempt,
+            });
         }
         if !self.strategy_looks {
             return questions;
         }
         for (ticket, places) in self.ledger.offered_in_blocks() {
-            if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
-                questions.extend(places.iter().map(|place| AssignJob {
-                    id: block.id(place),
-                    key: block.key(place).map(Key::hashed),
-                    priority: Priority(0),
-                    attempt: 1,
-                }));
-            }
+            let block = invariant!(self.ledger.block(ticket), "what is on offer is leased");
+            questions.extend(places.iter().map(|place| AssignJob {
+                id: block.id(place),
+                key: block.key(place).map(Key::hashed),
+                priority: Priority(0),
+                attempt: 1,
+            }));
         }
         questions
     }

@@ -12,7 +12,8 @@ use crate::protocol::faults;
 use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, Now, SlotBoard};
 use crate::rules::ledger::SlotPhase;
 use crate::rules::supervision::{Exit, Member, Order};
-use crate::words::{Cause, EventKind, Incarnation, SlotId, SlotState, Ticket};
+use crate::words::invariant::invariant;
+use crate::words::{Cause, EventKind, Incarnation, Sealed, SlotId, SlotState};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for Supervisor<J, O> {
     type Result = ();
@@ -146,29 +147,20 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn give_back(&mut self, slot: SlotId, incarnation: Incarnation, cause: &Cause) {
         let now = self.now();
         // Each job has to be asked whether it was its fault, so none stays in a block.
-        self.tell_effects();
         self.ledger.single_out_all(slot, &mut self.effects);
-        self.tell_effects();
         let costs_an_attempt = blames_the_job(cause);
-        let jobs = &self.jobs;
-        let job = |ticket: Ticket| jobs.get(ticket.0 as usize).and_then(Option::as_ref);
-        // A panic often names its delivery; then the others that had begun are bystanders.
-        let is_named =
-            |(ticket, number)| job(ticket).is_some_and(|job| job.view().begun().is_culprit(number));
         let held = self.ledger.held_by(slot);
-        let knows_culprit = costs_an_attempt && held.iter().copied().any(is_named);
-        // What it had not begun may expire while it waits for the next consumer.
-        for (ticket, _) in held {
-            if let Some(job) = job(ticket) {
-                self.expiring.note(ticket, job);
-            }
+        // A panic often names its delivery; then the others that had begun are bystanders.
+        let mut knows_culprit = false;
+        for (ticket, number) in held {
+            let job = invariant!(self.ledger.job(ticket), "what is out is leased");
+            knows_culprit |= costs_an_attempt && job.view().begun().is_culprit(number);
+            // What it had not begun may expire while it waits for the next consumer.
+            self.note_expiry(ticket);
         }
-        let is_guilty = |ticket, number| {
-            costs_an_attempt
-                && job(ticket).is_some_and(|job| {
-                    let begun = job.view().begun();
-                    begun.has_begun(number) && (!knows_culprit || begun.is_culprit(number))
-                })
+        let is_guilty = |_, job: &Sealed<J>, number| {
+            let begun = job.view().begun();
+            costs_an_attempt && begun.has_begun(number) && (!knows_culprit || begun.is_culprit(number))
         };
         let held = self
             .ledger

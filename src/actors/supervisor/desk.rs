@@ -92,12 +92,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         work: Work<O>,
     ) -> Result<bool, Stale> {
         let attempt = self.ledger.attempt(ticket, number)?;
+        let lease = self.ledger.lease(ticket).ok_or(Stale)?;
         let report = match work {
             Work::Done(output) => {
-                self.ledger
+                let job = self
+                    .ledger
                     .settled(now, ticket, number, Report::Done, &mut self.effects)?;
-                if let Some(job) = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take) {
-                    self.expiring.strike(ticket, &job);
+                if let Some(job) = job {
+                    self.expiring.strike(lease, &job);
                     self.tell_acked(consumer, job.id(), attempt, number);
                     if let Some(reply_to) = job.reply_to() {
                         self.outcomes.push((reply_to, outcome(job.id(), output)));
@@ -140,9 +142,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             };
             return Ok(self.done_in_block(consumer, done, &mut std::iter::once(output)));
         }
-        self.tell_effects();
         let ticket = self.ledger.single_out(slot, ticket, number, &mut self.effects)?;
-        self.tell_effects();
         self.settled(now, consumer, (ticket, number), work)
     }
 
@@ -159,20 +159,23 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             mut places,
             has_outputs,
         } = done;
+        let wants_jobs = self.wiring.bus.wants_jobs();
+        let block = self
+            .ledger
+            .block(ticket)
+            .filter(|_| wants_jobs || has_outputs)
+            .cloned();
         let acked = self
             .ledger
             .done_in_block(consumer.slot, ticket, first, places, &mut self.effects);
         let number = |place: u8| DeliveryNumber(first.0 + u64::from(place));
-        let block = self.blocks.get(ticket.number() as usize).and_then(Option::as_ref);
-        if self.wiring.bus.wants_jobs()
-            && let Some(block) = block
-        {
+        if let Some(block) = block.as_ref().filter(|_| wants_jobs) {
             for place in acked.iter() {
                 self.tell_acked(consumer, block.id(place), 1, number(place));
             }
         }
         if has_outputs {
-            let waits = block.and_then(|block| Some((block.reply_to()?, block)));
+            let waits = block.as_ref().and_then(|block| Some((block.reply_to()?, block)));
             for (place, output) in places.iter().zip(outputs) {
                 if let Some((reply_to, block)) = waits
                     && acked.contains(place)

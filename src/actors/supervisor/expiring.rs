@@ -3,54 +3,61 @@
 //! The queue keeps their time until it leases them. From then on it is kept here, to the moment; only what waits with a consumer
 //! is looked at there, when its turn comes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use actix::{AsyncContext, Context};
 
 use super::Supervisor;
-use crate::words::{Moment, Sealed, Ticket};
+use crate::words::{LeaseId, Moment, Sealed, Ticket};
 
 /// The leased jobs that can expire, by the moment at which they do. Bounded by the leases: who leaves is struck.
 #[derive(Debug, Default)]
 pub(super) struct Expiring {
-    list: BTreeSet<(Moment, Ticket)>,
+    list: BTreeMap<(Moment, LeaseId), Ticket>,
 }
 
 impl Expiring {
-    /// Notes a job that can expire.
+    /// Notes a job, which expires at this moment if at all.
     #[inline]
-    pub(super) fn note<J>(&mut self, ticket: Ticket, job: &Sealed<J>) {
-        if let Some(at) = job.expires_at() {
-            self.list.insert((at, ticket));
+    pub(super) fn note(&mut self, lease: LeaseId, ticket: Ticket, expires_at: Option<Moment>) {
+        if let Some(at) = expires_at {
+            self.list.insert((at, lease), ticket);
         }
     }
 
     /// The lease of the job has ended.
     #[inline]
-    pub(super) fn strike<J>(&mut self, ticket: Ticket, job: &Sealed<J>) {
+    pub(super) fn strike<J>(&mut self, lease: LeaseId, job: &Sealed<J>) {
         if let Some(at) = job.expiry() {
-            self.list.remove(&(at, ticket));
+            self.list.remove(&(at, lease));
         }
     }
 
     /// When the next one expires.
     pub(super) fn next(&self) -> Option<Moment> {
-        self.list.first().map(|(at, _)| *at)
+        self.list.first_key_value().map(|((at, _), _)| *at)
     }
 
     fn take_due(&mut self, now: Moment) -> Vec<Ticket> {
         let mut due = Vec::new();
-        while let Some((at, ticket)) = self.list.first().copied()
-            && at <= now
+        while let Some(first) = self.list.first_entry()
+            && first.key().0 <= now
         {
-            self.list.pop_first();
-            due.push(ticket);
+            due.push(first.remove());
         }
         due
     }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
+    /// Notes a leased job that may expire before it begins.
+    pub(super) fn note_expiry(&mut self, ticket: Ticket) {
+        let job = self.ledger.job(ticket).zip(self.ledger.lease(ticket));
+        if let Some((job, lease)) = job {
+            self.expiring.note(lease, ticket, job.expires_at());
+        }
+    }
+
     /// Sets the timer for whatever the ledger has to do by itself next: a kept retry, or a job that expires.
     pub(super) fn wake_when_due(&mut self, context: &mut Context<Self>) {
         let next = [self.ledger.next_due(), self.expiring.next()];
@@ -79,7 +86,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let mut due = self.expiring.take_due(now);
         // One that began meanwhile does not expire any more.
         due.retain(|ticket| {
-            let job = self.jobs.get(ticket.0 as usize).and_then(Option::as_ref);
+            let job = self.ledger.job(*ticket);
             job.is_some_and(|job| job.expires_at().is_some())
         });
         if !due.is_empty() {

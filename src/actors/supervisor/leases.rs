@@ -8,7 +8,7 @@ use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Mailbo
 use super::Supervisor;
 use super::last_words::LastWords;
 use super::slot::SlotActor;
-use super::turn::{keep_at, renew};
+use super::turn::renew;
 use crate::protocol::faults;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
 use crate::rules::store::{Leased, LeasedBlock};
@@ -53,36 +53,37 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             job,
             suspect,
         } = leased;
-        if self.wiring.shelf.is_some() {
-            self.histories.begin(lease, &job);
-        }
         if suspect || attempt > 1 {
             // It has begun before, or may have.
             job.forget_expiry();
         }
         if job.expires_at().is_some_and(|until| until <= now) {
             let reason = DeadReason::Expired;
-            return self.ledger.turned_away(lease, attempt, reason, &mut self.effects);
+            return self
+                .ledger
+                .turned_away(job, lease, attempt, reason, &mut self.effects);
         }
         // Every attempt that could end with a verdict did so within the limit: the last ones ended a whole process.
         if attempt > self.wiring.config.retry.attempts {
             let attempts = attempt - 1;
             let reason = DeadReason::Poison { attempts };
-            return self.ledger.turned_away(lease, attempt, reason, &mut self.effects);
+            return self
+                .ledger
+                .turned_away(job, lease, attempt, reason, &mut self.effects);
         }
         job.view().begun().close(self.ledger.next_number());
         let key = job.key_hash();
+        let (until, expires) = (job.not_before(), job.expires_at());
         let Some(ticket) = self
             .ledger
-            .leased(lease, attempt, key, suspect, &mut self.effects)
+            .leased(job, lease, attempt, key, suspect, &mut self.effects)
         else {
             return;
         };
-        if knows_no_time && let Some(until) = job.not_before().filter(|until| *until > now) {
+        if knows_no_time && let Some(until) = until.filter(|until| *until > now) {
             self.ledger.shelve(ticket, until);
         }
-        self.expiring.note(ticket, &job);
-        keep_at(&mut self.jobs, ticket.0, job);
+        self.expiring.note(lease, ticket, expires);
     }
 
     /// Jobs in blocks are in their first attempt, nobody has begun them, and their queue knows the time.
@@ -93,14 +94,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         self.keys.clear();
         self.keys.extend(block.keys().iter().map(Key::hashed));
-        let ticket = self
-            .ledger
-            .leased_block(lease, places, &self.keys, &mut self.effects);
-        keep_at(&mut self.blocks, ticket.number(), block);
-        // Jobs that stand behind others of their key have left the block, and if all have, its ticket is used again.
-        if !self.effects.singled.is_empty() {
-            self.tell_effects();
-        }
+        self.ledger.leased_block(block, lease, places, &self.keys);
     }
 }
 

@@ -70,17 +70,13 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     epoch: Epoch,
     /// For the jitter of waits. Seeded, so that a simulation repeats itself.
     random: fastrand::Rng,
-    ledger: Ledger,
+    ledger: Ledger<Sealed<J>, Arc<Block<J>>>,
     /// Which slot gets its next consumer when. A slot is the child of the same number.
     family: Family,
     /// What the family decided and nobody has carried out yet; empty between two messages.
     orders: Vec<Order>,
     /// What the ledger decided and nobody has carried out yet; empty between two messages.
-    effects: Effects,
-    /// The job of each ticket. Written when a job is leased, cleared when its lease ends.
-    jobs: Vec<Option<Sealed<J>>>,
-    /// The block of each ticket of one. Written when a block is leased, cleared when nothing of it is left.
-    blocks: Vec<Option<Arc<Block<J>>>>,
+    effects: Effects<Sealed<J>, Arc<Block<J>>>,
     /// The consumers, by slot number; as long as the ledger's list of slots.
     slots: Vec<SlotActor<J, O>>,
     homes: Homes,
@@ -99,7 +95,7 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     /// The suspect whose begin is in the settle of this number. Set when that is sent, cleared when it is answered.
     beginning: Option<(u64, Ticket)>,
     /// Only for a queue without dead letters; else empty.
-    histories: Histories<J>,
+    histories: Histories,
     strategy: Recipient<Assign>,
     /// Counts the lives of the strategy, as `queue_life` does.
     strategy_life: u64,
@@ -194,8 +190,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             family,
             orders: Vec::new(),
             effects: Effects::default(),
-            jobs: Vec::new(),
-            blocks: Vec::new(),
             slots: Vec::new(),
             exists,
             desk: None,

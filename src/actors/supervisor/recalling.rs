@@ -124,7 +124,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let mut left = most;
         for (ticket, first, places) in all.pieces.into_iter().rev() {
             let mut unbegun = Places::NONE;
-            if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
+            if let Some(block) = self.ledger.block(ticket) {
                 for place in places.iter().collect::<Vec<_>>().into_iter().rev() {
                     let number = number_at(first, place);
                     if left > 0 && (is_taken(JobView::in_block(block, place), number)) {
@@ -139,7 +139,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         for ticket in all.entries.into_iter().rev() {
             let number = self.ledger.number_of(ticket);
-            let job = self.job_of(ticket).map(Sealed::view);
+            let job = self.ledger.job(ticket).map(Sealed::view);
             if left > 0 && number.is_some_and(|number| is_taken(job, number)) {
                 taken.entries.push(ticket);
                 left -= 1;
@@ -153,15 +153,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// What goes back is told, and may expire while it waits for the next consumer.
     fn note_recalled(&mut self, slot: SlotId, recalled: &Recalled) {
         for &ticket in &recalled.entries {
-            if let Some(Some(job)) = self.jobs.get(ticket.0 as usize) {
-                self.expiring.note(ticket, job);
-            }
+            self.note_expiry(ticket);
         }
         if !self.wiring.bus.wants_jobs() {
             return;
         }
         for &(ticket, first, places) in &recalled.pieces {
-            if let Some(Some(block)) = self.blocks.get(ticket.number() as usize) {
+            if let Some(block) = self.ledger.block(ticket) {
                 for place in places.iter() {
                     self.tell_recalled(block.id(place), slot, number_at(first, place));
                 }
@@ -193,10 +191,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         {
             self.tell_recalled(job, slot, number);
         }
-    }
-
-    fn job_of(&self, ticket: Ticket) -> Option<&Sealed<J>> {
-        self.jobs.get(ticket.0 as usize).and_then(Option::as_ref)
     }
 }
 

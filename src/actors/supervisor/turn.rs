@@ -1,13 +1,11 @@
 //! The turn: after each message, what the ledger decided is carried out.
 
-use std::sync::Arc;
-
 use actix::Context;
 
 use super::Supervisor;
 use crate::protocol::{Deliver, DeliverBatch, Door, Handover, Notice, Outcomes, Parcel, PieceParcel};
-use crate::rules::ledger::SingledOut;
-use crate::words::{EventKind, Sealed, SlotId, Ticket};
+use crate::words::invariant::invariant;
+use crate::words::{EventKind, JobId, Sealed, SlotId, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Ends the handling of a message: everything that follows from it goes out.
@@ -17,6 +15,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         // all. (Both leave in one turn, so in fact nothing comes in between; the order is for those who change this.)
         self.send_outcomes();
         self.bury();
+        self.forget_ended();
         self.send_settles(context);
         self.gather_deliveries();
         self.gather_pieces();
@@ -31,48 +30,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.tell_idle();
     }
 
-    pub(super) fn job_id(&self, ticket: Ticket) -> Option<crate::words::JobId> {
-        self.jobs
-            .get(ticket.0 as usize)
-            .and_then(Option::as_ref)
-            .map(|job| job.id())
+    pub(super) fn job_id(&self, ticket: Ticket) -> Option<JobId> {
+        self.ledger.job(ticket).map(Sealed::id)
     }
 
-    /// Jobs that left their block get a place of their own; events of retried and returned jobs are told; then the jobs
-    /// whose lease has ended are forgotten. Tickets are used again, so whoever makes the ledger end leases and single jobs
-    /// out in one message calls this in between.
-    pub(super) fn tell_effects(&mut self) {
-        for SingledOut {
-            block,
-            place,
-            ticket,
-            lease,
-        } in self.effects.singled.drain(..)
-        {
-            let found = self.blocks.get(block.number() as usize).and_then(Option::as_ref);
-            if let Some(block) = found {
-                let job = Sealed::in_block(Arc::clone(block), place);
-                if self.wiring.shelf.is_some() {
-                    self.histories.begin(lease, &job);
-                }
-                keep_at(&mut self.jobs, ticket.0, job);
-            }
-        }
-        for ticket in self.effects.ended_blocks.drain(..) {
-            if let Some(block) = self.blocks.get_mut(ticket.number() as usize) {
-                *block = None;
-            }
-        }
-        for (ticket, kind) in std::mem::take(&mut self.effects.tell) {
-            if let Some(job) = self.job_id(ticket) {
-                self.wiring.bus.tell(kind.event(job));
-            }
-        }
-        for ticket in self.effects.ended.drain(..) {
-            let job = self.jobs.get_mut(ticket.0 as usize).and_then(Option::take);
-            if let Some(job) = job {
-                self.expiring.strike(ticket, &job);
-            }
+    /// Events of retried and returned jobs are told.
+    fn tell_effects(&mut self) {
+        for (job, kind) in self.effects.tell.drain(..) {
+            self.wiring.bus.tell(kind.event(job.id()));
         }
         for slot in self.effects.touched.drain(..) {
             if let Some(found) = self.slots.get_mut(slot.0 as usize)
@@ -88,14 +53,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn gather_pieces(&mut self) {
         let wants_jobs = self.wiring.bus.wants_jobs();
         for handed in self.effects.pieces.drain(..) {
-            let Some(Some(block)) = self.blocks.get(handed.ticket.number() as usize) else {
-                continue;
-            };
-            let Some(slot) = self.slots.get_mut(handed.slot.0 as usize) else {
-                continue;
-            };
+            let slot = invariant!(
+                self.slots.get_mut(handed.slot.0 as usize),
+                "the ledger's slots are these"
+            );
             let piece = PieceParcel {
-                block: Arc::clone(block),
+                block: handed.block,
                 ticket: handed.ticket,
                 places: handed.places,
                 first: handed.first,
@@ -119,6 +82,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
+    /// The time of jobs whose lease has ended is kept no more.
+    fn forget_ended(&mut self) {
+        for (lease, job) in self.effects.ended.drain(..) {
+            self.expiring.strike(lease, &job);
+        }
+    }
+
     fn send_outcomes(&mut self) {
         if self.outcomes.is_empty() {
             return;
@@ -133,12 +103,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn gather_deliveries(&mut self) {
         let wants_jobs = self.wiring.bus.wants_jobs();
         for handed in self.effects.deliver.drain(..) {
-            let Some(Some(job)) = self.jobs.get(handed.ticket.0 as usize) else {
-                continue;
-            };
-            let Some(slot) = self.slots.get_mut(handed.slot.0 as usize) else {
-                continue;
-            };
+            let job = handed.job;
+            let slot = invariant!(
+                self.slots.get_mut(handed.slot.0 as usize),
+                "the ledger's slots are these"
+            );
             if wants_jobs {
                 self.wiring.bus.tell(EventKind::Delivered {
                     job: job.id(),
@@ -153,7 +122,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 self.sending.push(handed.slot);
             }
             slot.outgoing.push(Parcel {
-                job: job.clone(),
+                job,
                 ticket: handed.ticket,
                 number: handed.number,
                 attempt: handed.attempt,
@@ -252,15 +221,4 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 pub(super) fn renew<T>(list: &mut Vec<T>) -> Vec<T> {
     let room = list.len();
     std::mem::replace(list, Vec::with_capacity(room))
-}
-
-/// Puts `what` at this place of a list that grows as needed.
-pub(super) fn keep_at<T>(list: &mut Vec<Option<T>>, place: u32, what: T) {
-    let index = place as usize;
-    if index >= list.len() {
-        list.resize_with(index + 1, || None);
-    }
-    if let Some(found) = list.get_mut(index) {
-        *found = Some(what);
-    }
 }

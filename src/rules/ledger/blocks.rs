@@ -22,15 +22,18 @@ use std::collections::VecDeque;
 use super::entries::{State, Suspicion};
 use super::pieces::Piece;
 use super::slots::SlotPhase;
-use super::{Effects, HandedPiece, Ledger, SingledOut, Stale};
+use super::{Effects, HandedPiece, Ledger, OutOfBlock, Stale};
 use crate::rules::strategies::{Choice, Share};
+use crate::words::invariant::invariant;
 use crate::words::{AckedPlaces, DeliveryNumber, KeyHash, LeaseId, Places, SlotId, Ticket};
 
 /// A leased block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Entry {
+struct Entry<B> {
+    /// The block itself; the ledger only keeps it. None: the place is free.
+    block: Option<B>,
     lease: LeaseId,
-    /// Its jobs that have not ended and have not left the block. None: the place is free.
+    /// Its jobs that have not ended and have not left the block.
     left: Places,
     /// The keys of its jobs, by place, if their order is kept. Empty if they have none.
     keys: Vec<KeyHash>,
@@ -44,10 +47,10 @@ struct Part {
 }
 
 /// Every leased block.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Blocks {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Blocks<B> {
     /// The blocks, by ticket. Freed places are used again, last freed first.
-    entries: Vec<Entry>,
+    entries: Vec<Entry<B>>,
     free: Vec<u32>,
     /// Jobs in all blocks together.
     jobs: usize,
@@ -63,7 +66,26 @@ pub(super) struct Blocks {
     dealt: Vec<SlotId>,
 }
 
-impl Blocks {
+impl<B> Default for Blocks<B> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            jobs: 0,
+            waiting: VecDeque::new(),
+            waiting_jobs: 0,
+            offered: Vec::new(),
+            offered_jobs: 0,
+            dealt: Vec::new(),
+        }
+    }
+}
+
+impl<B> Blocks<B> {
+    pub(super) fn block(&self, ticket: Ticket) -> Option<&B> {
+        self.entries.get(ticket.number() as usize)?.block.as_ref()
+    }
+
     /// Jobs in all blocks together.
     pub(super) fn jobs(&self) -> usize {
         self.jobs
@@ -79,22 +101,22 @@ impl Blocks {
         !self.offered.is_empty()
     }
 
-    fn add(&mut self, lease: LeaseId, places: Places, keys: &[KeyHash]) -> Ticket {
+    fn add(&mut self, block: B, lease: LeaseId, places: Places, keys: &[KeyHash]) -> Ticket {
         self.jobs += places.len();
         let number = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry {
+                block: None,
                 lease,
                 left: Places::NONE,
                 keys: Vec::new(),
             });
             self.entries.len() as u32 - 1
         });
-        if let Some(entry) = self.entries.get_mut(number as usize) {
-            (entry.lease, entry.left) = (lease, places);
-            // Memory that the last block left is used again.
-            entry.keys.clear();
-            entry.keys.extend_from_slice(keys);
-        }
+        let entry = invariant!(self.entries.get_mut(number as usize), "a free place is a place");
+        (entry.block, entry.lease, entry.left) = (Some(block), lease, places);
+        // Memory that the last block left is used again.
+        entry.keys.clear();
+        entry.keys.extend_from_slice(keys);
         Ticket::of_block(number)
     }
 
@@ -110,18 +132,19 @@ impl Blocks {
     }
 
     /// These jobs are in the block no more. Returns the lease of the block.
-    fn leave(&mut self, ticket: Ticket, places: Places, effects: &mut Effects) -> LeaseId {
+    fn leave(&mut self, ticket: Ticket, places: Places) -> LeaseId {
         let number = ticket.number();
-        let Some(entry) = self.entries.get_mut(number as usize) else {
-            return LeaseId(0);
-        };
+        let entry = invariant!(
+            self.entries.get_mut(number as usize),
+            "a ticket is given for an entry, and entries stay"
+        );
         let gone = entry.left.both(places);
         entry.left.remove(gone);
         self.jobs -= gone.len();
         let lease = entry.lease;
         if entry.left.is_empty() && !gone.is_empty() {
+            entry.block = None;
             self.free.push(number);
-            effects.ended_blocks.push(ticket);
         }
         lease
     }
@@ -134,26 +157,20 @@ impl Blocks {
     }
 }
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The queue leased jobs of a block, all in their first attempt. `keys`: those of all jobs of the block, by place; empty if
     /// they have none. A job that has to wait for another one of its key leaves the block. Returns the ticket of the block.
-    pub fn leased_block(
-        &mut self,
-        lease: LeaseId,
-        places: Places,
-        keys: &[KeyHash],
-        effects: &mut Effects,
-    ) -> Ticket {
+    pub fn leased_block(&mut self, block: B, lease: LeaseId, places: Places, keys: &[KeyHash]) -> Ticket {
         self.credit = self.credit.saturating_sub(places.len());
         let keys = if self.policy.order_by_key { keys } else { &[] };
-        let ticket = self.blocks.add(lease, places, keys);
+        let ticket = self.blocks.add(block, lease, places, keys);
         let mut free = places;
         for place in places.iter() {
             if let Some(key) = keys.get(usize::from(place))
                 && !self.goes_first(*key)
             {
                 free.remove(Places::only(place));
-                let entry = self.leave_block(ticket, place, effects);
+                let entry = self.leave_block(ticket, place);
                 self.stand_behind(*key, entry);
             }
         }
@@ -195,7 +212,7 @@ impl Ledger {
         choices: &mut impl Iterator<Item = Choice>,
         shares: &[Share],
         bad: &mut Vec<SlotId>,
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) -> usize {
         let roster_is_current = self.offered_version == self.version;
         let offered = std::mem::take(&mut self.blocks.offered);
@@ -278,7 +295,7 @@ impl Ledger {
         &mut self,
         slot: SlotId,
         pieces: &[(Ticket, DeliveryNumber, Places)],
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) {
         let mut back = Vec::with_capacity(pieces.len());
         for &(ticket, first, places) in pieces {
@@ -296,7 +313,7 @@ impl Ledger {
     }
 
     /// Hands the slot what was dealt to it: as much as it has room for. The rest waits for it, one by one.
-    fn place_piece(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    fn place_piece(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         let first = DeliveryNumber(self.next_number);
         let (mut rest, mut places) = (Places::NONE, Places::NONE);
         self.change(slot, effects, |found, _| {
@@ -313,7 +330,9 @@ impl Ledger {
         });
         if !places.is_empty() {
             self.next_number += Places::MOST as u64;
+            let block = self.blocks.block(ticket).cloned();
             effects.pieces.push(HandedPiece {
+                block: invariant!(block, "a block stays while a job of it is out"),
                 ticket,
                 places,
                 slot,
@@ -321,7 +340,7 @@ impl Ledger {
             });
         }
         for place in rest.iter() {
-            let entry = self.leave_block(ticket, place, effects);
+            let entry = self.leave_block(ticket, place);
             self.park(entry, slot, effects);
         }
     }
@@ -334,7 +353,7 @@ impl Ledger {
         ticket: Ticket,
         first: DeliveryNumber,
         places: Places,
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) -> Places {
         let mut done = Places::NONE;
         let (mut waits_here, mut retires) = (false, false);
@@ -352,7 +371,7 @@ impl Ledger {
             return done;
         }
         self.news = true;
-        let lease = self.blocks.leave(ticket, done, effects);
+        let lease = self.blocks.leave(ticket, done);
         effects.acked.push(AckedPlaces { lease, places: done });
         if self.blocks.has_keys(ticket) {
             for place in done.iter() {
@@ -394,10 +413,10 @@ impl Ledger {
         slot: SlotId,
         ticket: Ticket,
         number: DeliveryNumber,
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) -> Result<Ticket, Stale> {
         let (first, place) = self.piece_of(slot, ticket, number)?;
-        let entry = self.leave_block(ticket, place, effects);
+        let entry = self.leave_block(ticket, place);
         self.set_out(entry, slot, number);
         self.change(slot, effects, |found, entries| {
             if let Some(index) = found.pieces.iter().position(|piece| piece.first == first) {
@@ -410,7 +429,7 @@ impl Ledger {
 
     /// Everything that a slot's consumer holds of blocks leaves them: its consumer has died, and each job has to be asked
     /// whether it was its fault. The order of delivery stays.
-    pub fn single_out_all(&mut self, slot: SlotId, effects: &mut Effects) {
+    pub fn single_out_all(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
         let pieces = match self.slots.get_mut(slot.0 as usize) {
             Some(found) if !found.pieces.is_empty() => std::mem::take(&mut found.pieces),
             _ => return,
@@ -418,7 +437,7 @@ impl Ledger {
         let mut out = Vec::new();
         for piece in pieces {
             for place in piece.places.iter() {
-                let entry = self.leave_block(piece.ticket, place, effects);
+                let entry = self.leave_block(piece.ticket, place);
                 self.set_out(entry, slot, DeliveryNumber(piece.first.0 + u64::from(place)));
                 out.push(entry);
             }
@@ -433,26 +452,20 @@ impl Ledger {
         });
     }
 
-    fn leave_block(&mut self, block: Ticket, place: u8, effects: &mut Effects) -> Ticket {
-        let key = self.blocks.key(block, place);
-        let lease = self
-            .blocks
-            .leave(block, Places::only(place), effects)
-            .of_place(place);
-        let ticket = self.entries.add(lease, 1, key, Suspicion::None);
-        effects.singled.push(SingledOut {
-            block,
-            place,
-            ticket,
-            lease,
-        });
-        ticket
+    fn leave_block(&mut self, ticket: Ticket, place: u8) -> Ticket {
+        let block = invariant!(
+            self.blocks.block(ticket),
+            "a block stays while a job of it is waiting or out"
+        );
+        let job = H::out_of(block, place);
+        let key = self.blocks.key(ticket, place);
+        let lease = self.blocks.leave(ticket, Places::only(place)).of_place(place);
+        self.entries.add(job, lease, 1, key, Suspicion::None)
     }
 
     fn set_out(&mut self, ticket: Ticket, slot: SlotId, number: DeliveryNumber) {
-        if let Some(entry) = self.entries.get_mut(ticket) {
-            entry.number = number;
-            entry.state = State::Out(slot);
-        }
+        let entry = invariant!(self.entries.get_mut(ticket), "it was made just now");
+        entry.number = number;
+        entry.state = State::Out(slot);
     }
 }

@@ -29,7 +29,7 @@ impl Chain {
         self.len
     }
 
-    pub(super) fn push(&mut self, entries: &mut Entries, ticket: Ticket) {
+    pub(super) fn push<H>(&mut self, entries: &mut Entries<H>, ticket: Ticket) {
         if let Some(entry) = entries.get_mut(ticket) {
             entry.before = self.last;
             entry.after = NONE;
@@ -42,7 +42,7 @@ impl Chain {
         self.len += 1;
     }
 
-    pub(super) fn remove(&mut self, entries: &mut Entries, ticket: Ticket) {
+    pub(super) fn remove<H>(&mut self, entries: &mut Entries<H>, ticket: Ticket) {
         let Some((before, after)) = entries.get(ticket).map(|entry| (entry.before, entry.after)) else {
             return;
         };
@@ -58,7 +58,7 @@ impl Chain {
     }
 
     /// All tickets of the chain in order; the chain is empty afterwards.
-    pub(super) fn take(&mut self, entries: &Entries) -> Vec<Ticket> {
+    pub(super) fn take<H>(&mut self, entries: &Entries<H>) -> Vec<Ticket> {
         let mut tickets = Vec::with_capacity(self.len as usize);
         let mut next = self.first;
         while let Some(entry) = entries.get(Ticket(next)) {

@@ -5,10 +5,10 @@
 //! 2,000, then by 2,000 at once. Only when a consumer has nothing to do and the queue has no credit at all does a smaller
 //! demand go out, so that a group of slow consumers is never idle while jobs wait.
 
-use super::Ledger;
+use super::{Ledger, OutOfBlock};
 use crate::words::HeldCounts;
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The credit to send to the queue now, if any. It counts as sent.
     pub fn demand(&mut self) -> Option<usize> {
         if self.paused || self.closed {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::effects::TellKind;
 use super::settle::Ended;
 use super::slots::SlotPhase;
-use super::{Effects, Ledger};
+use super::{Effects, Ledger, OutOfBlock};
 use crate::words::{Cause, DeliveryNumber, Incarnation, Moment, SlotId, Ticket};
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The deliveries that a slot's consumer holds, with their running numbers, in the order of delivery.
     pub fn held_by(&self, slot: SlotId) -> Vec<(Ticket, DeliveryNumber)> {
         let Some(found) = self.slots.get(slot.0 as usize) else {
@@ -32,8 +32,8 @@ impl Ledger {
         slot: SlotId,
         incarnation: Incarnation,
         cause: &Cause,
-        guilty: impl Fn(Ticket, DeliveryNumber) -> bool,
-        effects: &mut Effects,
+        guilty: impl Fn(Ticket, &H, DeliveryNumber) -> bool,
+        effects: &mut Effects<H, B>,
     ) -> Option<usize> {
         let found = self.slots.get_mut(slot.0 as usize)?;
         if found.incarnation != incarnation || !matches!(found.phase, SlotPhase::Live | SlotPhase::Retiring) {
@@ -56,7 +56,13 @@ impl Ledger {
         let held = self.left_of(held, cause);
         let guilty: Vec<bool> = held
             .iter()
-            .map(|ticket| guilty(*ticket, self.number(*ticket)))
+            .map(|ticket| {
+                let entry = self.entries.get(*ticket);
+                entry.is_some_and(|entry| {
+                    let job = entry.job.as_ref();
+                    job.is_some_and(|job| guilty(*ticket, job, entry.number))
+                })
+            })
             .collect();
         let is_unclear = guilty.iter().filter(|guilty| **guilty).count() > 1;
         let mut front = Vec::with_capacity(held.len());
@@ -72,7 +78,10 @@ impl Ledger {
                 };
                 front.extend(self.again(ended, Duration::ZERO, effects));
             } else {
-                effects.tell.push((ticket, TellKind::Returned(slot, incarnation)));
+                let job = self.job(ticket).cloned();
+                effects
+                    .tell
+                    .extend(job.map(|job| (job, TellKind::Returned(slot, incarnation))));
                 if self.is_suspect_of_process(ticket) {
                     self.not_begun(ticket, effects);
                 }
@@ -86,11 +95,5 @@ impl Ledger {
         }
         self.put_in_front(&front);
         Some(held.len())
-    }
-
-    fn number(&self, ticket: Ticket) -> DeliveryNumber {
-        self.entries
-            .get(ticket)
-            .map_or(DeliveryNumber(0), |entry| entry.number)
     }
 }

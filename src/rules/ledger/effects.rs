@@ -5,8 +5,10 @@ use crate::words::{
 };
 
 /// A delivery to be handed to a consumer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Handed {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Handed<H> {
+    /// The job.
+    pub job: H,
     /// Which entry.
     pub ticket: Ticket,
     /// To which slot.
@@ -18,9 +20,11 @@ pub struct Handed {
 }
 
 /// Jobs of a block that go to a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct HandedPiece {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HandedPiece<B> {
     /// The block.
+    pub block: B,
+    /// Its place in the ledger.
     pub ticket: Ticket,
     /// Which of its jobs.
     pub places: Places,
@@ -30,44 +34,27 @@ pub struct HandedPiece {
     pub first: DeliveryNumber,
 }
 
-/// A job that left its block and has an entry of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SingledOut {
-    /// The block.
-    pub block: Ticket,
-    /// The place of the job in it.
-    pub place: u8,
-    /// Its entry.
-    pub ticket: Ticket,
-    /// Its own lease.
-    pub lease: LeaseId,
-}
-
 /// What follows, in order. The supervisor empties the lists as it carries them out, so their memory is used again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Effects {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effects<H = (), B = ()> {
     /// Deliveries to hand out.
-    pub deliver: Vec<Handed>,
+    pub deliver: Vec<Handed<H>>,
     /// Pieces of blocks to hand out.
-    pub pieces: Vec<HandedPiece>,
+    pub pieces: Vec<HandedPiece<B>>,
     /// Verdicts for the queue.
     pub settle: Vec<SettleItem>,
     /// Jobs of blocks that were done, for the queue.
     pub acked: Vec<AckedPlaces>,
-    /// Jobs that left their block. To be carried out before anything else that names their tickets.
-    pub singled: Vec<SingledOut>,
-    /// Blocks of which nothing is left: nothing more will be said of them.
-    pub ended_blocks: Vec<Ticket>,
-    /// Entries whose lease has ended: nothing more will be said of them.
-    pub ended: Vec<Ticket>,
+    /// Jobs whose lease has ended otherwise than by an ack: nothing more will be said of them.
+    pub ended: Vec<(LeaseId, H)>,
     /// Slots whose load or room changed. May name a slot more than once.
     pub touched: Vec<SlotId>,
     /// Slots that are retiring and hold nothing any more.
     pub emptied: Vec<SlotId>,
     /// The suspect whose begin is among the verdicts: it is handed out when the queue has answered.
     pub beginning: Option<Ticket>,
-    /// What to tell: retried and returned jobs, by ticket, since the ledger does not know job ids.
-    pub tell: Vec<(Ticket, TellKind)>,
+    /// What to tell of which job: retried and returned ones.
+    pub tell: Vec<(H, TellKind)>,
 }
 
 /// What happened to an entry, for the events.
@@ -97,7 +84,23 @@ impl TellKind {
     }
 }
 
-impl Effects {
+impl<H, B> Default for Effects<H, B> {
+    fn default() -> Self {
+        Self {
+            deliver: Vec::new(),
+            pieces: Vec::new(),
+            settle: Vec::new(),
+            acked: Vec::new(),
+            ended: Vec::new(),
+            touched: Vec::new(),
+            emptied: Vec::new(),
+            beginning: None,
+            tell: Vec::new(),
+        }
+    }
+}
+
+impl<H, B> Effects<H, B> {
     pub(super) fn settle(&mut self, lease: LeaseId, attempt: u32, verdict: Verdict) {
         self.settle.push(SettleItem {
             lease,

@@ -1,12 +1,11 @@
 //! The entries: every leased job with its state, in a slab so that a ticket leads to it in one step.
 
+use crate::words::invariant::invariant;
 use crate::words::{DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket};
 
 /// Where an entry is. See the picture of the module above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum State {
-    /// The place is empty.
-    Free,
     /// Can be offered.
     Waiting,
     /// The strategy is choosing for it.
@@ -39,7 +38,9 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// A leased job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Entry {
+pub(super) struct Entry<H> {
+    /// The job itself; the ledger only keeps it. None: the place is free.
+    pub(super) job: Option<H>,
     pub(super) lease: LeaseId,
     /// The running number of the current delivery; a settle must name it.
     pub(super) number: DeliveryNumber,
@@ -58,25 +59,36 @@ pub(super) struct Entry {
 }
 
 /// The slab of entries. Freed places are used again, last freed first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Entries {
-    places: Vec<Entry>,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Entries<H> {
+    places: Vec<Entry<H>>,
     free: Vec<u32>,
 }
 
-impl Entries {
+impl<H> Default for Entries<H> {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<H> Entries<H> {
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
     pub(super) fn add(
         &mut self,
+        job: H,
         lease: LeaseId,
         attempt: u32,
         key: Option<KeyHash>,
         suspicion: Suspicion,
     ) -> Ticket {
         let entry = Entry {
+            job: Some(job),
             lease,
             number: DeliveryNumber(0),
             key,
@@ -86,10 +98,8 @@ impl Entries {
             suspicion,
             state: State::Waiting,
         };
-        if let Some(index) = self.free.pop()
-            && let Some(place) = self.places.get_mut(index as usize)
-        {
-            *place = entry;
+        if let Some(index) = self.free.pop() {
+            *invariant!(self.places.get_mut(index as usize), "a free place is a place") = entry;
             return Ticket(index);
         }
         // Leases are bounded by windows and `hold`, far below four thousand million.
@@ -98,31 +108,36 @@ impl Entries {
         Ticket(index)
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) {
-        if let Some(entry) = self.places.get_mut(ticket.0 as usize)
-            && entry.state != State::Free
-        {
-            entry.state = State::Free;
-            self.free.push(ticket.0);
-        }
+    /// The entry leaves. Returns its job.
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<H> {
+        let job = self.places.get_mut(ticket.0 as usize)?.job.take()?;
+        self.free.push(ticket.0);
+        Some(job)
     }
 
-    pub(super) fn get(&self, ticket: Ticket) -> Option<&Entry> {
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&Entry<H>> {
         self.places
             .get(ticket.0 as usize)
-            .filter(|entry| entry.state != State::Free)
+            .filter(|entry| entry.job.is_some())
     }
 
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Entry<H>> {
         self.places
             .get_mut(ticket.0 as usize)
-            .filter(|entry| entry.state != State::Free)
+            .filter(|entry| entry.job.is_some())
+    }
+
+    /// An entry that is there, by the rules.
+    #[inline]
+    pub(super) fn must(&mut self, ticket: Ticket) -> &mut Entry<H> {
+        invariant!(
+            self.get_mut(ticket),
+            "an entry stays while its ticket is in a list"
+        )
     }
 
     pub(super) fn set_state(&mut self, ticket: Ticket, state: State) {
-        if let Some(entry) = self.get_mut(ticket) {
-            entry.state = state;
-        }
+        self.must(ticket).state = state;
     }
 
     pub(super) fn wait(&mut self, ticket: Ticket) {
@@ -131,7 +146,10 @@ impl Entries {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, LeaseId, u32)> + '_ {
         (0_u32..).zip(&self.places).filter_map(|(index, entry)| {
-            (entry.state != State::Free).then_some((Ticket(index), entry.lease, entry.attempt))
+            entry
+                .job
+                .is_some()
+                .then_some((Ticket(index), entry.lease, entry.attempt))
         })
     }
 }

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::entries::{NONE, State};
-use super::{Effects, Ledger};
+use super::{Effects, Ledger, OutOfBlock};
 use crate::words::{DeadReason, Rejection, SlotId, Ticket, Verdict};
 
 /// The place of an entry that left while the strategy was choosing for it; the choice for it counts for nothing.
 pub(super) const LEFT: Ticket = Ticket(NONE);
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The time of these jobs has run out and none of them ever began: those that wait are rejected. One that is with a
     /// consumer stays: there it is seen whether it begins. Suspects of a process stay, since they may have begun before.
-    pub fn expired(&mut self, tickets: &[Ticket], effects: &mut Effects) {
+    pub fn expired(&mut self, tickets: &[Ticket], effects: &mut Effects<H, B>) {
         let (mut waiting, mut left, mut slots) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         for &ticket in tickets {
             let Some(entry) = self.entries.get(ticket) else {
@@ -20,7 +20,7 @@ impl Ledger {
             };
             match entry.state {
                 _ if self.is_suspect_of_process(ticket) => continue,
-                State::Free | State::Beginning(..) | State::Out(_) => continue,
+                State::Beginning(..) | State::Out(_) => continue,
                 State::Waiting => drop(waiting.insert(ticket)),
                 State::Offered => {
                     let offered = self.offered.iter_mut().filter(|offered| **offered == ticket);
@@ -48,7 +48,7 @@ impl Ledger {
     }
 
     /// The job ends without an attempt.
-    pub(super) fn end_expired(&mut self, ticket: Ticket, effects: &mut Effects) {
+    pub(super) fn end_expired(&mut self, ticket: Ticket, effects: &mut Effects<H, B>) {
         let rejection = Rejection {
             reason: DeadReason::Expired,
             record: None,
@@ -65,7 +65,7 @@ impl Ledger {
         self.behind -= 1;
     }
 
-    fn unpark(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    fn unpark(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         self.parked -= 1;
         self.change(slot, effects, |found, _| {
             found.parked.retain(|parked| *parked != ticket)

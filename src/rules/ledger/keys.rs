@@ -1,12 +1,12 @@
 //! Keys: of one key one job goes its way, the others stand behind it in the order of their leases.
 
 use super::entries::State;
-use super::{Effects, Ledger};
+use super::{Effects, Ledger, OutOfBlock};
 use crate::words::{KeyHash, Ticket};
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// A keyed entry arrives: it is free to go if no other one of its key is leased, else it stands behind.
-    pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket, effects: &mut Effects) {
+    pub(super) fn stand_in_line(&mut self, key: KeyHash, ticket: Ticket, effects: &mut Effects<H, B>) {
         if self.goes_first(key) {
             self.wait_behind(ticket, effects);
         } else {
@@ -30,7 +30,7 @@ impl Ledger {
     }
 
     /// The first job of this key has ended: the next one is free to go.
-    pub(super) fn leave_line(&mut self, key: Option<KeyHash>, effects: &mut Effects) {
+    pub(super) fn leave_line(&mut self, key: Option<KeyHash>, effects: &mut Effects<H, B>) {
         let Some(key) = key else { return };
         if let Some(ticket) = self.lines.next(key, &self.entries) {
             self.behind -= 1;

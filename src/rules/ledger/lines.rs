@@ -46,7 +46,7 @@ impl Lines {
     }
 
     /// Puts an entry at the end of the line of a key that is taken.
-    pub(super) fn stand_behind(&mut self, key: KeyHash, ticket: Ticket, entries: &mut Entries) {
+    pub(super) fn stand_behind<H>(&mut self, key: KeyHash, ticket: Ticket, entries: &mut Entries<H>) {
         let index = self.find(key);
         let Some(Some(line)) = self.places.get_mut(index) else {
             return;
@@ -62,7 +62,7 @@ impl Lines {
     }
 
     /// The next entry of the line, which goes its way now; without one the key is free.
-    pub(super) fn next(&mut self, key: KeyHash, entries: &Entries) -> Option<Ticket> {
+    pub(super) fn next<H>(&mut self, key: KeyHash, entries: &Entries<H>) -> Option<Ticket> {
         let index = self.find(key);
         let Some(Some(line)) = self.places.get_mut(index) else {
             return None;
@@ -80,7 +80,7 @@ impl Lines {
     }
 
     /// Takes an entry out of the line, wherever it stands.
-    pub(super) fn leave(&mut self, key: KeyHash, ticket: Ticket, entries: &mut Entries) {
+    pub(super) fn leave<H>(&mut self, key: KeyHash, ticket: Ticket, entries: &mut Entries<H>) {
         let index = self.find(key);
         let Some(Some(line)) = self.places.get_mut(index) else {
             return;
@@ -171,7 +171,7 @@ mod tests {
                 // Some keys share a place, at the end of the table as well.
                 let key = KeyHash((key << spread).wrapping_sub(20));
                 if step < 2 {
-                    let ticket = entries.add(LeaseId(1), 1, None, Suspicion::None);
+                    let ticket = entries.add((), LeaseId(1), 1, None, Suspicion::None);
                     let opened = lines.open(key);
                     assert_eq!(opened, !model.contains_key(&key));
                     if opened {

@@ -40,7 +40,7 @@ mod slots;
 mod step;
 mod suspects;
 
-pub use effects::{Effects, Handed, HandedPiece, SingledOut};
+pub use effects::{Effects, Handed, HandedPiece, TellKind};
 pub use offer::Offer;
 #[doc(hidden)]
 pub use plants::{Plant, PlantedIn};
@@ -50,6 +50,7 @@ pub use slots::{Counters, SlotPhase};
 pub use step::Input;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use blocks::Blocks;
 use entries::{Entries, State, Suspicion};
@@ -58,7 +59,8 @@ use slots::Slot;
 
 use crate::rules::window::Window;
 use crate::words::{
-    DeadReason, DeliveryNumber, KeyHash, LeaseId, Moment, Rejection, SlotId, Ticket, Verdict, WindowConfig,
+    Block, DeadReason, DeliveryNumber, KeyHash, LeaseId, Moment, Rejection, Sealed, SlotId, Ticket, Verdict,
+    WindowConfig,
 };
 
 /// What the ledger is told once.
@@ -85,14 +87,33 @@ pub struct LedgerPolicy {
     pub first_number: u64,
 }
 
+/// A handle of a job, which can be made of one of the block that the job stands in. `()` for those who only look at the rules.
+pub trait OutOfBlock<B>: Clone {
+    /// The handle of the job at this place.
+    fn out_of(block: &B, place: u8) -> Self;
+}
+
+impl<J> OutOfBlock<Arc<Block<J>>> for Sealed<J> {
+    fn out_of(block: &Arc<Block<J>>, place: u8) -> Self {
+        Self::in_block(Arc::clone(block), place)
+    }
+}
+
+impl OutOfBlock<()> for () {
+    fn out_of(_: &(), _: u8) {}
+}
+
 /// Who holds which delivery. See the module's picture.
+///
+/// It keeps the jobs (`H`) and blocks (`B`) for whoever drives it, and never looks at them: a job is where its entry is, and
+/// leaves with it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Ledger {
+pub struct Ledger<H = (), B = ()> {
     policy: LedgerPolicy,
     /// Every leased job but those in blocks. Written by all methods; an entry leaves when its lease ends.
-    entries: Entries,
+    entries: Entries<H>,
     /// Every leased block, with its jobs to which nothing but the plain way of a job has happened.
-    blocks: Blocks,
+    blocks: Blocks<B>,
     /// Every slot that ever was, by number. A slot that was taken away stays as `Gone`, so numbers are never reused.
     slots: Vec<Slot>,
     /// Entries that can be offered to the strategy, in order. Filled by leases, deaths, due retries and freed keys.
@@ -141,7 +162,7 @@ pub struct Ledger {
     planted: plants::Planted,
 }
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// A ledger with no slots and no entries.
     pub fn new(policy: LedgerPolicy) -> Self {
         let (version, next_number) = (policy.first_version, policy.first_number.max(1));
@@ -178,17 +199,18 @@ impl Ledger {
     /// (it used up its attempts by ending processes or supervisors, which nobody survived to tell).
     pub fn leased(
         &mut self,
+        job: H,
         lease: LeaseId,
         attempt: u32,
         key: Option<KeyHash>,
         suspect: bool,
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) -> Option<Ticket> {
         if attempt > self.policy.attempts {
             let reason = DeadReason::Poison {
                 attempts: attempt.saturating_sub(1),
             };
-            self.turned_away(lease, attempt, reason, effects);
+            self.turned_away(job, lease, attempt, reason, effects);
             return None;
         }
         self.credit = self.credit.saturating_sub(1);
@@ -197,7 +219,7 @@ impl Ledger {
             true => Suspicion::OfProcess,
             false => Suspicion::None,
         };
-        let ticket = self.entries.add(lease, attempt, key, suspicion);
+        let ticket = self.entries.add(job, lease, attempt, key, suspicion);
         match key {
             Some(key) => self.stand_in_line(key, ticket, effects),
             None => self.wait_behind(ticket, effects),
@@ -207,10 +229,18 @@ impl Ledger {
     }
 
     /// The queue leased a job that shall not be tried at all: it is rejected at once.
-    pub fn turned_away(&mut self, lease: LeaseId, attempt: u32, reason: DeadReason, effects: &mut Effects) {
+    pub fn turned_away(
+        &mut self,
+        job: H,
+        lease: LeaseId,
+        attempt: u32,
+        reason: DeadReason,
+        effects: &mut Effects<H, B>,
+    ) {
         self.credit = self.credit.saturating_sub(1);
         let rejection = Rejection { reason, record: None };
         effects.settle(lease, attempt, Verdict::Reject(Box::new(rejection)));
+        effects.ended.push((lease, job));
     }
 
     /// A job that was just leased is not due before `until`, and its queue knows no delays: it keeps its lease until then.
@@ -225,7 +255,7 @@ impl Ledger {
     }
 
     /// Nothing is handed out and nothing demanded while `paused`. What consumers hold, they finish.
-    pub fn set_paused(&mut self, paused: bool, effects: &mut Effects) {
+    pub fn set_paused(&mut self, paused: bool, effects: &mut Effects<H, B>) {
         self.paused = paused;
         self.news = true;
         for index in 0..self.slots.len() {
@@ -241,6 +271,21 @@ impl Ledger {
     /// Whether the group is paused.
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// The job of an entry.
+    pub fn job(&self, ticket: Ticket) -> Option<&H> {
+        self.entries.get(ticket)?.job.as_ref()
+    }
+
+    /// The lease of an entry.
+    pub fn lease(&self, ticket: Ticket) -> Option<LeaseId> {
+        self.entries.get(ticket).map(|entry| entry.lease)
+    }
+
+    /// The block of a ticket of one.
+    pub fn block(&self, ticket: Ticket) -> Option<&B> {
+        self.blocks.block(ticket)
     }
 
     /// How many jobs are leased.

@@ -3,7 +3,7 @@
 use super::entries::State;
 use super::expired::LEFT;
 use super::slots::SlotPhase;
-use super::{Effects, Ledger};
+use super::{Effects, Ledger, OutOfBlock};
 use crate::rules::strategies::{Choice, Share};
 use crate::words::{SlotId, Ticket};
 
@@ -16,7 +16,7 @@ pub struct Offer {
     pub attempt: u32,
 }
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Puts waiting jobs on offer, as many as there is room for: first entries, in order, into `offers`, then jobs in blocks,
     /// see [`offered_in_blocks`](Self::offered_in_blocks). Nothing happens while an offer is open, so a strategy that is slow gets larger batches.
     pub fn offer(&mut self, offers: &mut Vec<Offer>) {
@@ -51,7 +51,7 @@ impl Ledger {
     /// The strategy answered with a choice for each job: for the entries, then for the jobs in blocks. A missing choice is a
     /// hold. Returns the slots that it named and that do not exist, or were
     /// not live when it was asked: they are treated as holds.
-    pub fn assigned(&mut self, choices: &[Choice], effects: &mut Effects) -> Vec<SlotId> {
+    pub fn assigned(&mut self, choices: &[Choice], effects: &mut Effects<H, B>) -> Vec<SlotId> {
         self.assigned_shares(choices, &[], effects)
     }
 
@@ -61,7 +61,7 @@ impl Ledger {
         &mut self,
         choices: &[Choice],
         shares: &[Share],
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) -> Vec<SlotId> {
         let offered = std::mem::take(&mut self.offered);
         let roster_is_current = self.offered_version == self.version;
@@ -108,7 +108,7 @@ impl Ledger {
     }
 
     /// Hands the entry to the slot, or lets it wait there.
-    fn place(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    fn place(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         let Some(found) = self.slots.get(slot.0 as usize) else {
             return;
         };

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Ledger;
 use super::entries::State;
+use super::{Ledger, OutOfBlock};
 use crate::words::{Cause, DeliveryNumber, LeaseId, SlotId, Ticket};
 
 /// Whether a bug can be planted at all.
@@ -129,7 +129,7 @@ impl Planted {
     }
 }
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Plants a bug.
     #[doc(hidden)]
     pub fn plant(&mut self, plant: Plant) {

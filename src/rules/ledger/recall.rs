@@ -15,7 +15,7 @@
 
 use super::entries::State;
 use super::slots::{Slot, SlotPhase};
-use super::{Effects, Ledger, Plant, Stale};
+use super::{Effects, Ledger, OutOfBlock, Plant, Stale};
 use crate::words::{DeliveryNumber, Places, SlotId, Ticket};
 
 /// What is taken back from one slot: deliveries that their consumer can no longer begin.
@@ -34,7 +34,7 @@ impl Recalled {
     }
 }
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Whether a bug is planted that takes this delivery back though it has begun. Only every eighth one: a job that is at work
     /// for long would else go round and round.
     pub fn recalls_begun(&self, number: DeliveryNumber) -> bool {
@@ -113,7 +113,7 @@ impl Ledger {
 
     /// These deliveries go back: their consumer does not move and cannot begin them any more. What is parked for it goes back
     /// as well, and nothing more is sent to it until it says a word.
-    pub fn recalled(&mut self, slot: SlotId, recalled: &Recalled, effects: &mut Effects) {
+    pub fn recalled(&mut self, slot: SlotId, recalled: &Recalled, effects: &mut Effects<H, B>) {
         let parked = self
             .slots
             .get(slot.0 as usize)
@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     /// These deliveries go back: there are more than the window of their consumer holds.
-    pub fn take_back(&mut self, slot: SlotId, recalled: &Recalled, effects: &mut Effects) {
+    pub fn take_back(&mut self, slot: SlotId, recalled: &Recalled, effects: &mut Effects<H, B>) {
         let mut front = Vec::with_capacity(recalled.entries.len());
         for &ticket in &recalled.entries {
             if self.entries.get(ticket).map(|entry| entry.state) == Some(State::Out(slot)) {
@@ -150,7 +150,7 @@ impl Ledger {
         &mut self,
         ticket: Ticket,
         number: DeliveryNumber,
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) -> Result<(), Stale> {
         let entry = self.entries.get(ticket).ok_or(Stale)?;
         let (State::Out(slot), true) = (entry.state, entry.number == number) else {
@@ -167,7 +167,7 @@ impl Ledger {
     }
 
     /// Notes whether the slot is stuck.
-    pub(super) fn set_stuck(&mut self, slot: SlotId, stuck: bool, effects: &mut Effects) {
+    pub(super) fn set_stuck(&mut self, slot: SlotId, stuck: bool, effects: &mut Effects<H, B>) {
         let was_stuck = self.is_stuck(slot);
         if was_stuck == stuck {
             return;
@@ -177,7 +177,7 @@ impl Ledger {
         self.change(slot, effects, |found: &mut Slot, _| found.stuck = stuck);
     }
 
-    fn leave_slot(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    fn leave_slot(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
             found.alone = found.alone.filter(|alone| *alone != ticket);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::effects::TellKind;
 use super::entries::{Entry, State, Suspicion};
 use super::slots::SlotPhase;
-use super::{Effects, Ledger};
+use super::{Effects, Ledger, OutOfBlock};
+use crate::words::invariant::invariant;
 use crate::words::{
     AttemptRecord, Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, Moment, Rejection, Renewal,
     Retry, SlotId, Ticket, Verdict,
@@ -43,7 +44,7 @@ pub(super) struct Ended {
     pub(super) now: Moment,
 }
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The attempt of a delivery that is out, counted from one.
     ///
     /// # Errors
@@ -52,7 +53,7 @@ impl Ledger {
         self.out(ticket, number).map(|(_, entry)| entry.attempt)
     }
 
-    /// A consumer settled a delivery.
+    /// A consumer settled a delivery. Returns the job if it was done, which ends its lease.
     ///
     /// # Errors
     /// [`Stale`] if the delivery is over: its consumer was given up on, or it was settled before. Nothing changes then.
@@ -62,10 +63,10 @@ impl Ledger {
         ticket: Ticket,
         number: DeliveryNumber,
         report: Report,
-        effects: &mut Effects,
-    ) -> Result<(), Stale> {
+        effects: &mut Effects<H, B>,
+    ) -> Result<Option<H>, Stale> {
         if report == Report::Done {
-            return self.done(ticket, number, effects);
+            return self.done(ticket, number, effects).map(Some);
         }
         let (slot, _) = self.out(ticket, number)?;
         self.release(ticket, slot, effects);
@@ -93,14 +94,19 @@ impl Ledger {
         }
         self.fill(slot, effects);
         self.note_emptied(slot, effects);
-        Ok(())
+        Ok(None)
     }
 
     /// The way of almost every delivery, so each thing that it touches is looked up once.
-    fn done(&mut self, ticket: Ticket, number: DeliveryNumber, effects: &mut Effects) -> Result<(), Stale> {
+    fn done(
+        &mut self,
+        ticket: Ticket,
+        number: DeliveryNumber,
+        effects: &mut Effects<H, B>,
+    ) -> Result<H, Stale> {
         let (slot, entry) = self.out(ticket, number)?;
         let (lease, attempt, key) = (entry.lease, entry.attempt, entry.key);
-        let (mut waits_here, mut retires, mut was_alone) = (false, false, false);
+        let (mut job, mut waits_here, mut retires, mut was_alone) = (None, false, false, false);
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
             if found.alone == Some(ticket) {
@@ -108,13 +114,12 @@ impl Ledger {
                 was_alone = true;
             }
             found.counters.acked += 1;
-            entries.remove(ticket);
+            job = entries.remove(ticket);
             waits_here = !found.parked.is_empty();
             retires = found.phase == SlotPhase::Retiring;
         });
         self.news = true;
         effects.settle(lease, attempt, Verdict::Ack);
-        effects.ended.push(ticket);
         if was_alone {
             self.alone = self.alone.filter(|alone| *alone != ticket);
         }
@@ -125,11 +130,11 @@ impl Ledger {
         if retires {
             self.note_emptied(slot, effects);
         }
-        Ok(())
+        Ok(invariant!(job, "it was out a moment ago"))
     }
 
     /// The fence: the delivery of this number, if it is out.
-    fn out(&self, ticket: Ticket, number: DeliveryNumber) -> Result<(SlotId, &Entry), Stale> {
+    fn out(&self, ticket: Ticket, number: DeliveryNumber) -> Result<(SlotId, &Entry<H>), Stale> {
         match self.entries.get(ticket) {
             Some(entry) if self.lets_through(ticket, number) => match entry.state {
                 State::Out(slot) => Ok((slot, entry)),
@@ -144,16 +149,14 @@ impl Ledger {
     }
 
     /// Takes the delivery out of its slot's chain.
-    fn release(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    fn release(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
             if found.alone == Some(ticket) {
                 found.alone = None;
             }
             // Whatever became of it, its consumer lived.
-            if let Some(entry) = entries.get_mut(ticket) {
-                entry.suspicion = Suspicion::None;
-            }
+            entries.must(ticket).suspicion = Suspicion::None;
             found.counters.failed += 1;
         });
         self.alone = self.alone.filter(|alone| *alone != ticket);
@@ -162,12 +165,17 @@ impl Ledger {
 
     /// An attempt ended and another one follows, if there is one left. Returns the ticket if it follows at once, for the
     /// caller to put in front.
-    pub(super) fn again(&mut self, ended: Ended, after: Duration, effects: &mut Effects) -> Option<Ticket> {
+    pub(super) fn again(
+        &mut self,
+        ended: Ended,
+        after: Duration,
+        effects: &mut Effects<H, B>,
+    ) -> Option<Ticket> {
         let attempts = self.policy.attempts;
         let keeps = self.policy.keep_retries;
         let ticket = ended.ticket;
         let record = self.record(&ended);
-        let entry = self.entries.get_mut(ticket)?;
+        let entry = self.entries.must(ticket);
         let attempt = entry.attempt;
         if attempt >= attempts {
             let reason = match record.cause {
@@ -177,9 +185,8 @@ impl Ledger {
             self.reject(ticket, reason, record, effects);
             return None;
         }
-        effects
-            .tell
-            .push((ticket, TellKind::Retried(Box::new(record.clone()), after)));
+        let retried = TellKind::Retried(Box::new(record.clone()), after);
+        effects.tell.extend(entry.job.clone().map(|job| (job, retried)));
         if after.is_zero() || keeps || entry.key.is_some() {
             let lease = entry.lease;
             entry.attempt += 1;
@@ -215,7 +222,13 @@ impl Ledger {
         }
     }
 
-    fn reject(&mut self, ticket: Ticket, reason: DeadReason, record: AttemptRecord, effects: &mut Effects) {
+    fn reject(
+        &mut self,
+        ticket: Ticket,
+        reason: DeadReason,
+        record: AttemptRecord,
+        effects: &mut Effects<H, B>,
+    ) {
         let rejection = Rejection {
             reason,
             record: Some(record),
@@ -224,14 +237,14 @@ impl Ledger {
     }
 
     /// The lease ends with this verdict.
-    pub(super) fn end(&mut self, ticket: Ticket, verdict: Verdict, effects: &mut Effects) {
-        let Some(entry) = self.entries.get(ticket) else {
-            return;
-        };
+    pub(super) fn end(&mut self, ticket: Ticket, verdict: Verdict, effects: &mut Effects<H, B>) {
+        let entry = self.entries.must(ticket);
         let key: Option<KeyHash> = entry.key;
-        effects.settle(entry.lease, entry.attempt, verdict);
-        effects.ended.push(ticket);
-        self.entries.remove(ticket);
+        let lease = entry.lease;
+        effects.settle(lease, entry.attempt, verdict);
+        effects
+            .ended
+            .extend(self.entries.remove(ticket).map(|job| (lease, job)));
         self.leave_line(key, effects);
     }
 }

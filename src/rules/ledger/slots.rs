@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::chain::Chain;
 use super::entries::{Entries, State, Suspicion};
 use super::pieces::Piece;
-use super::{Effects, Handed, Ledger};
+use super::{Effects, Handed, Ledger, OutOfBlock};
 use crate::rules::window::Window;
+use crate::words::invariant::invariant;
 use crate::words::{DeliveryNumber, Incarnation, Places, Seat, SlotId, Ticket, Weight};
 
 /// What the ledger knows of a slot's life.
@@ -102,7 +103,7 @@ impl Slot {
     }
 }
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Adds a slot without a consumer and returns its number.
     pub fn add_slot(&mut self, weight: Weight) -> SlotId {
         let id = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
@@ -136,7 +137,7 @@ impl Ledger {
     }
 
     /// The consumer of this incarnation takes deliveries. False if it is not the current one, or the slot has gone.
-    pub fn up(&mut self, slot: SlotId, incarnation: Incarnation, effects: &mut Effects) -> bool {
+    pub fn up(&mut self, slot: SlotId, incarnation: Incarnation, effects: &mut Effects<H, B>) -> bool {
         let Some(found) = self.slots.get(slot.0 as usize) else {
             return false;
         };
@@ -164,7 +165,7 @@ impl Ledger {
 
     /// The slot takes nothing more; what waited for it goes to others. Its consumer finishes what it holds; the slot is
     /// named in `emptied` when that is done (or at once).
-    pub fn retire(&mut self, slot: SlotId, effects: &mut Effects) {
+    pub fn retire(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
         let Some(found) = self.slots.get(slot.0 as usize) else {
             return;
         };
@@ -179,12 +180,12 @@ impl Ledger {
     }
 
     /// The retired slot's consumer has ended.
-    pub fn gone(&mut self, slot: SlotId, effects: &mut Effects) {
+    pub fn gone(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
         self.change(slot, effects, |found, _| found.phase = SlotPhase::Gone);
     }
 
     /// A consumer told how long it worked on how many deliveries: its window follows.
-    pub fn served(&mut self, slot: SlotId, deliveries: u32, busy: Duration, effects: &mut Effects) {
+    pub fn served(&mut self, slot: SlotId, deliveries: u32, busy: Duration, effects: &mut Effects<H, B>) {
         self.set_stuck(slot, false, effects);
         self.group_window.served(deliveries, busy);
         let group = self.group_window.clone();
@@ -201,7 +202,7 @@ impl Ledger {
         slot: SlotId,
         deliveries: u32,
         busy: Duration,
-        effects: &mut Effects,
+        effects: &mut Effects<H, B>,
     ) {
         self.set_stuck(slot, false, effects);
         self.change(slot, effects, |found, _| {
@@ -271,8 +272,8 @@ impl Ledger {
     pub(super) fn change(
         &mut self,
         slot: SlotId,
-        effects: &mut Effects,
-        change: impl FnOnce(&mut Slot, &mut Entries),
+        effects: &mut Effects<H, B>,
+        change: impl FnOnce(&mut Slot, &mut Entries<H>),
     ) {
         if let Some(found) = self.slots.get_mut(slot.0 as usize) {
             self.room -= found.room() as usize;
@@ -285,18 +286,18 @@ impl Ledger {
     }
 
     /// Hands an entry to a slot that takes it.
-    pub(super) fn hand(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    pub(super) fn hand(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         let number = DeliveryNumber(self.next_number);
-        let Some(entry) = self.entries.get_mut(ticket) else {
-            return;
-        };
+        let entry = self.entries.must(ticket);
         self.next_number += 1;
         entry.state = State::Out(slot);
         entry.number = number;
         let attempt = entry.attempt;
+        let job = invariant!(entry.job.clone(), "an entry holds its job");
         let alone = (entry.suspicion != Suspicion::None).then_some(ticket);
         self.remember_handed(ticket, slot);
         effects.deliver.push(Handed {
+            job,
             ticket,
             slot,
             number,
@@ -309,14 +310,14 @@ impl Ledger {
     }
 
     /// Lets an entry wait for this slot.
-    pub(super) fn park(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    pub(super) fn park(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         self.parked += 1;
         self.entries.set_state(ticket, State::Parked(slot));
         self.change(slot, effects, |found, _| found.parked.push_back(ticket));
     }
 
     /// Hands out what waits for this slot, as far as it is taken.
-    pub(super) fn fill(&mut self, slot: SlotId, effects: &mut Effects) {
+    pub(super) fn fill(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
         while !self.paused
             && !self.keeps_others_back()
             && let Some(found) = self.slots.get(slot.0 as usize)
@@ -332,7 +333,7 @@ impl Ledger {
     }
 
     /// What waited for this slot can go anywhere.
-    pub(super) fn unpark_all(&mut self, slot: SlotId, effects: &mut Effects) {
+    pub(super) fn unpark_all(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
         let mut parked = Vec::new();
         self.change(slot, effects, |found, _| {
             parked = std::mem::take(&mut found.parked).into()
@@ -347,7 +348,7 @@ impl Ledger {
             .is_some_and(|entry| entry.suspicion != Suspicion::None)
     }
 
-    pub(super) fn note_emptied(&self, slot: SlotId, effects: &mut Effects) {
+    pub(super) fn note_emptied(&self, slot: SlotId, effects: &mut Effects<H, B>) {
         if let Some(found) = self.slots.get(slot.0 as usize)
             && found.phase == SlotPhase::Retiring
             && found.load() == 0

@@ -115,11 +115,11 @@ impl Ledger {
                 key,
                 suspect,
             } => {
-                self.leased(lease, attempt, key, suspect, effects);
+                self.leased((), lease, attempt, key, suspect, effects);
             }
             Input::Offer => self.offer(&mut Vec::new()),
             Input::LeasedBlock { lease, places, keys } => {
-                self.leased_block(lease, places, &keys, effects);
+                self.leased_block((), lease, places, &keys);
             }
             Input::DoneInBlock {
                 slot,
@@ -169,7 +169,7 @@ impl Ledger {
                     slot,
                     incarnation,
                     &cause,
-                    |ticket, _| guilty.contains(&ticket),
+                    |ticket, (), _| guilty.contains(&ticket),
                     effects,
                 );
             }

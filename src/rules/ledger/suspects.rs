@@ -13,10 +13,10 @@
 
 use super::entries::{State, Suspicion};
 use super::slots::SlotPhase;
-use super::{Effects, Ledger, Offer};
+use super::{Effects, Ledger, Offer, OutOfBlock};
 use crate::words::{Begin, Renewal, SlotId, Ticket, Verdict};
 
-impl Ledger {
+impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Whether everything but a suspect has to wait.
     pub(super) fn keeps_others_back(&self) -> bool {
         self.alone.is_some() || !self.suspects.is_empty()
@@ -37,7 +37,7 @@ impl Ledger {
 
     /// Puts an entry behind all others of its kind. With the first suspect, what was chosen for a consumer and waits for its
     /// room goes back: it would keep that consumer's seat without room, and a strategy that looks for room would hold for ever.
-    pub(super) fn wait_behind(&mut self, ticket: Ticket, effects: &mut Effects) {
+    pub(super) fn wait_behind(&mut self, ticket: Ticket, effects: &mut Effects<H, B>) {
         if !self.is_suspect_of_process(ticket) {
             return self.waiting.push_back(ticket);
         }
@@ -70,11 +70,9 @@ impl Ledger {
     }
 
     /// The strategy chose: the queue is asked to write the begin down.
-    pub(super) fn begin_alone(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects) {
+    pub(super) fn begin_alone(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         let incarnation = self.incarnation(slot);
-        let Some(entry) = self.entries.get_mut(ticket) else {
-            return;
-        };
+        let entry = self.entries.must(ticket);
         entry.state = State::Beginning(slot, incarnation);
         let begin = Begin { slot, incarnation };
         effects.settle(entry.lease, entry.attempt, Verdict::Begin(begin));
@@ -83,7 +81,7 @@ impl Ledger {
 
     /// The queue has written down that this suspect begins: it is handed out now. If its consumer has gone meanwhile, or the
     /// group was paused, that is taken back, and it waits as before.
-    pub fn begun(&mut self, ticket: Ticket, effects: &mut Effects) {
+    pub fn begun(&mut self, ticket: Ticket, effects: &mut Effects<H, B>) {
         let state = self.entries.get(ticket).map(|entry| entry.state);
         let Some(State::Beginning(slot, incarnation)) = state else {
             return;
@@ -98,8 +96,9 @@ impl Ledger {
     }
 
     /// What the queue has written down of a begin does not hold.
-    pub(super) fn not_begun(&mut self, ticket: Ticket, effects: &mut Effects) {
-        if let Some(entry) = self.entries.get(ticket) {
+    pub(super) fn not_begun(&mut self, ticket: Ticket, effects: &mut Effects<H, B>) {
+        let entry = self.entries.must(ticket);
+        {
             let renewal = Renewal {
                 counts: false,
                 record: None,
