@@ -1,12 +1,13 @@
-//! A TOML text, from its first line to a checked configuration.
+//! A TOML text, value by value, to a checked configuration.
+//!
+//! The parser knows where each value stands, and serde where in the type it stopped. Each value is read alone first, from
+//! the top of the text to its end, with the defaults for all others: so the first mistake is told, of whatever kind it is.
 
-use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::judge::Judge;
-use super::shape::Shape;
-use crate::words::{ConfigError, GroupConfig, PAIRS};
+use super::refusal::{Expected, join, refused};
+use crate::words::{ConfigError, GroupConfig};
 
 /// The most dots that one line may have. Each dot may open a table in a table, and tables in tables are released one
 /// inside the other. The parser limits inline tables to 80, one in the other, but not the dots in each: together they
@@ -14,79 +15,129 @@ use crate::words::{ConfigError, GroupConfig, PAIRS};
 /// also without optimization.
 const MOST_DOTS: usize = 16;
 
-/// Reads and checks a whole text.
+/// One value of a text.
+struct Entry<'t> {
+    /// Its key, with the tables around it.
+    path: String,
+    /// Where it stands, in bytes.
+    at: usize,
+    /// The value alone, in its tables. It is never copied: that would take more of the stack than the release does.
+    alone: DeTable<'t>,
+}
+
+/// Where each key of a text stands, in bytes: `queue.capacity`, `weights[2]`.
+type Places = Vec<(String, usize)>;
+
+/// Reads and checks the text of a file.
 pub(super) fn read(text: &str) -> Result<GroupConfig, ConfigError> {
-    refuse_depth(text)?;
-    let table = DeTable::parse(text).map_err(|error| not_toml(text, &error))?;
-    let shape = Shape::of::<GroupConfig>();
-    let mut judge = Judge::new(&shape);
-    judge.table("", &shape, table.get_ref());
-    // The table is sorted by name; the user reads from the top.
-    if let Some(first) = judge.refusals.into_iter().min_by_key(|refusal| refusal.at) {
+    if let Some(index) = text.lines().position(is_too_deep) {
         return Err(ConfigError {
-            line: Some(line_of(text, first.at)),
-            ..first.error
+            key: String::new(),
+            line: Some(index + 1),
+            problem: format!("has more than {MOST_DOTS} dots in one line"),
+            right: "no key of the configuration is deeper than three tables".to_owned(),
         });
     }
-    let config = GroupConfig::deserialize(Deserializer::from(table.clone()))
-        .map_err(|error| not_the_type(text, table.get_ref(), &error))?;
+    read_over(DeTable::new(), text)
+}
+
+/// Whether a line may open more tables than the stack can release.
+pub(super) fn is_too_deep(line: &str) -> bool {
+    !line.trim_start().starts_with('#') && line.bytes().filter(|byte| *byte == b'.').count() > MOST_DOTS
+}
+
+/// Reads a text whose values replace those of a table, and checks what comes out.
+pub(super) fn read_over<'t>(mut whole: DeTable<'t>, text: &'t str) -> Result<GroupConfig, ConfigError> {
+    let parsed = || DeTable::parse(text).map_err(|error| not_toml(text, &error));
+    let mut places = Places::new();
+    let mut entries = entries("", parsed()?.into_inner(), &mut places);
+    entries.sort_by_key(|entry| entry.at);
+    let position = |key: &str| places.iter().find(|(path, _)| path == key).map(|(_, at)| *at);
+    let place = |error: ConfigError| {
+        let line = position(&error.key).map(|at| line_of(text, at));
+        ConfigError { line, ..error }
+    };
+    for Entry { path, alone, .. } in entries {
+        deserialized(text, &path, alone)?.check_each().map_err(place)?;
+    }
+    merge("", &mut whole, parsed()?.into_inner());
+    let config = deserialized(text, "", whole)?;
+    config.check_each().map_err(place)?;
     config
-        .check()
-        .map_err(|error| blame(error, &config, |key| position(table.get_ref(), key)))
-        .map_err(|(error, at)| ConfigError {
-            line: at.map(|at| line_of(text, at)),
-            ..error
-        })?;
+        .check_together(|key| position(key).is_some())
+        .map_err(place)?;
     Ok(config)
 }
 
-/// Turns the blame of a pair around when only the other key of the pair was set: who set `max` below the default of
-/// `min` has to be told about `max`. `place` finds a key among those that were set.
-pub(super) fn blame<P>(
-    error: ConfigError,
-    config: &GroupConfig,
-    place: impl Fn(&str) -> Option<P>,
-) -> (ConfigError, Option<P>) {
-    if let Some(place) = place(&error.key) {
-        return (error, Some(place));
-    }
-    let turned = PAIRS
-        .iter()
-        .filter(|pair| pair.low == error.key)
-        .find_map(|pair| {
-            let place = place(pair.high)?;
-            let (low, high) = (pair.read)(config);
-            let error = ConfigError {
-                key: pair.high.to_owned(),
-                line: None,
-                problem: format!("is {high}, below `{}`, which is {low}", pair.low),
-                right: format!("use at least the value of `{}`", pair.low),
-            };
-            Some((error, Some(place)))
+/// Gives a table to the type. The path is that of the value that stands alone in the table.
+fn deserialized(text: &str, path: &str, table: DeTable<'_>) -> Result<GroupConfig, ConfigError> {
+    let from = Deserializer::from(Spanned::new(0..text.len(), table));
+    serde_path_to_error::deserialize(from).map_err(|error| {
+        let span = error.inner().span().unwrap_or_default();
+        let line = Some(line_of(text, span.start));
+        let written = text.get(span).unwrap_or_default();
+        let error = refused(path, &error.path().to_string(), written, error.inner().message());
+        ConfigError { line, ..error }
+    })
+}
+
+/// The values of a table, and of the tables in it that the type has.
+fn entries<'t>(outer: &str, table: DeTable<'t>, places: &mut Places) -> Vec<Entry<'t>> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let path = join(outer, key.get_ref());
+        let span = value.span();
+        let alone = |value| DeTable::from_iter([(key.clone(), Spanned::new(span.clone(), value))]);
+        let value = match value.into_inner() {
+            DeValue::Table(inner) if is_table(&path) => {
+                let below = entries(&path, inner, places);
+                found.extend(below.into_iter().map(|entry| Entry {
+                    alone: alone(DeValue::Table(entry.alone)),
+                    ..entry
+                }));
+                continue;
+            }
+            // The type would take a list as the values of its fields, one after the other; it takes no truth.
+            DeValue::Array(_) if is_table(&path) => DeValue::Boolean(false),
+            value => value,
+        };
+        places.push((path.clone(), span.start));
+        match &value {
+            DeValue::Array(list) => places.extend(
+                (list.iter().enumerate())
+                    .map(|(index, element)| (format!("{path}[{index}]"), element.span().start)),
+            ),
+            // A name that carries a number.
+            DeValue::Table(table) => places
+                .extend((table.iter()).map(|(key, value)| (join(&path, key.get_ref()), value.span().start))),
+            _ => {}
+        }
+        found.push(Entry {
+            at: span.start,
+            alone: alone(value),
+            path,
         });
-    turned.unwrap_or((error, None))
-}
-
-/// Where a key such as `queue.capacity` or `weights[2]` stands in the text.
-fn position(table: &DeTable<'_>, key: &str) -> Option<usize> {
-    let mut names = key.split('.');
-    let mut value = step(names.next()?, |name| table.get(name))?;
-    for name in names {
-        value = step(name, |name| value.get_ref().get(name))?;
     }
-    Some(value.span().start)
+    found
 }
 
-/// One step of a path: a name, with the index of an element behind it or not.
-fn step<'t, 'i>(
-    name: &str,
-    get: impl FnOnce(&str) -> Option<&'t Spanned<DeValue<'i>>>,
-) -> Option<&'t Spanned<DeValue<'i>>> {
-    match name.split_once('[') {
-        None => get(name),
-        Some((list, index)) => {
-            let index: usize = index.strip_suffix(']')?.parse().ok()?;
-            get(list)?.get_ref().get(index)
+fn is_table(path: &str) -> bool {
+    matches!(Expected::at(path), Expected::Table(_))
+}
+
+/// Puts the values of one table in the place of those of another.
+fn merge<'t>(outer: &str, whole: &mut DeTable<'t>, part: DeTable<'t>) {
+    for (key, value) in part {
+        let path = join(outer, key.get_ref());
+        let span = value.span();
+        let below = whole.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut);
+        match (below, value.into_inner()) {
+            (Some(DeValue::Table(whole)), DeValue::Table(part)) if is_table(&path) => {
+                merge(&path, whole, part)
+            }
+            (_, value) => {
+                whole.insert(key, Spanned::new(span, value));
+            }
         }
     }
 }
@@ -96,34 +147,13 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
-fn refuse_depth(text: &str) -> Result<(), ConfigError> {
-    let deep = text.lines().enumerate().find(|(_, line)| {
-        !line.trim_start().starts_with('#') && line.bytes().filter(|byte| *byte == b'.').count() > MOST_DOTS
-    });
-    match deep {
-        None => Ok(()),
-        Some((index, _)) => Err(ConfigError {
-            key: String::new(),
-            line: Some(index + 1),
-            problem: format!("has more than {MOST_DOTS} dots in one line"),
-            right: "no key of the configuration is deeper than three tables".to_owned(),
-        }),
-    }
-}
-
 /// Text that is not TOML: a slip of the pen, or the same key twice.
 fn not_toml(text: &str, error: &toml::de::Error) -> ConfigError {
-    let span = error.span();
-    let line = span.clone().map(|span| line_of(text, span.start));
+    let span = error.span().unwrap_or_default();
+    let line = Some(line_of(text, span.start));
     if error.message() == "duplicate key" {
-        let key = span
-            .clone()
-            .and_then(|span| text.get(span))
-            .unwrap_or_default()
-            .trim_matches(['[', ']', '"', '\'', ' ', '\t']);
-        let above = span.map(|span| table_above(text, span.start)).unwrap_or_default();
         return ConfigError {
-            key: super::shape::join(&above, key),
+            key: path_of_duplicate(text, span),
             line,
             problem: "is set twice".to_owned(),
             right: "keep one of the two".to_owned(),
@@ -137,44 +167,16 @@ fn not_toml(text: &str, error: &toml::de::Error) -> ConfigError {
     }
 }
 
-/// The table whose header stands above an offset; empty if there is none.
-fn table_above(text: &str, at: usize) -> String {
-    let header = |line: &str| {
-        let name = line.trim().strip_prefix('[')?.split_once(']')?.0.trim();
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
-        name.chars().all(plain).then(|| name.to_owned())
-    };
-    let start_of_line = text.get(..at).and_then(|before| before.rfind('\n')).unwrap_or(0);
-    // A second header of the same name is itself the duplicate, and stands in no table.
-    let above = text.get(..start_of_line).unwrap_or_default();
-    let own_line = text.get(start_of_line..at).unwrap_or_default().trim_start();
-    if own_line.starts_with('[') {
-        return own_line
-            .trim_start_matches('[')
-            .rsplit_once('.')
-            .map(|(outer, _)| outer.trim().to_owned())
-            .unwrap_or_default();
-    }
-    let inside = above.lines().rev().find_map(header).unwrap_or_default();
-    match own_line.rsplit_once('.') {
-        Some((outer, "")) => super::shape::join(&inside, outer.trim()),
-        _ => inside,
-    }
-}
-
-/// A value that has the right shape and that the type refuses all the same. The judge leaves nothing of the kind today.
-fn not_the_type(text: &str, table: &DeTable<'_>, error: &toml::de::Error) -> ConfigError {
-    let at = error.span().map(|span| span.start);
-    let key = at.and_then(|at| {
-        Shape::of::<GroupConfig>()
-            .paths()
-            .into_iter()
-            .find(|path| position(table, path) == Some(at))
-    });
-    ConfigError {
-        key: key.unwrap_or_default(),
-        line: at.map(|at| line_of(text, at)),
-        problem: format!("cannot be read: {}", error.message()),
-        right: "see docs/configuration.md for the values of each key".to_owned(),
-    }
+/// The key that stands at a place, with the tables around it. The parser keeps only the first of two equal keys, so the
+/// second one is read under a name that no key has.
+fn path_of_duplicate(text: &str, span: std::ops::Range<usize>) -> String {
+    let around = text.get(..span.start).zip(text.get(span.end..));
+    let (before, after) = around.unwrap_or_default();
+    let renamed = format!("{before}'?'{after}");
+    let (table, _errors) = DeTable::parse_recoverable(&renamed);
+    let outer = entries("", table.into_inner(), &mut Places::new())
+        .iter()
+        .find_map(|entry| Some(entry.path.split_once('?')?.0.to_owned()));
+    let name = text.get(span).unwrap_or_default().trim_matches(['"', '\'']);
+    format!("{}{name}", outer.unwrap_or_default())
 }

@@ -2,18 +2,13 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `shape` | asks the serde type which keys it has and what they hold |
-//! | `judge` | holds one value against its shape: the words of every refusal |
-//! | `document` | a TOML text: unknown keys, wrong values, and the line of each |
+//! | `refusal` | the words of every refusal: what is wrong, and what would be right |
+//! | `document` | a TOML text, value by value, and the line of each |
 //! | `environment` | variables such as `CONSUMER_GROUP_QUEUE__CAPACITY` |
-//! | `nearest` | which known name a wrong one may have meant |
 //!
 //! Architecture invariant: no list of keys stands here. The keys come from the type, the bounds from `words`.
 
-mod nearest;
-mod shape;
-
-mod judge;
+mod refusal;
 
 mod document;
 mod environment;
@@ -114,6 +109,6 @@ impl GroupConfig {
         let variables = variables
             .into_iter()
             .map(|(name, value)| (text(name.into()), text(value.into())));
-        environment::apply(self, variables)
+        environment::apply(&self, variables)
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration of a group: one serde type, with the bounds that make sense.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -406,17 +407,20 @@ fn subject(key: &str) -> String {
 const LONGEST_MS: u64 = 315_360_000_000;
 
 /// The most things of one kind that a configuration may ask to be kept.
-const MOST_KEPT: u64 = 1_000_000_000_000;
+const MOST_KEPT: u64 = if usize::BITS < 64 {
+    usize::MAX as u64
+} else {
+    1_000_000_000_000
+};
 
-/// A whole number of the configuration and its bounds. Both [`GroupConfig::check`] and the reader of files use these, so
-/// that they never differ.
-pub(crate) struct Whole {
+/// A whole number of the configuration and its bounds.
+struct Whole {
     /// The key, with the tables around it.
-    pub(crate) key: &'static str,
+    key: &'static str,
     /// The least value that makes sense.
-    pub(crate) least: u64,
+    least: u64,
     /// The largest value that makes sense.
-    pub(crate) most: u64,
+    most: u64,
     read: fn(&GroupConfig) -> Option<u64>,
 }
 
@@ -429,14 +433,8 @@ const fn whole(key: &'static str, least: u64, most: u64, read: fn(&GroupConfig) 
     }
 }
 
-/// The bounds of a weight. They stand apart from [`WHOLES`] because weights come as a list.
-pub(crate) const WEIGHT: Whole = whole("weights[]", 1, u32::MAX as u64, |_| None);
-
-/// What to do instead of giving a consumer no weight.
-pub(crate) const WEIGHT_HINT: &str = "; to take a consumer out, scale the group down";
-
 /// The bounds of every whole number, in the order of the fields.
-pub(crate) const WHOLES: &[Whole] = &[
+const WHOLES: &[Whole] = &[
     whole("consumers", 0, MOST_CONSUMERS as u64, |c| {
         Some(c.consumers as u64)
     }),
@@ -444,6 +442,7 @@ pub(crate) const WHOLES: &[Whole] = &[
         Placement::Arbiters(arbiters) => Some(arbiters as u64),
         Placement::Local | Placement::Processors | Placement::Dedicated => None,
     }),
+    whole("seed", 0, u64::MAX, |c| c.seed),
     whole("queue.capacity", 1, MOST_KEPT, |c| Some(c.queue.capacity as u64)),
     whole("queue.dead_letters", 0, MOST_KEPT, |c| {
         Some(c.queue.dead_letters as u64)
@@ -493,17 +492,17 @@ pub(crate) const WHOLES: &[Whole] = &[
 ];
 
 /// Two whole numbers of which the first is never above the second.
-pub(crate) struct Pair {
+struct Pair {
     /// The key of the smaller one.
-    pub(crate) low: &'static str,
+    low: &'static str,
     /// The key of the larger one.
-    pub(crate) high: &'static str,
+    high: &'static str,
     /// Both values.
-    pub(crate) read: fn(&GroupConfig) -> (u64, u64),
+    read: fn(&GroupConfig) -> (u64, u64),
 }
 
 /// The pairs that depend on each other.
-pub(crate) const PAIRS: &[Pair] = &[
+const PAIRS: &[Pair] = &[
     Pair {
         low: "window.min",
         high: "window.max",
@@ -529,41 +528,54 @@ impl GroupConfig {
     /// # Errors
     /// A [`ConfigError`] that names the key, what is wrong and what would be right.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_each()?;
+        self.check_together(|_| true)
+    }
+
+    /// Holds each value against its own bounds.
+    pub(crate) fn check_each(&self) -> Result<(), ConfigError> {
         for whole in WHOLES {
-            check_whole(whole.key, (whole.read)(self), whole, "")?;
-        }
-        for (index, weight) in self.weights.iter().enumerate() {
-            if *weight == 0 {
-                check_whole(&format!("weights[{index}]"), Some(0), &WEIGHT, WEIGHT_HINT)?;
-            }
-        }
-        if self.weights.len() > self.consumers {
-            return wrong(
-                "weights",
-                format!(
-                    "has {} entries for {} consumers",
-                    self.weights.len(),
-                    self.consumers
-                ),
-                "give at most one weight for each consumer",
-            );
-        }
-        for pair in PAIRS {
-            let (low, high) = (pair.read)(self);
-            if low > high {
-                let problem = format!("is {low}, above `{}`, which is {high}", pair.high);
-                return wrong(
-                    pair.low,
-                    problem,
-                    format!("use at most the value of `{}`", pair.high),
-                );
+            if let Some(value) = (whole.read)(self)
+                && !(whole.least..=whole.most).contains(&value)
+            {
+                return out_of_range(whole.key, value);
             }
         }
         for ratio in RATIOS {
             let value = (ratio.read)(self);
-            if !ratio.fits(value) {
-                return wrong(ratio.key, format!("is {value}"), format!("use {}", ratio.range));
+            // What is not a number, or has no end, is in no range.
+            if !(ratio.least..=ratio.most).contains(&value) {
+                return out_of_range(ratio.key, value);
             }
+        }
+        match self.weights.iter().position(|weight| *weight == 0) {
+            Some(index) => out_of_range(&format!("weights[{index}]"), 0),
+            None => Ok(()),
+        }
+    }
+
+    /// Holds the values against each other. Of two that cannot be together the smaller one is told, unless only the larger
+    /// one was set: who sets `max` below the default of `min` has to be told about `max`.
+    pub(crate) fn check_together(&self, was_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
+        let (weights, consumers) = (self.weights.len(), self.consumers);
+        if weights > consumers {
+            return wrong(
+                "weights",
+                format!("has {weights} entries for {consumers} consumers"),
+                "give at most one weight for each consumer".to_owned(),
+            );
+        }
+        for Pair { low, high, read } in PAIRS {
+            let (least, most) = read(self);
+            if least <= most {
+                continue;
+            }
+            if was_set(high) && !was_set(low) {
+                let problem = format!("is {most}, below `{low}`, which is {least}");
+                return wrong(high, problem, format!("use at least the value of `{low}`"));
+            }
+            let problem = format!("is {least}, above `{high}`, which is {most}");
+            return wrong(low, problem, format!("use at most the value of `{high}`"));
         }
         Ok(())
     }
@@ -584,38 +596,30 @@ impl GroupConfig {
     }
 }
 
-fn check_whole(key: &str, value: Option<u64>, bounds: &Whole, hint: &str) -> Result<(), ConfigError> {
-    match value {
-        Some(value) if value < bounds.least || value > bounds.most => wrong(
-            key,
-            format!("is {value}"),
-            format!("use {}{hint}", whole_range(bounds.least, bounds.most)),
-        ),
-        Some(_) | None => Ok(()),
+/// The numbers that a key accepts, in words; nothing for a key that is no number.
+pub(crate) fn range_of(key: &str) -> Option<String> {
+    if key.starts_with("weights[") {
+        let most = u32::MAX;
+        return Some(format!(
+            "a whole number from 1 to {most}; to take a consumer out, scale the group down"
+        ));
     }
-}
-
-/// How a range of whole numbers is told to the user.
-pub(crate) fn whole_range(least: u64, most: u64) -> String {
-    format!("a whole number from {least} to {most}")
+    if let Some(Whole { least, most, .. }) = WHOLES.iter().find(|whole| whole.key == key) {
+        return Some(format!("a whole number from {least} to {most}"));
+    }
+    let ratio = RATIOS.iter().find(|ratio| ratio.key == key)?;
+    Some(ratio.range.to_owned())
 }
 
 /// A number of the configuration that may have a fraction, and its bounds.
-pub(crate) struct Ratio {
+struct Ratio {
     /// The key, with the tables around it.
-    pub(crate) key: &'static str,
+    key: &'static str,
     least: f64,
     most: f64,
     /// How the range is told to the user.
-    pub(crate) range: &'static str,
+    range: &'static str,
     read: fn(&GroupConfig) -> f64,
-}
-
-impl Ratio {
-    /// Whether a value is within the bounds. What is not a number, or has no end, never is.
-    pub(crate) fn fits(&self, value: f64) -> bool {
-        (self.least..=self.most).contains(&value)
-    }
 }
 
 const fn factor(key: &'static str, read: fn(&GroupConfig) -> f64) -> Ratio {
@@ -639,18 +643,23 @@ const fn jitter(key: &'static str, read: fn(&GroupConfig) -> f64) -> Ratio {
 }
 
 /// The bounds of every number that may have a fraction.
-pub(crate) const RATIOS: &[Ratio] = &[
+const RATIOS: &[Ratio] = &[
     factor("retry.backoff.factor", |c| c.retry.backoff.factor),
     jitter("retry.backoff.jitter", |c| c.retry.backoff.jitter),
     factor("restart.backoff.factor", |c| c.restart.backoff.factor),
     jitter("restart.backoff.jitter", |c| c.restart.backoff.jitter),
 ];
 
-fn wrong(key: &str, problem: String, right: impl Into<String>) -> Result<(), ConfigError> {
+fn out_of_range(key: &str, value: impl Display) -> Result<(), ConfigError> {
+    let range = range_of(key).unwrap_or_default();
+    wrong(key, format!("is {value}"), format!("use {range}"))
+}
+
+fn wrong(key: &str, problem: String, right: String) -> Result<(), ConfigError> {
     Err(ConfigError {
         key: key.to_owned(),
         line: None,
         problem,
-        right: right.into(),
+        right,
     })
 }

@@ -31,12 +31,12 @@ mod verdict;
 pub use block::{AckedPlaces, Block, PayloadRef};
 pub use capabilities::Capabilities;
 pub(crate) use config::MOST_CONSUMERS;
+#[cfg(feature = "config-file")]
+pub(crate) use config::range_of;
 pub use config::{
     Affinity, BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig,
     RestartConfig, RetryConfig, StrategyName, WindowConfig,
 };
-#[cfg(feature = "config-file")]
-pub(crate) use config::{PAIRS, RATIOS, Ratio, WEIGHT, WEIGHT_HINT, WHOLES, whole_range};
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;

@@ -38,13 +38,21 @@ fn tables_in_tables_without_end_are_refused_and_exhaust_no_stack() {
     let deep = "a.".repeat(200_000);
     refused(&format!("{deep}a = 1"), 1, "deeper than three tables");
     refused(&format!("\n[{deep}a]"), 2, "deeper than three tables");
+    // Dots in quotes are no tables.
+    judged(&format!("\"{}a\" = {{}}", "a\\u002e".repeat(200_000)));
     judged(&format!("a = {}", "[".repeat(200_000)));
     judged(&format!("a = {}", "{a=".repeat(200_000)));
     judged(&format!("a = {}1{}", "[".repeat(70), "]".repeat(70)));
     // The deepest text that the parser lets through: each inline table adds a line full of dots.
     let line = format!("{}a = {{\n", "a.".repeat(16));
     for tables in [40, 70, 79, 80, 200] {
-        judged(&format!("{}a = 1{}", line.repeat(tables), "}".repeat(tables)));
+        let deep = format!("{}a = 1{}", line.repeat(tables), "}".repeat(tables));
+        judged(&deep);
+        for key in ["consumers", "placement", "queue", "weights"] {
+            judged(&format!("{key} = {{ {deep} }}"));
+            judged(&format!("{key} = {{ arbiters = {{ {deep} }} }}"));
+            judged(&format!("{key} = [{{ {deep} }}]"));
+        }
     }
 }
 

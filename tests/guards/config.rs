@@ -189,6 +189,18 @@ mod refusals {
     }
 
     #[test]
+    fn a_list_is_no_table_though_the_type_would_take_its_entries_for_the_fields() {
+        refused("queue = [5]", "queue", 1, "use a table with keys of capacity");
+        refused(
+            "\nretry.backoff = []",
+            "retry.backoff",
+            2,
+            "use a table with keys of min_ms",
+        );
+        refused("[[window]]\nmin = 1", "window", 1, "use a table with keys of min");
+    }
+
+    #[test]
     fn a_name_that_is_no_choice_is_told_with_all_choices() {
         refused(
             "strategy = \"roundrobin\"",
@@ -392,6 +404,12 @@ mod refusals {
             "keep one of the two",
         );
         refused(
+            "queue = { capacity = 1,\n capacity = 2 }",
+            "queue.capacity",
+            2,
+            "keep one of the two",
+        );
+        refused(
             "[retry]\n[retry.backoff]\n[queue]\n[retry.backoff]",
             "retry.backoff",
             4,
@@ -547,6 +565,24 @@ mod environment {
         assert_eq!(
             placement("CONSUMER_GROUP_PLACEMENT__ARBITERS", "3"),
             Placement::Arbiters(3)
+        );
+    }
+
+    #[test]
+    fn a_placement_replaces_the_one_of_the_file_whole() {
+        let config = GroupConfig::from_toml("placement = { arbiters = 3 }").unwrap();
+        let placed = |name: &str, value: &str| {
+            let variables = [(name.to_owned(), value.to_owned())];
+            config.clone().with_environment(variables).unwrap().placement
+        };
+        assert_eq!(placed("CONSUMER_GROUP_PLACEMENT", "local"), Placement::Local);
+        assert_eq!(
+            placed("CONSUMER_GROUP_PLACEMENT", "{ local = {} }"),
+            Placement::Local
+        );
+        assert_eq!(
+            placed("CONSUMER_GROUP_PLACEMENT__ARBITERS", "2"),
+            Placement::Arbiters(2)
         );
     }
 
