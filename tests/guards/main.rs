@@ -12,3 +12,5 @@
 mod config;
 mod documents;
 mod floors;
+mod floors_seen;
+mod imports;

@@ -1,0 +1,127 @@
+//! The guard of the floors sees every way to break the rules, and lets sound code alone.
+
+use super::floors::violations;
+use super::imports::Tree;
+
+/// A sound library: a file a line, and what is in it.
+const SOUND: &str = "lib.rs: pub mod words; pub mod rules; pub use words::Job;
+words/mod.rs: mod job; mod id; pub use job::Job;
+words/job.rs: use super::id::Id; pub struct Job(Id);
+words/id.rs: pub struct Id;
+rules/mod.rs: pub mod store; use crate::words::Job;
+rules/store.rs: use crate::words::{Job, id::{self, Id}};
+protocol/mod.rs: use crate::{rules::store, words};
+actors/mod.rs: mod queue; mod supervisor;
+actors/queue.rs: use crate::protocol; fn f() { crate::rules::store::g() }
+actors/supervisor/mod.rs: use super::queue::Queue;
+config_file.rs: use crate::words::Job;";
+
+/// A file, its code, and what the guard says to it in the sound library.
+const BROKEN: [[&str; 3]; 17] = [
+    [
+        "words/key.rs",
+        "//! A key.\n\nuse crate::rules::store::Store;",
+        "key.rs:3: `words::key` imports `rules::store`, which stands above it",
+    ],
+    [
+        "words/key.rs",
+        "use super::super::rules::store;",
+        "which stands above it",
+    ],
+    [
+        "words/key.rs",
+        "use crate::{\n  words::{Job},\n  rules::{store::{self as q}},\n};",
+        "which stands above it",
+    ],
+    [
+        "words/key.rs",
+        "fn f() { let _ = <X as crate::rules::store::T>::g(); }",
+        "which stands above it",
+    ],
+    [
+        "words/key.rs",
+        "macro_rules! m { () => { $crate::rules::store::g() } }",
+        "which stands above it",
+    ],
+    [
+        "words/key.rs",
+        "use crate::rules::store::*;",
+        "which stands above it",
+    ],
+    [
+        "words/key.rs",
+        "pub use crate::rules::store as s;",
+        "which stands above it",
+    ],
+    ["words/key.rs", "use crate::Job;", "imports from lib.rs"],
+    ["words/key.rs", "use crate::*;", "imports from lib.rs"],
+    [
+        "group/x.rs",
+        "use crate::config_file::F;",
+        "imports `config_file`",
+    ],
+    [
+        "testing/x.rs",
+        "use crate::config_file::F;",
+        "imports `config_file`",
+    ],
+    [
+        "actors/queue.rs",
+        "use super::supervisor::S;",
+        "src/actors: a circle of siblings\n  src/actors/queue.rs:1",
+    ],
+    [
+        "actors/queue.rs",
+        "use crate::actors::{self, supervisor as s};",
+        "src/actors: a circle",
+    ],
+    [
+        "words/id.rs",
+        "use crate::words::job::Job;",
+        "src/words: a circle",
+    ],
+    // `super::Job` is `words::job::Job`, and `job` imports `id`.
+    ["words/id.rs", "fn f(_: super::Job) {}", "src/words: a circle"],
+    [
+        "words/id.rs",
+        "use crate::words::{self, Job as J};",
+        "src/words: a circle",
+    ],
+    ["helpers/mod.rs", "", "src/helpers: it stands on no floor"],
+];
+
+/// The sound library with one file changed.
+fn tree(name: &str, text: &str) -> Tree {
+    let files = SOUND.lines().filter_map(|line| line.split_once(": "));
+    let files = files.chain([(name, text)]);
+    files
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_guard_sees_every_way_to_break_the_rules() {
+    for [name, text, expected] in BROKEN {
+        let violations: Vec<_> = violations(&tree(name, text)).into_iter().collect();
+        assert_eq!(violations.len(), 1, "{text}: {violations:#?}");
+        assert!(violations[0].contains(expected), "{text}: {violations:#?}");
+    }
+}
+
+#[test]
+fn the_guard_lets_sound_code_and_tests_alone() {
+    for text in [
+        "",
+        "// use crate::rules::store;",
+        "#[cfg(test)]\nmod tests {\nuse crate::rules::store; }",
+        "pub(crate) struct A; pub(super) struct B; pub(in crate::words) struct C;",
+    ] {
+        assert_eq!(violations(&tree("words/key.rs", text)), [].into());
+    }
+    let mut tree = tree("words/key.rs", "#[cfg(test)]\nmod tests;");
+    tree.insert(
+        "words/key/tests.rs".to_owned(),
+        "use crate::rules::store;".to_owned(),
+    );
+    assert_eq!(violations(&tree), [].into());
+}
