@@ -568,8 +568,8 @@ impl World {
             self.in_block.insert(of_place);
         }
         self.credit -= jobs;
-        let keys: Vec<_> = keys.iter().map(|key| KeyHash(u64::from(*key))).collect();
-        let ticket = self.ledger.leased_block((), lease, places, &keys);
+        let keys = keys.iter().map(|key| KeyHash(u64::from(*key)));
+        let ticket = self.ledger.leased_block((), lease, places, keys);
         assert_eq!(self.blocks.insert(ticket, lease), None);
         self.follow();
     }

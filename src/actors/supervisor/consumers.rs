@@ -11,7 +11,7 @@ use crate::actors::consumer::Berth;
 use crate::protocol::faults;
 use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, Now, SlotBoard};
 use crate::rules::ledger::SlotPhase;
-use crate::rules::supervision::{Exit, Member, Order};
+use crate::rules::supervision::Order;
 use crate::words::invariant::invariant;
 use crate::words::{Cause, EventKind, Incarnation, Sealed, SlotId, SlotState};
 
@@ -25,13 +25,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for 
             door,
         } = up;
         let now = self.now();
-        if self.ledger.up(slot, incarnation, &mut self.effects)
-            && let Some(found) = self.slots.get_mut(slot.0 as usize)
-        {
+        if self.ledger.up(slot, incarnation, &mut self.effects) {
+            let found = self.slots.get_mut(slot);
             found.door = Some(door);
             found.enter(SlotState::Live, now);
-            let life = self.family.member(slot.0).map_or(0, Member::life);
-            self.family.up(slot.0, life, now, &mut self.orders);
+            self.slots.up(slot, now);
             self.wiring.bus.tell(EventKind::ConsumerUp { slot, incarnation });
         }
         self.turn(context);
@@ -55,10 +53,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes the next consumer of a slot.
     pub(super) fn start_consumer(&mut self, slot: SlotId, context: &mut Context<Self>) {
         let now = self.now();
-        let Some(desk) = self.desk.clone() else { return };
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-            return;
-        };
+        let desk = invariant!(self.desk.clone(), "the desk is made at the start");
         let incarnation = self.ledger.next_incarnation(slot);
         let clock = self.wiring.clock;
         let info = Arc::new(ConsumerInfo {
@@ -69,32 +64,24 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             now: Now::new(move || clock.now()),
         });
         let (cell, seed) = CellHandle::new();
+        let found = self.slots.get_mut(slot);
         found.forget_consumer();
         found.info = Some(Arc::clone(&info));
         found.enter(SlotState::Starting, now);
         found.is_starved = false;
-        if found.home.is_none() {
-            match self.homes.move_in() {
-                Ok(home) => found.home = Some(home),
-                Err(nothing_left) => {
-                    // A failed start of this slot and nothing else: by a message, since the family is not asked while its
-                    // orders are carried out.
-                    found.is_starved = true;
-                    let cause = nothing_left.cause();
-                    context.notify(ConsumerDown {
-                        slot,
-                        incarnation,
-                        cause,
-                    });
-                    return;
-                }
-            }
-        }
-        let Some((_, home)) = found.home.clone() else {
-            return;
+        let down = |cause| ConsumerDown {
+            slot,
+            incarnation,
+            cause,
         };
-        found.cell = Some(cell);
-        self.starting_slots += 1;
+        let home = match self.slots.home_of(slot) {
+            Ok(home) => home,
+            // A failed start of this slot and nothing else: by a message, since the family is not asked while its orders are
+            // carried out.
+            Err(nothing_left) => return context.notify(down(nothing_left.cause())),
+        };
+        self.slots.get_mut(slot).cell = Some(cell);
+        self.slots.note_starting();
         let berth = Berth {
             info,
             desk,
@@ -102,17 +89,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             quiet: self.wiring.config.quiet_panics,
             up: context.address().recipient(),
             down: context.address().recipient(),
-            exists: self.exists.clone(),
+            exists: self.slots.exists(),
         };
         let wiring = Arc::clone(&self.wiring);
         let make = move || wiring.maker.make(berth);
         let make = move || faults::named(faults::Who::Consumer(slot, incarnation), make);
         if !home.run(make) {
-            context.notify(ConsumerDown {
-                slot,
-                incarnation,
-                cause: Cause::ArbiterEnded,
-            });
+            context.notify(down(Cause::ArbiterEnded));
         }
     }
 
@@ -124,9 +107,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         cause: Cause,
         context: &mut Context<Self>,
     ) {
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-            return;
-        };
+        let now = self.now();
+        let found = self.slots.get_mut(slot);
         if found.info.is_none() || found.state == SlotState::Gone {
             return;
         }
@@ -134,10 +116,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         found.last_cause = Some(cause.clone());
         self.give_back(slot, incarnation, &cause);
         if cause == Cause::ArbiterEnded {
-            self.leave_home(slot);
+            self.slots.leave_home(slot);
         }
         if self.ledger.phase(slot) == SlotPhase::Gone {
-            self.slot_gone(slot);
+            self.slots.remove(slot, now);
         } else {
             self.restart(slot, context);
         }
@@ -174,42 +156,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         });
     }
 
-    /// A slot that was taken away has lost its last consumer.
-    pub(super) fn slot_gone(&mut self, slot: SlotId) {
-        let now = self.now();
-        self.leave_home_for_good(slot);
-        self.family.remove(slot.0, &mut self.orders);
-        self.orders.clear();
-        if let Some(found) = self.slots.get_mut(slot.0 as usize) {
-            found.forget_consumer();
-            found.enter(SlotState::Gone, now);
-        }
-    }
-
     /// The next consumer of the slot follows at once, after a wait, after a rest, or never: the family decides.
     fn restart(&mut self, slot: SlotId, context: &mut Context<Self>) {
-        let now = self.now();
-        let unit = self.random.f64();
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-            return;
-        };
-        found.restarts += 1;
-        if std::mem::take(&mut found.worked) {
-            self.family.worked(slot.0);
-        }
-        let exit = if std::mem::take(&mut found.is_starved) {
-            Exit::Starved
-        } else {
-            Exit::Fault
-        };
-        let life = self.family.member(slot.0).map_or(0, Member::life);
-        self.family.down(slot.0, life, exit, now, unit, &mut self.orders);
+        let (now, unit) = (self.now(), self.random.f64());
+        self.slots.down(slot, now, unit);
         self.carry_out_orders(context);
     }
 
     /// Carries out what the family decided.
     pub(super) fn carry_out_orders(&mut self, context: &mut Context<Self>) {
-        let mut orders = std::mem::take(&mut self.orders);
+        let mut orders = self.slots.take_orders();
         for order in orders.drain(..) {
             match order {
                 Order::Start { child, .. } => self.start_consumer(SlotId(child), context),
@@ -224,8 +180,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 Order::End { .. } | Order::Over { .. } | Order::Opened | Order::Ended(_) => {}
             }
         }
-        // Nothing was ordered meanwhile: a start answers by a message. The memory is used again.
-        self.orders = orders;
+        self.slots.carried_out(orders);
     }
 
     fn rest(
@@ -237,9 +192,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         context: &mut Context<Self>,
     ) {
         let now = self.now();
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-            return;
-        };
+        let found = self.slots.get_mut(slot);
         if quarantine {
             found.enter(SlotState::Quarantined, now);
             self.wiring.bus.tell(EventKind::Quarantined {
@@ -250,7 +203,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             found.enter(SlotState::BackingOff, now);
         }
         context.run_later(wait, move |this, context| {
-            this.family.due(slot.0, life, &mut this.orders);
+            this.slots.due(slot, life);
             this.carry_out_orders(context);
             this.turn(context);
         });
@@ -258,9 +211,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     fn escalate(&mut self, slot: SlotId) {
         let now = self.now();
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-            return;
-        };
+        let found = self.slots.get_mut(slot);
         found.enter(SlotState::Quarantined, now);
         let cause = found
             .last_cause
@@ -268,23 +219,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .map_or_else(String::new, ToString::to_string);
         let reason = format!("{slot} spent its restart budget; its last consumer {cause}");
         self.wiring.guardian.do_send(Notice::GiveUp(reason));
-    }
-
-    /// The home of this slot has ended; the next consumer moves in elsewhere.
-    pub(super) fn leave_home(&mut self, slot: SlotId) {
-        if let Some(found) = self.slots.get_mut(slot.0 as usize)
-            && let Some((id, _)) = found.home.take()
-        {
-            self.homes.abandon(id);
-        }
-    }
-
-    fn leave_home_for_good(&mut self, slot: SlotId) {
-        if let Some(found) = self.slots.get_mut(slot.0 as usize)
-            && let Some((id, _)) = found.home.take()
-        {
-            self.homes.move_out(id);
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use actix::{Context, Handler};
 use super::Supervisor;
 use crate::protocol::{ConsumerInfo, DonePlaces, SettledDelivery, Settlement, SettlesWaiting, Work};
 use crate::rules::ledger::{Report, Stale};
+use crate::words::invariant::invariant;
 use crate::words::{
     Advice, Cause, DeliveryNumber, EventKind, Failure, Guarded, JobId, Moment, Outcome, Places, Ticket,
 };
@@ -23,7 +24,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Su
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Takes in everything that lies on the desk.
     pub(super) fn clear_desk(&mut self) {
-        let Some(desk) = &self.desk else { return };
+        let desk = invariant!(&self.desk, "the desk is made at the start");
         let settlements = desk.take();
         if settlements.is_empty() {
             return;
@@ -63,10 +64,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 Err(Stale) => self.stale_settle(&consumer, number),
             }
         }
-        if consumer.incarnation == self.ledger.incarnation(consumer.slot)
-            && consumer.epoch == self.epoch
-            && let Some(found) = self.slots.get_mut(consumer.slot.0 as usize)
-        {
+        if consumer.incarnation == self.ledger.incarnation(consumer.slot) && consumer.epoch == self.epoch {
+            let found = self.slots.get_mut(consumer.slot);
             found.worked |= any_done;
             let since = std::mem::replace(&mut found.busy_since, now);
             let holds = self.ledger.seat(consumer.slot).is_some_and(|seat| seat.load > 0);
@@ -102,7 +101,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     self.expiring.strike(lease, &job);
                     self.tell_acked(consumer, job.id(), attempt, number);
                     if let Some(reply_to) = job.reply_to() {
-                        self.outcomes.push((reply_to, outcome(job.id(), output)));
+                        self.outgoing.push((reply_to, outcome(job.id(), output)));
                     }
                 }
                 return Ok(true);
@@ -180,7 +179,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 if let Some((reply_to, block)) = waits
                     && acked.contains(place)
                 {
-                    self.outcomes.push((reply_to, outcome(block.id(place), output)));
+                    self.outgoing.push((reply_to, outcome(block.id(place), output)));
                 }
             }
         }
@@ -205,7 +204,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// A word that counts for nothing.
     fn stale_settle(&mut self, consumer: &ConsumerInfo, number: DeliveryNumber) {
-        self.stale_settles += 1;
+        self.told.stale_settles += 1;
         self.wiring.bus.tell(EventKind::StaleSettle {
             slot: consumer.slot,
             incarnation: consumer.incarnation,

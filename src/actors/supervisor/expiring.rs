@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use actix::{AsyncContext, Context};
+use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::Supervisor;
 use crate::words::{LeaseId, Moment, Sealed, Ticket};
@@ -14,6 +14,8 @@ use crate::words::{LeaseId, Moment, Sealed, Ticket};
 #[derive(Debug, Default)]
 pub(super) struct Expiring {
     list: BTreeMap<(Moment, LeaseId), Ticket>,
+    /// When the next kept retry, or the next expiry, wakes the supervisor, and the timer for it.
+    timer: Option<(Moment, SpawnHandle)>,
 }
 
 impl Expiring {
@@ -64,7 +66,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let Some(due) = next.into_iter().flatten().min() else {
             return;
         };
-        if let Some((set, timer)) = self.due_timer {
+        if let Some((set, timer)) = self.expiring.timer {
             if set <= due {
                 return;
             }
@@ -72,13 +74,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         let wait = due.since(self.now());
         let timer = context.run_later(wait, |this, context| {
-            this.due_timer = None;
+            this.expiring.timer = None;
             let now = this.now();
             this.ledger.due(now);
             this.expire(now);
             this.turn(context);
         });
-        self.due_timer = Some((due, timer));
+        self.expiring.timer = Some((due, timer));
     }
 
     /// Jobs whose time has run out, and that nobody has begun, become dead letters.

@@ -6,19 +6,14 @@ use std::time::Duration;
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFuture};
 
 use super::Supervisor;
-use super::last_words::LastWords;
-use super::slot::SlotActor;
 use super::turn::renew;
 use crate::protocol::faults;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
 use crate::rules::store::{Leased, LeasedBlock};
-use crate::words::{DeadReason, EventKind, Incarnation, Key, LeaseId, Moment, Places, SlotId, SlotState};
+use crate::words::{DeadReason, EventKind, Key, LeaseId, Moment, Places};
 
 /// How long to wait before a queue that is out of order is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-
-/// How long the first jobs wait for consumers that are still starting. The watch looks about as often while any is.
-const OPENING: Duration = Duration::from_millis(250);
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervisor<J, O> {
     type Result = ();
@@ -92,9 +87,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if places.is_empty() {
             return;
         }
-        self.keys.clear();
-        self.keys.extend(block.keys().iter().map(Key::hashed));
-        self.ledger.leased_block(block, lease, places, &self.keys);
+        let keys = Arc::clone(&block);
+        let keys = keys.keys().iter().map(Key::hashed);
+        self.ledger.leased_block(block, lease, places, keys);
     }
 }
 
@@ -144,11 +139,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueUp<J>> for Superv
     type Result = ();
 
     fn handle(&mut self, QueueUp(door): QueueUp<J>, context: &mut Context<Self>) {
-        self.queue = door;
-        self.queue_life += 1;
+        let unanswered = self.queue.replaced(door);
         self.attach(context);
         // First `Attach`, then the settles: a queue keeps the order of what one sender sends.
-        for (number, settle) in self.unanswered.clone() {
+        for (number, settle) in unanswered {
             self.send_settle(number, settle, context);
         }
         self.turn(context);
@@ -160,25 +154,24 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ResultsUp<J, O>> for S
     type Result = ();
 
     fn handle(&mut self, results: ResultsUp<J, O>, _: &mut Context<Self>) {
-        self.results = results;
+        self.outgoing.replaced(results);
     }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Takes the queue into service. Until it confirms, nothing is demanded.
     pub(super) fn attach(&mut self, context: &mut Context<Self>) {
-        self.attached = false;
         self.ledger.credit_lost();
-        let life = self.queue_life;
+        let life = self.queue.life();
         let attach = Attach {
             epoch: self.epoch,
             batches: context.address().recipient(),
             tell: self.wiring.tell.clone(),
             fates: self.wiring.fates.clone(),
         };
-        let answer = self.queue.attach.clone().send(attach).into_actor(self);
+        let answer = self.queue.attach(attach).into_actor(self);
         context.spawn(answer.map(move |answer, this, context| {
-            if life == this.queue_life {
+            if life == this.queue.life() {
                 this.attach_answered(answer, context);
             }
         }));
@@ -195,7 +188,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     epoch: self.epoch,
                     returned,
                 });
-                self.attached = true;
+                self.queue.confirmed();
                 self.ledger.credit_lost();
                 self.turn(context);
             }
@@ -210,30 +203,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
-    /// The first jobs wait until every first consumer is up or has failed, so that whoever is up first does not get them
-    /// all. A start that takes long holds the others up for no more than [`OPENING`].
-    fn has_opened(&mut self) -> bool {
-        if !self.opened {
-            let now = self.now();
-            let is_awaited = |(index, slot): (u32, &SlotActor<J, O>)| {
-                slot.state == SlotState::Starting
-                    && self.ledger.incarnation(SlotId(index)) == Incarnation(1)
-                    && now.since(slot.since) < OPENING
-            };
-            self.opened = !(0_u32..).zip(&self.slots).any(is_awaited);
-        }
-        self.opened
-    }
-
     pub(super) fn demand(&mut self) {
-        if self.attached
-            && self.has_opened()
+        let now = self.now();
+        if self.queue.is_attached()
+            && self.slots.opens(now)
             && let Some(credit) = self.ledger.demand()
         {
-            self.queue.demand.do_send(Demand {
-                epoch: self.epoch,
-                credit,
-            });
+            let epoch = self.epoch;
+            self.queue.demand(Demand { epoch, credit });
         }
     }
 
@@ -247,25 +224,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             items: Arc::new(renew(&mut self.effects.settle)),
             acked: Arc::new(renew(&mut self.effects.acked)),
         };
-        let number = self.next_settle;
-        self.next_settle += 1;
-        self.unanswered.push_back((number, settle.clone()));
-        if let Some(ticket) = self.effects.beginning.take() {
-            self.beginning = Some((number, ticket));
-        }
+        let begins = self.effects.beginning.take();
+        let number = self.queue.remember(settle.clone(), begins);
         self.send_settle(number, settle, context);
     }
 
     fn send_settle(&mut self, number: u64, settle: Settle, context: &mut Context<Self>) {
-        // Through a clone: a send to a full mailbox goes in only when its future is polled, and an actor polls its futures in
-        // no promised order; a clone has a place of its own. An attempt's ack in front of the renewal that began the attempt
-        // would be stale, and its lease would last for ever.
-        let answer = LastWords::new(self.queue.settle.clone().send(settle)).into_actor(self);
+        let answer = self.queue.send(settle).into_actor(self);
         context.spawn(answer.map(move |answer, this, context| {
             // Without an answer the queue has died; what it did not answer is sent again when it is back.
             if answer.is_ok() {
-                this.unanswered.retain(|(unanswered, _)| *unanswered != number);
-                if let Some((_, ticket)) = this.beginning.take_if(|(beginning, _)| *beginning == number) {
+                if let Some(ticket) = this.queue.answered(number) {
                     this.ledger.begun(ticket, &mut this.effects);
                     return this.turn(context);
                 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use actix::{AsyncContext, Context};
 
 use super::Supervisor;
-use super::slot::SlotActor;
 use crate::protocol::Door;
 use crate::rules::ledger::Recalled;
 use crate::words::{DeliveryNumber, EventKind, JobId, JobView, Moment, Places, Sealed, SlotId, Ticket};
@@ -40,27 +39,27 @@ struct Found {
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes sure that a look is due while there is something to take back and somebody who has room for it.
     pub(super) fn keep_recalling(&mut self, context: &mut Context<Self>) {
-        if self.recall_is_planned || !self.wiring.recalls || !self.ledger.may_recall() {
+        if self.looks.recall_is_planned || !self.wiring.recalls || !self.ledger.may_recall() {
             return;
         }
         self.plan_recall(SHORTEST, context);
     }
 
     fn plan_recall(&mut self, wait: Duration, context: &mut Context<Self>) {
-        self.recall_is_planned = true;
+        self.looks.recall_is_planned = true;
         let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let pause = wait.max(SHORTEST).max(EACH_SLOT.saturating_mul(slots));
         context.run_later(pause, |this, context| {
-            this.recall_is_planned = false;
+            this.looks.recall_is_planned = false;
             this.clear_desk();
             if this.ledger.may_recall() {
                 this.recall(context);
             }
             // What this look left where it is needs no other one before somebody says a word: a consumer may hold what it has
             // begun for days.
-            let is_planned = std::mem::replace(&mut this.recall_is_planned, true);
+            let is_planned = std::mem::replace(&mut this.looks.recall_is_planned, true);
             this.turn(context);
-            this.recall_is_planned = is_planned;
+            this.looks.recall_is_planned = is_planned;
         });
     }
 
@@ -91,8 +90,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn find_still(&mut self, now: Moment) -> Found {
         let limit = Duration::from_micros(self.wiring.config.window.target_us).saturating_mul(TARGETS);
         let mut found = Found::default();
-        for (index, slot) in (0_u32..).zip(&mut self.slots) {
-            let id = SlotId(index);
+        for (id, slot) in self.slots.iter_mut() {
             let Some(info) = slot.info.as_ref().filter(|_| self.ledger.can_recall_from(id)) else {
                 continue;
             };
@@ -114,8 +112,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Takes back up to `most` of these deliveries, from the last one on; those that have begun stay.
     fn take_unbegun(&self, slot: SlotId, all: Recalled, most: usize) -> Recalled {
         let mut taken = Recalled::default();
-        let is_shell = |slot: &SlotActor<J, O>| matches!(slot.door, Some(Door::Shell(_)));
-        if !self.slots.get(slot.0 as usize).is_some_and(is_shell) {
+        if !matches!(self.slots.get(slot).door, Some(Door::Shell(_))) {
             return taken;
         }
         let is_taken = |job: Option<JobView<'_, J>>, number| {

@@ -6,7 +6,7 @@ use crate::actors::cell::CellHandle;
 use crate::actors::homes::{Home, HomeId};
 use crate::protocol::{ConsumerInfo, Door, Parcel, PieceParcel};
 use crate::rules::watch::Watch;
-use crate::words::{Cause, Moment, SlotState};
+use crate::words::{Cause, Incarnation, Moment, SlotState};
 
 /// A slot with the consumer that sits in it.
 pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
@@ -37,8 +37,6 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) is_starved: bool,
     pub(super) restarts: u64,
     pub(super) last_cause: Option<Cause>,
-    /// Whether the seat of this slot in the roster is noted as out of date.
-    pub(super) is_outdated: bool,
 }
 
 /// A supervisor that dies drops its slots, and with them everything that their consumers could still say.
@@ -67,13 +65,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             is_starved: false,
             restarts: 0,
             last_cause: None,
-            is_outdated: false,
         }
     }
 
     pub(super) fn enter(&mut self, state: SlotState, now: Moment) {
         self.state = state;
         self.since = now;
+    }
+
+    /// Whether its first consumer is starting.
+    pub(super) fn is_first_start(&self) -> bool {
+        let is_first = |info: &Arc<ConsumerInfo>| info.incarnation == Incarnation(1);
+        self.state == SlotState::Starting && self.info.as_ref().is_some_and(is_first)
     }
 
     /// Forgets the present consumer: from here on nothing that it says counts, and its cell ends.

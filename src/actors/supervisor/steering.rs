@@ -5,7 +5,7 @@ use actix::{Context, Handler, MessageResult};
 use super::Supervisor;
 use super::slot::SlotActor;
 use crate::protocol::{AskHealth, DeliverBatch, Desired, Door, SupervisorHealth};
-use crate::words::{Cause, EventKind, Restart, SlotHealth, SlotId, SlotState, Weight};
+use crate::words::{Cause, EventKind, SlotHealth, SlotId, SlotState, Weight};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Supervisor<J, O> {
     type Result = ();
@@ -28,8 +28,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervi
             slots: self.slot_healths(),
             leased: self.ledger.leases(),
             held: self.ledger.held(),
-            bad_choices: self.bad_choices,
-            stale_settles: self.stale_settles,
+            bad_choices: self.told.bad_choices,
+            stale_settles: self.told.stale_settles,
         }))
     }
 }
@@ -52,11 +52,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn scale(&mut self, context: &mut Context<Self>) {
-        let staying: Vec<SlotId> = (0_u32..)
-            .zip(&self.slots)
-            .filter(|(_, slot)| !matches!(slot.state, SlotState::Retiring | SlotState::Gone))
-            .map(|(index, _)| SlotId(index))
-            .collect();
+        let stays = |slot: &SlotActor<J, O>| !matches!(slot.state, SlotState::Retiring | SlotState::Gone);
+        let staying = self.slots.iter().filter(|(_, found)| stays(found));
+        let staying: Vec<SlotId> = staying.map(|(slot, _)| slot).collect();
         for _ in staying.len()..self.desired.consumers {
             self.add_slot(context);
         }
@@ -68,21 +66,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     fn add_slot(&mut self, context: &mut Context<Self>) {
         let now = self.now();
-        let next = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        let next = self.slots.next();
         let weight = self.desired.weights.get(&next).copied().unwrap_or_default();
         self.ledger.add_slot(weight);
-        self.slots.push(SlotActor::new(now));
-        // A slot has the same number in the ledger, in the family and in the list of slots: all three only ever grow.
-        let child = self.family.add(Restart::Permanent, false);
-        self.family.start(child, &mut self.orders);
+        self.strategy.add_slot();
+        self.slots.add(now);
         self.carry_out_orders(context);
     }
 
     fn retire(&mut self, slot: SlotId) {
         let now = self.now();
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-            return;
-        };
+        let found = self.slots.get_mut(slot);
         let is_live = found.state == SlotState::Live;
         self.ledger.retire(slot, &mut self.effects);
         if is_live {
@@ -99,7 +93,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     held: 0,
                 });
             }
-            self.slot_gone(slot);
+            self.slots.remove(slot, now);
         }
     }
 
@@ -110,17 +104,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// Consumers that hold deliveries back learn whether they wait in vain. Those that will hold some later learn it with them.
     fn tell_complete(&self) {
-        for (index, _) in (0_u32..).zip(&self.slots) {
-            self.tell_complete_to(SlotId(index));
+        for (slot, _) in self.slots.iter() {
+            self.tell_complete_to(slot);
         }
     }
 
     fn tell_complete_to(&self, slot: SlotId) {
-        let Some(SlotActor {
+        let SlotActor {
             info: Some(info),
             door: Some(Door::Shell(shell)),
             ..
-        }) = self.slots.get(slot.0 as usize)
+        } = self.slots.get(slot)
         else {
             return;
         };
@@ -137,10 +131,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn slot_healths(&self) -> Vec<SlotHealth> {
-        (0_u32..)
-            .zip(&self.slots)
-            .map(|(index, slot)| {
-                let id = SlotId(index);
+        self.slots
+            .iter()
+            .map(|(id, slot)| {
                 let seat = self.ledger.seat(id);
                 let counters = self.ledger.counters(id);
                 SlotHealth {

@@ -3,8 +3,7 @@
 use actix::Context;
 
 use super::Supervisor;
-use crate::protocol::{Deliver, DeliverBatch, Door, Handover, Notice, Outcomes, Parcel, PieceParcel};
-use crate::words::invariant::invariant;
+use crate::protocol::{Deliver, DeliverBatch, Door, Notice, Parcel, PieceParcel};
 use crate::words::{EventKind, JobId, Sealed, SlotId, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
@@ -13,7 +12,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.tell_effects();
         // First the outcomes, then the settles: a supervisor that dies in between makes an outcome come twice, never not at
         // all. (Both leave in one turn, so in fact nothing comes in between; the order is for those who change this.)
-        self.send_outcomes();
+        self.outgoing.send(&self.wiring.mailboxes);
         self.bury();
         self.forget_ended();
         self.send_settles(context);
@@ -40,12 +39,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.wiring.bus.tell(kind.event(job.id()));
         }
         for slot in self.effects.touched.drain(..) {
-            if let Some(found) = self.slots.get_mut(slot.0 as usize)
-                && !found.is_outdated
-            {
-                found.is_outdated = true;
-                self.outdated.push(slot);
-            }
+            self.strategy.outdate(slot);
         }
     }
 
@@ -53,10 +47,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn gather_pieces(&mut self) {
         let wants_jobs = self.wiring.bus.wants_jobs();
         for handed in self.effects.pieces.drain(..) {
-            let slot = invariant!(
-                self.slots.get_mut(handed.slot.0 as usize),
-                "the ledger's slots are these"
-            );
+            let slot = self.slots.get_mut(handed.slot);
             let piece = PieceParcel {
                 block: handed.block,
                 ticket: handed.ticket,
@@ -75,10 +66,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     });
                 }
             }
-            if slot.outgoing.is_empty() && slot.outgoing_pieces.is_empty() {
-                self.sending.push(handed.slot);
-            }
+            let is_first = slot.outgoing.is_empty() && slot.outgoing_pieces.is_empty();
             slot.outgoing_pieces.push(piece);
+            if is_first {
+                self.slots.note_sending(handed.slot);
+            }
         }
     }
 
@@ -89,25 +81,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
-    fn send_outcomes(&mut self) {
-        if self.outcomes.is_empty() {
-            return;
-        }
-        let outcomes = std::mem::take(&mut self.outcomes);
-        let mailboxes = self.wiring.mailboxes.clone();
-        let outcomes = Handover::or_else(outcomes, move |outcomes| mailboxes.deposit(outcomes));
-        self.results.outcomes.do_send(Outcomes { outcomes });
-    }
-
     /// Turns the ledger's deliveries into parcels, by slot.
     fn gather_deliveries(&mut self) {
         let wants_jobs = self.wiring.bus.wants_jobs();
         for handed in self.effects.deliver.drain(..) {
             let job = handed.job;
-            let slot = invariant!(
-                self.slots.get_mut(handed.slot.0 as usize),
-                "the ledger's slots are these"
-            );
+            let slot = self.slots.get_mut(handed.slot);
             if wants_jobs {
                 self.wiring.bus.tell(EventKind::Delivered {
                     job: job.id(),
@@ -118,20 +97,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     number: handed.number,
                 });
             }
-            if slot.outgoing.is_empty() {
-                self.sending.push(handed.slot);
-            }
+            let is_first = slot.outgoing.is_empty();
             slot.outgoing.push(Parcel {
                 job,
                 ticket: handed.ticket,
                 number: handed.number,
                 attempt: handed.attempt,
             });
+            if is_first {
+                self.slots.note_sending(handed.slot);
+            }
         }
     }
 
     fn send_deliveries(&mut self) {
-        while let Some(slot) = self.sending.pop() {
+        while let Some(slot) = self.slots.next_sending() {
             self.send_to(slot);
         }
     }
@@ -140,9 +120,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// brings them back.
     fn send_to(&mut self, slot: SlotId) {
         let is_complete = self.is_complete(slot);
-        let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-            return;
-        };
+        let found = self.slots.get_mut(slot);
         let (parcels, pieces) = (renew(&mut found.outgoing), renew(&mut found.outgoing_pieces));
         let in_pieces: usize = pieces.iter().map(|piece| piece.places.len()).sum();
         let sent = parcels.len() + in_pieces;
@@ -186,13 +164,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         let now = self.now();
         for slot in std::mem::take(&mut self.effects.emptied) {
-            if let Some(found) = self.slots.get_mut(slot.0 as usize)
-                && let Some(cell) = &mut found.cell
-            {
+            let found = self.slots.get_mut(slot);
+            if let Some(cell) = &mut found.cell {
                 cell.end(crate::words::Cause::Killed);
                 // If it does not end, its thread is blocked; the watch finds that.
                 found.ending.get_or_insert(now);
-                self.ending_slots += 1;
+                self.slots.note_ending();
             }
         }
     }
@@ -201,17 +178,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// limit would else tell it with every job.
     fn tell_hold(&mut self) {
         let held = self.ledger.held();
-        if held.is_full && !self.told_full {
-            self.told_full = true;
+        if held.is_full && !self.told.hold_is_full {
+            self.told.hold_is_full = true;
             self.wiring.bus.tell(EventKind::HoldFull { held });
-        } else if self.told_full && self.ledger.hold_has_room_again() {
-            self.told_full = false;
+        } else if self.told.hold_is_full && self.ledger.hold_has_room_again() {
+            self.told.hold_is_full = false;
             self.wiring.bus.tell(EventKind::HoldHasRoom);
         }
     }
 
     pub(super) fn tell_idle(&self) {
-        if self.desired.draining && self.ledger.leases() == 0 && self.unanswered.is_empty() {
+        if self.desired.draining && self.ledger.leases() == 0 && self.queue.is_settled() {
             self.wiring.guardian.do_send(Notice::Idle);
         }
     }

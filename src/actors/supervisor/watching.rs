@@ -6,27 +6,48 @@
 //! does the rest. If it has not ended after the grace, its thread is blocked: then the whole arbiter is given up. Everyone
 //! who lived there gets a successor on a new one, and what comes from the old thread, if it ever comes back, is stale.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::Supervisor;
+use super::queue_link::EXTEND_EVERY;
 use super::slot::SlotActor;
 use crate::actors::homes::HomeId;
 use crate::protocol::Notice;
-use crate::rules::watch;
+use crate::rules::watch::{self, Standstill};
 use crate::words::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
 use crate::{protocol::faults, rules::ledger::Plant};
 
-/// How often a queue that can extend leases hears of those that are held.
-const EXTEND_EVERY: Duration = Duration::from_secs(5);
+/// When the watch looks next, and whether it could look all the time.
+#[derive(Default)]
+pub(super) struct Looks {
+    planned: Option<PlannedLook>,
+    /// Whether this actor itself ran all the time, as its looks saw it.
+    standstill: Standstill,
+    /// How long after the last look the first limit passes. Set by a look, taken by the timer for the next one.
+    due_in: Option<Duration>,
+    /// Whether a look is planned for what could be taken back.
+    pub(super) recall_is_planned: bool,
+}
 
 /// The look that the timer is set for.
-pub(super) struct PlannedLook {
+struct PlannedLook {
     /// When the timer was set, and for how long. A look that comes later tells of a standstill.
     set_at: Moment,
     pause: Duration,
     timer: SpawnHandle,
+}
+
+impl Looks {
+    /// The look that was planned is now. Returns for how long the watch stood still.
+    fn begin(&mut self, now: Moment) -> Duration {
+        let planned = self.planned.take();
+        planned.map_or(Duration::ZERO, |planned| {
+            self.standstill.look(planned.pause, now.since(planned.set_at))
+        })
+    }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
@@ -35,7 +56,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let Some(mut pause) = self.pause_between_looks() else {
             return;
         };
-        match &self.next_look {
+        match &self.looks.planned {
             Some(planned) if planned.pause <= pause => return,
             // Something came up that must be looked at sooner.
             Some(planned) => {
@@ -44,7 +65,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             // Right after a look, which knows when the first deadline passes. Whatever begins after it passes later than the
             // look that is planned now.
             None => {
-                if let Some(due_in) = self.due_in.take() {
+                if let Some(due_in) = self.looks.due_in.take() {
                     pause = pause.min(due_in).max(Duration::from_millis(1));
                 }
             }
@@ -54,17 +75,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             this.turn(context);
         });
         let set_at = self.now();
-        self.next_look = Some(PlannedLook { set_at, pause, timer });
+        self.looks.planned = Some(PlannedLook { set_at, pause, timer });
     }
 
     fn pause_between_looks(&self) -> Option<Duration> {
         let config = &self.wiring.config;
         let mut pause: Option<Duration> = None;
         let mut at_most = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
-        if self.ending_slots > 0 {
+        if self.slots.has_ending() {
             at_most(watch::pause(Duration::from_millis(config.kill_grace_ms), 4));
         }
-        if self.starting_slots > 0 {
+        if self.slots.has_starting() {
             let limit = Duration::from_millis(config.restart.start_deadline_ms);
             at_most(watch::pause(limit, watch::LOOKS));
         }
@@ -82,37 +103,24 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.now();
         self.clear_desk();
-        if let Some(PlannedLook { set_at, pause, .. }) = self.next_look.take() {
-            let stood = self.standstill.look(pause, now.since(set_at));
-            if !stood.is_zero() {
-                self.forgive(now, stood);
-            }
+        let stood = self.looks.begin(now);
+        if !stood.is_zero() {
+            self.forgive(now, stood);
         }
-        let mut blocked = Vec::new();
-        let (mut starting, mut ending) = (0, 0);
-        let mut first_due: Option<Moment> = None;
-        for index in 0..self.slots.len() {
-            let slot = SlotId(u32::try_from(index).unwrap_or(u32::MAX));
-            if let Some(home) = self.look_at(slot, now)
-                && !blocked.contains(&home)
-            {
-                blocked.push(home);
-            }
-            if let Some(found) = self.slots.get(index) {
-                starting += usize::from(found.state == SlotState::Starting);
-                ending += usize::from(found.ending.is_some());
-                first_due = first_due.into_iter().chain(self.due(found)).min();
-            }
+        let mut blocked = BTreeSet::new();
+        for slot in (0..self.slots.next().0).map(SlotId) {
+            blocked.extend(self.look_at(slot, now));
         }
-        (self.starting_slots, self.ending_slots) = (starting, ending);
+        self.slots.count();
+        let slots_due = self.slots.iter().filter_map(|(_, slot)| self.due(slot)).min();
         for home in blocked {
             self.give_up_home(home, context);
         }
         self.look_at_strategy(now);
-        let asked = self.asked.zip(self.wiring.config.deadline());
+        let asked = self.strategy.asked().zip(self.wiring.config.deadline());
         let strategy_due = asked.map(|(asked, deadline)| asked.after(deadline));
-        let due = first_due.into_iter().chain(strategy_due).min();
-        self.due_in = due.map(|due| due.since(now));
+        let due = slots_due.into_iter().chain(strategy_due).min();
+        self.looks.due_in = due.map(|due| due.since(now));
         self.extend_leases(now);
     }
 
@@ -123,7 +131,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             return;
         }
         tracing::debug!(?stood, "the watch stood still; the time counts against nobody");
-        for slot in &mut self.slots {
+        for (_, slot) in self.slots.iter_mut() {
             slot.watch.forgive(now, stood);
             if slot.state == SlotState::Starting {
                 slot.since = watch::forgiven(slot.since, now, stood);
@@ -132,9 +140,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 *ending = watch::forgiven(*ending, now, stood);
             }
         }
-        if let Some(asked) = &mut self.asked {
-            *asked = watch::forgiven(*asked, now, stood);
-        }
+        self.strategy.forgive(now, stood);
     }
 
     /// When the limit of this slot passes that is under way now.
@@ -142,7 +148,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let config = &self.wiring.config;
         if let Some(ending) = slot.ending {
             return Some(ending.after(Duration::from_millis(config.kill_grace_ms)))
-                .filter(|_| !self.homes.is_here());
+                .filter(|_| !self.slots.are_here());
         }
         if slot.state == SlotState::Starting {
             return Some(
@@ -162,10 +168,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .ledger
             .seat(slot)
             .is_some_and(|seat| seat.load > 0 || seat.is_stuck);
-        let found = self.slots.get_mut(slot.0 as usize)?;
+        let is_here = self.slots.are_here();
+        let found = self.slots.get_mut(slot);
         if let Some(since) = found.ending {
             let home = found.home.as_ref().map(|(id, _)| *id)?;
-            return (now.since(since) >= grace && !self.homes.is_here()).then_some(home);
+            return (now.since(since) >= grace && !is_here).then_some(home);
         }
         let info = found.info.as_ref()?;
         let cause = if found.state == SlotState::Starting {
@@ -190,22 +197,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away. If nobody is,
     /// a task outside of its actor blocks it, and it must be of one of those whose deadline has passed.
     fn give_up_home(&mut self, home: HomeId, context: &mut Context<Self>) {
-        let inhabitants: Vec<SlotId> = (0_u32..)
-            .zip(&self.slots)
-            .filter(|(_, slot)| slot.home.as_ref().is_some_and(|(id, _)| *id == home))
-            .map(|(index, _)| SlotId(index))
-            .collect();
-        self.homes.abandon(home);
+        let inhabitants = self.slots.give_up_home(home);
         let polls = |slot: &SlotActor<J, O>| slot.cell.as_ref().is_some_and(|cell| cell.is_polling());
-        let mut present = inhabitants
-            .iter()
-            .filter_map(|slot| self.slots.get(slot.0 as usize));
-        let is_outside = !present.any(polls);
+        let is_outside = !inhabitants.iter().any(|slot| polls(self.slots.get(*slot)));
         let mut culprit = None;
         for &slot in &inhabitants {
-            let Some(found) = self.slots.get_mut(slot.0 as usize) else {
-                continue;
-            };
+            let found = self.slots.get_mut(slot);
             found.home = None;
             let blocks = polls(found) || (is_outside && found.ending.is_some());
             let cause = if blocks {
@@ -229,10 +226,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// A queue outside of this process may take leases back that it has not heard of for long.
     fn extend_leases(&mut self, now: Moment) {
         let Capabilities { extend, volatile, .. } = self.wiring.capabilities;
-        if !extend || volatile || now.since(self.extended) < EXTEND_EVERY {
+        if !extend || volatile || !self.queue.extends_now(now) {
             return;
         }
-        self.extended = now;
         let extended = self.ledger.tickets().map(|(_, lease, attempt)| SettleItem {
             lease,
             attempt,
@@ -243,10 +239,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// A strategy that does not answer within the deadline is replaced.
     fn look_at_strategy(&mut self, now: Moment) {
-        if let (Some(asked), Some(deadline)) = (self.asked, self.wiring.config.deadline())
+        if let (Some(asked), Some(deadline)) = (self.strategy.asked(), self.wiring.config.deadline())
             && now.since(asked) >= deadline
         {
-            self.asked = Some(now);
+            self.strategy.ask_later(now);
             let cause = Cause::DeadlinePassed(self.wiring.config.deadline_ms);
             self.wiring
                 .guardian

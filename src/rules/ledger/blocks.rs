@@ -101,7 +101,13 @@ impl<B> Blocks<B> {
         !self.offered.is_empty()
     }
 
-    fn add(&mut self, block: B, lease: LeaseId, places: Places, keys: &[KeyHash]) -> Ticket {
+    fn add(
+        &mut self,
+        block: B,
+        lease: LeaseId,
+        places: Places,
+        keys: impl Iterator<Item = KeyHash>,
+    ) -> Ticket {
         self.jobs += places.len();
         let number = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry {
@@ -116,7 +122,7 @@ impl<B> Blocks<B> {
         (entry.block, entry.lease, entry.left) = (Some(block), lease, places);
         // Memory that the last block left is used again.
         entry.keys.clear();
-        entry.keys.extend_from_slice(keys);
+        entry.keys.extend(keys);
         Ticket::of_block(number)
     }
 
@@ -158,20 +164,27 @@ impl<B> Blocks<B> {
 }
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
-    /// The queue leased jobs of a block, all in their first attempt. `keys`: those of all jobs of the block, by place; empty if
+    /// The queue leased jobs of a block, all in their first attempt. `keys`: those of all jobs of the block, by place; none if
     /// they have none. A job that has to wait for another one of its key leaves the block. Returns the ticket of the block.
-    pub fn leased_block(&mut self, block: B, lease: LeaseId, places: Places, keys: &[KeyHash]) -> Ticket {
+    pub fn leased_block(
+        &mut self,
+        block: B,
+        lease: LeaseId,
+        places: Places,
+        keys: impl Iterator<Item = KeyHash>,
+    ) -> Ticket {
         self.credit = self.credit.saturating_sub(places.len());
-        let keys = if self.policy.order_by_key { keys } else { &[] };
-        let ticket = self.blocks.add(block, lease, places, keys);
+        let most = if self.policy.order_by_key { Places::MOST } else { 0 };
+        let ticket = self.blocks.add(block, lease, places, keys.take(most));
         let mut free = places;
-        for place in places.iter() {
-            if let Some(key) = keys.get(usize::from(place))
-                && !self.goes_first(*key)
+        let has_keys = self.blocks.has_keys(ticket);
+        for place in places.iter().filter(|_| has_keys) {
+            if let Some(key) = self.blocks.key(ticket, place)
+                && !self.goes_first(key)
             {
                 free.remove(Places::only(place));
                 let entry = self.leave_block(ticket, place);
-                self.stand_behind(*key, entry);
+                self.stand_behind(key, entry);
             }
         }
         if !free.is_empty() {

@@ -119,7 +119,7 @@ impl Ledger {
             }
             Input::Offer => self.offer(&mut Vec::new()),
             Input::LeasedBlock { lease, places, keys } => {
-                self.leased_block((), lease, places, &keys);
+                self.leased_block((), lease, places, keys.into_iter());
             }
             Input::DoneInBlock {
                 slot,

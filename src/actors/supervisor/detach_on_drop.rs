@@ -9,15 +9,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Waits for an answer. If it is dropped before the answer is there, a task of its own waits on.
-pub(super) struct LastWords<F: Future<Output: 'static> + 'static>(Option<Pin<Box<F>>>);
+pub(super) struct DetachOnDrop<F: Future<Output: 'static> + 'static>(Option<Pin<Box<F>>>);
 
-impl<F: Future<Output: 'static> + 'static> LastWords<F> {
+impl<F: Future<Output: 'static> + 'static> DetachOnDrop<F> {
     pub(super) fn new(answer: F) -> Self {
         Self(Some(Box::pin(answer)))
     }
 }
 
-impl<F: Future<Output: 'static> + 'static> Future for LastWords<F> {
+impl<F: Future<Output: 'static> + 'static> Future for DetachOnDrop<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -32,7 +32,7 @@ impl<F: Future<Output: 'static> + 'static> Future for LastWords<F> {
     }
 }
 
-impl<F: Future<Output: 'static> + 'static> Drop for LastWords<F> {
+impl<F: Future<Output: 'static> + 'static> Drop for DetachOnDrop<F> {
     fn drop(&mut self) {
         // An arbiter that ends drops its actors outside of its runtime, where nothing can be spawned any more; the queue is
         // dropped with it.
