@@ -144,7 +144,7 @@ impl<J: Send + Sync + 'static> State<J> {
         let mut back = Vec::new();
         let mut left = std::collections::VecDeque::new();
         for mut dead in std::mem::take(&mut self.dead) {
-            let goes = room > 0 && self.bytes < self.capacity_bytes && meant(&dead);
+            let goes = room > 0 && self.bytes < self.bound.bytes && meant(&dead);
             match dead.letter.take_if(|_| goes) {
                 None => left.push_back(dead),
                 Some(letter) => {

@@ -35,7 +35,7 @@ use super::paper::Paper;
 use super::wake::Wake;
 use crate::actors::Clock;
 use crate::actors::queue::QueueRoom;
-use crate::rules::store::News;
+use crate::rules::store::{Bound, News};
 use crate::words::{
     DeadReason, Epoch, JobId, Key, LeaseId, Moment, Priority, QueueConfig, QueueCounts, Sealed,
 };
@@ -82,8 +82,8 @@ pub(super) struct State<J: Send + Sync + 'static> {
     pub(super) paper: Arc<Paper<J>>,
     pub(super) clock: Clock,
     config: QueueConfig,
-    /// The bytes of unfinished jobs that are taken at most.
-    capacity_bytes: u64,
+    /// The unfinished jobs that are taken at most.
+    bound: Bound,
     /// The bytes of unfinished jobs, as they are written.
     bytes: u64,
     /// How long dead letters are kept.

@@ -7,8 +7,8 @@ use super::lease::Head;
 use super::{Chunk, Entry, Needed, RESIDENT, State};
 use crate::durable::engine::{Change, Table};
 use crate::durable::format::{Accepted, Mark};
-use crate::rules::store::Refusal;
-use crate::words::{DeadReason, EventKind, JobId, Key, Moment, Overflow, Priority, Sealed};
+use crate::rules::store::{self as rules, Asking, Held, Refusal};
+use crate::words::{DeadReason, EventKind, JobId, Key, Moment, Priority, Sealed};
 
 /// Jobs in one chunk at most. A chunk is read and forgotten as a whole.
 const MOST_IN_CHUNK: usize = 1_024;
@@ -42,14 +42,6 @@ pub(in crate::durable) struct Admitted {
     pub(in crate::durable) jobs: Vec<usize>,
     /// The bytes of its jobs, as they are written.
     pub(in crate::durable) bytes: u32,
-}
-
-/// What a full queue did for a new job.
-enum Room {
-    Made,
-    Refused,
-    JobGoes,
-    Later,
 }
 
 /// Whether it is decided what becomes of a job.
@@ -88,21 +80,26 @@ impl<J: Send + Sync + 'static> State<J> {
         admission: &mut Admission,
         out: &mut Vec<Change>,
     ) -> Result<Decided, Needed> {
-        if let Some(refusal) = self.refusal(job) {
-            admission.refused.push((index, refusal));
+        if self.closed {
+            admission.refused.push((index, Refusal::Closed));
             return Ok(Decided::Yes);
         }
-        let dead = if job.expires_at().is_some_and(|at| at <= now) {
-            Some(DeadReason::Expired)
-        } else {
-            match self.room_for(now, (job.priority(), bytes), admission, out)? {
-                Room::Made => None,
-                Room::JobGoes => Some(DeadReason::DroppedByOverflow),
-                Room::Later => return Ok(Decided::Later),
-                Room::Refused => {
-                    admission.refused.push((index, Refusal::Full));
-                    return Ok(Decided::Yes);
+        let asking = Asking {
+            duplicate_of: job.dedup().and_then(|key| self.known(key)),
+            is_expired: job.expires_at().is_some_and(|at| at <= now),
+            bytes: bytes as u64,
+        };
+        let dead = match self.ask(now, (job.priority(), asking), admission, out)? {
+            rules::Admission::Take => None,
+            rules::Admission::Bury(reason) => Some(reason),
+            rules::Admission::DropOldest => Some(DeadReason::DroppedByOverflow),
+            rules::Admission::Wait => return Ok(Decided::Later),
+            rules::Admission::Refuse(refusal) => {
+                if let Refusal::Duplicate { of } = refusal {
+                    self.news.events.push(EventKind::Duplicate { job: job.id(), of });
                 }
+                admission.refused.push((index, refusal));
+                return Ok(Decided::Yes);
             }
         };
         if let Some(key) = job.dedup().filter(|_| self.config.dedup_keys > 0) {
@@ -133,48 +130,33 @@ impl<J: Send + Sync + 'static> State<J> {
         Ok(Decided::Yes)
     }
 
-    /// Why a job is not taken, whatever room there is.
-    fn refusal(&mut self, job: &Sealed<J>) -> Option<Refusal> {
-        if self.closed {
-            return Some(Refusal::Closed);
-        }
-        let of = job.dedup().and_then(|key| self.known(key))?;
-        self.news.events.push(EventKind::Duplicate { job: job.id(), of });
-        Some(Refusal::Duplicate { of })
-    }
-
-    /// Room for a job of this priority and so many bytes, as the policy says.
-    fn room_for(
+    /// Asks the rule until there is nothing more to drop for a job of this priority.
+    fn ask(
         &mut self,
         now: Moment,
-        (priority, bytes): (Priority, usize),
+        (priority, asking): (Priority, Asking),
         admission: &Admission,
         out: &mut Vec<Change>,
-    ) -> Result<Room, Needed> {
-        let bytes = bytes as u64;
+    ) -> Result<rules::Admission, Needed> {
         loop {
-            let one_fits = self.unfinished() + admission.taken < self.config.capacity;
-            let wanted = self.bytes.saturating_add(admission.bytes).saturating_add(bytes);
-            if one_fits && wanted <= self.capacity_bytes {
-                return Ok(Room::Made);
-            }
-            let is_too_large = bytes > self.capacity_bytes;
-            match self.config.overflow {
-                // Jobs are waited for by their permits, bytes here: nobody knows them before they are written.
-                Overflow::Wait if one_fits && !is_too_large => return Ok(Room::Later),
-                Overflow::Wait | Overflow::Reject => return Ok(Room::Refused),
-                Overflow::DropOldest if !is_too_large => match self.make_room(now, priority, out)? {
-                    Room::Made => {}
-                    other => return Ok(other),
-                },
-                Overflow::DropOldest | Overflow::DropNewest => return Ok(Room::JobGoes),
+            let held = Held {
+                jobs: self.unfinished() + admission.taken,
+                bytes: self.bytes.saturating_add(admission.bytes),
+            };
+            let answer = self.bound.admit(asking, held);
+            if answer != rules::Admission::DropOldest || !self.drop_oldest(now, priority, out)? {
+                return Ok(answer);
             }
         }
     }
 
-    /// Drops a job to make room for one of this priority.
-    fn make_room(&mut self, now: Moment, priority: Priority, out: &mut Vec<Change>) -> Result<Room, Needed> {
-        // The oldest ready job of the least urgent priority that is not more urgent than the new one.
+    /// Makes room for a job of this priority. False if there is none to go.
+    fn drop_oldest(
+        &mut self,
+        now: Moment,
+        priority: Priority,
+        out: &mut Vec<Change>,
+    ) -> Result<bool, Needed> {
         let lanes: Vec<Priority> = self.lanes.keys().rev().map(|lane| lane.0).collect();
         for lane in lanes.into_iter().take_while(|lane| *lane <= priority) {
             let victim = match self.head(lane) {
@@ -188,10 +170,10 @@ impl<J: Send + Sync + 'static> State<J> {
                     self.expiries.remove(&(at, victim.number));
                 }
                 self.bury(now, victim, DeadReason::DroppedByOverflow, out);
-                return Ok(Room::Made);
+                return Ok(true);
             }
         }
-        Ok(Room::JobGoes)
+        Ok(false)
     }
 
     fn front_of(&mut self, priority: Priority) -> Needed {

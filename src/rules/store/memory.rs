@@ -10,9 +10,12 @@ use super::lanes::{Fresh, Lanes};
 use super::leases::Leases;
 use super::record::{History, Record};
 use super::shelf::{Expiries, Expiring, Shelf};
-use super::{Bound, DeadSelection, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused, Settled, Store};
+use super::{
+    Admission, Asking, Bound, DeadSelection, Held, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused,
+    Settled, Store,
+};
 use crate::words::{
-    Block, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Load, Moment, Overflow, Places,
+    Block, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Load, Moment, Places, Priority,
     QueueConfig, QueueCounts, Rejection, Retry, Sealed, Verdict, out_of_block,
 };
 
@@ -21,7 +24,7 @@ use crate::words::{
 /// A job that is given back keeps its number and with it its old place; so does a job whose delay has passed. A job
 /// stands in exactly one of these: the lanes (ready), the shelf (delayed), the leases, the dead letters.
 ///
-/// With [`Overflow::DropOldest`] the job that goes is the oldest *ready* one of the least urgent priority. Leased and
+/// With [`Overflow::DropOldest`](crate::words::Overflow::DropOldest) the job that goes is the oldest *ready* one of the least urgent priority. Leased and
 /// delayed jobs stay, and nothing goes for a job that is less urgent than itself: if there is no such job, the new one
 /// goes.
 ///
@@ -46,10 +49,7 @@ impl<J> MemoryStore<J> {
     /// An empty store. A capacity of 0 is taken for 1, a history of less than 2 for 2.
     pub fn new(config: &QueueConfig) -> Self {
         Self {
-            bound: Bound {
-                capacity: config.capacity.max(1),
-                overflow: config.overflow,
-            },
+            bound: Bound::of_jobs(config.capacity.max(1), config.overflow),
             history: config.history.max(2),
             next_seq: 0,
             lanes: Lanes::new(),
@@ -78,20 +78,30 @@ impl<J> MemoryStore<J> {
 
     /// Takes one job in, or hands it back.
     fn admit(&mut self, now: Moment, job: Sealed<J>, news: &mut News<J>) -> Result<(), Refused<J>> {
-        if let Some(of) = job.dedup().and_then(|key| self.dedup.find(key)) {
-            news.events.push(EventKind::Duplicate { job: job.id(), of });
-            let refusal = Refusal::Duplicate { of };
-            return Err(Refused { job, refusal });
-        }
-        let dead = if job.expires_at().is_some_and(|at| at <= now) {
-            Some(DeadReason::Expired)
-        } else if self.unfinished() < self.bound.capacity {
-            None
-        } else {
-            match self.make_room(now, &job, news) {
-                Ok(true) => None,
-                Ok(false) => Some(DeadReason::DroppedByOverflow),
-                Err(refusal) => return Err(Refused { job, refusal }),
+        let asking = Asking {
+            duplicate_of: job.dedup().and_then(|key| self.dedup.find(key)),
+            is_expired: job.expires_at().is_some_and(|at| at <= now),
+            bytes: 0,
+        };
+        let held = Held {
+            jobs: self.unfinished(),
+            bytes: 0,
+        };
+        let dead = match self.bound.admit(asking, held) {
+            Admission::Take => None,
+            Admission::Bury(reason) => Some(reason),
+            Admission::DropOldest if self.drop_oldest(now, job.priority(), news) => None,
+            Admission::DropOldest => Some(DeadReason::DroppedByOverflow),
+            Admission::Refuse(refusal) => {
+                if let Refusal::Duplicate { of } = refusal {
+                    news.events.push(EventKind::Duplicate { job: job.id(), of });
+                }
+                return Err(Refused { job, refusal });
+            }
+            // It counts no bytes, so nobody waits for them.
+            Admission::Wait => {
+                let refusal = Refusal::Full;
+                return Err(Refused { job, refusal });
             }
         };
         if let Some(key) = job.dedup() {
@@ -126,20 +136,14 @@ impl<J> MemoryStore<J> {
         self.lanes.push_block(ReadyBlock { block, seq, places });
     }
 
-    /// Makes room for `job` as the policy says. False: the job itself has to go.
-    fn make_room(&mut self, now: Moment, job: &Sealed<J>, news: &mut News<J>) -> Result<bool, Refusal> {
-        match self.bound.overflow {
-            Overflow::Wait | Overflow::Reject => Err(Refusal::Full),
-            Overflow::DropNewest => Ok(false),
-            Overflow::DropOldest => {
-                let Some(mut oldest) = self.lanes.pop_least(job.priority()) else {
-                    return Ok(false);
-                };
-                self.expiries.strike(&mut oldest);
-                self.bury(now, oldest, DeadReason::DroppedByOverflow, news);
-                Ok(true)
-            }
-        }
+    /// Makes room for a job of this priority. False if there is none to go.
+    fn drop_oldest(&mut self, now: Moment, priority: Priority, news: &mut News<J>) -> bool {
+        let Some(mut oldest) = self.lanes.pop_least(priority) else {
+            return false;
+        };
+        self.expiries.strike(&mut oldest);
+        self.bury(now, oldest, DeadReason::DroppedByOverflow, news);
+        true
     }
 
     /// Gives a new job its place.

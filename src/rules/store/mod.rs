@@ -3,6 +3,7 @@
 //! A [`Store`] runs inside the stock queue actor. Whoever needs more (a broker, a file) writes an actor of their own
 //! against the queue protocol.
 
+mod admission;
 mod blocks;
 mod dead;
 mod dedup;
@@ -16,6 +17,7 @@ mod thrift;
 #[cfg(test)]
 mod tests;
 
+pub use admission::{Admission, Asking, Bound, Held};
 #[cfg(feature = "durable")]
 pub(crate) use dead::Selected;
 pub use memory::MemoryStore;
@@ -23,8 +25,8 @@ pub use memory::MemoryStore;
 use std::sync::Arc;
 
 use crate::words::{
-    Block, Capabilities, DeadLetter, EventKind, JobId, LeaseId, Load, Moment, Overflow, Places, QueueCounts,
-    Sealed, Verdict, WriteFailure,
+    Block, Capabilities, DeadLetter, EventKind, JobId, LeaseId, Load, Moment, Places, QueueCounts, Sealed,
+    Verdict, WriteFailure,
 };
 
 /// A job that the queue has promised to keep until it is settled.
@@ -145,15 +147,6 @@ impl<J> Default for News<J> {
     }
 }
 
-/// How many jobs a store takes, and what happens then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
-    /// Ready, delayed and leased jobs together.
-    pub capacity: usize,
-    /// What happens to a job that does not fit.
-    pub overflow: Overflow,
-}
-
 /// What a queue keeps: ready, leased, delayed and dead jobs.
 ///
 /// Ordering: jobs of one priority are leased in the order in which they were pushed; a job that is given back without a
@@ -167,7 +160,8 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     /// What this store does natively.
     fn capabilities(&self) -> Capabilities;
 
-    /// How many jobs it takes; `None` for a store without a bound of its own.
+    /// How much it takes; `None` for a store without a bound of its own. The actor around it lets senders wait for places; of
+    /// bytes the store itself says, when a job is pushed, that there are too many.
     fn bound(&self) -> Option<Bound>;
 
     /// Takes jobs in, in order. Those that are not taken come back with the reason.

@@ -13,7 +13,7 @@ use crate::durable::engine::{Change, Engine, Meta, Table};
 use crate::durable::error::FileError;
 use crate::durable::format::{Accepted, Damage, Dead, Held, Single};
 use crate::durable::paper::{Paper, Unreadable};
-use crate::rules::store::News;
+use crate::rules::store::{Bound, News};
 use crate::words::{DeadLetter, DeadReason, Epoch, JobId, Moment, Overflow, QueueConfig};
 use crate::{protocol::faults, rules::ledger::Plant, words::Begin};
 
@@ -47,11 +47,10 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         let number = |key: Meta| meta.get(&(key as u64)).copied().unwrap_or(0);
         let opens = number(Meta::Opens) + 1;
         let mut recovered = Self {
-            state: State::empty(paper, config, dead_age),
+            state: State::empty(paper, config, (capacity_bytes, dead_age)),
             changes: vec![Change::meta(Meta::Opens, opens)],
         };
         let state = &mut recovered.state;
-        state.capacity_bytes = capacity_bytes;
         state.epoch = Epoch(number(Meta::Epoch));
         state.next = number(Meta::Next);
         // No lease is ever named twice: each opening has a range of names of its own.
@@ -216,12 +215,15 @@ impl<J: Send + Sync + 'static> State<J> {
         self.wait_suspected(entry, changes);
     }
 
-    fn empty(paper: Arc<Paper<J>>, config: QueueConfig, dead_age: Option<Duration>) -> Self {
+    fn empty(paper: Arc<Paper<J>>, config: QueueConfig, (bytes, dead_age): (u64, Option<Duration>)) -> Self {
         Self {
             clock: paper.clock,
             paper,
+            bound: Bound {
+                bytes,
+                ..Bound::of_jobs(config.capacity, config.overflow)
+            },
             config,
-            capacity_bytes: u64::MAX,
             bytes: 0,
             dead_age,
             next: 0,
