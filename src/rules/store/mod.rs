@@ -76,6 +76,23 @@ pub enum LeasedRun<J> {
     Blocks(Vec<LeasedBlock<J>>),
 }
 
+impl<J> LeasedRun<J> {
+    /// How many jobs these are.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Jobs(jobs) => jobs.len(),
+            Self::Blocks(blocks) => blocks.iter().map(|leased| leased.places.len()).sum(),
+        }
+    }
+}
+
+impl<J> From<Vec<Leased<J>>> for LeasedRun<J> {
+    fn from(jobs: Vec<Leased<J>>) -> Self {
+        Self::Jobs(jobs)
+    }
+}
+
 /// Why a store did not take a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
@@ -144,6 +161,13 @@ impl<J> Default for News<J> {
             dead: Vec::new(),
             events: Vec::new(),
         }
+    }
+}
+
+impl<J> News<J> {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.dead.is_empty() && self.events.is_empty()
     }
 }
 
