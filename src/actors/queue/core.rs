@@ -159,7 +159,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
         self.wake(now);
         self.settle_account();
         let meant = meant(which, self.store.dead_letters(usize::MAX));
-        let permits = self.account.acquire(meant.len());
+        let permits = self.account.acquire(meant.len(), usize::MAX);
         if permits == 0 {
             return Vec::new();
         }

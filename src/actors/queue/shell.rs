@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, WeakRecipient};
 
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Demand, Fates, Push, Pushed, QueueReply, Settle, SettleReply, Tell,
@@ -44,6 +44,8 @@ pub struct QueueShell<J: Send + Sync + 'static> {
     credit: usize,
     /// The one timer of this life, and the moment for which it is set. It may be early: then it is set again.
     timer: Option<(Moment, SpawnHandle)>,
+    /// This life of the actor, for whoever works for it elsewhere.
+    actor: Option<WeakRecipient<Wake>>,
 }
 
 struct Link<J: Send + Sync + 'static> {
@@ -73,6 +75,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             link: None,
             credit: 0,
             timer: None,
+            actor: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         self.link = None;
         self.credit = 0;
         self.timer = None;
+        self.actor = None;
     }
 
     /// The latest supervisor that attached; `Epoch(0)` if none has.
@@ -268,6 +272,18 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     pub fn woken<A: Actor<Context = Context<A>>>(&mut self, context: &mut Context<A>) {
         if let Some((_, handle)) = self.timer.take() {
             context.cancel_future(handle);
+        }
+    }
+
+    /// Names this life of the actor, for [`wake`](Self::wake).
+    pub fn woken_by(&mut self, actor: WeakRecipient<Wake>) {
+        self.actor = Some(actor);
+    }
+
+    /// Sends a [`Wake`] to the actor that lives now, from whatever thread: something can be leased or told.
+    pub fn wake(&self) {
+        if let Some(actor) = self.actor.as_ref().and_then(WeakRecipient::upgrade) {
+            actor.do_send(Wake);
         }
     }
 

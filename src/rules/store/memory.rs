@@ -1,15 +1,14 @@
 //! The store of the built-in queue: everything in memory.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::blocks::{BlockLeases, ReadyBlock, is_of_block};
-use super::dead::DeadLetters;
+use super::dead::{DeadLetters, Selected};
 use super::dedup::Dedup;
 use super::lanes::{Fresh, Lanes};
 use super::leases::Leases;
 use super::record::{History, Record};
-use super::shelf::{Expiries, Expiring, Shelf};
+use super::shelf::{Expired, Shelf};
 use super::{
     Admission, Asking, Bound, DeadSelection, Held, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused,
     Settled, Store,
@@ -37,11 +36,10 @@ pub struct MemoryStore<J> {
     /// The number of the next job.
     next_seq: u64,
     lanes: Lanes<J>,
-    shelf: Shelf<J>,
+    shelf: Shelf<Record<J>>,
     leases: Leases<J>,
     blocks: BlockLeases<J>,
-    expiries: Expiries,
-    dead: DeadLetters<J>,
+    dead: DeadLetters<DeadLetter<J>>,
     dedup: Dedup,
 }
 
@@ -53,12 +51,11 @@ impl<J> MemoryStore<J> {
             history: config.history.max(2),
             next_seq: 0,
             lanes: Lanes::new(),
-            shelf: Shelf::new(),
+            shelf: Shelf::default(),
             leases: Leases::new(),
             blocks: BlockLeases::new(),
-            expiries: Expiries::default(),
             dead: DeadLetters::new(config),
-            dedup: Dedup::new(Duration::from_millis(config.dedup_window_ms), config.dedup_keys),
+            dedup: Dedup::new(config),
         }
     }
 
@@ -106,6 +103,7 @@ impl<J> MemoryStore<J> {
         };
         if let Some(key) = job.dedup() {
             self.dedup.note(now, key, job.id());
+            self.forget_keys(now);
         }
         let record = Record::new(job, self.number());
         match dead {
@@ -141,16 +139,16 @@ impl<J> MemoryStore<J> {
         let Some(mut oldest) = self.lanes.pop_least(priority) else {
             return false;
         };
-        self.expiries.strike(&mut oldest);
+        strike(&mut self.shelf, &mut oldest);
         self.bury(now, oldest, DeadReason::DroppedByOverflow, news);
         true
     }
 
     /// Gives a new job its place.
     fn place(&mut self, now: Moment, mut record: Record<J>) {
-        self.expiries.note(&mut record);
+        record.expires = self.shelf.note_expiry(&record.job, record.seq);
         match record.job.not_before() {
-            Some(due) if due > now => self.shelf.put(due, record),
+            Some(due) if due > now => self.shelf.put(due, record.seq, record),
             _ if record.expires => self.lanes.insert(record),
             _ => self.lanes.push_back(record),
         }
@@ -167,16 +165,20 @@ impl<J> MemoryStore<J> {
                 .unwrap_or_default(),
             at: now,
         };
-        self.dead.add(letter, news);
+        news.events.push(EventKind::DeadLettered {
+            job: letter.id(),
+            reason: letter.reason.clone(),
+        });
+        news.dead.push(letter.clone());
+        self.dead.add(letter);
+        while let Some(oldest) = self.dead.pop_surplus() {
+            let job = oldest.id();
+            news.events.push(EventKind::DeadLetterDropped { job });
+        }
     }
 
-    fn expire(&mut self, now: Moment, expiring: &Expiring, news: &mut News<J>) {
-        let seq = expiring.seq;
-        let on_shelf = expiring.not_before.and_then(|due| self.shelf.remove(due, seq));
-        let found = on_shelf.or_else(|| self.lanes.remove(expiring.priority, seq));
-        if let Some(record) = found {
-            self.bury(now, record, DeadReason::Expired, news);
-        }
+    fn forget_keys(&mut self, now: Moment) {
+        while self.dedup.pop_surplus(now).is_some() {}
     }
 
     fn retry(&mut self, now: Moment, mut record: Record<J>, retry: &Retry) {
@@ -184,7 +186,7 @@ impl<J> MemoryStore<J> {
         if retry.after.is_zero() {
             self.lanes.insert(record);
         } else {
-            self.shelf.put(now.after(retry.after), record);
+            self.shelf.put(now.after(retry.after), record.seq, record);
         }
     }
 
@@ -278,7 +280,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
             lanes,
             leases,
             blocks,
-            expiries,
+            shelf,
             ..
         } = self;
         let most = if blocks.has_room() {
@@ -289,7 +291,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         let waiting = most.min(lanes.len());
         lanes.pop(most, |fresh| match fresh {
             Fresh::Job(mut record) => {
-                expiries.strike(&mut record);
+                strike(shelf, &mut record);
                 let (attempt, job) = (record.attempt(), Sealed::clone(&record.job));
                 let lease = leases.begin(record);
                 let leased = Leased {
@@ -361,28 +363,31 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         let returned = back.len();
         for mut record in back {
             // One that nobody has begun may have to go before the next supervisor comes.
-            self.expiries.note(&mut record);
+            record.expires = self.shelf.note_expiry(&record.job, record.seq);
             self.lanes.insert(record);
         }
         returned
     }
 
     fn next_due(&self) -> Option<Moment> {
-        match (self.shelf.next(), self.expiries.next()) {
-            (Some(due), Some(expiry)) => Some(due.min(expiry)),
-            (due, expiry) => due.or(expiry),
-        }
+        self.shelf.next_due()
     }
 
     /// Expiry comes before delay: what is past its time is never leased, even if its delay has passed as well.
     fn wake(&mut self, now: Moment, news: &mut News<J>) {
-        while let Some(expiring) = self.expiries.pop_due(now) {
-            self.expire(now, &expiring, news);
+        while let Some(expired) = self.shelf.pop_expired(now) {
+            let found = match expired {
+                Expired::Here(record) => Some(record),
+                Expired::InLane(priority, number) => self.lanes.remove(priority, number),
+            };
+            if let Some(record) = found {
+                self.bury(now, record, DeadReason::Expired, news);
+            }
         }
         while let Some(record) = self.shelf.pop_due(now) {
             self.lanes.insert(record);
         }
-        self.dedup.forget(now);
+        self.forget_keys(now);
     }
 
     fn counts(&self) -> QueueCounts {
@@ -395,14 +400,20 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     }
 
     fn dead_letters(&self, most: usize) -> Vec<DeadLetter<J>> {
-        self.dead.list(most)
+        self.dead.iter().take(most).cloned().collect()
     }
 
     fn requeue(&mut self, now: Moment, which: &DeadSelection, news: &mut News<J>) -> Vec<JobId> {
         self.wake(now, news);
         let room = self.bound.capacity.saturating_sub(self.unfinished());
-        let mut back = Vec::new();
-        for letter in self.dead.take(which, room) {
+        let which = Selected::new(which);
+        let (mut room, mut back) = (room, Vec::new());
+        let taken = self.dead.take(|letter| {
+            let goes = room > 0 && which.means(letter.id());
+            room -= usize::from(goes);
+            goes
+        });
+        for letter in taken {
             let job = letter.id();
             back.push(job);
             news.events.push(EventKind::Requeued { job });
@@ -415,7 +426,8 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     }
 
     fn purge(&mut self, which: &DeadSelection) -> usize {
-        self.dead.take(which, usize::MAX).len()
+        let which = Selected::new(which);
+        self.dead.take(|letter| which.means(letter.id())).len()
     }
 
     fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
@@ -424,7 +436,6 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         self.shelf.take_all(&mut records);
         self.leases.end_all(&mut records);
         self.blocks.take_all(&mut blocks, &mut records);
-        self.expiries = Expiries::default();
         let mut jobs: Vec<(u64, Sealed<J>)> = records
             .into_iter()
             .map(|record| (record.seq, record.job))
@@ -435,6 +446,15 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         }
         jobs.sort_unstable_by_key(|(seq, _)| *seq);
         jobs.into_iter().map(|(_, job)| job).collect()
+    }
+}
+
+/// Strikes the job: it no longer expires.
+#[inline]
+fn strike<J>(shelf: &mut Shelf<Record<J>>, record: &mut Record<J>) {
+    if record.expires {
+        record.expires = false;
+        shelf.strike(&record.job, record.seq);
     }
 }
 

@@ -8,6 +8,7 @@ mod blocks;
 mod dead;
 mod dedup;
 mod lanes;
+mod lease_table;
 mod leases;
 mod memory;
 mod record;
@@ -19,8 +20,13 @@ mod tests;
 
 pub use admission::{Admission, Asking, Bound, Held};
 #[cfg(feature = "durable")]
-pub(crate) use dead::Selected;
+pub(crate) use dead::{DeadLetters, Letter, Selected};
+#[cfg(feature = "durable")]
+pub(crate) use dedup::Dedup;
+pub use lease_table::LeaseTable;
 pub use memory::MemoryStore;
+#[cfg(feature = "durable")]
+pub(crate) use shelf::{Expired, Shelf};
 
 use std::sync::Arc;
 
