@@ -202,13 +202,7 @@ impl<J> MemoryStore<J> {
         } else {
             self.leases.end(lease, attempt)
         };
-        match ended {
-            Some(record) => {
-                then(self, record);
-                Settled::Applied
-            }
-            None => Settled::Stale,
-        }
+        Settled::applied(ended.map(|record| then(self, record)).is_some())
     }
 
     /// Does `then` with the job of a lease that goes on.
@@ -218,10 +212,7 @@ impl<J> MemoryStore<J> {
         } else {
             self.leases.find(lease, attempt).map(then)
         };
-        match kept {
-            Some(()) => Settled::Applied,
-            None => Settled::Stale,
-        }
+        Settled::applied(kept.is_some())
     }
 
     /// Places for which the lanes have memory, used or not.
@@ -338,10 +329,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         let history = self.history;
         match verdict {
             Verdict::Ack if is_of_block(lease) => self.end(lease, attempt, |_, _| ()),
-            Verdict::Ack => match self.leases.finish(lease, attempt) {
-                Some(()) => Settled::Applied,
-                None => Settled::Stale,
-            },
+            Verdict::Ack => Settled::applied(self.leases.finish(lease, attempt).is_some()),
             Verdict::Retry(retry) => {
                 self.end(lease, attempt, |store, record| store.retry(now, record, retry))
             }

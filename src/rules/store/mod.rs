@@ -143,6 +143,13 @@ pub enum Settled {
     Stale,
 }
 
+impl Settled {
+    /// Applied if the lease was `known`.
+    pub fn applied(known: bool) -> Self {
+        if known { Self::Applied } else { Self::Stale }
+    }
+}
+
 /// Which dead letters a command means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadSelection {
