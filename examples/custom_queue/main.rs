@@ -39,7 +39,7 @@ async fn last_in_first_out() -> Result<(), Box<dyn Error>> {
     let group = Group::builder()
         .queue(queue_of(Stack::with_capacity(1_000)))
         // Nobody is at work before everything lies on the stack.
-        .consume_with(0, async |delivery: &Delivery<u32>| {
+        .consume_with(0, async |delivery: &Delivery<u64>| {
             match (*delivery.job(), delivery.attempt()) {
                 (3, _) => Err(Failure::reject("I do not do 3")),
                 (8, 1) => Err(Failure::retry_after(LATER, "not now")),
@@ -87,11 +87,11 @@ async fn plain_list() -> Result<(), Box<dyn Error>> {
         .queue(ActorQueue::new(Capabilities::LEAST, move || {
             PlainQueue::new(Arc::clone(&shared))
         }))
-        .consume_with(3, async |delivery: &Delivery<u32>| {
+        .consume_with(3, async |delivery: &Delivery<u64>| {
             if delivery.job().is_multiple_of(10) && delivery.attempt() == 1 {
                 return Err(Failure::retry_after(LATER, "not now"));
             }
-            Ok(delivery.attempt())
+            Ok(u64::from(delivery.attempt()))
         })
         .start()?;
     let mut events = group.events();
@@ -134,7 +134,7 @@ async fn plain_list() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn read(results: &mut Results<u32, u32>) -> Result<Outcome<u32, u32>, Box<dyn Error>> {
+async fn read(results: &mut Results<u64, u64>) -> Result<Outcome<u64, u64>, Box<dyn Error>> {
     let next = timeout(Duration::from_secs(10), results.next()).await?;
     next.ok_or_else(|| "the group ended".into())
 }

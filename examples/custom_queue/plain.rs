@@ -1,20 +1,22 @@
 //! A queue actor: a list of jobs behind the five messages of the queue protocol, and nothing else.
 //!
 //! It counts no attempts, knows no delays and has no dead letters; so its `Capabilities` are the `LEAST`. The one thing that
-//! every queue must do: keep a job until it is told that the job's lease has ended.
+//! every queue must do: keep a job until it is told that the job's lease has ended. Who is attached, and how many jobs they
+//! take, the `QueueShell` knows.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use actix::{Actor, Context, Handler, Recipient};
+use actix::{Actor, Context, Handler};
+use consumer_group::actors::queue::QueueShell;
 use consumer_group::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Push, Pushed, QueueCommand, QueueReply, Settle,
+    Attach, AttachError, Attached, Command, Demand, Push, Pushed, QueueCommand, QueueReply, Settle,
     SettleReply,
 };
-use consumer_group::rules::store::{Leased, Refusal, Refused};
-use consumer_group::{Epoch, LeaseId, QueueCounts, Sealed, Verdict};
+use consumer_group::rules::store::{LeaseTable, Leased, Refusal, Refused, Settled};
+use consumer_group::{QueueCounts, Sealed, Verdict};
 
-type Job = u32;
+type Job = u64;
 
 /// Jobs that the list holds at most.
 const CAPACITY: usize = 10_000;
@@ -25,126 +27,100 @@ pub(crate) struct Shelf(Mutex<Jobs>);
 
 #[derive(Default)]
 struct Jobs {
-    waiting: VecDeque<Sealed<Job>>,
-    leased: BTreeMap<LeaseId, Sealed<Job>>,
-    next_lease: u64,
-    /// The latest life of the supervisor. What an earlier one says does not count.
-    epoch: Option<Epoch>,
-    closed: bool,
+    shell: QueueShell<Job>,
+    /// By age: a job that comes back stands where it stood before.
+    waiting: BTreeMap<u64, Sealed<Job>>,
+    leased: LeaseTable<(u64, Sealed<Job>)>,
+    next: u64,
 }
 
 /// The actor. It may die at any time.
 pub(crate) struct PlainQueue {
     shelf: Arc<Shelf>,
-    /// Where jobs go; nowhere before the first `Attach`.
-    batches: Option<Recipient<Batch<Job>>>,
-    /// How many jobs the supervisor takes.
-    credit: usize,
 }
 
 impl Shelf {
     /// Jobs that are not done.
+    #[allow(dead_code, reason = "not everybody who shows this queue asks")]
     pub(crate) fn len(&self) -> usize {
-        let jobs = self.lock();
-        jobs.waiting.len() + jobs.leased.len()
+        self.operate(|jobs| jobs.waiting.len() + jobs.leased.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn operate<R>(&self, work: impl FnOnce(&mut Jobs) -> R) -> R {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl PlainQueue {
     pub(crate) fn new(shelf: Arc<Shelf>) -> Self {
-        Self {
-            shelf,
-            batches: None,
-            credit: 0,
-        }
+        Self { shelf }
     }
 
-    /// Leases jobs to the supervisor, as many as it takes.
+    /// Does something with the jobs, then leases to the supervisor as many as it takes.
+    fn operate<R>(&self, work: impl FnOnce(&mut Jobs) -> R) -> R {
+        self.shelf.operate(|jobs| {
+            let answer = work(jobs);
+            jobs.hand_out();
+            answer
+        })
+    }
+}
+
+impl Jobs {
     fn hand_out(&mut self) {
-        let shelf = Arc::clone(&self.shelf);
-        let mut state = shelf.lock();
-        let (Some(batches), Some(epoch)) = (&self.batches, state.epoch) else {
-            return;
-        };
-        let mut jobs = Vec::new();
-        while jobs.len() < self.credit
-            && let Some(job) = state.waiting.pop_front()
+        let mut leased = Vec::new();
+        while leased.len() < self.shell.credit()
+            && let Some((place, job)) = self.waiting.pop_first()
         {
-            state.next_lease += 1;
-            let lease = LeaseId(state.next_lease);
-            state.leased.insert(lease, Sealed::clone(&job));
-            // Always 1: the group counts the attempts.
-            jobs.push(Leased {
-                lease,
+            leased.push(Leased {
+                lease: self.leased.begin((place, Sealed::clone(&job))),
+                // Always 1: the group counts the attempts.
                 attempt: 1,
                 job,
                 suspect: false,
             });
         }
-        self.credit -= jobs.len();
-        if !jobs.is_empty() {
-            batches.do_send(Batch::new(epoch, jobs));
-        }
+        self.shell.hand_out(leased);
     }
 }
 
 impl Actor for PlainQueue {
     type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Context<Self>) {
+        self.operate(|jobs| jobs.shell.new_life());
+    }
 }
 
 impl Handler<Attach<Job>> for PlainQueue {
     type Result = Result<Attached, AttachError>;
 
     fn handle(&mut self, attach: Attach<Job>, _: &mut Context<Self>) -> Self::Result {
-        let mut jobs = self.shelf.lock();
-        let mut returned = 0;
-        match jobs.epoch {
-            Some(known) if attach.epoch < known => return Err(AttachError::Superseded(known)),
-            // The same supervisor, but this actor is a new one: the leases are still held.
-            Some(known) if attach.epoch == known => {}
-            _ => {
-                let leased = std::mem::take(&mut jobs.leased);
-                returned = leased.len();
-                leased
-                    .into_values()
-                    .rev()
-                    .for_each(|job| jobs.waiting.push_front(job));
-                jobs.epoch = Some(attach.epoch);
-            }
-        }
-        drop(jobs);
-        self.batches = Some(attach.batches);
-        self.credit = 0;
-        Ok(Attached { returned })
+        self.operate(|jobs| {
+            let returned = jobs.leased.len();
+            jobs.shell.attach(attach, || {
+                jobs.waiting.extend(jobs.leased.end_all());
+                returned
+            })
+        })
     }
 }
 
 impl Handler<Push<Job>> for PlainQueue {
     type Result = Pushed<Job>;
 
-    fn handle(&mut self, mut push: Push<Job>, _: &mut Context<Self>) -> Pushed<Job> {
-        // Before `take` the jobs belong to the message: if this actor died with it, they would go to the next actor.
-        let pushed = push.take_jobs();
-        let mut refused = Vec::new();
-        let mut jobs = self.shelf.lock();
-        for job in pushed {
-            if jobs.closed {
-                let refusal = Refusal::Closed;
-                refused.push(Refused { job, refusal });
-            } else if jobs.waiting.len() + jobs.leased.len() >= CAPACITY {
-                let refusal = Refusal::Full;
-                refused.push(Refused { job, refusal });
-            } else {
-                jobs.waiting.push_back(job);
-            }
-        }
-        drop(jobs);
-        self.hand_out();
-        Pushed { refused }
+    fn handle(&mut self, push: Push<Job>, _: &mut Context<Self>) -> Pushed<Job> {
+        self.operate(|jobs| {
+            jobs.shell.push(push, |job| {
+                if jobs.waiting.len() + jobs.leased.len() >= CAPACITY {
+                    let refusal = Refusal::Full;
+                    return Err(Refused { job, refusal });
+                }
+                jobs.waiting.insert(jobs.next, job);
+                jobs.next += 1;
+                Ok(())
+            })
+        })
     }
 }
 
@@ -152,10 +128,7 @@ impl Handler<Demand> for PlainQueue {
     type Result = ();
 
     fn handle(&mut self, demand: Demand, _: &mut Context<Self>) {
-        if self.batches.is_some() && self.shelf.lock().epoch == Some(demand.epoch) {
-            self.credit += demand.credit;
-            self.hand_out();
-        }
+        self.operate(|jobs| jobs.shell.demand(demand));
     }
 }
 
@@ -163,33 +136,25 @@ impl Handler<Settle> for PlainQueue {
     type Result = SettleReply;
 
     fn handle(&mut self, settle: Settle, _: &mut Context<Self>) -> SettleReply {
-        let mut jobs = self.shelf.lock();
-        if jobs.epoch != Some(settle.epoch) {
-            let stale = settle.items.len();
-            return SettleReply { stale };
-        }
-        let mut stale = 0;
-        for item in settle.items.iter() {
-            let known = match item.verdict {
-                // The lease goes on.
-                Verdict::Renew(_) | Verdict::Extend | Verdict::Begin(_) => {
-                    jobs.leased.contains_key(&item.lease)
-                }
-                // The lease ends, and with it the job.
-                Verdict::Ack | Verdict::Reject(_) => jobs.leased.remove(&item.lease).is_some(),
-                // The lease ends and the job comes back.
-                Verdict::Retry(_) => {
-                    let job = jobs.leased.remove(&item.lease);
-                    let known = job.is_some();
-                    job.into_iter().for_each(|job| jobs.waiting.push_front(job));
-                    known
-                }
-            };
-            stale += usize::from(!known);
-        }
-        drop(jobs);
-        self.hand_out();
-        SettleReply { stale }
+        self.operate(|jobs| {
+            jobs.shell.settle(&settle, |item, _| {
+                Settled::applied(match item.verdict {
+                    // The lease goes on.
+                    Verdict::Renew(_) | Verdict::Extend | Verdict::Begin(_) => {
+                        jobs.leased.get_mut(item.lease).is_some()
+                    }
+                    // The lease ends, and with it the job.
+                    Verdict::Ack | Verdict::Reject(_) => jobs.leased.end(item.lease).is_some(),
+                    // The lease ends and the job comes back.
+                    Verdict::Retry(_) => {
+                        let back = jobs.leased.end(item.lease);
+                        let is_known = back.is_some();
+                        jobs.waiting.extend(back);
+                        is_known
+                    }
+                })
+            })
+        })
     }
 }
 
@@ -197,26 +162,18 @@ impl Handler<Command<Job>> for PlainQueue {
     type Result = QueueReply<Job>;
 
     fn handle(&mut self, message: Command<Job>, _: &mut Context<Self>) -> QueueReply<Job> {
-        let mut jobs = self.shelf.lock();
-        match message.command {
-            QueueCommand::Close => {
-                jobs.closed = true;
-                QueueReply::Done
-            }
+        self.operate(|jobs| match message.command {
+            QueueCommand::Close => jobs.shell.close(),
             QueueCommand::Counts => QueueReply::Counts(QueueCounts {
                 ready: jobs.waiting.len(),
                 leased: jobs.leased.len(),
                 ..QueueCounts::default()
             }),
-            QueueCommand::Detach(_) => QueueReply::Done,
             QueueCommand::TakeUnfinished => {
-                let mut unfinished: Vec<_> = std::mem::take(&mut jobs.leased).into_values().collect();
-                unfinished.extend(jobs.waiting.drain(..));
-                QueueReply::Unfinished(unfinished)
+                jobs.waiting.extend(jobs.leased.end_all());
+                QueueReply::Unfinished(std::mem::take(&mut jobs.waiting).into_values().collect())
             }
-            QueueCommand::DeadLetters { .. } | QueueCommand::Requeue(_) | QueueCommand::Purge(_) => {
-                QueueReply::Unsupported("this queue has no dead letters")
-            }
-        }
+            _ => QueueReply::Unsupported("this queue has no dead letters"),
+        })
     }
 }

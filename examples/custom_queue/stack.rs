@@ -122,10 +122,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
 
     /// Producers wait while the stack is full; the actor around the store sees to it.
     fn bound(&self) -> Option<Bound> {
-        Some(Bound {
-            capacity: self.capacity,
-            overflow: Overflow::Wait,
-        })
+        Some(Bound::of_jobs(self.capacity, Overflow::Wait))
     }
 
     fn push(&mut self, _now: Moment, jobs: Vec<Sealed<J>>, _news: &mut News<J>) -> Vec<Refused<J>> {

@@ -106,12 +106,18 @@ impl<J> Written<J> {
 pub(super) struct Core<J: Send + Sync + 'static> {
     pub(super) state: Arc<Mutex<State<J>>>,
     pub(super) requests: Requests<J>,
-    /// Commits since the opening. Written by the thread, read by whoever measures.
-    pub(super) commits: Arc<AtomicU64>,
-    /// Why the thread cannot write at present. Written by the thread at each beginning and end of a failure.
-    pub(super) failure: Arc<Mutex<Option<WriteFailure>>>,
+    pub(super) progress: Arc<Progress>,
     /// Told when the last handle goes.
     pub(super) owner: Arc<Owner>,
+}
+
+/// What the thread tells of its work.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Commits since the opening.
+    pub(super) commits: AtomicU64,
+    /// Why it cannot write at present. Written at each beginning and end of a failure.
+    pub(super) failure: Mutex<Option<WriteFailure>>,
 }
 
 impl<J: Send + Sync + 'static> Drop for Core<J> {
@@ -172,10 +178,11 @@ impl<J: Send + Sync + 'static> Core<J> {
         work: impl FnOnce(&mut State<J>, Moment, &mut Vec<Change>) -> (R, Option<Then>),
     ) -> Result<R, Gone> {
         let mut state = lock(&self.state);
-        let now = state.clock.now();
+        let now = state.now();
         let mut changes = Vec::new();
         let (result, then) = work(&mut state, now, &mut changes);
         state.settle_accounts(&mut changes);
+        state.shell.tell();
         if changes.is_empty() && then.is_none() {
             return Ok(result);
         }

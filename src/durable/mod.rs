@@ -39,7 +39,6 @@ mod simulated_thread;
 mod source;
 mod state;
 mod wait;
-mod wake;
 mod writer;
 
 pub use actor::{DurableActor, Later};

@@ -14,7 +14,7 @@ use actix::{Actor, Handler, Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::Handover;
-use crate::rules::store::{DeadSelection, Leased, LeasedBlock, Refused};
+use crate::rules::store::{DeadSelection, Leased, LeasedBlock, LeasedRun, Refused};
 use crate::words::{AckedPlaces, DeadLetter, Epoch, EventKind, JobId, Load, QueueCounts, Sealed, SettleItem};
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
@@ -111,13 +111,13 @@ pub struct Batch<J: Send + Sync + 'static> {
 }
 
 impl<J: Send + Sync + 'static> Batch<J> {
-    /// A batch of jobs that were leased one by one.
-    pub fn new(epoch: Epoch, jobs: Vec<Leased<J>>) -> Self {
-        Self {
-            epoch,
-            jobs,
-            blocks: Vec::new(),
-        }
+    /// A batch of what was leased at once.
+    pub fn new(epoch: Epoch, run: impl Into<LeasedRun<J>>) -> Self {
+        let (jobs, blocks) = match run.into() {
+            LeasedRun::Jobs(jobs) => (jobs, Vec::new()),
+            LeasedRun::Blocks(blocks) => (Vec::new(), blocks),
+        };
+        Self { epoch, jobs, blocks }
     }
 }
 
@@ -140,6 +140,13 @@ impl Settle {
             items: Arc::new(items),
             acked: Arc::default(),
         }
+    }
+
+    /// How many leases it is about.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        let in_blocks: usize = self.acked.iter().map(|acked| acked.places.len()).sum();
+        self.items.len() + in_blocks
     }
 }
 

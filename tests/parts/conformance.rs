@@ -1,16 +1,13 @@
 //! Our own parts pass the suites, and the suites bite: a part with a planted fault is caught, by name.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use consumer_group::actors::queue::{ActorQueue, QueueRoom, QueueSource, StoreQueue, queue_of};
 use consumer_group::actors::{ChooserStrategy, Clock};
-use consumer_group::protocol::{
-    Assign, Assigned, Attach, AttachError, Attached, Batch, Command, Demand, Push, Pushed, QueueCommand,
-    QueueReply, Settle, SettleReply,
-};
+use consumer_group::protocol::{Assign, Assigned};
 use consumer_group::rules::store::{
     Bound, DeadSelection, Leased, MemoryStore, News, Refused, Settled, Store,
 };
@@ -21,6 +18,11 @@ use consumer_group::{
     BatchConsumer, BatchSize, Capabilities, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, LeaseId,
     MemoryQueue, Moment, Overflow, QueueConfig, QueueCounts, Sealed, SlotId, StrategyName, Verdict,
 };
+
+#[path = "../../examples/custom_queue/plain.rs"]
+mod plain;
+
+use plain::PlainQueue;
 
 mod queues {
     use super::*;
@@ -257,169 +259,9 @@ impl Store<u64> for SmallStore {
     }
 }
 
-/// A queue actor with the least that a queue can do, over what its closure shares.
-struct LeastQueue {
-    kept: Arc<Mutex<LeastKept>>,
-    attached: Option<Attach<u64>>,
-    credit: usize,
-}
-
-#[derive(Default)]
-struct LeastKept {
-    ready: VecDeque<(u64, Sealed<u64>)>,
-    leased: BTreeMap<u64, (u64, Sealed<u64>)>,
-    epoch: u64,
-    place: u64,
-    lease: u64,
-    closed: bool,
-}
-
-impl LeastKept {
-    fn give_back(&mut self, job: (u64, Sealed<u64>)) {
-        let at = self.ready.partition_point(|ready| ready.0 < job.0);
-        self.ready.insert(at, job);
-    }
-}
-
-impl LeastQueue {
-    fn flush(&mut self) {
-        let Some(attached) = &self.attached else { return };
-        let mut kept = self.kept.lock().unwrap();
-        let mut jobs = Vec::new();
-        while self.credit > 0
-            && let Some((place, job)) = kept.ready.pop_front()
-        {
-            self.credit -= 1;
-            kept.lease += 1;
-            let lease = kept.lease;
-            kept.leased.insert(lease, (place, Sealed::clone(&job)));
-            jobs.push(Leased {
-                lease: LeaseId(lease),
-                attempt: 1,
-                job,
-                suspect: false,
-            });
-        }
-        if !jobs.is_empty() {
-            attached.batches.do_send(Batch::new(attached.epoch, jobs));
-        }
-    }
-}
-
-impl Actor for LeastQueue {
-    type Context = Context<Self>;
-}
-
-impl Handler<Push<u64>> for LeastQueue {
-    type Result = Pushed<u64>;
-
-    fn handle(&mut self, mut push: Push<u64>, _: &mut Context<Self>) -> Pushed<u64> {
-        let jobs = push.take_jobs();
-        let mut kept = self.kept.lock().unwrap();
-        if kept.closed {
-            let refusal = consumer_group::rules::store::Refusal::Closed;
-            return Pushed {
-                refused: jobs.into_iter().map(|job| Refused { job, refusal }).collect(),
-            };
-        }
-        for job in jobs {
-            let place = kept.place;
-            kept.place += 1;
-            kept.ready.push_back((place, job));
-        }
-        drop(kept);
-        self.flush();
-        Pushed { refused: Vec::new() }
-    }
-}
-
-impl Handler<Attach<u64>> for LeastQueue {
-    type Result = Result<Attached, AttachError>;
-
-    fn handle(&mut self, attach: Attach<u64>, _: &mut Context<Self>) -> Self::Result {
-        let mut kept = self.kept.lock().unwrap();
-        let epoch = attach.epoch.0;
-        if epoch < kept.epoch {
-            return Err(AttachError::Superseded(consumer_group::Epoch(kept.epoch)));
-        }
-        let mut returned = 0;
-        if epoch > kept.epoch {
-            let back = std::mem::take(&mut kept.leased);
-            returned = back.len();
-            back.into_values().for_each(|job| kept.give_back(job));
-        }
-        kept.epoch = epoch;
-        drop(kept);
-        self.credit = 0;
-        self.attached = Some(attach);
-        Ok(Attached { returned })
-    }
-}
-
-impl Handler<Demand> for LeastQueue {
-    type Result = ();
-
-    fn handle(&mut self, demand: Demand, _: &mut Context<Self>) {
-        if self
-            .attached
-            .as_ref()
-            .is_some_and(|attached| attached.epoch == demand.epoch)
-        {
-            self.credit += demand.credit;
-            self.flush();
-        }
-    }
-}
-
-impl Handler<Settle> for LeastQueue {
-    type Result = SettleReply;
-
-    fn handle(&mut self, settle: Settle, _: &mut Context<Self>) -> SettleReply {
-        let mut stale = 0;
-        let mut kept = self.kept.lock().unwrap();
-        for item in settle.items.iter() {
-            let ends = matches!(
-                item.verdict,
-                Verdict::Ack | Verdict::Retry(_) | Verdict::Reject(_)
-            );
-            match kept.leased.get(&item.lease.0).cloned() {
-                None => stale += 1,
-                Some(job) if ends => {
-                    kept.leased.remove(&item.lease.0);
-                    if matches!(item.verdict, Verdict::Retry(_)) {
-                        kept.give_back(job);
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        drop(kept);
-        self.flush();
-        SettleReply { stale }
-    }
-}
-
-impl Handler<Command<u64>> for LeastQueue {
-    type Result = QueueReply<u64>;
-
-    fn handle(&mut self, command: Command<u64>, _: &mut Context<Self>) -> QueueReply<u64> {
-        match command.command {
-            QueueCommand::Close => {
-                self.kept.lock().unwrap().closed = true;
-                QueueReply::Done
-            }
-            _ => QueueReply::Unsupported("it does the least"),
-        }
-    }
-}
-
-fn least_queue() -> ActorQueue<impl Fn() -> LeastQueue> {
-    let kept = Arc::new(Mutex::new(LeastKept::default()));
-    ActorQueue::new(Capabilities::LEAST, move || LeastQueue {
-        kept: Arc::clone(&kept),
-        attached: None,
-        credit: 0,
-    })
+fn least_queue() -> ActorQueue<impl Fn() -> PlainQueue> {
+    let shelf = Arc::default();
+    ActorQueue::new(Capabilities::LEAST, move || PlainQueue::new(Arc::clone(&shelf)))
 }
 
 mod custom_queues {
@@ -513,7 +355,7 @@ mod custom_queues {
 
     #[test]
     fn a_queue_that_cannot_even_be_made_is_caught() {
-        let make = || ActorQueue::new(Capabilities::LEAST, || -> LeastQueue { panic!("no disk") });
+        let make = || ActorQueue::new(Capabilities::LEAST, || -> PlainQueue { panic!("no disk") });
         let error = conformance::queue(make).run().into_result().unwrap_err();
         assert!(error.to_string().contains("no disk"), "{error}");
     }

@@ -5,14 +5,15 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::rest::QueueRest;
 use super::room::{Account, QueueRoom};
+use super::shell::{QueueShell, closed};
 use crate::actors::Clock;
-use crate::protocol::{AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
-use crate::rules::store::{DeadSelection, LeasedRun, News, Refusal, Refused, Settled, Store};
-use crate::words::{Capabilities, DeadLetter, Epoch, EventKind, Guarded, JobId, Load, Moment, Sealed};
+use crate::protocol::{Attach, AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
+use crate::rules::store::{DeadSelection, Refused, Store};
+use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Load, Moment};
 
 /// What a queue holds and knows, apart from the actor in front of it. When the actor dies, the next one is made over the
 /// same core: it finds every job, every lease and the epoch.
-pub struct QueueCore<J, S> {
+pub struct QueueCore<J: Send + Sync + 'static, S> {
     state: Mutex<State<J, S>>,
     room: Option<QueueRoom>,
     capabilities: Capabilities,
@@ -21,27 +22,11 @@ pub struct QueueCore<J, S> {
 }
 
 /// The state of a queue. One lock for all of it: an operation is seen whole or not at all.
-pub(super) struct State<J, S> {
+pub(super) struct State<J: Send + Sync + 'static, S> {
     /// Guarded, since its `Drop` is the user's.
     store: Guarded<S>,
     account: Account,
-    /// The latest supervisor that attached. It fences every earlier one, also after the actor was replaced.
-    epoch: Option<Epoch>,
-    /// Set by `Close`, never cleared.
-    closed: bool,
-    /// What the store told and nobody has taken yet. Written by every operation, emptied by the actor when somebody is
-    /// attached; kept here so that it survives the actor.
-    news: News<J>,
-}
-
-/// What the actor has to do after an operation.
-pub(super) struct Done<R> {
-    /// What the operation itself returned.
-    pub(super) result: R,
-    /// When something becomes due by itself.
-    pub(super) due: Option<Moment>,
-    /// Whether there is something to tell.
-    pub(super) news: bool,
+    pub(super) shell: QueueShell<J>,
 }
 
 impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
@@ -55,9 +40,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
             state: Mutex::new(State {
                 store: Guarded::new(store),
                 account,
-                epoch: None,
-                closed: false,
-                news: News::default(),
+                shell: QueueShell::new(),
             }),
         }
     }
@@ -82,110 +65,83 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
         self.room.clone()
     }
 
-    /// Does one operation and sets the account right afterwards.
-    pub(super) fn operate<R>(&self, work: impl FnOnce(&mut State<J, S>) -> R) -> Done<R> {
-        let mut state = self.lock();
-        let result = work(&mut state);
-        let State { store, account, .. } = &mut *state;
-        account.settle(|| store.counts().unfinished());
-        Done {
-            result,
-            due: state.store.next_due(),
-            news: !state.news.dead.is_empty() || !state.news.events.is_empty(),
-        }
-    }
-
-    /// Takes what there is to tell: events, dead letters, or both.
-    pub(super) fn take_news(&self, events: bool, dead: bool) -> News<J> {
-        let mut state = self.lock();
-        let mut news = News::default();
-        if events {
-            std::mem::swap(&mut news.events, &mut state.news.events);
-        }
-        if dead {
-            std::mem::swap(&mut news.dead, &mut state.news.dead);
-        }
-        state.bound_news();
-        news
-    }
-
     /// Hands out everything that is neither done nor dead, and names what is dead. For the end of a group.
     pub(super) fn take_rest(&self) -> QueueRest<J> {
-        self.operate(|state| QueueRest {
+        let mut state = self.lock();
+        let rest = QueueRest {
             dead: state.store.dead_letters(usize::MAX),
             unfinished: state.store.take_unfinished(),
-        })
-        .result
+        };
+        state.settle_account();
+        rest
     }
 
     /// A poisoned lock is no reason to stop: a store is whole even if one of its methods panics, and so is the rest.
-    fn lock(&self) -> MutexGuard<'_, State<J, S>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<J, S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
+    /// Gives back the permits of jobs that have left. Ends every operation.
+    pub(super) fn settle_account(&mut self) {
+        let Self { store, account, .. } = self;
+        account.settle(|| store.counts().unfinished());
+    }
+
+    /// When something becomes due by itself.
+    pub(super) fn next_due(&self) -> Option<Moment> {
+        self.store.next_due()
+    }
+
     pub(super) fn push(&mut self, now: Moment, loads: Vec<Load<J>>) -> Vec<Refused<J>> {
         self.account.charge(loads.iter().map(Load::len).sum());
-        if self.closed {
+        if self.shell.is_closed() {
             return loads.into_iter().flat_map(Load::into_jobs).map(closed).collect();
         }
-        self.store.push_loads(now, loads, &mut self.news)
+        self.store.push_loads(now, loads, self.shell.news())
     }
 
-    /// Lets in a supervisor, unless a later one was here.
-    pub(super) fn attach(&mut self, now: Moment, epoch: Epoch) -> Result<Attached, AttachError> {
-        match self.epoch {
-            Some(known) if epoch < known => Err(AttachError::Superseded(known)),
-            Some(known) if epoch == known => Ok(Attached { returned: 0 }),
-            _ => {
-                // First take back, then note the epoch: if the store panics, the next attach takes back again.
-                let returned = self.store.take_back(now);
-                self.epoch = Some(epoch);
-                Ok(Attached { returned })
-            }
+    pub(super) fn attach(&mut self, now: Moment, attach: Attach<J>) -> Result<Attached, AttachError> {
+        let Self { store, shell, .. } = self;
+        shell.attach(attach, || store.take_back(now))
+    }
+
+    /// Hands ready jobs on, as many as there is credit for.
+    pub(super) fn hand_out(&mut self, now: Moment) {
+        let Self { store, shell, .. } = self;
+        if shell.credit() == 0 {
+            return;
         }
-    }
-
-    /// Leases jobs to a supervisor, unless a later one is here.
-    pub(super) fn lease(&mut self, now: Moment, epoch: Epoch, most: usize) -> Vec<LeasedRun<J>> {
         let mut runs = Vec::new();
-        if self.epoch == Some(epoch) {
-            self.store.lease_runs(now, most, &mut runs, &mut self.news);
-        }
-        runs
+        store.lease_runs(now, shell.credit(), &mut runs, shell.news());
+        // What expired is told before what was behind it is handed out.
+        shell.tell();
+        runs.into_iter().for_each(|run| shell.hand_out(run));
     }
 
     pub(super) fn settle(&mut self, now: Moment, settle: &Settle) -> SettleReply {
-        if self.epoch != Some(settle.epoch) {
-            let in_blocks: usize = settle.acked.iter().map(|acked| acked.places.len()).sum();
-            return SettleReply {
-                stale: settle.items.len() + in_blocks,
-            };
-        }
+        let Self { store, shell, .. } = self;
         let mut stale = 0;
-        for acked in settle.acked.iter() {
-            stale += self.store.ack_places(acked.lease, acked.places);
+        if shell.is_attached(settle.epoch) {
+            for acked in settle.acked.iter() {
+                stale += store.ack_places(acked.lease, acked.places);
+            }
         }
-        for item in settle.items.iter() {
-            let settled = self
-                .store
-                .settle(now, item.lease, item.attempt, &item.verdict, &mut self.news);
-            stale += usize::from(settled == Settled::Stale);
-        }
-        SettleReply { stale }
+        let mut reply = shell.settle(settle, |item, news| {
+            store.settle(now, item.lease, item.attempt, &item.verdict, news)
+        });
+        reply.stale += stale;
+        reply
     }
 
     pub(super) fn wake(&mut self, now: Moment) {
-        self.store.wake(now, &mut self.news);
+        self.store.wake(now, self.shell.news());
     }
 
     pub(super) fn command(&mut self, now: Moment, command: QueueCommand) -> QueueReply<J> {
         match command {
-            QueueCommand::Close => {
-                self.closed = true;
-                QueueReply::Done
-            }
+            QueueCommand::Close => self.shell.close(),
             QueueCommand::Counts => QueueReply::Counts(self.store.counts()),
             QueueCommand::DeadLetters { most } => QueueReply::DeadLetters(self.store.dead_letters(most)),
             QueueCommand::Requeue(which) => QueueReply::Requeued(self.requeue(now, &which)),
@@ -200,29 +156,17 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
     /// overtaken by jobs that nobody made room for.
     fn requeue(&mut self, now: Moment, which: &DeadSelection) -> Vec<JobId> {
         // What is due goes first, since it makes dead letters and room.
-        self.store.wake(now, &mut self.news);
-        let store = &self.store;
-        self.account.settle(|| store.counts().unfinished());
+        self.wake(now);
+        self.settle_account();
         let meant = meant(which, self.store.dead_letters(usize::MAX));
-        let permits = self.account.acquire(meant.len());
+        let permits = self.account.acquire(meant.len(), usize::MAX);
         if permits == 0 {
             return Vec::new();
         }
         let chosen = meant.into_iter().take(permits).collect();
         self.store
-            .requeue(now, &DeadSelection::Jobs(chosen), &mut self.news)
+            .requeue(now, &DeadSelection::Jobs(chosen), self.shell.news())
     }
-
-    /// Nobody has been attached for long: the oldest news go, half of them at a time.
-    fn bound_news(&mut self) {
-        drop_oldest::<EventKind>(&mut self.news.events, "events");
-        drop_oldest::<DeadLetter<J>>(&mut self.news.dead, "fates");
-    }
-}
-
-fn closed<J>(job: Sealed<J>) -> Refused<J> {
-    let refusal = Refusal::Closed;
-    Refused { job, refusal }
 }
 
 /// The dead letters that a selection means, oldest first.
@@ -234,20 +178,5 @@ fn meant<J>(which: &DeadSelection, letters: Vec<DeadLetter<J>>) -> Vec<JobId> {
             let jobs: BTreeSet<&JobId> = jobs.iter().collect();
             dead.filter(|job| jobs.contains(job)).collect()
         }
-    }
-}
-
-/// News of one kind that are kept at most while nobody takes them.
-const MOST_NEWS: usize = 65_536;
-
-fn drop_oldest<T>(news: &mut Vec<T>, what: &'static str) {
-    if news.len() > MOST_NEWS {
-        let surplus = news.len() - MOST_NEWS / 2;
-        news.drain(..surplus);
-        tracing::warn!(
-            what,
-            surplus,
-            "nobody is attached to the queue: the oldest news are dropped"
-        );
     }
 }

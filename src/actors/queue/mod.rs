@@ -16,6 +16,7 @@ mod actor;
 mod core;
 mod rest;
 mod room;
+mod shell;
 mod source;
 
 #[cfg(test)]
@@ -24,5 +25,8 @@ mod tests;
 pub use self::actor::StoreQueue;
 pub use self::core::QueueCore;
 pub use self::rest::{ActorKeepsRest, ActorQueueRest, QueueRest, RestBy};
+#[cfg(feature = "durable")]
+pub(crate) use self::room::Account;
 pub use self::room::QueueRoom;
+pub use self::shell::{QueueShell, Wake};
 pub use self::source::{ActorQueue, MemoryQueue, QueueSource, StoreSource, queue_of};

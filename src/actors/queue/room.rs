@@ -26,22 +26,9 @@ pub struct QueueRoom {
     pub overflow: Overflow,
 }
 
-impl QueueRoom {
-    /// The room of a store that has a bound and drops nothing; `held` jobs are in it.
-    pub(super) fn new(bound: Option<Bound>, held: usize) -> Option<Self> {
-        let bound = bound.filter(|bound| matches!(bound.overflow, Overflow::Wait | Overflow::Reject))?;
-        let capacity = bound.capacity.min(Semaphore::MAX_PERMITS);
-        Some(Self {
-            semaphore: Arc::new(Semaphore::new(capacity.saturating_sub(held))),
-            capacity,
-            overflow: bound.overflow,
-        })
-    }
-}
-
-/// The queue's side of the room: the jobs in the store for which permits are out.
+/// The queue's side of the room: the jobs in the queue for which permits are out.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     room: Option<QueueRoom>,
     /// Jobs whose permits are out. Grows before the jobs come, shrinks when they have left, and so is right again after
     /// the next operation even if a panic cut one short.
@@ -49,9 +36,17 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account of a store that holds `held` jobs.
-    pub(super) fn new(bound: Option<Bound>, held: usize) -> Self {
-        let room = QueueRoom::new(bound, held);
+    /// The account of a queue that holds `held` jobs. There is a room if it has a bound and drops nothing.
+    pub(crate) fn new(bound: Option<Bound>, held: usize) -> Self {
+        let bound = bound.filter(|bound| matches!(bound.overflow, Overflow::Wait | Overflow::Reject));
+        let room = bound.map(|bound| {
+            let capacity = bound.capacity.min(Semaphore::MAX_PERMITS);
+            QueueRoom {
+                semaphore: Arc::new(Semaphore::new(capacity.saturating_sub(held))),
+                capacity,
+                overflow: bound.overflow,
+            }
+        });
         let capacity = room.as_ref().map_or(0, |room| room.capacity);
         Self {
             room,
@@ -59,29 +54,37 @@ impl Account {
         }
     }
 
-    pub(super) fn room(&self) -> Option<QueueRoom> {
+    pub(crate) fn room(&self) -> Option<QueueRoom> {
         self.room.clone()
     }
 
     /// Jobs have come whose sender took permits.
-    pub(super) fn charge(&mut self, jobs: usize) {
+    pub(crate) fn charge(&mut self, jobs: usize) {
         if self.room.is_some() {
             self.charged += jobs;
         }
     }
 
-    /// Takes up to `wanted` permits for jobs that the queue itself brings back. Without a room there are enough.
-    pub(super) fn acquire(&mut self, wanted: usize) -> usize {
+    /// Jobs go back to a sender who may send them again with the same permits. Whoever tells the sender that they were refused
+    /// gives the permits back to the room that is returned.
+    #[cfg(feature = "durable")]
+    pub(crate) fn hand_back(&mut self, jobs: usize) -> Option<QueueRoom> {
+        self.charged = self.charged.saturating_sub(jobs);
+        self.room()
+    }
+
+    /// Takes up to `wanted` permits for jobs that the queue itself brings back; without a room as many as it has `free`.
+    pub(crate) fn acquire(&mut self, wanted: usize, free: usize) -> usize {
         let Some(room) = &self.room else {
-            return wanted;
+            return wanted.min(free);
         };
         let taken = room.semaphore.forget_permits(wanted);
         self.charged += taken;
         taken
     }
 
-    /// Gives back the permits of all jobs that are no longer in the store. `held` is asked only if there is a room.
-    pub(super) fn settle(&mut self, held: impl FnOnce() -> usize) {
+    /// Gives back the permits of all jobs that are no longer in the queue. `held` is asked only if there is a room.
+    pub(crate) fn settle(&mut self, held: impl FnOnce() -> usize) {
         let Some(room) = &self.room else {
             return;
         };

@@ -50,7 +50,7 @@ pub trait QueueSource<J: Send + Sync + 'static>: Send + 'static {
 }
 
 /// A queue over a store. Clones share the store.
-pub struct StoreSource<J, S> {
+pub struct StoreSource<J: Send + Sync + 'static, S> {
     core: Arc<QueueCore<J, S>>,
 }
 
@@ -92,14 +92,14 @@ impl<J: Send + Sync + 'static> StoreSource<J, MemoryStore<J>> {
     }
 }
 
-impl<J, S> Clone for StoreSource<J, S> {
+impl<J: Send + Sync + 'static, S> Clone for StoreSource<J, S> {
     fn clone(&self) -> Self {
         let core = Arc::clone(&self.core);
         Self { core }
     }
 }
 
-impl<J, S> fmt::Debug for StoreSource<J, S> {
+impl<J: Send + Sync + 'static, S> fmt::Debug for StoreSource<J, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreSource").finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@
 //! | `table` | the tables and their keys, and changes of them |
 //! | `write` | one commit |
 //! | `guard` | panics and errors of redb as those of the queue |
-//! | `backend` | the gate, as redb wants a disk |
+//! | `backend` | the gate, as redb wants a disk; whether there is anything of redb's |
 //! | `pages` | numbers of pages that would ask for more memory than there is |
 
 mod backend;
@@ -23,13 +23,13 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
 
-use self::backend::Backend;
+use self::backend::{Backend, is_new};
 use self::guard::{Kept, contradiction, guarded, meaning};
 pub(super) use self::table::{Change, Meta, Table};
 use self::write::{lengths, write};
 use super::disk::{Disk, Purpose};
 use super::error::{FileError, OtherFile};
-use super::gate::{BIRTH, Gate};
+use super::gate::Gate;
 use super::owner::Owner;
 use super::wait::Wait;
 use crate::{protocol::faults, rules::ledger::Plant};
@@ -339,21 +339,3 @@ enum End {
     Failed,
     Panicked,
 }
-
-/// Whether a disk has no queue yet: it is empty, or the process that made one died before it was done.
-fn is_new(disk: &dyn Disk) -> Result<bool, FileError> {
-    let len = disk.len()?;
-    let mut begin = vec![0; len.min(BIRTH.len() as u64) as usize];
-    disk.read(0, &mut begin)?;
-    if begin.is_empty() || begin == BIRTH {
-        return Ok(true);
-    }
-    if begin.starts_with(MAGIC) {
-        Ok(false)
-    } else {
-        Err(FileError::NotAQueue(OtherFile::SomethingElse))
-    }
-}
-
-/// The first bytes of every file of the engine.
-const MAGIC: &[u8] = &[b'r', b'e', b'd', b'b', 0x1a, 0x0a, 0xa9, 0x0d, 0x0a];

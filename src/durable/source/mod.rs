@@ -89,13 +89,16 @@ impl<J: Send + Sync + 'static> DurableQueue<J> {
     /// How many commits were made since it was opened: with [`Durability::EveryJob`] each of them is one fsync. Jobs that
     /// come together share one.
     pub fn commits(&self) -> u64 {
-        self.core.commits.load(std::sync::atomic::Ordering::Relaxed)
+        self.core
+            .progress
+            .commits
+            .load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Why it cannot write at present, and so takes no jobs; `None` while it can. It tries again by itself, at the latest
     /// every 3 s.
     pub fn write_failure(&self) -> Option<WriteFailure> {
-        *held(&self.core.failure)
+        *held(&self.core.progress.failure)
     }
 
     /// What it holds now.
@@ -219,7 +222,7 @@ impl<J: Send + Sync + 'static> QueueSource<J> for DurableQueue<J> {
     }
 
     fn epoch(&self) -> Epoch {
-        lock(&self.core.state).epoch
+        lock(&self.core.state).shell.epoch()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -230,7 +233,7 @@ impl<J: Send + Sync + 'static> QueueSource<J> for DurableQueue<J> {
     }
 
     fn room(&self) -> Option<QueueRoom> {
-        lock(&self.core.state).room.clone()
+        lock(&self.core.state).room()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use super::{DurableBuilder, DurableQueue};
 use crate::actors::Clock;
-use crate::durable::core::{Core, Requests};
+use crate::durable::core::{Core, Progress, Requests};
 use crate::durable::disk::Purpose;
 use crate::durable::engine::{Change, Engine, Meta, Table};
 use crate::durable::error::OpenErrorReason;
@@ -15,7 +15,7 @@ use crate::durable::wait::Wait;
 use crate::durable::writer::{Round, Writer};
 use crate::durable::{second_opener, simulated_disk};
 use crate::protocol::faults;
-use crate::words::{GroupConfig, Guarded, WriteFailure};
+use crate::words::{GroupConfig, Guarded};
 
 impl<J: Send + Sync + 'static> DurableBuilder<J> {
     /// Opens the queue on the thread that will write it, which is the only one that ever touches the file.
@@ -75,13 +75,11 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         engine.commit(&changes, true)?;
         let state = Arc::new(Mutex::new(state));
         let (requests, asked) = mpsc::channel();
-        let commits = Arc::<std::sync::atomic::AtomicU64>::default();
-        let failure = Arc::<Mutex<Option<WriteFailure>>>::default();
+        let progress = Arc::<Progress>::default();
         let core = Arc::new(Core {
             state: Arc::clone(&state),
             requests: Requests::new(requests),
-            commits: Arc::clone(&commits),
-            failure: Arc::clone(&failure),
+            progress: Arc::clone(&progress),
             owner: engine.owner(),
         });
         let writer = Writer {
@@ -99,8 +97,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
             failing: None,
             needed: Vec::new(),
             unread: None,
-            failure,
-            commits,
+            progress,
         };
         Ok((DurableQueue { core, clock }, writer))
     }

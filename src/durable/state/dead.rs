@@ -1,9 +1,11 @@
-//! Dead letters and deduplication keys: what is kept for a while.
+//! Dead letters, and how jobs become them.
+
+use std::time::Duration;
 
 use super::{Entry, State};
 use crate::durable::engine::{Change, Table};
-use crate::rules::store::{DeadSelection, Selected};
-use crate::words::{DeadLetter, DeadReason, EventKind, JobId, Key, Moment, Sealed};
+use crate::rules::store::{DeadLetters, DeadSelection, Letter, News, Selected};
+use crate::words::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId, Moment, QueueConfig, Sealed};
 
 /// A dead letter of the index.
 pub(super) struct DeadEntry<J> {
@@ -16,45 +18,110 @@ pub(super) struct DeadEntry<J> {
     pub(super) letter: Option<DeadLetter<J>>,
 }
 
-impl<J> DeadEntry<J> {
-    /// The bytes that it takes in memory.
-    pub(super) fn bytes(&self) -> usize {
+impl<J> Letter for DeadEntry<J> {
+    fn bytes(&self) -> usize {
         size_of::<Self>() + self.letter.as_ref().map_or(0, DeadLetter::bytes)
     }
+}
+
+/// The dead letters of the file, oldest first.
+pub(super) struct DeadTable<J> {
+    letters: DeadLetters<DeadEntry<J>>,
+    /// The key of the next record.
+    next: u64,
+    /// How long they are kept, in milliseconds.
+    age: Option<u64>,
+}
+
+impl<J> DeadTable<J> {
+    pub(super) fn new(config: &QueueConfig, age: Option<Duration>) -> Self {
+        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            letters: DeadLetters::new(config),
+            next: 0,
+            age: age.map(millis),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// A letter of a file that was just opened.
+    pub(super) fn recover(&mut self, entry: DeadEntry<J>) {
+        self.next = entry.number + 1;
+        self.letters.add(entry);
+    }
+
+    /// Keeps a letter, and drops the oldest ones if there are too many.
+    fn keep(
+        &mut self,
+        (at, id, letter): (u64, JobId, Option<DeadLetter<J>>),
+        record: Vec<u8>,
+        news: &mut News<J>,
+        out: &mut Vec<Change>,
+    ) {
+        let number = self.next;
+        self.next += 1;
+        out.push(Change::Put(Table::Dead, number, record));
+        self.letters.add(DeadEntry {
+            number,
+            at,
+            id,
+            letter,
+        });
+        while let Some(oldest) = self.letters.pop_surplus() {
+            dropped(&oldest, news, out);
+        }
+    }
+
+    /// Drops the letters that are older than they may be.
+    pub(super) fn drop_old(&mut self, now: u64, news: &mut News<J>, out: &mut Vec<Change>) {
+        while self.oldest_goes().is_some_and(|at| at <= now)
+            && let Some(oldest) = self.letters.pop_oldest_if(|_| true)
+        {
+            dropped(&oldest, news, out);
+        }
+    }
+
+    /// When the oldest letter has been kept for long enough, in milliseconds since the Unix epoch.
+    pub(super) fn oldest_goes(&self) -> Option<u64> {
+        let died = self.letters.iter().next()?.at;
+        Some(died.saturating_add(self.age?))
+    }
+}
+
+fn dropped<J>(oldest: &DeadEntry<J>, news: &mut News<J>, out: &mut Vec<Change>) {
+    out.push(Change::Delete(Table::Dead, oldest.number));
+    news.events.push(EventKind::DeadLetterDropped { job: oldest.id });
 }
 
 impl<J: Send + Sync + 'static> State<J> {
     /// Makes a dead letter of a job that stands nowhere else any more.
     pub(super) fn bury(&mut self, now: Moment, entry: Entry<J>, reason: DeadReason, out: &mut Vec<Change>) {
-        let record = self.paper.dead(&entry.job, now, &reason, &entry.history);
         self.erase(&entry, out);
-        let letter = DeadLetter {
-            job: entry.job,
-            reason,
-            history: entry.history,
-            at: now,
-        };
-        self.news.dead.push(letter.clone());
-        self.keep_dead(now, letter.id(), letter.reason.clone(), Some(letter), record, out);
+        self.bury_new(now, entry.job, reason, entry.history, out);
     }
 
-    /// Makes a dead letter of a job that never stood anywhere.
+    /// Makes a dead letter of a job that is written nowhere.
     pub(super) fn bury_new(
         &mut self,
         now: Moment,
-        job: &Sealed<J>,
+        job: Sealed<J>,
         reason: DeadReason,
+        history: Vec<AttemptRecord>,
         out: &mut Vec<Change>,
     ) {
-        let record = self.paper.dead(job, now, &reason, &[]);
+        let record = self.paper.dead(&job, now, &reason, &history);
         let letter = DeadLetter {
-            job: Sealed::clone(job),
+            job,
             reason,
-            history: Vec::new(),
+            history,
             at: now,
         };
-        self.news.dead.push(letter.clone());
-        self.keep_dead(now, letter.id(), letter.reason.clone(), Some(letter), record, out);
+        self.shell.news().dead.push(letter.clone());
+        let (id, reason) = (letter.id(), letter.reason.clone());
+        self.keep_dead(now, (id, reason, Some(letter)), record, out);
     }
 
     /// Makes a dead letter of bytes that are no job for this program.
@@ -68,65 +135,29 @@ impl<J: Send + Sync + 'static> State<J> {
     ) {
         let reason = DeadReason::Unreadable(why.into());
         let record = self.paper.dead_bytes(bytes, now, &reason, &[]);
-        self.keep_dead(now, id, reason, None, record, out);
+        self.keep_dead(now, (id, reason, None), record, out);
     }
 
     fn keep_dead(
         &mut self,
         at: Moment,
-        id: JobId,
-        reason: DeadReason,
-        letter: Option<DeadLetter<J>>,
+        (job, reason, letter): (JobId, DeadReason, Option<DeadLetter<J>>),
         record: Vec<u8>,
         out: &mut Vec<Change>,
     ) {
-        self.news.events.push(EventKind::DeadLettered { job: id, reason });
-        let number = self.next_dead;
-        self.next_dead += 1;
-        out.push(Change::Put(Table::Dead, number, record));
-        let entry = DeadEntry {
-            number,
-            at: self.paper.unix(at),
-            id,
-            letter,
-        };
-        self.dead_bytes += entry.bytes();
-        self.dead.push_back(entry);
-        while !self.dead.is_empty()
-            && (self.dead.len() > self.config.dead_letters || self.dead_bytes > self.config.dead_letter_bytes)
-        {
-            self.drop_oldest_letter(out);
-        }
-    }
-
-    fn drop_oldest_letter(&mut self, out: &mut Vec<Change>) {
-        if let Some(oldest) = self.dead.pop_front() {
-            self.dead_bytes -= oldest.bytes();
-            out.push(Change::Delete(Table::Dead, oldest.number));
-            self.news
-                .events
-                .push(EventKind::DeadLetterDropped { job: oldest.id });
-        }
-    }
-
-    /// Drops the dead letters that are older than they may be.
-    pub(super) fn forget_old_letters(&mut self, now: Moment, out: &mut Vec<Change>) {
-        while self.oldest_letter_goes().is_some_and(|at| at <= now) {
-            self.drop_oldest_letter(out);
-        }
-    }
-
-    /// When the oldest dead letter has been kept for long enough.
-    pub(super) fn oldest_letter_goes(&self) -> Option<Moment> {
-        let age = u64::try_from(self.dead_age?.as_millis()).unwrap_or(u64::MAX);
-        let died = self.dead.front()?.at;
-        Some(self.paper.moment(died.saturating_add(age)))
+        let at = self.paper.unix(at);
+        let news = self.shell.news();
+        news.events.push(EventKind::DeadLettered { job, reason });
+        self.dead.keep((at, job, letter), record, news, out);
     }
 
     /// The dead letters that can be read, oldest first.
     pub(in crate::durable) fn dead_letters(&self, most: usize) -> Vec<DeadLetter<J>> {
-        let letters = self.dead.iter().filter_map(|dead| dead.letter.clone());
-        letters.take(most).collect()
+        let letters = self.dead.letters.iter();
+        letters
+            .filter_map(|dead| dead.letter.clone())
+            .take(most)
+            .collect()
     }
 
     /// Sends dead letters back to the ready jobs, as many as there is room for. Those that cannot be read stay.
@@ -139,82 +170,44 @@ impl<J: Send + Sync + 'static> State<J> {
         self.wake(now, out);
         let which = Selected::new(which);
         let meant = |dead: &DeadEntry<J>| dead.letter.is_some() && which.means(dead.id);
-        let wanted = self.dead.iter().filter(|dead| meant(dead)).count();
-        let mut room = self.acquire(wanted);
+        let wanted = self.dead.letters.iter().filter(|dead| meant(dead)).count();
+        let mut room = self.capacity.acquire(wanted, self.unfinished());
         let mut back = Vec::new();
-        let mut left = std::collections::VecDeque::new();
-        for mut dead in std::mem::take(&mut self.dead) {
-            let goes = room > 0 && self.bytes < self.capacity_bytes && meant(&dead);
-            match dead.letter.take_if(|_| goes) {
-                None => left.push_back(dead),
-                Some(letter) => {
-                    room -= 1;
-                    back.push(dead.id);
-                    out.push(Change::Delete(Table::Dead, dead.number));
-                    self.revive(letter, out);
-                }
-            }
-        }
-        self.dead = left;
-        self.count_dead_bytes();
+        let mut letters = self.dead.letters.take_out();
+        letters.sift(|mut dead| {
+            let goes = room > 0 && self.capacity.has_bytes() && meant(&dead);
+            let Some(letter) = dead.letter.take_if(|_| goes) else {
+                return Some(dead);
+            };
+            room -= 1;
+            back.push(dead.id);
+            out.push(Change::Delete(Table::Dead, dead.number));
+            self.revive(letter, out);
+            None
+        });
+        self.dead.letters = letters;
         back
     }
 
     fn revive(&mut self, letter: DeadLetter<J>, out: &mut Vec<Change>) {
-        self.news.events.push(EventKind::Requeued { job: letter.id() });
+        let job = letter.id();
+        self.shell.news().events.push(EventKind::Requeued { job });
         letter.job.forget_expiry();
         let mut entry = Entry {
-            job: letter.job,
-            number: self.next,
-            chunk: None,
-            bytes: 0,
-            attempts: 0,
             tried: true,
-            held: None,
-            suspect: false,
             history: letter.history,
+            ..Entry::new(letter.job, self.next)
         };
         self.next += 1;
         self.write_single(&mut entry, None, out);
-        self.put_alone(entry);
+        self.ready.put(entry);
     }
 
     /// Forgets dead letters. Returns how many.
     pub(in crate::durable) fn purge(&mut self, which: &DeadSelection, out: &mut Vec<Change>) -> usize {
         let which = Selected::new(which);
-        let before = self.dead.len();
-        self.dead.retain(|dead| {
-            let goes = which.means(dead.id);
-            if goes {
-                out.push(Change::Delete(Table::Dead, dead.number));
-            }
-            !goes
-        });
-        self.count_dead_bytes();
-        before - self.dead.len()
-    }
-
-    fn count_dead_bytes(&mut self) {
-        self.dead_bytes = self.dead.iter().map(DeadEntry::bytes).sum();
-    }
-
-    /// The job that was accepted with this deduplication key within the window.
-    pub(super) fn known(&self, key: &Key) -> Option<JobId> {
-        self.dedup.get(key).copied()
-    }
-
-    /// Forgets the keys whose window has passed, and the oldest ones if there are too many.
-    pub(super) fn forget_keys(&mut self, now: Moment, out: &mut Vec<Change>) {
-        let window = std::time::Duration::from_millis(self.config.dedup_window_ms);
-        while self
-            .keys
-            .front()
-            .is_some_and(|(at, ..)| at.after(window) <= now || self.keys.len() > self.config.dedup_keys)
-        {
-            if let Some((_, key, number)) = self.keys.pop_front() {
-                self.dedup.remove(&key);
-                out.push(Change::Delete(Table::Dedup, number));
-            }
-        }
+        let gone = self.dead.letters.take(|dead| which.means(dead.id));
+        out.extend(gone.iter().map(|dead| Change::Delete(Table::Dead, dead.number)));
+        gone.len()
     }
 }

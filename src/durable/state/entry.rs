@@ -69,7 +69,8 @@ impl<J: Send + Sync + 'static> State<J> {
         // the process, the job is not.
         if let Ok(record) = record {
             let bytes = record.len() as u64;
-            self.bytes = self.bytes.saturating_sub(entry.bytes).saturating_add(bytes);
+            self.capacity.give_bytes(entry.bytes);
+            self.capacity.add_bytes(bytes);
             entry.bytes = bytes;
             out.push(Change::Put(Table::Singles, entry.number, record));
             if let Some(chunk) = entry.chunk.take() {
@@ -83,7 +84,7 @@ impl<J: Send + Sync + 'static> State<J> {
         match entry.chunk {
             Some(chunk) => self.note_gone(chunk, entry.number),
             None => {
-                self.bytes = self.bytes.saturating_sub(entry.bytes);
+                self.capacity.give_bytes(entry.bytes);
                 out.push(Change::Delete(Table::Singles, entry.number));
             }
         }
@@ -105,31 +106,7 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// Notes that a job of a chunk is done, dead, or in a record of its own.
     pub(super) fn note_gone(&mut self, first: u64, number: u64) {
-        if let Some(chunk) = self.chunks.get_mut(&first)
-            && chunk.mark.set_gone(number.saturating_sub(first) as u32)
-        {
-            // The last one takes the rest along.
-            let share = chunk.bytes_left / u64::from(chunk.left.max(1));
-            chunk.bytes_left -= share;
-            self.bytes = self.bytes.saturating_sub(share);
-            chunk.left = chunk.left.saturating_sub(1);
-            self.touched.insert(first);
-        }
-    }
-
-    /// Writes the marks that have changed; a chunk without a job left goes.
-    pub(in crate::durable) fn write_marks(&mut self, out: &mut Vec<Change>) {
-        while let Some(first) = self.touched.pop_first() {
-            let Some(chunk) = self.chunks.get(&first) else {
-                continue;
-            };
-            if chunk.left > 0 {
-                out.push(Change::Put(Table::Marks, first, chunk.mark.write()));
-            } else {
-                self.chunks.remove(&first);
-                out.push(Change::Delete(Table::Chunks, first));
-                out.push(Change::Delete(Table::Marks, first));
-            }
-        }
+        let bytes = self.ready.note_gone(first, number);
+        self.capacity.give_bytes(bytes);
     }
 }

@@ -2,28 +2,28 @@
 
 use std::collections::VecDeque;
 
-use super::{RESIDENT, State};
+use super::State;
 use crate::durable::engine::Change;
 use crate::durable::format::{Mark, read_chunk};
 use crate::durable::paper::{Paper, Unreadable};
-use crate::words::{JobId, Moment, Priority, Sealed};
+use crate::words::{JobId, Moment, Sealed};
 
 /// Chunks that are wanted in memory, with what is known of them.
 pub(in crate::durable) type Needed = Vec<(u64, Mark)>;
 
 /// A chunk as it was read.
 pub(in crate::durable) struct Loaded<J> {
-    first: u64,
-    jobs: VecDeque<(u32, Sealed<J>)>,
-    unreadable: Vec<Lost>,
+    pub(super) first: u64,
+    pub(super) jobs: VecDeque<(u32, Sealed<J>)>,
+    pub(super) unreadable: Vec<Lost>,
 }
 
 /// A job of a chunk that cannot be read.
-struct Lost {
-    place: u32,
-    id: JobId,
-    why: String,
-    bytes: Vec<u8>,
+pub(super) struct Lost {
+    pub(super) place: u32,
+    pub(super) id: JobId,
+    pub(super) why: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl<J: Send + Sync + 'static> Loaded<J> {
@@ -69,17 +69,6 @@ impl<J: Send + Sync + 'static> Loaded<J> {
         loaded
     }
 
-    /// The jobs, and what could not be read: place, name, reason, bytes.
-    #[allow(clippy::type_complexity, reason = "taken apart at once, in one place")]
-    pub(super) fn into_parts(self) -> (VecDeque<(u32, Sealed<J>)>, Vec<(u32, JobId, String, Vec<u8>)>) {
-        let lost = self.unreadable.into_iter();
-        (
-            self.jobs,
-            lost.map(|lost| (lost.place, lost.id, lost.why, lost.bytes))
-                .collect(),
-        )
-    }
-
     fn all_lost(mut self, mark: &Mark, from: u32, why: &str) -> Self {
         let places = (from..mark.jobs).filter(|place| !mark.is_gone(*place));
         for place in places {
@@ -102,45 +91,22 @@ impl<J: Send + Sync + 'static> State<J> {
     }
 
     /// A chunk has come into memory. What cannot be read of it becomes dead letters.
-    pub(in crate::durable) fn loaded(&mut self, now: Moment, loaded: Loaded<J>, out: &mut Vec<Change>) {
-        let Some(chunk) = self.chunks.get_mut(&loaded.first) else {
-            return;
-        };
-        chunk.is_asked_for = false;
-        if chunk.jobs.is_some() {
-            return;
+    pub(in crate::durable) fn loaded(&mut self, now: Moment, mut loaded: Loaded<J>, out: &mut Vec<Change>) {
+        if self.ready.loaded(&mut loaded) {
+            self.bury_lost(now, loaded.first, loaded.unreadable, out);
         }
-        let priority = Priority(chunk.mark.priority);
-        self.resident += chunk.mark.bytes as usize;
-        chunk.jobs = Some(loaded.jobs);
-        self.fresh = self.fresh.saturating_sub(loaded.unreadable.len());
-        for lost in loaded.unreadable {
-            self.note_gone(loaded.first, loaded.first + u64::from(lost.place));
+    }
+
+    /// Makes dead letters of the jobs of a chunk that cannot be read.
+    pub(super) fn bury_lost(&mut self, now: Moment, first: u64, lost: Vec<Lost>, out: &mut Vec<Change>) {
+        for lost in lost {
+            self.note_gone(first, first + u64::from(lost.place));
             self.bury_unreadable(now, lost.id, &lost.why, &lost.bytes, out);
         }
-        self.drop_if_empty(priority, loaded.first);
     }
 
     /// The read failed: it may be asked for again.
     pub(in crate::durable) fn not_loaded(&mut self, first: u64) {
-        if let Some(chunk) = self.chunks.get_mut(&first) {
-            chunk.is_asked_for = false;
-        }
-    }
-
-    /// The bytes of all jobs on disk, about.
-    pub(in crate::durable) fn bytes_on_disk(&self) -> u64 {
-        let chunks: u64 = self
-            .chunks
-            .values()
-            .map(|chunk| u64::from(chunk.mark.bytes))
-            .sum();
-        let singles = self.alone + self.suspects.len() + self.shelf.len() + self.dead.len();
-        chunks + singles as u64 * 512
-    }
-
-    /// Whether there is room in memory for chunks that are not needed at once.
-    pub(super) fn has_memory(&self) -> bool {
-        self.resident < RESIDENT
+        self.ready.not_loaded(first);
     }
 }

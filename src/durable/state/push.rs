@@ -1,14 +1,14 @@
 //! Admission: which jobs are taken, and what number each gets. First they are admitted, then written, then placed: nothing is
 //! leased that is not on disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::lease::Head;
-use super::{Chunk, Entry, Needed, RESIDENT, State};
+use super::ready::Next;
+use super::{Entry, Needed, State};
 use crate::durable::engine::{Change, Table};
 use crate::durable::format::{Accepted, Mark};
-use crate::rules::store::Refusal;
-use crate::words::{DeadReason, EventKind, JobId, Key, Moment, Overflow, Priority, Sealed};
+use crate::rules::store::{self as rules, Asking, Refusal};
+use crate::words::{DeadReason, EventKind, JobId, Key, Moment, Priority, Sealed};
 
 /// Jobs in one chunk at most. A chunk is read and forgotten as a whole.
 const MOST_IN_CHUNK: usize = 1_024;
@@ -44,14 +44,6 @@ pub(in crate::durable) struct Admitted {
     pub(in crate::durable) bytes: u32,
 }
 
-/// What a full queue did for a new job.
-enum Room {
-    Made,
-    Refused,
-    JobGoes,
-    Later,
-}
-
 /// Whether it is decided what becomes of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::durable) enum Decided {
@@ -64,6 +56,16 @@ impl Admission {
     /// Whether none of so many jobs was taken.
     pub(in crate::durable) fn refuses(&self, jobs: usize) -> bool {
         self.refused.len() == jobs
+    }
+
+    /// Jobs that are taken and not yet placed.
+    pub(super) fn jobs(&self) -> usize {
+        self.taken
+    }
+
+    /// The bytes of these jobs.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 
@@ -88,30 +90,36 @@ impl<J: Send + Sync + 'static> State<J> {
         admission: &mut Admission,
         out: &mut Vec<Change>,
     ) -> Result<Decided, Needed> {
-        if let Some(refusal) = self.refusal(job) {
-            admission.refused.push((index, refusal));
+        if self.shell.is_closed() {
+            admission.refused.push((index, Refusal::Closed));
             return Ok(Decided::Yes);
         }
-        let dead = if job.expires_at().is_some_and(|at| at <= now) {
-            Some(DeadReason::Expired)
-        } else {
-            match self.room_for(now, (job.priority(), bytes), admission, out)? {
-                Room::Made => None,
-                Room::JobGoes => Some(DeadReason::DroppedByOverflow),
-                Room::Later => return Ok(Decided::Later),
-                Room::Refused => {
-                    admission.refused.push((index, Refusal::Full));
-                    return Ok(Decided::Yes);
+        let asking = Asking {
+            duplicate_of: job.dedup().and_then(|key| self.keys.find(key)),
+            is_expired: job.expires_at().is_some_and(|at| at <= now),
+            bytes: bytes as u64,
+        };
+        let dead = match self.ask(now, (job.priority(), asking), admission, out)? {
+            rules::Admission::Take => None,
+            rules::Admission::Bury(reason) => Some(reason),
+            rules::Admission::DropOldest => Some(DeadReason::DroppedByOverflow),
+            rules::Admission::Wait => return Ok(Decided::Later),
+            rules::Admission::Refuse(refusal) => {
+                if let Refusal::Duplicate { of } = refusal {
+                    let duplicate = EventKind::Duplicate { job: job.id(), of };
+                    self.shell.news().events.push(duplicate);
                 }
+                admission.refused.push((index, refusal));
+                return Ok(Decided::Yes);
             }
         };
-        if let Some(key) = job.dedup().filter(|_| self.config.dedup_keys > 0) {
-            self.dedup.insert(key.clone(), job.id());
-            admission.keys.push((self.next_key, key.clone(), job.id()));
-            self.next_key += 1;
+        if let Some(key) = job.dedup()
+            && let Some(number) = self.keys.note(now, key, job.id())
+        {
+            admission.keys.push((number, key.clone(), job.id()));
         }
         if let Some(reason) = dead {
-            self.bury_new(now, job, reason, out);
+            self.bury_new(now, Sealed::clone(job), reason, Vec::new(), out);
             return Ok(Decided::Yes);
         }
         admission.taken += 1;
@@ -133,71 +141,42 @@ impl<J: Send + Sync + 'static> State<J> {
         Ok(Decided::Yes)
     }
 
-    /// Why a job is not taken, whatever room there is.
-    fn refusal(&mut self, job: &Sealed<J>) -> Option<Refusal> {
-        if self.closed {
-            return Some(Refusal::Closed);
-        }
-        let of = job.dedup().and_then(|key| self.known(key))?;
-        self.news.events.push(EventKind::Duplicate { job: job.id(), of });
-        Some(Refusal::Duplicate { of })
-    }
-
-    /// Room for a job of this priority and so many bytes, as the policy says.
-    fn room_for(
+    /// Asks the rule until there is nothing more to drop for a job of this priority.
+    fn ask(
         &mut self,
         now: Moment,
-        (priority, bytes): (Priority, usize),
+        (priority, asking): (Priority, Asking),
         admission: &Admission,
         out: &mut Vec<Change>,
-    ) -> Result<Room, Needed> {
-        let bytes = bytes as u64;
+    ) -> Result<rules::Admission, Needed> {
         loop {
-            let one_fits = self.unfinished() + admission.taken < self.config.capacity;
-            let wanted = self.bytes.saturating_add(admission.bytes).saturating_add(bytes);
-            if one_fits && wanted <= self.capacity_bytes {
-                return Ok(Room::Made);
-            }
-            let is_too_large = bytes > self.capacity_bytes;
-            match self.config.overflow {
-                // Jobs are waited for by their permits, bytes here: nobody knows them before they are written.
-                Overflow::Wait if one_fits && !is_too_large => return Ok(Room::Later),
-                Overflow::Wait | Overflow::Reject => return Ok(Room::Refused),
-                Overflow::DropOldest if !is_too_large => match self.make_room(now, priority, out)? {
-                    Room::Made => {}
-                    other => return Ok(other),
-                },
-                Overflow::DropOldest | Overflow::DropNewest => return Ok(Room::JobGoes),
+            let answer = self.capacity.admit(asking, self.unfinished(), admission);
+            if answer != rules::Admission::DropOldest || !self.drop_oldest(now, priority, out)? {
+                return Ok(answer);
             }
         }
     }
 
-    /// Drops a job to make room for one of this priority.
-    fn make_room(&mut self, now: Moment, priority: Priority, out: &mut Vec<Change>) -> Result<Room, Needed> {
-        // The oldest ready job of the least urgent priority that is not more urgent than the new one.
-        let lanes: Vec<Priority> = self.lanes.keys().rev().map(|lane| lane.0).collect();
-        for lane in lanes.into_iter().take_while(|lane| *lane <= priority) {
-            let victim = match self.head(lane) {
-                Head::Empty => continue,
-                Head::Alone(number) => self.take_alone(lane, number),
-                Head::Chunk(first) => self.take_fresh(lane, first),
-                Head::Absent => return Err(self.front_of(lane)),
-            };
-            if let Some(victim) = victim {
-                if let Some(at) = victim.job.expiry() {
-                    self.expiries.remove(&(at, victim.number));
+    /// Makes room for a job of this priority. False if there is none to go.
+    fn drop_oldest(
+        &mut self,
+        now: Moment,
+        priority: Priority,
+        out: &mut Vec<Change>,
+    ) -> Result<bool, Needed> {
+        let lanes = self.ready.priorities().into_iter().rev();
+        for lane in lanes.take_while(|lane| *lane <= priority) {
+            match self.ready.take_next(lane) {
+                Next::Nothing => {}
+                Next::Absent => return Err(self.ready.front_of(lane)),
+                Next::Job(victim) => {
+                    self.shelf.strike(&victim.job, victim.number);
+                    self.bury(now, victim, DeadReason::DroppedByOverflow, out);
+                    return Ok(true);
                 }
-                self.bury(now, victim, DeadReason::DroppedByOverflow, out);
-                return Ok(Room::Made);
             }
         }
-        Ok(Room::JobGoes)
-    }
-
-    fn front_of(&mut self, priority: Priority) -> Needed {
-        let first = self.lane(priority).chunks.front().copied();
-        let chunk = first.and_then(|first| self.chunks.get(&first).map(|chunk| (first, chunk.mark.clone())));
-        chunk.into_iter().collect()
+        Ok(false)
     }
 
     fn close_chunk(&mut self, priority: u8, admission: &mut Admission) {
@@ -241,36 +220,17 @@ impl<J: Send + Sync + 'static> State<J> {
         jobs: &[Sealed<J>],
         out: &mut Vec<Change>,
     ) {
-        for (number, key, _) in admission.keys {
-            self.keys.push_back((now, key, number));
-        }
+        self.capacity.decided(jobs.len());
         self.forget_keys(now, out);
         for admitted in admission.chunks {
-            let fits = self.resident + admitted.bytes as usize <= RESIDENT;
-            let mark = admitted.mark();
-            let resident = fits.then(|| {
-                self.resident += admitted.bytes as usize;
-                let jobs = admitted.jobs.iter().map(|index| jobs.get(*index).cloned());
-                (0..).zip(jobs.map_while(|job| job)).collect::<VecDeque<_>>()
-            });
-            self.fresh += admitted.jobs.len();
-            self.bytes += u64::from(admitted.bytes);
-            let chunk = Chunk {
-                left: mark.jobs,
-                bytes_left: u64::from(admitted.bytes),
-                mark,
-                jobs: resident,
-                is_asked_for: false,
-            };
-            self.chunks.insert(admitted.first, chunk);
-            self.lane(Priority(admitted.priority))
-                .chunks
-                .push_back(admitted.first);
+            self.capacity.add_bytes(u64::from(admitted.bytes));
+            let jobs = admitted.jobs.iter().map_while(|index| jobs.get(*index).cloned());
+            self.ready.add_chunk(admitted.first, admitted.mark(), jobs);
         }
         for (index, number, bytes) in admission.singles {
             if let Some(job) = jobs.get(index) {
                 let bytes = bytes as u64;
-                self.bytes += bytes;
+                self.capacity.add_bytes(bytes);
                 let entry = Entry {
                     bytes,
                     ..Entry::new(Sealed::clone(job), number)
@@ -287,20 +247,19 @@ impl<J: Send + Sync + 'static> State<J> {
             false => entry.job.not_before(),
         };
         let due = due.filter(|due| *due > now);
-        if let Some(at) = entry.job.expires_at().filter(|_| !entry.tried) {
-            self.expiries
-                .insert((at, entry.number), (due, entry.job.priority()));
+        if !entry.tried {
+            self.shelf.note_expiry(&entry.job, entry.number);
         }
         match due {
-            Some(due) => drop(self.shelf.insert((due, entry.number), entry)),
-            None => self.put_alone(entry),
+            Some(due) => self.shelf.put(due, entry.number, entry),
+            None => self.ready.put(entry),
         }
     }
 
     /// The jobs could not be written: their keys are free again.
-    pub(in crate::durable) fn forget_admission(&mut self, admission: Admission) {
-        for (_, key, _) in admission.keys {
-            self.dedup.remove(&key);
+    pub(in crate::durable) fn forget_admission(&mut self, admission: &Admission) {
+        if let Some((first, ..)) = admission.keys.first() {
+            self.keys.forget_from(*first);
         }
     }
 }

@@ -36,7 +36,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
                 Ok(loaded) => {
                     self.unread = None;
                     let mut state = lock(&self.state);
-                    let now = state.clock.now();
+                    let now = state.now();
                     state.loaded(now, loaded, &mut self.unsaved);
                     state.settle_accounts(&mut self.unsaved);
                 }

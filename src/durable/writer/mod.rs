@@ -20,7 +20,7 @@ mod push;
 mod rest;
 mod round;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,13 +29,12 @@ use tokio::time::Instant;
 
 use self::rest::Rest;
 pub(super) use self::round::Round;
-use super::core::{Request, Then, lock};
+use super::core::{Progress, Request, Then, lock};
 use super::durability::Durability;
 use super::engine::{Change, Engine};
 use super::error::FileError;
 use super::paper::Paper;
 use super::state::{Needed, State};
-use super::wake::Wake;
 use crate::actors::instant_after;
 use crate::words::WriteFailure;
 use crate::{protocol::faults, rules::ledger::Plant};
@@ -76,9 +75,8 @@ pub(super) struct Writer<J: Send + Sync + 'static> {
     pub(super) needed: Needed,
     /// Set while they cannot be read.
     pub(super) unread: Option<Rest>,
-    /// Why, for whoever asks the queue.
-    pub(super) failure: Arc<Mutex<Option<WriteFailure>>>,
-    pub(super) commits: Arc<AtomicU64>,
+    /// For whoever asks the queue.
+    pub(super) progress: Arc<Progress>,
 }
 
 impl<J: Send + Sync + 'static> Writer<J> {
@@ -108,7 +106,10 @@ impl<J: Send + Sync + 'static> Writer<J> {
 
     /// The last handle has gone.
     pub(super) fn save_last(&mut self) {
-        lock(&self.state).detach(&mut self.unsaved);
+        let mut state = lock(&self.state);
+        let epoch = state.shell.epoch();
+        state.detach(epoch, &mut self.unsaved);
+        drop(state);
         if let Err(error) = self.save(&[], true) {
             tracing::error!(%error, "the last changes of a queue could not be written");
         }
@@ -218,7 +219,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         let flush = flush || self.must_flush || relaxed.is_none() || self.is_flush_due();
         let flush = flush && !faults::is_planted(Plant::AcceptsUnflushed);
         self.engine.commit(self.unsaved.iter().chain(also), flush)?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.progress.commits.fetch_add(1, Ordering::Relaxed);
         self.is_untidy = true;
         self.flush_by = match relaxed {
             Some(most) if !flush => Some(self.flush_by.unwrap_or_else(|| instant_after(most))),
@@ -249,7 +250,11 @@ impl<J: Send + Sync + 'static> Writer<J> {
             }
         }
         let failure = self.failing.map(|(failure, _)| failure);
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        *self
+            .progress
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     /// Gives space back if the file is much larger than what it holds.
@@ -266,9 +271,6 @@ impl<J: Send + Sync + 'static> Writer<J> {
 
     /// Tells the actor that there is something new.
     fn wake(&self) {
-        let actor = lock(&self.state).actor.clone();
-        if let Some(actor) = actor.and_then(|actor| actor.upgrade()) {
-            actor.do_send(Wake);
-        }
+        lock(&self.state).shell.wake();
     }
 }

@@ -34,7 +34,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         bodies: Vec<Body>,
         pushes: Vec<(Range<usize>, Pushing<J>)>,
     ) {
-        let now = lock(&self.state).clock.now();
+        let now = lock(&self.state).now();
         let mut written = Vec::new();
         let (admission, decided) = self.admit(now, &jobs, &bodies, &mut written);
         if decided == 0 {
@@ -58,7 +58,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
             }
             Err(error) => {
                 let mut state = lock(&self.state);
-                state.forget_admission(admission);
+                state.forget_admission(&admission);
                 drop(state);
                 drop(jobs);
                 // A commit that failed may be on the disk all the same. What was handed back must not come out there.
@@ -89,7 +89,6 @@ impl<J: Send + Sync + 'static> Writer<J> {
         let mut refused = std::mem::take(&mut admission.refused);
         let mut state = lock(&self.state);
         let later = jobs.split_off(decided);
-        state.pushing = state.pushing.saturating_sub(decided);
         state.place(now, admission, &jobs, &mut self.unsaved);
         state.settle_accounts(&mut self.unsaved);
         drop(state);
@@ -105,15 +104,14 @@ impl<J: Send + Sync + 'static> Writer<J> {
     /// Hands the jobs of these pushes back, but for those that were decided about in earlier commits.
     pub(super) fn refuse(&mut self, pushes: Vec<(Range<usize>, Pushing<J>)>, failure: WriteFailure) {
         let mut state = lock(&self.state);
-        let room = state.room.as_ref().map(|room| Arc::clone(&room.semaphore));
         for (range, pushing) in pushes {
-            let has_permits = state.hand_back(range.len());
+            let room = state.hand_back(range.len());
             let failed = Written::Failed {
                 loads: pushing.loads,
                 decided: pushing.decided,
                 refused: pushing.refused,
                 refusal: Refusal::NotWritten(failure),
-                room: room.clone().filter(|_| has_permits),
+                room: room.map(|room| room.semaphore),
             };
             // An error means that the actor has died; then the jobs go back by the handover.
             let _ = pushing.answer.send(failed);

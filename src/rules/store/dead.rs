@@ -1,22 +1,34 @@
-//! The dead letters: bounded in number and in bytes, oldest first.
+//! The dead letters: bounded in number and in bytes, oldest first. The memory store and the durable queue keep theirs here.
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::DeadSelection;
 use super::thrift::give_back;
-use super::{DeadSelection, News};
-use crate::words::{DeadLetter, EventKind, JobId, QueueConfig};
+use crate::words::{DeadLetter, JobId, QueueConfig};
+
+/// What is kept of a dead letter.
+pub(crate) trait Letter {
+    /// The bytes that it takes in memory.
+    fn bytes(&self) -> usize;
+}
+
+impl<J> Letter for DeadLetter<J> {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+}
 
 /// The dead letters that are kept.
-pub(super) struct DeadLetters<J> {
-    letters: VecDeque<DeadLetter<J>>,
+pub(crate) struct DeadLetters<L> {
+    letters: VecDeque<L>,
     /// The bytes of all of them.
     bytes: usize,
     most: usize,
     most_bytes: usize,
 }
 
-impl<J> DeadLetters<J> {
-    pub(super) fn new(config: &QueueConfig) -> Self {
+impl<L: Letter> DeadLetters<L> {
+    pub(crate) fn new(config: &QueueConfig) -> Self {
         Self {
             letters: VecDeque::new(),
             bytes: 0,
@@ -25,49 +37,68 @@ impl<J> DeadLetters<J> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.letters.len()
     }
 
-    /// Keeps a dead letter and tells of it. If they are too many or too large, the oldest ones go.
-    pub(super) fn add(&mut self, letter: DeadLetter<J>, news: &mut News<J>) {
-        news.events.push(EventKind::DeadLettered {
-            job: letter.id(),
-            reason: letter.reason.clone(),
-        });
-        news.dead.push(letter.clone());
+    /// The letters, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &L> {
+        self.letters.iter()
+    }
+
+    /// Keeps a dead letter. Whoever adds one then asks [`pop_surplus`](Self::pop_surplus) until there is none.
+    pub(crate) fn add(&mut self, letter: L) {
         self.bytes += letter.bytes();
         self.letters.push_back(letter);
-        while (self.letters.len() > self.most || self.bytes > self.most_bytes)
-            && let Some(oldest) = self.letters.pop_front()
-        {
-            self.bytes -= oldest.bytes();
-            news.events
-                .push(EventKind::DeadLetterDropped { job: oldest.id() });
-        }
     }
 
-    /// The oldest ones.
-    pub(super) fn list(&self, most: usize) -> Vec<DeadLetter<J>> {
-        self.letters.iter().take(most).cloned().collect()
+    /// The oldest letter, if they are too many or too large.
+    pub(crate) fn pop_surplus(&mut self) -> Option<L> {
+        let is_over = self.letters.len() > self.most || self.bytes > self.most_bytes;
+        self.pop_oldest_if(|_| is_over)
     }
 
-    /// Takes out up to `most` of those that are meant, oldest first; the others stay in order.
-    pub(super) fn take(&mut self, which: &DeadSelection, most: usize) -> Vec<DeadLetter<J>> {
-        let which = Selected::new(which);
+    /// The oldest letter, if `goes` says so of it.
+    pub(crate) fn pop_oldest_if(&mut self, goes: impl FnOnce(&L) -> bool) -> Option<L> {
+        let oldest = match self.letters.front() {
+            Some(oldest) if goes(oldest) => self.letters.pop_front()?,
+            _ => return None,
+        };
+        self.bytes -= oldest.bytes();
+        Some(oldest)
+    }
+
+    /// Takes out those that `goes` names, asked from the oldest one on; the others stay in order.
+    pub(crate) fn take(&mut self, mut goes: impl FnMut(&L) -> bool) -> Vec<L> {
         let mut taken = Vec::new();
-        let mut left = VecDeque::new();
-        for letter in self.letters.drain(..) {
-            if taken.len() < most && which.means(letter.id()) {
-                self.bytes -= letter.bytes();
-                taken.push(letter);
-            } else {
-                left.push_back(letter);
+        self.sift(|letter| {
+            if !goes(&letter) {
+                return Some(letter);
             }
-        }
-        self.letters = left;
-        give_back(&mut self.letters);
+            taken.push(letter);
+            None
+        });
         taken
+    }
+
+    /// Hands all letters to `keep`, from the oldest one on; what it gives back stays, in order.
+    pub(crate) fn sift(&mut self, keep: impl FnMut(L) -> Option<L>) {
+        self.letters = std::mem::take(&mut self.letters)
+            .into_iter()
+            .filter_map(keep)
+            .collect();
+        self.bytes = self.letters.iter().map(Letter::bytes).sum();
+        give_back(&mut self.letters);
+    }
+
+    /// Takes out all letters, with their bounds.
+    #[cfg(feature = "durable")]
+    pub(crate) fn take_out(&mut self) -> Self {
+        Self {
+            letters: std::mem::take(&mut self.letters),
+            bytes: std::mem::take(&mut self.bytes),
+            ..*self
+        }
     }
 }
 

@@ -1,18 +1,20 @@
 //! The store of the built-in queue: everything in memory.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::blocks::{BlockLeases, ReadyBlock, is_of_block};
-use super::dead::DeadLetters;
+use super::dead::{DeadLetters, Selected};
 use super::dedup::Dedup;
 use super::lanes::{Fresh, Lanes};
 use super::leases::Leases;
 use super::record::{History, Record};
-use super::shelf::{Expiries, Expiring, Shelf};
-use super::{Bound, DeadSelection, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused, Settled, Store};
+use super::shelf::{Expired, Shelf};
+use super::{
+    Admission, Asking, Bound, DeadSelection, Held, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused,
+    Settled, Store,
+};
 use crate::words::{
-    Block, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Load, Moment, Overflow, Places,
+    Block, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Load, Moment, Places, Priority,
     QueueConfig, QueueCounts, Rejection, Retry, Sealed, Verdict, out_of_block,
 };
 
@@ -21,7 +23,7 @@ use crate::words::{
 /// A job that is given back keeps its number and with it its old place; so does a job whose delay has passed. A job
 /// stands in exactly one of these: the lanes (ready), the shelf (delayed), the leases, the dead letters.
 ///
-/// With [`Overflow::DropOldest`] the job that goes is the oldest *ready* one of the least urgent priority. Leased and
+/// With [`Overflow::DropOldest`](crate::words::Overflow::DropOldest) the job that goes is the oldest *ready* one of the least urgent priority. Leased and
 /// delayed jobs stay, and nothing goes for a job that is less urgent than itself: if there is no such job, the new one
 /// goes.
 ///
@@ -34,11 +36,10 @@ pub struct MemoryStore<J> {
     /// The number of the next job.
     next_seq: u64,
     lanes: Lanes<J>,
-    shelf: Shelf<J>,
+    shelf: Shelf<Record<J>>,
     leases: Leases<J>,
     blocks: BlockLeases<J>,
-    expiries: Expiries,
-    dead: DeadLetters<J>,
+    dead: DeadLetters<DeadLetter<J>>,
     dedup: Dedup,
 }
 
@@ -46,19 +47,15 @@ impl<J> MemoryStore<J> {
     /// An empty store. A capacity of 0 is taken for 1, a history of less than 2 for 2.
     pub fn new(config: &QueueConfig) -> Self {
         Self {
-            bound: Bound {
-                capacity: config.capacity.max(1),
-                overflow: config.overflow,
-            },
+            bound: Bound::of_jobs(config.capacity.max(1), config.overflow),
             history: config.history.max(2),
             next_seq: 0,
             lanes: Lanes::new(),
-            shelf: Shelf::new(),
+            shelf: Shelf::default(),
             leases: Leases::new(),
             blocks: BlockLeases::new(),
-            expiries: Expiries::default(),
             dead: DeadLetters::new(config),
-            dedup: Dedup::new(Duration::from_millis(config.dedup_window_ms), config.dedup_keys),
+            dedup: Dedup::new(config),
         }
     }
 
@@ -78,24 +75,35 @@ impl<J> MemoryStore<J> {
 
     /// Takes one job in, or hands it back.
     fn admit(&mut self, now: Moment, job: Sealed<J>, news: &mut News<J>) -> Result<(), Refused<J>> {
-        if let Some(of) = job.dedup().and_then(|key| self.dedup.find(key)) {
-            news.events.push(EventKind::Duplicate { job: job.id(), of });
-            let refusal = Refusal::Duplicate { of };
-            return Err(Refused { job, refusal });
-        }
-        let dead = if job.expires_at().is_some_and(|at| at <= now) {
-            Some(DeadReason::Expired)
-        } else if self.unfinished() < self.bound.capacity {
-            None
-        } else {
-            match self.make_room(now, &job, news) {
-                Ok(true) => None,
-                Ok(false) => Some(DeadReason::DroppedByOverflow),
-                Err(refusal) => return Err(Refused { job, refusal }),
+        let asking = Asking {
+            duplicate_of: job.dedup().and_then(|key| self.dedup.find(key)),
+            is_expired: job.expires_at().is_some_and(|at| at <= now),
+            bytes: 0,
+        };
+        let held = Held {
+            jobs: self.unfinished(),
+            bytes: 0,
+        };
+        let dead = match self.bound.admit(asking, held) {
+            Admission::Take => None,
+            Admission::Bury(reason) => Some(reason),
+            Admission::DropOldest if self.drop_oldest(now, job.priority(), news) => None,
+            Admission::DropOldest => Some(DeadReason::DroppedByOverflow),
+            Admission::Refuse(refusal) => {
+                if let Refusal::Duplicate { of } = refusal {
+                    news.events.push(EventKind::Duplicate { job: job.id(), of });
+                }
+                return Err(Refused { job, refusal });
+            }
+            // It counts no bytes, so nobody waits for them.
+            Admission::Wait => {
+                let refusal = Refusal::Full;
+                return Err(Refused { job, refusal });
             }
         };
         if let Some(key) = job.dedup() {
             self.dedup.note(now, key, job.id());
+            self.forget_keys(now);
         }
         let record = Record::new(job, self.number());
         match dead {
@@ -126,27 +134,21 @@ impl<J> MemoryStore<J> {
         self.lanes.push_block(ReadyBlock { block, seq, places });
     }
 
-    /// Makes room for `job` as the policy says. False: the job itself has to go.
-    fn make_room(&mut self, now: Moment, job: &Sealed<J>, news: &mut News<J>) -> Result<bool, Refusal> {
-        match self.bound.overflow {
-            Overflow::Wait | Overflow::Reject => Err(Refusal::Full),
-            Overflow::DropNewest => Ok(false),
-            Overflow::DropOldest => {
-                let Some(mut oldest) = self.lanes.pop_least(job.priority()) else {
-                    return Ok(false);
-                };
-                self.expiries.strike(&mut oldest);
-                self.bury(now, oldest, DeadReason::DroppedByOverflow, news);
-                Ok(true)
-            }
-        }
+    /// Makes room for a job of this priority. False if there is none to go.
+    fn drop_oldest(&mut self, now: Moment, priority: Priority, news: &mut News<J>) -> bool {
+        let Some(mut oldest) = self.lanes.pop_least(priority) else {
+            return false;
+        };
+        strike(&mut self.shelf, &mut oldest);
+        self.bury(now, oldest, DeadReason::DroppedByOverflow, news);
+        true
     }
 
     /// Gives a new job its place.
     fn place(&mut self, now: Moment, mut record: Record<J>) {
-        self.expiries.note(&mut record);
+        record.expires = self.shelf.note_expiry(&record.job, record.seq);
         match record.job.not_before() {
-            Some(due) if due > now => self.shelf.put(due, record),
+            Some(due) if due > now => self.shelf.put(due, record.seq, record),
             _ if record.expires => self.lanes.insert(record),
             _ => self.lanes.push_back(record),
         }
@@ -163,16 +165,20 @@ impl<J> MemoryStore<J> {
                 .unwrap_or_default(),
             at: now,
         };
-        self.dead.add(letter, news);
+        news.events.push(EventKind::DeadLettered {
+            job: letter.id(),
+            reason: letter.reason.clone(),
+        });
+        news.dead.push(letter.clone());
+        self.dead.add(letter);
+        while let Some(oldest) = self.dead.pop_surplus() {
+            let job = oldest.id();
+            news.events.push(EventKind::DeadLetterDropped { job });
+        }
     }
 
-    fn expire(&mut self, now: Moment, expiring: &Expiring, news: &mut News<J>) {
-        let seq = expiring.seq;
-        let on_shelf = expiring.not_before.and_then(|due| self.shelf.remove(due, seq));
-        let found = on_shelf.or_else(|| self.lanes.remove(expiring.priority, seq));
-        if let Some(record) = found {
-            self.bury(now, record, DeadReason::Expired, news);
-        }
+    fn forget_keys(&mut self, now: Moment) {
+        while self.dedup.pop_surplus(now).is_some() {}
     }
 
     fn retry(&mut self, now: Moment, mut record: Record<J>, retry: &Retry) {
@@ -180,7 +186,7 @@ impl<J> MemoryStore<J> {
         if retry.after.is_zero() {
             self.lanes.insert(record);
         } else {
-            self.shelf.put(now.after(retry.after), record);
+            self.shelf.put(now.after(retry.after), record.seq, record);
         }
     }
 
@@ -196,13 +202,7 @@ impl<J> MemoryStore<J> {
         } else {
             self.leases.end(lease, attempt)
         };
-        match ended {
-            Some(record) => {
-                then(self, record);
-                Settled::Applied
-            }
-            None => Settled::Stale,
-        }
+        Settled::applied(ended.map(|record| then(self, record)).is_some())
     }
 
     /// Does `then` with the job of a lease that goes on.
@@ -212,10 +212,7 @@ impl<J> MemoryStore<J> {
         } else {
             self.leases.find(lease, attempt).map(then)
         };
-        match kept {
-            Some(()) => Settled::Applied,
-            None => Settled::Stale,
-        }
+        Settled::applied(kept.is_some())
     }
 
     /// Places for which the lanes have memory, used or not.
@@ -274,7 +271,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
             lanes,
             leases,
             blocks,
-            expiries,
+            shelf,
             ..
         } = self;
         let most = if blocks.has_room() {
@@ -285,7 +282,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         let waiting = most.min(lanes.len());
         lanes.pop(most, |fresh| match fresh {
             Fresh::Job(mut record) => {
-                expiries.strike(&mut record);
+                strike(shelf, &mut record);
                 let (attempt, job) = (record.attempt(), Sealed::clone(&record.job));
                 let lease = leases.begin(record);
                 let leased = Leased {
@@ -332,10 +329,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         let history = self.history;
         match verdict {
             Verdict::Ack if is_of_block(lease) => self.end(lease, attempt, |_, _| ()),
-            Verdict::Ack => match self.leases.finish(lease, attempt) {
-                Some(()) => Settled::Applied,
-                None => Settled::Stale,
-            },
+            Verdict::Ack => Settled::applied(self.leases.finish(lease, attempt).is_some()),
             Verdict::Retry(retry) => {
                 self.end(lease, attempt, |store, record| store.retry(now, record, retry))
             }
@@ -357,28 +351,31 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         let returned = back.len();
         for mut record in back {
             // One that nobody has begun may have to go before the next supervisor comes.
-            self.expiries.note(&mut record);
+            record.expires = self.shelf.note_expiry(&record.job, record.seq);
             self.lanes.insert(record);
         }
         returned
     }
 
     fn next_due(&self) -> Option<Moment> {
-        match (self.shelf.next(), self.expiries.next()) {
-            (Some(due), Some(expiry)) => Some(due.min(expiry)),
-            (due, expiry) => due.or(expiry),
-        }
+        self.shelf.next_due()
     }
 
     /// Expiry comes before delay: what is past its time is never leased, even if its delay has passed as well.
     fn wake(&mut self, now: Moment, news: &mut News<J>) {
-        while let Some(expiring) = self.expiries.pop_due(now) {
-            self.expire(now, &expiring, news);
+        while let Some(expired) = self.shelf.pop_expired(now) {
+            let found = match expired {
+                Expired::Here(record) => Some(record),
+                Expired::InLane(priority, number) => self.lanes.remove(priority, number),
+            };
+            if let Some(record) = found {
+                self.bury(now, record, DeadReason::Expired, news);
+            }
         }
         while let Some(record) = self.shelf.pop_due(now) {
             self.lanes.insert(record);
         }
-        self.dedup.forget(now);
+        self.forget_keys(now);
     }
 
     fn counts(&self) -> QueueCounts {
@@ -391,14 +388,20 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     }
 
     fn dead_letters(&self, most: usize) -> Vec<DeadLetter<J>> {
-        self.dead.list(most)
+        self.dead.iter().take(most).cloned().collect()
     }
 
     fn requeue(&mut self, now: Moment, which: &DeadSelection, news: &mut News<J>) -> Vec<JobId> {
         self.wake(now, news);
         let room = self.bound.capacity.saturating_sub(self.unfinished());
-        let mut back = Vec::new();
-        for letter in self.dead.take(which, room) {
+        let which = Selected::new(which);
+        let (mut room, mut back) = (room, Vec::new());
+        let taken = self.dead.take(|letter| {
+            let goes = room > 0 && which.means(letter.id());
+            room -= usize::from(goes);
+            goes
+        });
+        for letter in taken {
             let job = letter.id();
             back.push(job);
             news.events.push(EventKind::Requeued { job });
@@ -411,7 +414,8 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     }
 
     fn purge(&mut self, which: &DeadSelection) -> usize {
-        self.dead.take(which, usize::MAX).len()
+        let which = Selected::new(which);
+        self.dead.take(|letter| which.means(letter.id())).len()
     }
 
     fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
@@ -420,7 +424,6 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         self.shelf.take_all(&mut records);
         self.leases.end_all(&mut records);
         self.blocks.take_all(&mut blocks, &mut records);
-        self.expiries = Expiries::default();
         let mut jobs: Vec<(u64, Sealed<J>)> = records
             .into_iter()
             .map(|record| (record.seq, record.job))
@@ -431,6 +434,15 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         }
         jobs.sort_unstable_by_key(|(seq, _)| *seq);
         jobs.into_iter().map(|(_, job)| job).collect()
+    }
+}
+
+/// Strikes the job: it no longer expires.
+#[inline]
+fn strike<J>(shelf: &mut Shelf<Record<J>>, record: &mut Record<J>) {
+    if record.expires {
+        record.expires = false;
+        shelf.strike(&record.job, record.seq);
     }
 }
 

@@ -3,10 +3,12 @@
 //! A [`Store`] runs inside the stock queue actor. Whoever needs more (a broker, a file) writes an actor of their own
 //! against the queue protocol.
 
+mod admission;
 mod blocks;
 mod dead;
 mod dedup;
 mod lanes;
+mod lease_table;
 mod leases;
 mod memory;
 mod record;
@@ -16,15 +18,21 @@ mod thrift;
 #[cfg(test)]
 mod tests;
 
+pub use admission::{Admission, Asking, Bound, Held};
 #[cfg(feature = "durable")]
-pub(crate) use dead::Selected;
+pub(crate) use dead::{DeadLetters, Letter, Selected};
+#[cfg(feature = "durable")]
+pub(crate) use dedup::Dedup;
+pub use lease_table::LeaseTable;
 pub use memory::MemoryStore;
+#[cfg(feature = "durable")]
+pub(crate) use shelf::{Expired, Shelf};
 
 use std::sync::Arc;
 
 use crate::words::{
-    Block, Capabilities, DeadLetter, EventKind, JobId, LeaseId, Load, Moment, Overflow, Places, QueueCounts,
-    Sealed, Verdict, WriteFailure,
+    Block, Capabilities, DeadLetter, EventKind, JobId, LeaseId, Load, Moment, Places, QueueCounts, Sealed,
+    Verdict, WriteFailure,
 };
 
 /// A job that the queue has promised to keep until it is settled.
@@ -74,6 +82,23 @@ pub enum LeasedRun<J> {
     Blocks(Vec<LeasedBlock<J>>),
 }
 
+impl<J> LeasedRun<J> {
+    /// How many jobs these are.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Jobs(jobs) => jobs.len(),
+            Self::Blocks(blocks) => blocks.iter().map(|leased| leased.places.len()).sum(),
+        }
+    }
+}
+
+impl<J> From<Vec<Leased<J>>> for LeasedRun<J> {
+    fn from(jobs: Vec<Leased<J>>) -> Self {
+        Self::Jobs(jobs)
+    }
+}
+
 /// Why a store did not take a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
@@ -118,6 +143,13 @@ pub enum Settled {
     Stale,
 }
 
+impl Settled {
+    /// Applied if the lease was `known`.
+    pub fn applied(known: bool) -> Self {
+        if known { Self::Applied } else { Self::Stale }
+    }
+}
+
 /// Which dead letters a command means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadSelection {
@@ -145,13 +177,11 @@ impl<J> Default for News<J> {
     }
 }
 
-/// How many jobs a store takes, and what happens then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
-    /// Ready, delayed and leased jobs together.
-    pub capacity: usize,
-    /// What happens to a job that does not fit.
-    pub overflow: Overflow,
+impl<J> News<J> {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.dead.is_empty() && self.events.is_empty()
+    }
 }
 
 /// What a queue keeps: ready, leased, delayed and dead jobs.
@@ -167,7 +197,8 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     /// What this store does natively.
     fn capabilities(&self) -> Capabilities;
 
-    /// How many jobs it takes; `None` for a store without a bound of its own.
+    /// How much it takes; `None` for a store without a bound of its own. The actor around it lets senders wait for places; of
+    /// bytes the store itself says, when a job is pushed, that there are too many.
     fn bound(&self) -> Option<Bound>;
 
     /// Takes jobs in, in order. Those that are not taken come back with the reason.

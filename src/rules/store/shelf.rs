@@ -1,106 +1,105 @@
-//! Jobs that wait for their time, and the list of jobs whose time may run out.
+//! Jobs that wait for their time, and the list of jobs whose time may run out. The memory store and the durable queue keep
+//! theirs here.
 
 use std::collections::BTreeMap;
 
-use super::record::Record;
-use crate::words::{Moment, Priority};
+use crate::words::{Moment, Priority, Sealed};
 
-/// Jobs that wait for a delay of their producer or of a retry.
-pub(super) struct Shelf<J> {
+/// Jobs that wait for a delay of their producer or of a retry, and where to look for those that expire.
+pub(crate) struct Shelf<T> {
     /// By moment, then by age.
-    waiting: BTreeMap<(Moment, u64), Record<J>>,
+    waiting: BTreeMap<(Moment, u64), T>,
+    /// The jobs that expire, by the moment at which they do. Whoever takes such a job out of lane or shelf strikes it here.
+    expiries: BTreeMap<(Moment, u64), Expiring>,
 }
 
-impl<J> Shelf<J> {
-    pub(super) fn new() -> Self {
+struct Expiring {
+    priority: Priority,
+    /// Until then it stands on the shelf, afterwards in its lane.
+    not_before: Option<Moment>,
+}
+
+/// A job whose time has run out.
+pub(crate) enum Expired<T> {
+    /// It stood on the shelf.
+    Here(T),
+    /// It stands in the lane of this priority, with this number.
+    InLane(Priority, u64),
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
         Self {
             waiting: BTreeMap::new(),
+            expiries: BTreeMap::new(),
         }
     }
+}
 
-    pub(super) fn len(&self) -> usize {
+impl<T> Shelf<T> {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Keeps a job until `due`.
-    pub(super) fn put(&mut self, due: Moment, record: Record<J>) {
-        self.waiting.insert((due, record.seq), record);
+    /// Keeps the job with this number until `due`.
+    pub(crate) fn put(&mut self, due: Moment, number: u64, job: T) {
+        self.waiting.insert((due, number), job);
     }
 
-    /// When the next job is due.
-    pub(super) fn next(&self) -> Option<Moment> {
-        self.waiting.first_key_value().map(|(&(due, _), _)| due)
+    /// When the next job is due, or expires.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        let due = self.waiting.first_key_value().map(|(&(due, _), _)| due);
+        let expiry = self.expiries.first_key_value().map(|(&(at, _), _)| at);
+        [due, expiry].into_iter().flatten().min()
     }
 
-    /// The next job that is due, if one is.
-    pub(super) fn pop_due(&mut self, now: Moment) -> Option<Record<J>> {
+    /// The next job that is due, if one is. Ask first for those that have expired: what is past its time is never leased, even
+    /// if its delay has passed as well.
+    pub(crate) fn pop_due(&mut self, now: Moment) -> Option<T> {
         let next = self.waiting.first_entry()?;
         (next.key().0 <= now).then(|| next.remove())
     }
 
-    /// Takes out one job before its time.
-    pub(super) fn remove(&mut self, due: Moment, seq: u64) -> Option<Record<J>> {
-        self.waiting.remove(&(due, seq))
-    }
-
-    /// Takes all jobs, in no order that matters.
-    pub(super) fn take_all(&mut self, into: &mut Vec<Record<J>>) {
-        into.extend(std::mem::take(&mut self.waiting).into_values());
-    }
-}
-
-/// Where to look for a job that expires.
-pub(super) struct Expiring {
-    pub(super) seq: u64,
-    pub(super) priority: Priority,
-    /// Until then it stands on the shelf, afterwards in its lane.
-    pub(super) not_before: Option<Moment>,
-}
-
-/// The jobs that expire, by the moment at which they do. Whoever takes such a job out of lane or shelf strikes it here.
-#[derive(Default)]
-pub(super) struct Expiries {
-    list: BTreeMap<(Moment, u64), Expiring>,
-}
-
-impl Expiries {
-    /// Notes the job if it expires.
-    pub(super) fn note<J>(&mut self, record: &mut Record<J>) {
-        if let Some(at) = record.job.expires_at() {
-            record.expires = true;
-            let expiring = Expiring {
-                seq: record.seq,
-                priority: record.job.priority(),
-                not_before: record.job.not_before(),
-            };
-            self.list.insert((at, record.seq), expiring);
+    /// The next job that has expired, if one has.
+    pub(crate) fn pop_expired(&mut self, now: Moment) -> Option<Expired<T>> {
+        let next = self.expiries.first_entry()?;
+        let (at, number) = *next.key();
+        if at > now {
+            return None;
         }
+        let expiring = next.remove();
+        let here = expiring
+            .not_before
+            .and_then(|due| self.waiting.remove(&(due, number)));
+        Some(match here {
+            Some(job) => Expired::Here(job),
+            None => Expired::InLane(expiring.priority, number),
+        })
+    }
+
+    /// Notes the job with this number if it expires; says whether it does.
+    pub(crate) fn note_expiry<J>(&mut self, job: &Sealed<J>, number: u64) -> bool {
+        let Some(at) = job.expires_at() else {
+            return false;
+        };
+        let expiring = Expiring {
+            priority: job.priority(),
+            not_before: job.not_before(),
+        };
+        self.expiries.insert((at, number), expiring);
+        true
     }
 
     /// Strikes the job: it no longer expires.
-    #[inline]
-    pub(super) fn strike<J>(&mut self, record: &mut Record<J>) {
-        if record.expires {
-            self.strike_expiring(record);
+    pub(crate) fn strike<J>(&mut self, job: &Sealed<J>, number: u64) {
+        if let Some(at) = job.expiry() {
+            self.expiries.remove(&(at, number));
         }
     }
 
-    #[cold]
-    fn strike_expiring<J>(&mut self, record: &mut Record<J>) {
-        record.expires = false;
-        if let Some(at) = record.job.expiry() {
-            self.list.remove(&(at, record.seq));
-        }
-    }
-
-    /// When the next job expires.
-    pub(super) fn next(&self) -> Option<Moment> {
-        self.list.first_key_value().map(|(&(at, _), _)| at)
-    }
-
-    /// The next job that has expired, if one has.
-    pub(super) fn pop_due(&mut self, now: Moment) -> Option<Expiring> {
-        let next = self.list.first_entry()?;
-        (next.key().0 <= now).then(|| next.remove())
+    /// Takes all jobs, in no order that matters.
+    pub(super) fn take_all(&mut self, into: &mut Vec<T>) {
+        into.extend(std::mem::take(&mut self.waiting).into_values());
+        self.expiries.clear();
     }
 }

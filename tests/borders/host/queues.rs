@@ -50,10 +50,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
     }
 
     fn bound(&self) -> Option<Bound> {
-        Some(Bound {
-            capacity: 1_000,
-            overflow: Overflow::Wait,
-        })
+        Some(Bound::of_jobs(1_000, Overflow::Wait))
     }
 
     /// With this bound and policy the actor around lets in only what fits.

@@ -5,8 +5,8 @@ use crate::durable::engine::{Change, Engine, Table};
 use crate::durable::error::FileError;
 use crate::durable::format::{Held, Mark};
 use crate::durable::paper::Unreadable;
-use crate::durable::state::{Chunk, Entry, Loaded, State};
-use crate::words::{Moment, Priority};
+use crate::durable::state::{Entry, Loaded, State};
+use crate::words::Moment;
 
 impl<J: Send + Sync + 'static> Recovered<J> {
     /// The chunks, from their marks alone. Gives those of which jobs were leased and are not done.
@@ -16,31 +16,12 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         let mut without = Vec::new();
         engine.each(Table::Marks, |first, record| match Mark::read(record) {
             Ok(mark) => {
-                let gone_fresh = (mark.leased..mark.jobs)
-                    .filter(|place| mark.is_gone(*place))
-                    .count();
-                let fresh = (mark.jobs - mark.leased) as usize - gone_fresh;
-                let left = mark.left();
-                if left as usize > fresh {
-                    used.push((first, mark.clone()));
-                }
                 state.next = state.next.max(first + u64::from(mark.jobs));
-                state.fresh += fresh;
-                let bytes_left = u64::from(mark.bytes) * u64::from(left) / u64::from(mark.jobs.max(1));
-                state.bytes += bytes_left;
-                if fresh > 0 {
-                    state.lane(Priority(mark.priority)).chunks.push_back(first);
+                let (bytes, was_leased) = state.ready.recover_chunk(first, mark.clone());
+                state.capacity.add_bytes(bytes);
+                if was_leased {
+                    used.push((first, mark));
                 }
-                state.chunks.insert(
-                    first,
-                    Chunk {
-                        mark,
-                        left,
-                        bytes_left,
-                        jobs: None,
-                        is_asked_for: false,
-                    },
-                );
             }
             Err(_) => without.push(first),
         })?;
@@ -68,21 +49,9 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             ..Mark::default()
         };
         state.next = state.next.max(first + u64::from(jobs));
-        state.fresh += jobs as usize;
-        let bytes_left = u64::from(mark.bytes);
-        state.bytes += bytes_left;
-        state.lane(Priority(0)).chunks.push_back(first);
-        state.chunks.insert(
-            first,
-            Chunk {
-                mark,
-                left: jobs,
-                bytes_left,
-                jobs: None,
-                is_asked_for: false,
-            },
-        );
-        state.touched.insert(first);
+        let (bytes, _) = state.ready.recover_chunk(first, mark);
+        state.capacity.add_bytes(bytes);
+        state.ready.touch(first);
         Ok(())
     }
 
@@ -102,8 +71,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 ..mark
             };
             let loaded = Loaded::read(&state.paper, first, &cut, 0, record.as_deref(), false);
-            let (jobs, lost) = loaded.into_parts();
-            for (place, job) in jobs {
+            for (place, job) in loaded.jobs {
                 let number = first + u64::from(place);
                 let mut entry = Entry {
                     chunk: Some(first),
@@ -115,14 +83,10 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                     continue;
                 }
                 state.write_single(&mut entry, None, changes);
-                let held = entry.chunk.map(|_| Held::Released);
-                State::write_held(&mut entry, held, changes);
-                state.put_alone(entry);
+                State::release(&mut entry, changes);
+                state.ready.put(entry);
             }
-            for (place, id, why, bytes) in lost {
-                state.note_gone(first, first + u64::from(place));
-                state.bury_unreadable(now, id, &why, &bytes, changes);
-            }
+            state.bury_lost(now, first, loaded.unreadable, changes);
         }
         Ok(())
     }

@@ -2,19 +2,19 @@
 
 mod chunks;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dead::DeadEntry;
-use super::{Entry, State};
-use crate::actors::queue::QueueRoom;
+use super::dead::{DeadEntry, DeadTable};
+use super::{Capacity, Entry, Ready, State, Suspects};
+use crate::actors::queue::QueueShell;
 use crate::durable::engine::{Change, Engine, Meta, Table};
 use crate::durable::error::FileError;
 use crate::durable::format::{Accepted, Damage, Dead, Held, Single};
 use crate::durable::paper::{Paper, Unreadable};
-use crate::rules::store::News;
-use crate::words::{DeadLetter, DeadReason, Epoch, JobId, Moment, Overflow, QueueConfig};
+use crate::rules::store::{Bound, Dedup, LeaseTable, Shelf};
+use crate::words::{DeadLetter, DeadReason, Epoch, Moment, QueueConfig};
 use crate::{protocol::faults, rules::ledger::Plant, words::Begin};
 
 /// A file that was read.
@@ -46,18 +46,21 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         let meta = numbers(engine, Table::Meta)?;
         let number = |key: Meta| meta.get(&(key as u64)).copied().unwrap_or(0);
         let opens = number(Meta::Opens) + 1;
+        let bound = Bound {
+            bytes: capacity_bytes,
+            ..Bound::of_jobs(config.capacity, config.overflow)
+        };
         let mut recovered = Self {
-            state: State::empty(paper, config, dead_age),
+            state: State {
+                shell: QueueShell::after(Epoch(number(Meta::Epoch))),
+                next: number(Meta::Next),
+                // No lease is ever named twice: each opening has a range of names of its own.
+                leases: LeaseTable::starting_at(opens << 40),
+                ..State::empty(paper, &config, bound, dead_age)
+            },
             changes: vec![Change::meta(Meta::Opens, opens)],
         };
-        let state = &mut recovered.state;
-        state.capacity_bytes = capacity_bytes;
-        state.epoch = Epoch(number(Meta::Epoch));
-        state.next = number(Meta::Next);
-        // No lease is ever named twice: each opening has a range of names of its own.
-        state.next_lease = opens << 40;
         let now = Moment::START;
-        state.is_careful = opens > 1 && number(Meta::Clean) == 0;
         let life = opens - 1;
         let mut held = BTreeMap::new();
         engine.each(Table::Held, |key, value| {
@@ -76,17 +79,20 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         recovered.keys(engine)?;
         let Self { state, changes } = &mut recovered;
         state.first_own = state.next;
+        if opens > 1 && number(Meta::Clean) == 0 {
+            state.suspects.be_careful_below(state.first_own);
+        }
         changes.push(Change::meta(Meta::Next, state.next));
         state.wake(now, changes);
         state.write_marks(changes);
-        state.open_room();
+        let unfinished = state.unfinished();
+        state.capacity.open_room(unfinished);
         Ok(recovered)
     }
 
     fn dead(&mut self, engine: &mut Engine, now: Moment) -> Result<(), FileError> {
         let Self { state, .. } = self;
         engine.each(Table::Dead, |number, record| {
-            state.next_dead = number + 1;
             let read = Dead::read(record);
             let (unix, reason, history, job) = match &read {
                 Ok(dead) => (dead.at, dead.reason.clone(), dead.history.clone(), dead.job),
@@ -107,14 +113,12 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 }
                 Err(lost) => (lost.id_or(number), None),
             };
-            let entry = DeadEntry {
+            state.dead.recover(DeadEntry {
                 number,
                 at: unix,
                 id,
                 letter,
-            };
-            state.dead_bytes += entry.bytes();
-            state.dead.push_back(entry);
+            });
         })
     }
 
@@ -153,7 +157,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 history: state.paper.off_paper(single.history),
                 ..Entry::new(job, number)
             };
-            state.bytes += entry.bytes;
+            state.capacity.add_bytes(entry.bytes);
             if was_leased {
                 return state.suspect(entry, earlier, changes);
             }
@@ -164,15 +168,12 @@ impl<J: Send + Sync + 'static> Recovered<J> {
     fn keys(&mut self, engine: &mut Engine) -> Result<(), FileError> {
         let Self { state, changes } = self;
         engine.each(Table::Dedup, |number, record| {
-            state.next_key = number + 1;
-            match Accepted::read(record) {
-                Ok(accepted) => {
-                    state.dedup.insert(accepted.key.clone(), accepted.job);
-                    let at = state.paper.moment(accepted.at);
-                    state.keys.push_back((at, accepted.key, number));
-                }
-                Err(_) => changes.push(Change::Delete(Table::Dedup, number)),
+            let accepted = Accepted::read(record).ok();
+            if accepted.is_none() {
+                changes.push(Change::Delete(Table::Dedup, number));
             }
+            let key = accepted.map(|accepted| (state.paper.moment(accepted.at), accepted.key, accepted.job));
+            state.keys.recover(number, key);
         })
     }
 }
@@ -216,59 +217,21 @@ impl<J: Send + Sync + 'static> State<J> {
         self.wait_suspected(entry, changes);
     }
 
-    fn empty(paper: Arc<Paper<J>>, config: QueueConfig, dead_age: Option<Duration>) -> Self {
+    fn empty(paper: Arc<Paper<J>>, config: &QueueConfig, bound: Bound, dead_age: Option<Duration>) -> Self {
         Self {
-            clock: paper.clock,
             paper,
-            config,
-            capacity_bytes: u64::MAX,
-            bytes: 0,
-            dead_age,
+            shell: QueueShell::new(),
+            capacity: Capacity::new(bound),
+            history: config.history,
             next: 0,
             first_own: 0,
-            next_lease: 0,
-            next_dead: 0,
-            next_key: 0,
-            lanes: BTreeMap::new(),
-            chunks: BTreeMap::new(),
-            resident: 0,
-            fresh: 0,
-            alone: 0,
-            shelf: BTreeMap::new(),
-            expiries: BTreeMap::new(),
-            leases: BTreeMap::new(),
-            suspects: BTreeMap::new(),
-            suspects_leased: 0,
-            is_careful: false,
+            ready: Ready::default(),
+            shelf: Shelf::default(),
+            leases: LeaseTable::new(),
+            suspects: Suspects::new(),
+            dead: DeadTable::new(config, dead_age),
+            keys: Dedup::new(config),
             must_flush: false,
-            dead: VecDeque::new(),
-            dead_bytes: 0,
-            dedup: BTreeMap::<_, JobId>::new(),
-            keys: VecDeque::new(),
-            epoch: Epoch(0),
-            is_attached: false,
-            closed: false,
-            news: News::default(),
-            actor: None,
-            room: None,
-            charged: 0,
-            pushing: 0,
-            touched: BTreeSet::new(),
         }
-    }
-
-    /// The room for senders, now that it is known how many jobs there are.
-    fn open_room(&mut self) {
-        if matches!(self.config.overflow, Overflow::DropOldest | Overflow::DropNewest) {
-            return;
-        }
-        let capacity = self.config.capacity.min(tokio::sync::Semaphore::MAX_PERMITS);
-        let held = self.unfinished();
-        self.charged = held.min(capacity);
-        self.room = Some(QueueRoom {
-            semaphore: Arc::new(tokio::sync::Semaphore::new(capacity.saturating_sub(held))),
-            capacity,
-            overflow: self.config.overflow,
-        });
     }
 }

@@ -1,0 +1,323 @@
+//! The shell of a queue: what every queue actor keeps beside its jobs.
+
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, WeakRecipient};
+
+use crate::protocol::{
+    Attach, AttachError, Attached, Batch, Demand, Fates, Push, Pushed, QueueReply, Settle, SettleReply, Tell,
+};
+use crate::rules::store::{LeasedRun, News, Refusal, Refused, Settled};
+use crate::words::{Epoch, Moment, Sealed, SettleItem};
+
+/// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
+///
+/// The stock queue, the durable queue and the queues of the testing kit are built on it, and so can yours: keep it with the
+/// jobs, where it outlives the actor, and let it answer. `docs/extending.md` has a whole queue.
+///
+/// | message | what the queue does with it |
+/// |---|---|
+/// | (a new actor) | [`new_life`](Self::new_life) |
+/// | `Attach` | [`attach`](Self::attach), and takes back its leases if it is told to |
+/// | `Push` | [`push`](Self::push), then hands jobs out |
+/// | `Demand` | [`demand`](Self::demand), then hands jobs out |
+/// | `Settle` | [`settle`](Self::settle), then hands jobs out |
+/// | `Command` | [`close`](Self::close), [`detach`](Self::detach); the others are about its jobs |
+/// | [`Wake`] | [`woken`](Self::woken), moves what is due, [`wake_at`](Self::wake_at) |
+///
+/// To hand jobs out: lease at most [`credit`](Self::credit), then [`hand_out`](Self::hand_out). After an operation that may
+/// have left something in [`news`](Self::news): [`tell`](Self::tell).
+///
+/// No method waits or blocks, so a lock around it may be held.
+pub struct QueueShell<J: Send + Sync + 'static> {
+    /// The latest supervisor that attached. It fences every earlier one, also after the actor was replaced.
+    epoch: Epoch,
+    /// Whether it holds leases: from its attach until it is told to be gone. An epoch of an earlier process holds none.
+    is_attached: bool,
+    /// Set once, never cleared.
+    is_closed: bool,
+    /// What nobody has taken yet. It outlives the actor that made it.
+    news: News<J>,
+    /// Where batches and news go. Set by an attach to this life of the actor.
+    link: Option<Link<J>>,
+    /// How many jobs the supervisor still takes. Grows by demands, shrinks by batches, void after an attach.
+    credit: usize,
+    /// The one timer of this life, and the moment for which it is set. It may be early: then it is set again.
+    timer: Option<(Moment, SpawnHandle)>,
+    /// This life of the actor, for whoever works for it elsewhere.
+    actor: Option<WeakRecipient<Wake>>,
+}
+
+struct Link<J: Send + Sync + 'static> {
+    batches: Recipient<Batch<J>>,
+    tell: Recipient<Tell>,
+    fates: Recipient<Fates<J>>,
+}
+
+/// To a queue actor, from its own timer or from whoever works for it: something is due, or can be leased.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Wake;
+
+impl<J: Send + Sync + 'static> QueueShell<J> {
+    /// The shell of a queue to which nobody has attached.
+    pub fn new() -> Self {
+        Self::after(Epoch(0))
+    }
+
+    /// The shell of a queue to which this supervisor attached last, in an earlier process.
+    pub fn after(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            is_attached: false,
+            is_closed: false,
+            news: News::default(),
+            link: None,
+            credit: 0,
+            timer: None,
+            actor: None,
+        }
+    }
+
+    /// A new actor begins, and the one before has ended with its timer. It knows no supervisor until one attaches; the leases
+    /// go on.
+    pub fn new_life(&mut self) {
+        self.link = None;
+        self.credit = 0;
+        self.timer = None;
+        self.actor = None;
+    }
+
+    /// The latest supervisor that attached; `Epoch(0)` if none has.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether leases are held by the supervisor of this epoch.
+    pub fn is_attached(&self, epoch: Epoch) -> bool {
+        self.is_attached && self.epoch == epoch
+    }
+
+    /// Whether the leases have to be taken back when the supervisor of this epoch attaches.
+    ///
+    /// # Errors
+    /// [`AttachError::Superseded`] if a later one attached before.
+    pub fn takes_back(&self, epoch: Epoch) -> Result<bool, AttachError> {
+        if epoch < self.epoch {
+            return Err(AttachError::Superseded(self.epoch));
+        }
+        Ok(!self.is_attached(epoch))
+    }
+
+    /// Lets a supervisor in. `take_back` puts every leased job to its old place and says how many they were; it is called if
+    /// they were leased to an earlier epoch.
+    ///
+    /// # Errors
+    /// As [`takes_back`](Self::takes_back); then nothing has changed.
+    pub fn attach(
+        &mut self,
+        attach: Attach<J>,
+        take_back: impl FnOnce() -> usize,
+    ) -> Result<Attached, AttachError> {
+        // First take back, then note the epoch: if the queue panics, the next attach takes back again.
+        let returned = if self.takes_back(attach.epoch)? {
+            take_back()
+        } else {
+            0
+        };
+        self.attached(attach);
+        Ok(Attached { returned })
+    }
+
+    /// The supervisor is in: the leases were taken back, if they had to be.
+    pub fn attached(&mut self, attach: Attach<J>) {
+        self.epoch = attach.epoch;
+        self.is_attached = true;
+        self.credit = 0;
+        self.link = Some(Link {
+            batches: attach.batches,
+            tell: attach.tell,
+            fates: attach.fates,
+        });
+        self.tell();
+    }
+
+    /// The supervisor of this epoch has ended. True if its leases have to be taken back now.
+    pub fn detach(&mut self, epoch: Epoch) -> bool {
+        self.credit = if epoch >= self.epoch { 0 } else { self.credit };
+        epoch >= self.epoch && std::mem::take(&mut self.is_attached)
+    }
+
+    /// Takes no more jobs from here on.
+    pub fn close(&mut self) -> QueueReply<J> {
+        self.is_closed = true;
+        QueueReply::Done
+    }
+
+    /// Whether it takes no more jobs.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Takes the jobs of a push one by one, by `take`, which hands back what the queue has no room for. A closed queue hands
+    /// back all.
+    pub fn push(
+        &mut self,
+        mut push: Push<J>,
+        take: impl FnMut(Sealed<J>) -> Result<(), Refused<J>>,
+    ) -> Pushed<J> {
+        let jobs = push.take_jobs().into_iter();
+        let refused = match self.is_closed {
+            true => jobs.map(closed).collect(),
+            false => jobs.map(take).filter_map(Result::err).collect(),
+        };
+        Pushed { refused }
+    }
+
+    /// Adds credit, unless it is another supervisor's.
+    pub fn demand(&mut self, demand: Demand) {
+        if self.link.is_some() && self.is_attached(demand.epoch) {
+            self.credit = self.credit.saturating_add(demand.credit);
+        }
+    }
+
+    /// How many jobs can be handed out now; 0 while nobody is attached.
+    pub fn credit(&self) -> usize {
+        self.credit
+    }
+
+    /// Hands leased jobs out, and uses up credit for them. Those that nobody gets any more come back with the next attach.
+    pub fn hand_out(&mut self, jobs: impl Into<LeasedRun<J>>) {
+        self.hand_out_later(jobs.into())();
+    }
+
+    /// Uses up credit for leased jobs and hands them out when the returned closure is called: for a queue that must have written
+    /// down first that they are leased.
+    pub fn hand_out_later(&mut self, run: LeasedRun<J>) -> impl FnOnce() + Send + use<J> {
+        self.credit = self.credit.saturating_sub(run.len());
+        let to = self.link.as_ref().map(|link| link.batches.clone());
+        let epoch = self.epoch;
+        move || {
+            if let Some(to) = to.filter(|_| run.len() > 0) {
+                to.do_send(Batch::new(epoch, run));
+            }
+        }
+    }
+
+    /// Applies the verdicts in order by `apply`, unless they are another supervisor's: then all are stale. For a queue that
+    /// leases no blocks.
+    pub fn settle(
+        &mut self,
+        settle: &Settle,
+        mut apply: impl FnMut(&SettleItem, &mut News<J>) -> Settled,
+    ) -> SettleReply {
+        if !self.is_attached(settle.epoch) {
+            return SettleReply { stale: settle.len() };
+        }
+        let news = &mut self.news;
+        let stale = settle.items.iter().map(|item| apply(item, news));
+        SettleReply {
+            stale: stale.filter(|settled| *settled == Settled::Stale).count(),
+        }
+    }
+
+    /// What the queue did by itself, for [`tell`](Self::tell).
+    pub fn news(&mut self) -> &mut News<J> {
+        &mut self.news
+    }
+
+    /// Passes on the news, each kind to whoever is there to take it. What nobody takes is kept, up to a bound.
+    pub fn tell(&mut self) {
+        if self.news.is_empty() {
+            return;
+        }
+        if let Some(link) = &self.link {
+            if !self.news.events.is_empty() && link.tell.connected() {
+                let events = std::mem::take(&mut self.news.events);
+                link.tell.do_send(Tell { events });
+            }
+            if !self.news.dead.is_empty() && link.fates.connected() {
+                let dead = std::mem::take(&mut self.news.dead);
+                link.fates.do_send(Fates { dead });
+            }
+        }
+        drop_oldest(&mut self.news.events, "events");
+        drop_oldest(&mut self.news.dead, "fates");
+    }
+
+    /// Sets the timer of the actor: it gets a [`Wake`] when something is due. One timer that is early is left alone, since it
+    /// costs less than to replace it each time.
+    pub fn wake_at<A>(&mut self, context: &mut Context<A>, now: Moment, due: Option<Moment>)
+    where
+        A: Actor<Context = Context<A>> + Handler<Wake>,
+    {
+        /// What timers can tell apart.
+        const SHORTEST: Duration = Duration::from_millis(1);
+        /// Whatever is later is looked at again then.
+        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+        if let (Some(due), Some((set, _))) = (due, self.timer)
+            && set <= due
+        {
+            return;
+        }
+        self.woken(context);
+        self.timer = due.map(|due| {
+            let wait = due.since(now).clamp(SHORTEST, LONGEST);
+            (due, context.notify_later(Wake, wait))
+        });
+    }
+
+    /// A [`Wake`] has come, perhaps from the timer: the next [`wake_at`](Self::wake_at) sets it again.
+    pub fn woken<A: Actor<Context = Context<A>>>(&mut self, context: &mut Context<A>) {
+        if let Some((_, handle)) = self.timer.take() {
+            context.cancel_future(handle);
+        }
+    }
+
+    /// Names this life of the actor, for [`wake`](Self::wake).
+    pub fn woken_by(&mut self, actor: WeakRecipient<Wake>) {
+        self.actor = Some(actor);
+    }
+
+    /// Sends a [`Wake`] to the actor that lives now, from whatever thread: something can be leased or told.
+    pub fn wake(&self) {
+        if let Some(actor) = self.actor.as_ref().and_then(WeakRecipient::upgrade) {
+            actor.do_send(Wake);
+        }
+    }
+
+    /// The moment for which the timer is set, if it is.
+    #[cfg(test)]
+    pub(super) fn timer(&self) -> Option<Moment> {
+        self.timer.map(|(moment, _)| moment)
+    }
+}
+
+impl<J: Send + Sync + 'static> Default for QueueShell<J> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Hands back a job that came to a closed queue.
+pub(super) fn closed<J>(job: Sealed<J>) -> Refused<J> {
+    let refusal = Refusal::Closed;
+    Refused { job, refusal }
+}
+
+/// News of one kind that are kept at most while nobody takes them.
+const MOST_NEWS: usize = 65_536;
+
+/// Nobody has been attached for long: the oldest news go, half of them at a time.
+fn drop_oldest<T>(news: &mut Vec<T>, what: &'static str) {
+    if news.len() > MOST_NEWS {
+        let surplus = news.len() - MOST_NEWS / 2;
+        news.drain(..surplus);
+        tracing::warn!(
+            what,
+            surplus,
+            "nobody is attached to the queue: the oldest news are dropped"
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! What a manual queue knows of its jobs.
+
+use std::collections::BTreeMap;
+
+use super::SeenSettle;
+use crate::actors::Clock;
+use crate::actors::queue::QueueShell;
+use crate::protocol::{
+    Attach, AttachError, Attached, Push, Pushed, QueueCommand, QueueReply, Settle, SettleReply,
+};
+use crate::rules::store::{DeadSelection, LeaseTable, Leased, Refusal, Refused, Selected, Shelf};
+use crate::words::{
+    AttemptRecord, Capabilities, DeadLetter, Moment, QueueCounts, Rejection, Sealed, SettleItem, Verdict,
+};
+
+pub(super) struct State<J: Send + Sync + 'static> {
+    pub(super) shell: QueueShell<J>,
+    capabilities: Capabilities,
+    /// The clock of the first life. Delays are kept as moments, so every later life reads the same one.
+    pub(super) clock: Option<Clock>,
+    /// Whether jobs are leased as soon as there is credit.
+    pub(super) is_automatic: bool,
+    /// The place of the next job among the ready ones.
+    next: u64,
+    pub(super) ready: BTreeMap<u64, Kept<J>>,
+    /// Jobs that were given back with a delay.
+    pub(super) delayed: Shelf<Kept<J>>,
+    pub(super) leased: LeaseTable<Kept<J>>,
+    pub(super) dead: Vec<DeadLetter<J>>,
+    pub(super) accepted: usize,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) out_of_order: Option<String>,
+    pub(super) settles: Vec<SeenSettle>,
+    /// How many of the settles the test has taken one by one.
+    pub(super) taken: usize,
+}
+
+pub(super) struct Kept<J> {
+    /// Its place among the ready ones, over all leases.
+    place: u64,
+    job: Sealed<J>,
+    /// Attempts that ended and count.
+    attempts: u32,
+    history: Vec<AttemptRecord>,
+}
+
+impl<J: Send + Sync + 'static> State<J> {
+    pub(super) fn new(capabilities: Capabilities) -> Self {
+        Self {
+            shell: QueueShell::new(),
+            capabilities,
+            clock: None,
+            is_automatic: false,
+            next: 0,
+            ready: BTreeMap::new(),
+            delayed: Shelf::default(),
+            leased: LeaseTable::new(),
+            dead: Vec::new(),
+            accepted: 0,
+            refusal: None,
+            out_of_order: None,
+            settles: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    fn keep(&mut self, job: Sealed<J>, history: Vec<AttemptRecord>) {
+        let kept = Kept {
+            place: self.next,
+            job,
+            attempts: 0,
+            history,
+        };
+        self.ready.insert(self.next, kept);
+        self.next += 1;
+    }
+
+    pub(super) fn push(&mut self, mut push: Push<J>) -> Pushed<J> {
+        let closed = self.shell.is_closed().then_some(Refusal::Closed);
+        let jobs = push.take_jobs();
+        if let Some(refusal) = closed.or(self.refusal) {
+            let refused = jobs.into_iter().map(|job| Refused { job, refusal });
+            return Pushed {
+                refused: refused.collect(),
+            };
+        }
+        self.accepted += jobs.len();
+        jobs.into_iter().for_each(|job| self.keep(job, Vec::new()));
+        Pushed { refused: Vec::new() }
+    }
+
+    pub(super) fn lease(&mut self, most: usize) -> usize {
+        let mut jobs = Vec::new();
+        while jobs.len() < most.min(self.shell.credit())
+            && let Some((_, kept)) = self.ready.pop_first()
+        {
+            let (attempt, job) = (kept.attempts + 1, Sealed::clone(&kept.job));
+            jobs.push(Leased {
+                lease: self.leased.begin(kept),
+                attempt,
+                job,
+                suspect: false,
+            });
+        }
+        let leased = jobs.len();
+        self.shell.hand_out(jobs);
+        leased
+    }
+
+    pub(super) fn attach(&mut self, attach: Attach<J>) -> Result<Attached, AttachError> {
+        if let Some(reason) = &self.out_of_order {
+            return Err(AttachError::OutOfOrder(reason.clone()));
+        }
+        let Self {
+            shell, ready, leased, ..
+        } = self;
+        shell.attach(attach, || {
+            let back = leased.end_all();
+            let returned = back.len();
+            ready.extend(back.map(|kept| (kept.place, kept)));
+            returned
+        })
+    }
+
+    pub(super) fn settle(&mut self, now: Moment, settle: &Settle) -> SettleReply {
+        let mut stale = 0;
+        for item in settle.items.iter() {
+            let job = self.leased.get_mut(item.lease).map(|kept| kept.job.id());
+            let applied = self.shell.is_attached(settle.epoch) && self.apply(now, item);
+            stale += usize::from(!applied);
+            self.settles.push(SeenSettle {
+                epoch: settle.epoch,
+                job,
+                item: item.clone(),
+                applied,
+            });
+        }
+        SettleReply { stale }
+    }
+
+    fn apply(&mut self, now: Moment, item: &SettleItem) -> bool {
+        let Capabilities {
+            attempts, fencing, ..
+        } = self.capabilities;
+        let lease = item.lease;
+        let fits = |kept: &&mut Kept<J>| !(attempts && fencing) || kept.attempts + 1 == item.attempt;
+        let Some(kept) = self.leased.get_mut(lease).filter(fits) else {
+            return false;
+        };
+        match &item.verdict {
+            Verdict::Extend | Verdict::Begin(_) => {}
+            Verdict::Renew(renewal) => {
+                kept.end_attempt(attempts && renewal.counts, renewal.record.as_ref());
+            }
+            Verdict::Ack => drop(self.leased.end(lease)),
+            Verdict::Retry(retry) => {
+                kept.end_attempt(attempts && retry.counts, retry.record.as_ref());
+                let is_delayed = self.capabilities.delay && !retry.after.is_zero();
+                match self.leased.end(lease) {
+                    Some(kept) if is_delayed => self.delayed.put(now.after(retry.after), kept.place, kept),
+                    back => self.ready.extend(back.map(|kept| (kept.place, kept))),
+                }
+            }
+            Verdict::Reject(rejection) => {
+                if let Some(kept) = self.leased.end(lease) {
+                    self.reject(now, kept, rejection);
+                }
+            }
+        }
+        true
+    }
+
+    /// Without the capability the job ends here, and only the verdict that the test sees tells of it.
+    fn reject(&mut self, now: Moment, mut kept: Kept<J>, rejection: &Rejection) {
+        if !self.capabilities.dead_letter {
+            return;
+        }
+        kept.end_attempt(true, rejection.record.as_ref());
+        let letter = DeadLetter {
+            job: kept.job,
+            reason: rejection.reason.clone(),
+            history: kept.history,
+            at: now,
+        };
+        self.dead.push(letter.clone());
+        self.shell.news().dead.push(letter);
+    }
+
+    /// Makes the jobs ready whose delay ends by `now`.
+    pub(super) fn ripen(&mut self, now: Moment) {
+        while let Some(kept) = self.delayed.pop_due(now) {
+            self.ready.insert(kept.place, kept);
+        }
+    }
+
+    pub(super) fn command(&mut self, command: QueueCommand) -> QueueReply<J> {
+        let no_letters = QueueReply::Unsupported("this queue keeps no dead letters");
+        match command {
+            QueueCommand::Close => self.shell.close(),
+            QueueCommand::Counts => QueueReply::Counts(QueueCounts {
+                ready: self.ready.len(),
+                delayed: self.delayed.len(),
+                leased: self.leased.len(),
+                dead: self.dead.len(),
+            }),
+            QueueCommand::Detach(_) => QueueReply::Done,
+            QueueCommand::TakeUnfinished => QueueReply::Unfinished(self.take_unfinished()),
+            _ if !self.capabilities.dead_letter => no_letters,
+            QueueCommand::DeadLetters { most } => {
+                QueueReply::DeadLetters(self.dead.iter().take(most).cloned().collect())
+            }
+            QueueCommand::Requeue(which) => {
+                let back = self.take_dead(&which);
+                let ids = back.iter().map(DeadLetter::id).collect();
+                for letter in back {
+                    self.keep(letter.job, letter.history);
+                }
+                QueueReply::Requeued(ids)
+            }
+            QueueCommand::Purge(which) => QueueReply::Purged(self.take_dead(&which).len()),
+        }
+    }
+
+    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
+        self.ripen(Moment::from_millis(u64::MAX));
+        let leased = self.leased.end_all();
+        self.ready.extend(leased.map(|kept| (kept.place, kept)));
+        let all = std::mem::take(&mut self.ready);
+        all.into_values().map(|kept| kept.job).collect()
+    }
+
+    fn take_dead(&mut self, which: &DeadSelection) -> Vec<DeadLetter<J>> {
+        let which = Selected::new(which);
+        self.dead
+            .extract_if(.., |letter| which.means(letter.id()))
+            .collect()
+    }
+}
+
+impl<J> Kept<J> {
+    fn end_attempt(&mut self, counts: bool, record: Option<&AttemptRecord>) {
+        self.attempts += u32::from(counts);
+        self.history.extend(record.cloned());
+    }
+}
