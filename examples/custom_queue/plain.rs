@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Actor, Context, Handler, Recipient};
-use consumer_group::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Push, Pushed, QueueCommand, QueueReply, Settle,
-    SettleReply,
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    Attach, AttachError, Attached, Batch, Command, Demand, Epoch, LeaseId, Leased, Push, Pushed,
+    QueueCommand, QueueReply, Refusal, Refused, Sealed, Settle, SettleReply, Verdict,
 };
-use consumer_group::rules::store::{Leased, Refusal, Refused};
-use consumer_group::{Epoch, LeaseId, QueueCounts, Sealed, Verdict};
 
 type Job = u32;
 

@@ -5,21 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use consumer_group::actors::queue::{ActorQueue, QueueRoom, QueueSource, StoreQueue, queue_of};
-use consumer_group::actors::{ChooserStrategy, Clock};
-use consumer_group::protocol::{
-    Assign, Assigned, Attach, AttachError, Attached, Batch, Command, Demand, Push, Pushed, QueueCommand,
-    QueueReply, Settle, SettleReply,
+use consumer_group::config::{Overflow, QueueConfig};
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    ActorQueue, Attach, AttachError, Attached, Batch, Bound, Capabilities, Clock, Command, DeadSelection,
+    Demand, LeaseId, Leased, MemoryQueue, MemoryStore, Moment, News, Push, Pushed, QueueCommand, QueueReply,
+    QueueRoom, QueueSource, Refused, Sealed, Settle, SettleReply, Settled, Store, StoreQueue, Verdict,
+    queue_of,
 };
-use consumer_group::rules::store::{
-    Bound, DeadSelection, Leased, MemoryStore, News, Refused, Settled, Store,
-};
-use consumer_group::rules::strategies::{self, Choice, strategy_fn};
+use consumer_group::strategy::{Assign, Assigned, Choice, ChooserStrategy, RoundRobin, by_name, strategy_fn};
 use consumer_group::testing::conformance::{self, QueueTraits, Report};
 use consumer_group::testing::{ManualQueue, Probe};
 use consumer_group::{
-    BatchConsumer, BatchSize, Capabilities, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, LeaseId,
-    MemoryQueue, Moment, Overflow, QueueConfig, QueueCounts, Sealed, SlotId, StrategyName, Verdict,
+    BatchConsumer, BatchSize, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, SlotId, StrategyName,
 };
 
 mod queues {
@@ -317,7 +315,7 @@ impl Handler<Push<u64>> for LeastQueue {
         let jobs = push.take_jobs();
         let mut kept = self.kept.lock().unwrap();
         if kept.closed {
-            let refusal = consumer_group::rules::store::Refusal::Closed;
+            let refusal = consumer_group::queue::Refusal::Closed;
             return Pushed {
                 refused: jobs.into_iter().map(|job| Refused { job, refusal }).collect(),
             };
@@ -340,7 +338,7 @@ impl Handler<Attach<u64>> for LeastQueue {
         let mut kept = self.kept.lock().unwrap();
         let epoch = attach.epoch.0;
         if epoch < kept.epoch {
-            return Err(AttachError::Superseded(consumer_group::Epoch(kept.epoch)));
+            return Err(AttachError::Superseded(consumer_group::queue::Epoch(kept.epoch)));
         }
         let mut returned = 0;
         if epoch > kept.epoch {
@@ -550,7 +548,7 @@ mod strategy_actors {
     #[test]
     fn every_built_in_strategy_keeps_its_promises() {
         for name in ALL {
-            let mut suite = conformance::chooser(move || strategies::by_name(name, 7));
+            let mut suite = conformance::chooser(move || by_name(name, 7));
             if matches!(name, StrategyName::ConsistentHash | StrategyName::Sticky) {
                 suite = suite.keeps_keys();
             } else if matches!(name, StrategyName::LeastLoaded | StrategyName::TwoChoices) {
@@ -618,9 +616,7 @@ mod strategy_actors {
 
     #[test]
     fn a_strategy_that_claims_to_keep_keys_and_does_not_is_caught() {
-        let report = conformance::chooser(strategies::RoundRobin::default)
-            .keeps_keys()
-            .run();
+        let report = conformance::chooser(RoundRobin::default).keeps_keys().run();
         caught(
             &report,
             &[
