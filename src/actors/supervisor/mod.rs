@@ -43,7 +43,7 @@ use crate::actors::homes::Homes;
 use crate::protocol::{AddressedOutcome, Assign, Desired, QueueDoor, ResultsUp, Settle, SettleDesk};
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy, Offer};
 use crate::rules::strategies::AssignJob;
-use crate::rules::supervision::{Family, Order};
+use crate::rules::supervision::{Family, FamilyRules, Order};
 use crate::rules::watch::Standstill;
 use crate::words::{Block, Epoch, KeyHash, Moment, Roster, Sealed, SlotId, Ticket};
 
@@ -176,7 +176,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             first_version: number << 32,
             first_number: number << 40,
         };
-        let family = Family::new((&config.restart).into());
+        let family = Family::new(FamilyRules::of_slots(&config.restart));
         let mut ledger = Ledger::new(policy);
         if let Some(plant) = crate::protocol::faults::ask(|world| world.plant()).flatten() {
             ledger.plant(plant);
