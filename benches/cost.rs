@@ -16,7 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::SystemRunner;
-use consumer_group::{Delivery, Group, Job, MemoryQueue, Placement};
+use consumer_group::queue::MemoryQueue;
+use consumer_group::{Delivery, Group, Job, Placement};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, Dhat, DhatMetric, EventKind};
 use tokio::sync::mpsc;

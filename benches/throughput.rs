@@ -9,7 +9,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use consumer_group::{Delivery, Group, MemoryQueue, Placement, Producer, ProducerGroup, Results};
+use consumer_group::queue::MemoryQueue;
+use consumer_group::{Delivery, Group, Placement, Producer, ProducerGroup, Results};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::sync::mpsc;
 

@@ -17,7 +17,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use consumer_group::{Affinity, Delivery, Group, GroupConfig, Placement, StrategyName};
+use consumer_group::config::Affinity;
+use consumer_group::{Delivery, Group, GroupConfig, Placement, StrategyName};
 
 /// How long a job takes, and when it was sent.
 #[derive(Clone, Copy)]

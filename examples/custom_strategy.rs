@@ -18,11 +18,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use consumer_group::protocol::{Assign, Assigned};
-use consumer_group::{
-    AssignJob, Choice, Chooser, Delivery, EventKind, Group, Job, Key, KeyHash, Roster, Seat, SlotId,
-    strategy_fn,
+use consumer_group::strategy::{
+    Assign, AssignJob, Assigned, Choice, Chooser, KeyHash, Roster, Seat, strategy_fn,
 };
+use consumer_group::{Delivery, EventKind, Group, Job, Key, SlotId};
 use tokio::time::timeout;
 
 /// Every job says which consumer got it.
@@ -205,7 +204,7 @@ async fn all_up(group: &Jobs, consumers: usize) -> Result<(), Box<dyn Error>> {
         let slots = group.health().await?.slots;
         if slots
             .iter()
-            .filter(|slot| slot.state == consumer_group::SlotState::Live)
+            .filter(|slot| slot.state == consumer_group::events::SlotState::Live)
             .count()
             == consumers
         {

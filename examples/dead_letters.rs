@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use consumer_group::{
-    BackoffConfig, DeadReason, Delivery, EventKind, Events, Failure, Group, Job, JobId, RetryConfig,
-};
+use consumer_group::config::{BackoffConfig, RetryConfig};
+use consumer_group::{DeadReason, Delivery, EventKind, Events, Failure, Group, Job, JobId};
 use tokio::time::timeout;
 
 #[actix::main]

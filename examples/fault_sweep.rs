@@ -36,9 +36,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arguments::{Arguments, at_least_one, refuse};
 use consumer_group::durable::DurableQueue;
-use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
-    Checker, Failure, Plan, PlanShape, Reached, Report, STATES, Simulation, Sweep, Swept, draw, stock,
+    Checker, Failure, Plan, PlanShape, Plant, PlantedIn, Reached, Report, STATES, Simulation, Sweep, Swept,
+    draw, stock,
 };
 
 const HELP: &str = "
@@ -190,7 +190,7 @@ impl Group {
             ""
         };
         let plant = self.plant.map_or_else(String::new, |plant| {
-            format!(".planted(consumer_group::rules::ledger::Plant::{plant:?})")
+            format!(".planted(consumer_group::sim::Plant::{plant:?})")
         });
         format!("stock(){over}{plant}")
     }

@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use consumer_group::{Delivery, Group, GroupConfig, SlotId, SlotState, Weight};
+use consumer_group::events::SlotState;
+use consumer_group::strategy::Weight;
+use consumer_group::{Delivery, Group, GroupConfig, SlotId};
 use tokio::time::{sleep, timeout};
 
 /// How often the weights go round.

@@ -12,10 +12,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
-    Answer, Checker, Entry, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Report, RunError,
-    Simulation, Sweep, When, check, draw, note, stock,
+    Answer, Checker, Entry, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Plant, PlantedIn,
+    Report, RunError, Simulation, Sweep, When, check, draw, note, stock,
 };
 use consumer_group::{
     BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, Job, Placement, Role,
@@ -544,7 +543,10 @@ fn a_run_is_waited_for_as_long_as_something_goes_on() {
     let history = simulation.run_twice(&plan).unwrap();
     // To the millisecond: a deadline is found in the moment in which it passes, the next attempt and the other job begin in it,
     // and of five attempts the last one has no wait behind it.
-    assert_eq!(history.end.at, consumer_group::Moment::from_millis(150_000));
+    assert_eq!(
+        history.end.at,
+        consumer_group::queue::Moment::from_millis(150_000)
+    );
     assert_eq!(check(&history), []);
     let jump = FaultKind::ClockJump { ms: 80_000_000 };
     assert_holds(&twelve_jobs().fault(When::Time { at_ms: 5 }, jump.clone()));
@@ -731,8 +733,7 @@ fn the_sweep_finds_every_planted_bug_and_shrinks_its_plans() {
 /// Code as `fault_sweep --plant fence-ignores-incarnation` prints it: that it is here shows that such code compiles, and
 /// that it fails.
 mod as_printed {
-    use consumer_group::rules::ledger::Plant;
-    use consumer_group::sim::{Checker, FaultKind, Plan, When, stock};
+    use consumer_group::sim::{Checker, FaultKind, Plan, Plant, When, stock};
 
     #[should_panic(expected = "fenced")]
     #[test]

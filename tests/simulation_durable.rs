@@ -10,9 +10,9 @@
 
 use consumer_group::EventKind;
 use consumer_group::durable::DurableQueue;
-use consumer_group::rules::ledger::{Plant, PlantedIn};
 use consumer_group::sim::{
-    Entry, FaultKind, Happening, History, Plan, PlanShape, Report, Simulation, Sweep, When, check, stock,
+    Entry, FaultKind, Happening, History, Plan, PlanShape, Plant, PlantedIn, Report, Simulation, Sweep, When,
+    check, stock,
 };
 
 /// The stock group over a queue in a file of the simulation.

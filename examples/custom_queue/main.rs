@@ -19,9 +19,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consumer_group::{
-    ActorQueue, Capabilities, Delivery, EventKind, Failure, Group, Outcome, Results, Role, queue_of,
-};
+use consumer_group::queue::{ActorQueue, Capabilities, queue_of};
+use consumer_group::{Delivery, EventKind, Failure, Group, Outcome, Results, Role};
 use plain::{PlainQueue, Shelf};
 use stack::Stack;
 use tokio::time::{sleep, timeout};

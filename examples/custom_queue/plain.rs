@@ -8,13 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, Context, Handler};
-use consumer_group::actors::queue::QueueShell;
-use consumer_group::protocol::{
-    Attach, AttachError, Attached, Command, Demand, Push, Pushed, QueueCommand, QueueReply, Settle,
-    SettleReply,
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    Attach, AttachError, Attached, Command, Demand, LeaseTable, Leased, Push, Pushed, QueueCommand,
+    QueueReply, QueueShell, Refusal, Refused, Sealed, Settle, SettleReply, Settled, Verdict,
 };
-use consumer_group::rules::store::{LeaseTable, Leased, Refusal, Refused, Settled};
-use consumer_group::{QueueCounts, Sealed, Verdict};
 
 type Job = u64;
 

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consumer_group::rules::store::{Bound, DeadSelection, Leased, News, Refusal, Refused, Settled};
-use consumer_group::{
-    AttemptRecord, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Moment, Overflow,
-    QueueCounts, Sealed, Store, Verdict,
+use consumer_group::config::Overflow;
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    Bound, Capabilities, DeadSelection, LeaseId, Leased, Moment, News, Refusal, Refused, Sealed, Settled,
+    Store, Verdict,
 };
+use consumer_group::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId};
 
 /// Dead letters that are kept at most.
 const MOST_DEAD: usize = 100;

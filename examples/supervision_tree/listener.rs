@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::prelude::*;
-use consumer_group::Restart;
-use consumer_group::supervision::{Child, SupervisorHandle, stop_with_error};
+use consumer_group::supervision::{Child, Restart, SupervisorHandle, stop_with_error};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::connection::Connection;

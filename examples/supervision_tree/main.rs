@@ -28,8 +28,7 @@ use std::time::Duration;
 
 use arguments::Arguments;
 use client::Client;
-use consumer_group::TreeEvent;
-use consumer_group::supervision::TreeEvents;
+use consumer_group::supervision::{TreeEvent, TreeEvents};
 use server::LineServer;
 use tokio::time::timeout;
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use consumer_group::RestartReach;
-use consumer_group::supervision::{Child, Handle, SupervisorHandle, SupervisorSpec};
+use consumer_group::supervision::{Child, Handle, RestartReach, SupervisorHandle, SupervisorSpec};
 
 use crate::listener::Listener;
 

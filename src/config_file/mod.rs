@@ -50,7 +50,7 @@ impl GroupConfig {
     ///
     /// let wrong = GroupConfig::from_toml("consumers = 8\n[queue]\ncapasity = 1000\n").unwrap_err();
     /// assert_eq!((wrong.key.as_str(), wrong.line), ("queue.capasity", Some(3)));
-    /// # Ok::<(), consumer_group::ConfigError>(())
+    /// # Ok::<(), consumer_group::config::ConfigError>(())
     /// ```
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl GroupConfig {
     /// ];
     /// let config = GroupConfig::default().with_environment(variables)?;
     /// assert_eq!((config.weights, config.queue.capacity), (vec![1, 2, 3], 100));
-    /// # Ok::<(), consumer_group::ConfigError>(())
+    /// # Ok::<(), consumer_group::config::ConfigError>(())
     /// ```
     ///
     /// # Errors

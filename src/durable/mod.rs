@@ -13,7 +13,7 @@
 //! | `actor` | the messages of the queue protocol |
 //! | `state` | the index: which jobs there are, and where each stands |
 //! | `writer` | the one thread that writes: group commit |
-//! | `paper`, [`codec`], [`format`](mod@format) | jobs as bytes |
+//! | `paper`, `codec`, `format` | jobs as bytes |
 //! | `engine` | the only place that knows redb |
 //! | `gate`, `disk`, `owner`, `wait` | what the engine may do to the file, the file and its lock, which files this process has open, what an opening waits for |
 //! | `simulated_disk`, `simulated_thread`, `second_opener` | the file and the thread of a simulation, and another process in it |
@@ -22,12 +22,14 @@
 //! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
 
 mod actor;
-pub mod codec;
+mod codec;
 mod core;
 mod disk;
 mod durability;
 mod engine;
 mod error;
+// Open for the fuzzer and for tests that break files.
+#[doc(hidden)]
 pub mod format;
 mod gate;
 pub mod inspect;

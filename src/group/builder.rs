@@ -226,7 +226,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     ///
     /// # Errors
     /// [`StartError`]: a value of the configuration cannot be, there are no consumers, or no actor can be started here; the
-    /// last one names the cure ([`NoArbiter`](crate::NoArbiter)).
+    /// last one names the cure ([`NoArbiter`](crate::host::NoArbiter)).
     pub fn start(self) -> Result<Group<J, O>, StartError> {
         let Self {
             mut config,

@@ -50,8 +50,8 @@ type Make<J, O> = Arc<dyn Fn() -> Made<J, O> + Send + Sync>;
 ///
 /// ```
 /// use std::time::Duration;
-/// use consumer_group::supervision::SupervisorSpec;
-/// use consumer_group::{Delivery, Group, GroupChild};
+/// use consumer_group::{Delivery, Group};
+/// use consumer_group::supervision::{GroupChild, SupervisorSpec};
 ///
 /// # actix::System::new().block_on(async {
 /// let mut mails = GroupChild::new("mails", async || {

@@ -11,6 +11,7 @@ use crate::words::{
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ConsumerInfo {
     /// Its place in the group.
     pub slot: SlotId,
@@ -19,7 +20,7 @@ pub struct ConsumerInfo {
     /// The life of the supervisor that made it.
     pub epoch: Epoch,
     /// Where consumer and supervisor see each other without a message.
-    pub board: SlotBoard,
+    pub(crate) board: SlotBoard,
     /// The clock of the group, for jobs that expire.
     pub(crate) now: Now,
 }

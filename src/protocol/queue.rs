@@ -245,7 +245,7 @@ impl<J: Send + Sync + 'static> Message for Command<J> {
 /// The role of a queue. Every actor that handles the five messages fills it; there is nothing else to implement.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a queue actor for jobs of type `{J}`",
-    note = "a queue actor handles `Push<J>`, `Attach<J>`, `Demand`, `Settle` and `Command<J>` of `consumer_group::protocol`",
+    note = "a queue actor handles `Push<J>`, `Attach<J>`, `Demand`, `Settle` and `Command<J>` of `consumer_group::queue`",
     note = "for a queue that is a plain data structure implement `Store<J>` instead and use `StoreQueue`"
 )]
 pub trait QueueActor<J: Send + Sync + 'static>:

@@ -81,7 +81,7 @@ impl Message for Assign {
 /// The role of a strategy. Every actor that handles [`Assign`] fills it; there is nothing else to implement.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a strategy actor",
-    note = "a strategy actor has `type Context = actix::Context<Self>` and handles `consumer_group::protocol::Assign`",
+    note = "a strategy actor has `type Context = actix::Context<Self>` and handles `consumer_group::strategy::Assign`",
     note = "for a pure decision implement `Chooser` instead, or use `strategy_fn` with a closure"
 )]
 pub trait StrategyActor: Actor<Context = actix::Context<Self>> + Handler<Assign> {}

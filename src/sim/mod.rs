@@ -45,6 +45,8 @@ pub use stock::{PlanShape, stock};
 pub use sweep::{Failure, Sweep, Swept};
 pub use timeline::draw;
 
+pub use crate::rules::ledger::{Plant, PlantedIn};
+
 /// The code of the guide is compiled and run with the other examples of the documentation.
 #[cfg(all(doctest, feature = "durable"))]
 #[doc = include_str!("../../docs/fault-injection.md")]

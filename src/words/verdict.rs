@@ -29,7 +29,7 @@ pub enum Verdict {
     Reject(Box<Rejection>),
     /// The work goes on.
     Extend,
-    /// A suspect (see [`Leased::suspect`](crate::rules::store::Leased)) is about to begin, alone in its group. The queue
+    /// A suspect (see [`Leased::suspect`](crate::queue::Leased)) is about to begin, alone in its group. The queue
     /// answers when it knows this even if the process ends: then that attempt counts, and no other suspect's. A queue that
     /// marks no suspects never sees it; one that ends with its process takes it as `Extend`.
     Begin(Begin),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use consumer_group::actors::Clock;
-use consumer_group::actors::queue::{QueueCore, QueueSource, StoreQueue};
-use consumer_group::rules::store::MemoryStore;
-use consumer_group::{ActorQueue, Capabilities, QueueConfig};
+use consumer_group::config::QueueConfig;
+use consumer_group::queue::{
+    ActorQueue, Capabilities, Clock, MemoryStore, QueueCore, QueueSource, StoreQueue,
+};
 
 mod batches;
 mod door;

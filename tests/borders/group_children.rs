@@ -10,10 +10,13 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use consumer_group::supervision::{Child, SupervisorHandle, SupervisorSpec, SupervisorStartError};
+use consumer_group::queue::MemoryQueue;
+use consumer_group::supervision::{
+    Child, Ending, GroupChild, GroupHandle, RestartReach, Shutdown, SupervisorHandle, SupervisorSpec,
+    SupervisorStartError,
+};
 use consumer_group::{
-    CallError, Cause, Delivery, Ending, Group, GroupBuilder, GroupChild, GroupHandle, Host, Job, JobId,
-    MemoryQueue, Placement, RestartReach, Role, Shutdown, Unsent,
+    CallError, Cause, Delivery, Group, GroupBuilder, Host, Job, JobId, Placement, Role, Unsent,
 };
 
 use crate::common::{Gate, Log, calm, paused, within};
@@ -304,7 +307,11 @@ fn a_group_that_somebody_stops_has_ended_of_its_own_will() {
         let mut child = child(&done, &gate);
         let handle = child.handle();
         let tree = SupervisorSpec::new("root")
-            .child(child.into_child().restart(consumer_group::Restart::Transient))
+            .child(
+                child
+                    .into_child()
+                    .restart(consumer_group::supervision::Restart::Transient),
+            )
             .start()
             .await
             .unwrap();

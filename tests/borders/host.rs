@@ -19,11 +19,10 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use actix::{Arbiter, System};
-use consumer_group::actors::Clock;
-use consumer_group::actors::queue::{ActorQueue, MemoryQueue, QueueSource, queue_of};
+use consumer_group::queue::{ActorQueue, Capabilities, Clock, MemoryQueue, QueueSource, queue_of};
 use consumer_group::{
-    CallError, Capabilities, Consumer, Delivery, EventKind, Failure, Group, GroupBuilder, GroupGone,
-    GroupState, Job, Placement, SlotId, Unsent,
+    CallError, Consumer, Delivery, EventKind, Failure, Group, GroupBuilder, GroupGone, GroupState, Job,
+    Placement, SlotId, Unsent,
 };
 
 use crate::common::{calm, paused, settle_down, window, within};

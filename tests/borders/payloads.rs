@@ -12,9 +12,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::path::Path;
 
+use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Codec, Compact, DurableQueue, Json};
-use consumer_group::{Delivery, Group, Job, JobId, Overflow, QueueConfig, Unsent};
+use consumer_group::{Delivery, Group, Job, JobId, Unsent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

@@ -14,11 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use consumer_group::supervision::{Child, SupervisorSpec, SupervisorStartError};
-use consumer_group::{
-    Cause, Delivery, Ending, Failure, Group, GroupBuilder, Host, HostRunError, NoArbiter, Placement,
-    StartError,
-};
+use consumer_group::host::{HostRunError, NoArbiter};
+use consumer_group::supervision::{Child, Ending, SupervisorSpec, SupervisorStartError};
+use consumer_group::{Cause, Delivery, Failure, Group, GroupBuilder, Host, Placement, StartError};
 use tokio::runtime::Builder as Tokio;
 
 use crate::common::{Block, Gate, calm, within};

@@ -12,15 +12,14 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use consumer_group::protocol::AttachError;
-use consumer_group::rules::store::Refusal;
+use consumer_group::config::Overflow;
+use consumer_group::queue::{AttachError, Refusal};
 use consumer_group::supervision::{
     Child, ChildError, Registry, RegistryError, SendError as MessageError, SupervisorSpec,
     SupervisorStartError, stop_with_error,
 };
 use consumer_group::{
-    Cause, DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Host, Job, JobId, Overflow,
-    StartError,
+    Cause, DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Host, Job, JobId, StartError,
 };
 
 use crate::common::{event, given_up, local, next_outcome, paused, system, told, within};
@@ -171,7 +170,7 @@ fn the_reason_of_a_start_that_failed_has_a_bound() {
         let group: Group<u64, ()> = local()
             .configure(|config| {
                 config.restart.intensity = 1;
-                config.restart.past_budget = consumer_group::PastBudget::Escalate;
+                config.restart.past_budget = consumer_group::config::PastBudget::Escalate;
             })
             .consumers(1, || -> Reader { panic!("{}", "x".repeat(MEBIBYTE)) })
             .start()
@@ -291,11 +290,9 @@ fn letters_have_a_bound_in_bytes_and_the_oldest_ones_go_with_a_word() {
 }
 
 /// The memory queue with no dead letters of its own, so that the group keeps them.
-fn without_letters() -> impl consumer_group::actors::queue::QueueSource<u64> {
-    use consumer_group::actors::Clock;
-    use consumer_group::actors::queue::{QueueCore, StoreQueue};
-    use consumer_group::rules::store::MemoryStore;
-    use consumer_group::{ActorQueue, Capabilities, QueueConfig};
+fn without_letters() -> impl consumer_group::queue::QueueSource<u64> {
+    use consumer_group::config::QueueConfig;
+    use consumer_group::queue::{ActorQueue, Capabilities, Clock, MemoryStore, QueueCore, StoreQueue};
 
     let core = std::sync::Arc::new(QueueCore::new(MemoryStore::new(&QueueConfig::default())));
     let clock = Clock::start();
@@ -311,7 +308,7 @@ fn without_letters() -> impl consumer_group::actors::queue::QueueSource<u64> {
 #[cfg(feature = "durable")]
 #[test]
 fn letters_of_a_durable_queue_have_the_same_bound() {
-    use consumer_group::QueueConfig;
+    use consumer_group::config::QueueConfig;
     use consumer_group::durable::{DurableQueue, Json};
 
     system(async {
@@ -367,7 +364,7 @@ pub(crate) fn says_its_causes(error: &dyn Error) {
 /// has to be.
 #[test]
 fn every_error_says_its_causes_in_its_own_text() {
-    fn wrong() -> consumer_group::ConfigError {
+    fn wrong() -> consumer_group::config::ConfigError {
         let config = GroupConfig {
             hold: 0,
             ..GroupConfig::default()
@@ -389,7 +386,7 @@ fn every_error_says_its_causes_in_its_own_text() {
     for refusal in [
         Refusal::Full,
         Refusal::Closed,
-        Refusal::NotWritten(consumer_group::WriteFailure::Disk(
+        Refusal::NotWritten(consumer_group::events::WriteFailure::Disk(
             std::io::ErrorKind::StorageFull,
         )),
         Refusal::NotEncoded,
@@ -472,12 +469,12 @@ fn every_error_says_its_causes_in_its_own_text() {
 }
 
 /// The errors of the edges.
-fn of_features(wrong: fn() -> consumer_group::ConfigError) {
+fn of_features(wrong: fn() -> consumer_group::config::ConfigError) {
     #[cfg(feature = "config-file")]
     {
         let missing = GroupConfig::from_file("no/such/group.toml").unwrap_err();
         says_its_causes(&missing);
-        says_its_causes(&consumer_group::ConfigFileError::Wrong {
+        says_its_causes(&consumer_group::config::ConfigFileError::Wrong {
             path: "group.toml".into(),
             source: wrong(),
         });

@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
+use consumer_group::config::BackoffConfig;
 use consumer_group::supervision::{
-    Child, Handle as ActorHandle, NotDelivered, Registry, SendError, SupervisorHandle, SupervisorSpec,
-    TreeEvents, UndeliveredMessage, stop_with_error,
+    Child, Down, Ending, Handle as ActorHandle, NotDelivered, Registry, Restart, SendError, SupervisorHandle,
+    SupervisorSpec, TreeEvent, TreeEvents, UndeliveredMessage, stop_with_error,
 };
-use consumer_group::{BackoffConfig, Cause, Down, Ending, Placement, Restart, TreeEvent};
+use consumer_group::{Cause, Placement};
 
 use crate::common::{paused, within};
 
@@ -360,7 +361,7 @@ fn a_name_whose_tree_lost_its_host_is_free_again() {
 fn a_supervisor_that_is_dropped_hard_tells_those_who_wait_for_its_end() {
     paused(async {
         let below = SupervisorSpec::new("below")
-            .shutdown(consumer_group::Shutdown::AtOnce)
+            .shutdown(consumer_group::supervision::Shutdown::AtOnce)
             .child(worker("one"));
         let root = SupervisorSpec::new("root")
             .supervisor(below)

@@ -1,6 +1,7 @@
 //! Nonsense as a configuration: it is refused with a problem, a cure and a line, and nothing panics.
 
-use consumer_group::{ConfigError, GroupConfig};
+use consumer_group::GroupConfig;
+use consumer_group::config::ConfigError;
 use proptest::prelude::*;
 
 #[track_caller]

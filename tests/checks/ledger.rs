@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use consumer_group::config::WindowConfig;
+use consumer_group::events::DeliveryNumber;
+use consumer_group::queue::{LeaseId, Moment, Places, Verdict};
 use consumer_group::rules::ledger::{
     Effects, Input, Ledger, LedgerPolicy, Recalled, Report, SlotPhase, Stale,
 };
-use consumer_group::rules::strategies::{Choice, Share};
-use consumer_group::{
-    Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket,
-    Verdict, Weight, WindowConfig,
-};
+use consumer_group::strategy::{Choice, KeyHash, Share, Weight};
+use consumer_group::words::Ticket;
+use consumer_group::{Cause, DeadReason, Incarnation, SlotId};
 use proptest::prelude::*;
 
 /// What the noise does; numbers are taken modulo what there is.

@@ -7,12 +7,14 @@
 
 use std::time::Duration;
 
-use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Plant, PlantedIn, Report, SlotPhase};
-use consumer_group::rules::strategies::Choice;
-use consumer_group::{
-    Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket, Verdict, Weight,
-    WindowConfig,
-};
+use consumer_group::config::WindowConfig;
+use consumer_group::events::DeliveryNumber;
+use consumer_group::queue::{LeaseId, Moment, Verdict};
+use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Report, SlotPhase};
+use consumer_group::sim::{Plant, PlantedIn};
+use consumer_group::strategy::{Choice, KeyHash, Weight};
+use consumer_group::words::Ticket;
+use consumer_group::{Cause, Incarnation, SlotId};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 /// The keys of the jobs: two of one, one of another.

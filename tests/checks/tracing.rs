@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context as ActorLife, Handler};
 use common::{Log, event, local, next_outcome, paused, settle_down, system, told, within};
-use consumer_group::supervision::{Child, SupervisorSpec};
+use consumer_group::supervision::{Child, GroupChild, Restart, SupervisorSpec};
 use consumer_group::{
     BatchConsumer, BatchSize, CallError, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder,
-    GroupChild, Job, Placement, Restart, Role, SlotId,
+    Job, Placement, Role, SlotId,
 };
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -114,7 +114,7 @@ fn no_payload_is_told_in_events_errors_or_tracing() {
             .configure(|config| {
                 config.retry.attempts = 2;
                 config.queue.capacity = 1;
-                config.queue.overflow = consumer_group::Overflow::Reject;
+                config.queue.overflow = consumer_group::config::Overflow::Reject;
             })
             .consume_with(1, {
                 let noted = noted.clone();

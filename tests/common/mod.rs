@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::System;
-use consumer_group::actors::queue::QueueSource;
+use consumer_group::queue::QueueSource;
 use consumer_group::{
     CallError, DeadLetter, Delivery, EventKind, Events, Group, GroupBuilder, GroupConfig, Outcome, Placement,
     Results,

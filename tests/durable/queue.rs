@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Bytes, Compact, Durability, DurableQueue, FileError, OpenErrorReason};
 use consumer_group::testing::conformance::{self, QueueTraits};
-use consumer_group::{DeadReason, Delivery, Failure, Group, Job, Overflow, QueueConfig, Unsent};
+use consumer_group::{DeadReason, Delivery, Failure, Group, Job, Unsent};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -291,7 +292,7 @@ mod restarts {
 
     #[test]
     fn a_wall_clock_that_was_set_back_stops_nobody() {
-        use consumer_group::actors::queue::QueueSource as _;
+        use consumer_group::queue::QueueSource as _;
         let place = Place::new();
         run(async {
             let queue = place.open();
@@ -349,10 +350,7 @@ mod restarts {
 }
 
 mod epochs {
-    use consumer_group::Epoch;
-    use consumer_group::actors::Clock;
-    use consumer_group::actors::queue::QueueSource;
-    use consumer_group::protocol::{Attach, Batch, Fates, Tell};
+    use consumer_group::queue::{Attach, Batch, Clock, Epoch, Fates, QueueSource, Tell};
 
     use super::*;
 

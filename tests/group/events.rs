@@ -181,7 +181,7 @@ fn the_life_of_the_group_is_told_and_the_stream_ends_with_it() {
             })
             .cloned()
             .collect();
-        let weight = consumer_group::Weight(4);
+        let weight = consumer_group::strategy::Weight(4);
         assert_eq!(
             line,
             [
@@ -212,9 +212,9 @@ fn an_answer_of_the_strategy_that_names_nobody_is_told_and_the_job_waits() {
         let group = local()
             .strategy(|| {
                 let mut asked = 0;
-                consumer_group::rules::strategies::strategy_fn(move |_, _| {
+                consumer_group::strategy::strategy_fn(move |_, _| {
                     asked += 1;
-                    consumer_group::rules::strategies::Choice::Slot(SlotId(if asked == 1 { 77 } else { 0 }))
+                    consumer_group::strategy::Choice::Slot(SlotId(if asked == 1 { 77 } else { 0 }))
                 })
             })
             .consume_with(1, async |_: &Delivery<u64>| Ok(()))

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Recipient};
-use consumer_group::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Push, Pushed, QueueCommand, QueueReply, Settle,
-    SettleReply,
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    ActorQueue, Attach, AttachError, Attached, Batch, Capabilities, Command, Demand, LeaseId, Leased, Push,
+    Pushed, QueueCommand, QueueReply, Sealed, Settle, SettleReply, Verdict,
 };
-use consumer_group::rules::store::Leased;
 use consumer_group::{
-    ActorQueue, BatchConsumer, BatchSize, CallError, Capabilities, Cause, DeadReason, Deliver, Delivery,
-    EventKind, Failure, Group, Job, LeaseId, Placement, QueueCounts, Sealed, Verdict,
+    BatchConsumer, BatchSize, CallError, Cause, DeadReason, Deliver, Delivery, EventKind, Failure, Group,
+    Job, Placement,
 };
 use tokio::time::{Instant, timeout};
 
@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(5);
 struct Least {
     waiting: Vec<Sealed<u32>>,
     leased: BTreeMap<LeaseId, Sealed<u32>>,
-    link: Option<(consumer_group::Epoch, Recipient<Batch<u32>>)>,
+    link: Option<(consumer_group::queue::Epoch, Recipient<Batch<u32>>)>,
     credit: usize,
     next_lease: u64,
     rejected: Arc<Mutex<usize>>,

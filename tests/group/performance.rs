@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::common::system;
-use consumer_group::{Delivery, Group, MemoryQueue, Placement};
+use consumer_group::queue::MemoryQueue;
+use consumer_group::{Delivery, Group, Placement};
 
 /// A build without optimization is about ten times slower, and its bounds are as much wider.
 const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };

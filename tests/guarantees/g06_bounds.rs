@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use consumer_group::{
-    DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Job, Overflow, Placement, Unsent,
-};
+use consumer_group::config::Overflow;
+use consumer_group::{DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, Unsent};
 
 use crate::common::{
     Gate, calm, event, given_up, is_pending, local, next_outcome, paused, probe, settle_down, told, window,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
+use consumer_group::events::SlotState;
 use consumer_group::{
-    Cause, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind, Group, GroupConfig, Placement, SlotState,
+    Cause, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind, Group, GroupConfig, Placement,
 };
 use tokio::time::Instant;
 
@@ -331,16 +332,16 @@ impl Actor for Silent {
     type Context = Context<Self>;
 }
 
-impl Handler<consumer_group::protocol::Assign> for Silent {
-    type Result = ResponseFuture<consumer_group::protocol::Assigned>;
+impl Handler<consumer_group::strategy::Assign> for Silent {
+    type Result = ResponseFuture<consumer_group::strategy::Assigned>;
 
-    fn handle(&mut self, assign: consumer_group::protocol::Assign, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, assign: consumer_group::strategy::Assign, _: &mut Context<Self>) -> Self::Result {
         let is_silent = self.0;
         Box::pin(async move {
             if is_silent {
                 std::future::pending::<()>().await;
             }
-            assign.answer(|_, roster| consumer_group::rules::strategies::Choice::Slot(roster.seats()[0].slot))
+            assign.answer(|_, roster| consumer_group::strategy::Choice::Slot(roster.seats()[0].slot))
         })
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use consumer_group::config::{BackoffConfig, PastBudget};
+use consumer_group::events::SlotState;
 use consumer_group::{
-    BackoffConfig, CallError, Cause, Consumer, ConsumerInfo, Delivery, Event, EventKind, Events, Failure,
-    Group, GroupBuilder, GroupConfig, GroupState, Incarnation, PastBudget, Placement, Role, SlotId,
-    SlotState,
+    CallError, Cause, Consumer, ConsumerInfo, Delivery, Event, EventKind, Events, Failure, Group,
+    GroupBuilder, GroupConfig, GroupState, Incarnation, Placement, Role, SlotId,
 };
 
 use crate::common::{calm, event, paused, settle_down, within};
@@ -315,7 +316,7 @@ fn a_strategy_whose_factory_panics_is_made_again_within_the_budget() {
             .strategy(move || {
                 lives.set(lives.get() + 1);
                 assert!(lives.get() > 2, "not yet");
-                consumer_group::rules::strategies::RoundRobin::default()
+                consumer_group::strategy::RoundRobin::default()
             })
             .consume_with(1, async |delivery: &Delivery<u64>| Ok(delivery.incarnation()))
             .start()

@@ -206,7 +206,7 @@ fn a_closed_group_says_closed_also_where_the_full_queue_rejects() {
         let passed = gate.clone();
         let group = local()
             .configure(|config| config.queue.capacity = 1)
-            .configure(|config| config.queue.overflow = consumer_group::Overflow::Reject)
+            .configure(|config| config.queue.overflow = consumer_group::config::Overflow::Reject)
             .consume_with(1, async move |_: &Delivery<u64>| {
                 passed.pass().await;
                 Ok(())

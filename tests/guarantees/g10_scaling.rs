@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use consumer_group::{
-    Delivery, EventKind, Group, GroupConfig, Job, Placement, SlotId, SlotState, StrategyName,
-};
+use consumer_group::events::SlotState;
+use consumer_group::{Delivery, EventKind, Group, GroupConfig, Job, Placement, SlotId, StrategyName};
 
 use crate::common::{
     Gate, Log, Probe, calm, event, next_outcome, paused, probe, settle_down, system, window, within,

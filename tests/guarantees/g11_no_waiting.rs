@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::{Actor, AtomicResponse, Context, Handler, WrapFuture};
+use consumer_group::config::Affinity;
+use consumer_group::strategy::strategy_fn;
 use consumer_group::{
-    Affinity, BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder,
-    GroupConfig, Job, Placement, SlotId, StrategyName, strategy_fn,
+    BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder, GroupConfig,
+    Job, Placement, SlotId, StrategyName,
 };
 use tokio::time::Instant;
 
@@ -419,9 +421,11 @@ fn a_strategy_of_ones_own_that_insists_is_obeyed() {
         let group = awaiting(
             local().strategy(|| {
                 strategy_fn(|_, roster| {
-                    roster.seat(0).map_or(consumer_group::Choice::Hold, |seat| {
-                        consumer_group::Choice::Slot(seat.slot)
-                    })
+                    roster
+                        .seat(0)
+                        .map_or(consumer_group::strategy::Choice::Hold, |seat| {
+                            consumer_group::strategy::Choice::Slot(seat.slot)
+                        })
                 })
             }),
             2,

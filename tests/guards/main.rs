@@ -11,6 +11,7 @@
 #[cfg(feature = "config-file")]
 mod config;
 mod documents;
+mod face;
 mod floors;
 mod floors_seen;
 mod imports;

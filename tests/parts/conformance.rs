@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use consumer_group::actors::queue::{ActorQueue, QueueRoom, QueueSource, StoreQueue, queue_of};
-use consumer_group::actors::{ChooserStrategy, Clock};
-use consumer_group::protocol::{Assign, Assigned};
-use consumer_group::rules::store::{
-    Bound, DeadSelection, Leased, MemoryStore, News, Refused, Settled, Store,
+use consumer_group::config::{Overflow, QueueConfig};
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    ActorQueue, Bound, Capabilities, Clock, DeadSelection, LeaseId, Leased, MemoryQueue, MemoryStore, Moment,
+    News, QueueRoom, QueueSource, Refused, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
 };
-use consumer_group::rules::strategies::{self, Choice, strategy_fn};
+use consumer_group::strategy::{Assign, Assigned, Choice, ChooserStrategy, RoundRobin, by_name, strategy_fn};
 use consumer_group::testing::conformance::{self, QueueTraits, Report};
 use consumer_group::testing::{ManualQueue, Probe};
 use consumer_group::{
-    BatchConsumer, BatchSize, Capabilities, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, LeaseId,
-    MemoryQueue, Moment, Overflow, QueueConfig, QueueCounts, Sealed, SlotId, StrategyName, Verdict,
+    BatchConsumer, BatchSize, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, SlotId, StrategyName,
 };
 
 #[path = "../../examples/custom_queue/plain.rs"]
@@ -392,7 +391,7 @@ mod strategy_actors {
     #[test]
     fn every_built_in_strategy_keeps_its_promises() {
         for name in ALL {
-            let mut suite = conformance::chooser(move || strategies::by_name(name, 7));
+            let mut suite = conformance::chooser(move || by_name(name, 7));
             if matches!(name, StrategyName::ConsistentHash | StrategyName::Sticky) {
                 suite = suite.keeps_keys();
             } else if matches!(name, StrategyName::LeastLoaded | StrategyName::TwoChoices) {
@@ -460,9 +459,7 @@ mod strategy_actors {
 
     #[test]
     fn a_strategy_that_claims_to_keep_keys_and_does_not_is_caught() {
-        let report = conformance::chooser(strategies::RoundRobin::default)
-            .keeps_keys()
-            .run();
+        let report = conformance::chooser(RoundRobin::default).keeps_keys().run();
         caught(
             &report,
             &[

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use consumer_group::rules::store::Refusal;
+use consumer_group::queue::{Capabilities, Refusal, Verdict};
 use consumer_group::testing::{Act, Gate, ManualQueue, Probe, Step, paused};
 use consumer_group::{
-    CallError, Capabilities, Cause, EventKind, Group, GroupBuilder, Incarnation, Placement, Role, SlotId,
-    Unsent, Verdict,
+    CallError, Cause, EventKind, Group, GroupBuilder, Incarnation, Placement, Role, SlotId, Unsent,
 };
 
 fn group<O: Send + 'static>(builder: GroupBuilder<u64, O>) -> Group<u64, O> {

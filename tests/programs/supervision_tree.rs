@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::server::LineServer;
-use consumer_group::supervision::TreeEvents;
-use consumer_group::{Ending, TreeEvent};
+use consumer_group::supervision::{Ending, TreeEvent, TreeEvents};
 
 fn with_a_server<F: Future<Output = ()>>(test: impl FnOnce(LineServer) -> F) {
     actix::System::new().block_on(async {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use consumer_group::supervision::{ChildError, SupervisorSpec, SupervisorStartError};
-use consumer_group::{BackoffConfig, SupervisorConfig};
+use consumer_group::config::BackoffConfig;
+use consumer_group::supervision::{ChildError, SupervisorConfig, SupervisorSpec, SupervisorStartError};
 
 use crate::common::paused;
 use crate::patient::*;

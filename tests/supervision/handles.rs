@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use consumer_group::supervision::{NotDelivered, Registry, RegistryError, SendError, SupervisorSpec, link};
-use consumer_group::{Cause, Ending, Restart, TreeEvent};
+use consumer_group::Cause;
+use consumer_group::supervision::{
+    Ending, NotDelivered, Registry, RegistryError, Restart, SendError, SupervisorSpec, TreeEvent, link,
+};
 
 use crate::common::{is_pending, paused, settle_down, within};
 use crate::patient::*;

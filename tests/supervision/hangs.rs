@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use consumer_group::supervision::{Child, Handle, SendError, SupervisorSpec};
-use consumer_group::{Cause, Placement, SupervisorConfig, TreeEvent};
+use consumer_group::supervision::{Child, Handle, SendError, SupervisorConfig, SupervisorSpec, TreeEvent};
+use consumer_group::{Cause, Placement};
 
 use crate::common::{Block, Log, paused, system, within};
 use crate::patient::*;

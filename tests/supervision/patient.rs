@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use consumer_group::supervision::{Child, Handle, TreeEvents, stop_with_error};
-use consumer_group::{BackoffConfig, TreeEvent};
+use consumer_group::config::BackoffConfig;
+use consumer_group::supervision::{Child, Handle, TreeEvent, TreeEvents, stop_with_error};
 use tokio::sync::mpsc;
 
 /// How the patient is to die.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use consumer_group::supervision::{Handle, SupervisorHandle, SupervisorSpec};
-use consumer_group::{
-    AutoShutdown, BackoffConfig, Cause, Ending, Restart, RestartReach, Shutdown, TreeEvent,
+use consumer_group::Cause;
+use consumer_group::config::BackoffConfig;
+use consumer_group::supervision::{
+    AutoShutdown, Ending, Handle, Restart, RestartReach, Shutdown, SupervisorHandle, SupervisorSpec,
+    TreeEvent,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};

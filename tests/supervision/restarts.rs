@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use consumer_group::supervision::{Child, SendError, SupervisorSpec};
-use consumer_group::{Cause, Restart, TreeEvent};
+use consumer_group::Cause;
+use consumer_group::supervision::{Child, Restart, SendError, SupervisorSpec, TreeEvent};
 
 use crate::common::{paused, system, within};
 use crate::patient::*;

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use consumer_group::supervision::{Child, ChildError, SupervisorHandle, SupervisorSpec};
-use consumer_group::{Cause, ChildCounts, ChildState, Restart, RestartReach, TreeEvent};
+use consumer_group::Cause;
+use consumer_group::supervision::{
+    Child, ChildCounts, ChildError, ChildState, Restart, RestartReach, SupervisorHandle, SupervisorSpec,
+    TreeEvent,
+};
 
 use crate::common::{paused, system, within};
 use crate::patient::*;

@@ -1,8 +1,7 @@
 //! A hundred thousand children.
 
 use actix::prelude::*;
-use consumer_group::supervision::{Child, SupervisorSpec};
-use consumer_group::{Ending, Shutdown};
+use consumer_group::supervision::{Child, Ending, Shutdown, SupervisorSpec};
 
 use crate::common::{system, within};
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use consumer_group::supervision::{Handle, SupervisorHandle, SupervisorSpec};
-use consumer_group::{ChildKind, ChildState, Ending, TreeEvent, TreeNode};
+use consumer_group::supervision::{
+    ChildKind, ChildState, Ending, Handle, SupervisorHandle, SupervisorSpec, TreeEvent, TreeNode,
+};
 use tokio::sync::mpsc;
 
 use crate::common::{paused, within};

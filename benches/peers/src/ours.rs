@@ -5,9 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use consumer_group::config::BackoffConfig;
+use consumer_group::queue::MemoryQueue;
 use consumer_group::{
-    BackoffConfig, Consumer, ConsumerInfo, Delivery, Failure, Group, Job, MemoryQueue, Placement, Producer,
-    ProducerGroup, Results, StrategyName,
+    Consumer, ConsumerInfo, Delivery, Failure, Group, Job, Placement, Producer, ProducerGroup, Results,
+    StrategyName,
 };
 
 use crate::answered::ON_THE_WAY;

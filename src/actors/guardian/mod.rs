@@ -95,7 +95,7 @@ fn family_of_roles(restart: &RestartConfig) -> Family {
     let mut family = Family::new(FamilyRules {
         past_budget: PastBudget::Escalate,
         backoff: at_once,
-        ..restart.into()
+        ..FamilyRules::of_slots(restart)
     });
     for _ in ROLES {
         family.add(Restart::Permanent, false);

@@ -1,4 +1,4 @@
-//! The stock queue actor: a [`Store`](crate::rules::store::Store) behind the queue protocol.
+//! The stock queue actor: a [`Store`](crate::queue::Store) behind the queue protocol.
 //!
 //! ```text
 //! QueueSource ──create──▶ StoreQueue (an actor; may die)

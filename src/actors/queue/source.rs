@@ -57,7 +57,7 @@ pub struct StoreSource<J: Send + Sync + 'static, S> {
 /// The built-in queue: in memory, ordered by priority and age, with delays, retries and dead letters.
 ///
 /// ```
-/// use consumer_group::actors::queue::MemoryQueue;
+/// use consumer_group::queue::MemoryQueue;
 ///
 /// let queue: MemoryQueue<String> = MemoryQueue::bounded(10_000);
 /// ```

@@ -107,8 +107,8 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
         self
     }
 
-    /// Its end counts for the supervisor's [`auto_shutdown`](crate::SupervisorConfig::auto_shutdown). Not for permanent
-    /// children: they never end by themselves for good.
+    /// Its end counts for the supervisor's [`auto_shutdown`](crate::supervision::SupervisorConfig::auto_shutdown). Not for
+    /// permanent children: they never end by themselves for good.
     #[must_use]
     pub fn significant(mut self) -> Self {
         self.policy.significant = true;

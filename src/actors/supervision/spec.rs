@@ -145,8 +145,8 @@ impl SupervisorSpec {
     ///
     /// # Errors
     /// [`SupervisorStartError`]: a value that cannot be, a child that did not start, or no actor can be started here; the last
-    /// one names the cure ([`NoArbiter`](crate::NoArbiter)). Nothing is left running then, and what was sent to the handles of
-    /// its children comes back.
+    /// one names the cure ([`NoArbiter`](crate::host::NoArbiter)). Nothing is left running then, and what was sent to the
+    /// handles of its children comes back.
     pub async fn start(self) -> Result<SupervisorHandle, SupervisorStartError> {
         let kept = self.config.events_kept;
         let child = self.into_child();

@@ -45,7 +45,7 @@ use tokio::sync::mpsc;
 use crate::actors::homes::Homes;
 use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, SettleDesk};
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy};
-use crate::rules::supervision::Family;
+use crate::rules::supervision::{Family, FamilyRules};
 use crate::words::{Block, Epoch, Moment, Sealed};
 
 use dead_letters::Histories;
@@ -124,7 +124,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             ledger.plant(plant);
         }
         let (family, homes) = (
-            Family::new((&config.restart).into()),
+            Family::new(FamilyRules::of_slots(&config.restart)),
             Homes::new(config.placement),
         );
         Self {

@@ -15,7 +15,7 @@ pub struct StrategyFn<F> {
 /// [`Choice::Hold`].
 ///
 /// ```
-/// use consumer_group::rules::strategies::{Choice, strategy_fn};
+/// use consumer_group::strategy::{Choice, strategy_fn};
 ///
 /// // Everything to the first consumer with room.
 /// let first_come = strategy_fn(|_job, roster| {

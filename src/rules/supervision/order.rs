@@ -37,9 +37,9 @@ pub struct FamilyRules {
     pub auto_shutdown: AutoShutdown,
 }
 
-impl From<&SupervisorConfig> for FamilyRules {
+impl FamilyRules {
     /// OTP's rules: one budget for all, and past it the supervisor gives up.
-    fn from(config: &SupervisorConfig) -> Self {
+    pub fn of_supervisor(config: &SupervisorConfig) -> Self {
         Self {
             reach: config.reach,
             budget: Budget::Shared,
@@ -51,11 +51,9 @@ impl From<&SupervisorConfig> for FamilyRules {
             auto_shutdown: config.auto_shutdown,
         }
     }
-}
 
-impl From<&RestartConfig> for FamilyRules {
     /// The rules of the slots of a group: each has a budget of its own.
-    fn from(config: &RestartConfig) -> Self {
+    pub fn of_slots(config: &RestartConfig) -> Self {
         Self {
             reach: RestartReach::OneForOne,
             budget: Budget::Each,

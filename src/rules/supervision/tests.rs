@@ -25,7 +25,7 @@ impl Case {
 
     fn new(config: SupervisorConfig) -> Self {
         Self {
-            family: Family::new((&config).into()),
+            family: Family::new(FamilyRules::of_supervisor(&config)),
             orders: Vec::new(),
             now: 0,
         }
@@ -151,7 +151,7 @@ fn a_slot_that_finds_nothing_left_rests_past_its_budget_where_a_rest_is_the_poli
         ..crate::words::RestartConfig::default()
     };
     let mut case = Case::new(SupervisorConfig::default());
-    case.family = Family::new((&config).into());
+    case.family = Family::new(FamilyRules::of_slots(&config));
     case.family.add(Restart::Permanent, false);
     case.open();
     let mut waited = Vec::new();

@@ -1,8 +1,9 @@
 //! Conformance suites: one line in a test says whether a custom part keeps the promises of its role.
 //!
 //! ```
-//! use consumer_group::{Delivery, MemoryQueue};
-//! use consumer_group::rules::strategies::RoundRobin;
+//! use consumer_group::Delivery;
+//! use consumer_group::queue::MemoryQueue;
+//! use consumer_group::strategy::RoundRobin;
 //! use consumer_group::testing::conformance;
 //!
 //! conformance::queue(|| MemoryQueue::bounded(100)).assert();
@@ -12,9 +13,9 @@
 //!
 //! | your part | suite |
 //! |---|---|
-//! | a [`QueueSource`](crate::actors::queue::QueueSource): a store, an actor | [`queue`] |
+//! | a [`QueueSource`](crate::queue::QueueSource): a store, an actor | [`queue`] |
 //! | a strategy actor | [`strategy`] |
-//! | a [`Chooser`](crate::rules::strategies::Chooser) | [`chooser`] |
+//! | a [`Chooser`](crate::strategy::Chooser) | [`chooser`] |
 //! | a [`Consumer`](crate::Consumer) | [`consumer`] |
 //! | an async closure | [`consumer_fn`] |
 //! | an actor that handles [`Deliver`](crate::Deliver) | [`actor_consumer`] |

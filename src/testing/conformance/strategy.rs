@@ -52,7 +52,7 @@ pub fn strategy<A: StrategyActor>(make: impl Fn() -> A + Send + Sync + 'static) 
 /// Checks a pure strategy, in the stock actor, as [`strategy`] does.
 ///
 /// ```
-/// use consumer_group::rules::strategies::TwoChoices;
+/// use consumer_group::strategy::TwoChoices;
 /// use consumer_group::testing::conformance;
 ///
 /// conformance::chooser(|| TwoChoices::new(7)).never_parks().assert();

@@ -22,7 +22,8 @@ use crate::words::{Capabilities, DeadLetter, Epoch, JobId, Moment, SettleItem};
 /// expiry, deduplication) are not looked at, and it never refuses a job unless [`refuse`](Self::refuse) says so.
 ///
 /// ```
-/// use consumer_group::{Group, Placement, Verdict};
+/// use consumer_group::{Group, Placement};
+/// use consumer_group::queue::Verdict;
 /// use consumer_group::testing::{ManualQueue, Probe, paused};
 ///
 /// paused(async {

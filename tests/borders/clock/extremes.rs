@@ -4,10 +4,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message};
-use consumer_group::supervision::{Child, SupervisorSpec};
+use consumer_group::supervision::{Child, Shutdown, SupervisorConfig, SupervisorSpec};
 use consumer_group::{
-    BatchConsumer, BatchSize, Deliver, Delivery, Failure, Group, GroupConfig, Job, Outcome, Shutdown,
-    SupervisorConfig,
+    BatchConsumer, BatchSize, Deliver, Delivery, Failure, Group, GroupConfig, Job, Outcome,
 };
 use futures_util::FutureExt;
 

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
-use consumer_group::supervision::{Child, SupervisorSpec};
-use consumer_group::{
-    Cause, Consumer, ConsumerInfo, Delivery, EventKind, Failure, Group, Placement, SlotState, TreeEvent,
-};
+use consumer_group::events::SlotState;
+use consumer_group::supervision::{Child, SupervisorSpec, TreeEvent};
+use consumer_group::{Cause, Consumer, ConsumerInfo, Delivery, EventKind, Failure, Group, Placement};
 use tokio::time::Instant;
 
 use crate::child::{self, Other};

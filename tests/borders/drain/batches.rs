@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-use consumer_group::supervision::SupervisorSpec;
+use consumer_group::supervision::{GroupChild, SupervisorSpec};
 use consumer_group::{
-    BatchConsumer, BatchSize, Deliver, Failure, Group, GroupBuilder, GroupChild, Host, Placement, SlotId,
+    BatchConsumer, BatchSize, Deliver, Failure, Group, GroupBuilder, Host, Placement, SlotId,
 };
 use tokio::time::Instant;
 

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use consumer_group::supervision::GroupChild;
 use consumer_group::{
-    CallError, Delivery, Drained, Failure, Group, GroupBuilder, GroupChild, GroupState, Host, Placement,
-    Unsent,
+    CallError, Delivery, Drained, Failure, Group, GroupBuilder, GroupState, Host, Placement, Unsent,
 };
 
 use crate::common::{Gate, calm, given_up, is_pending, local, paused, within};

@@ -227,7 +227,7 @@ fn a_job_that_expires_behind_another_one_of_its_key_leaves_the_line_at_its_momen
 fn a_job_that_expires_while_the_strategy_holds_it_leaves_at_its_moment() {
     paused(async {
         let bench = Bench::new();
-        let holds = || consumer_group::strategy_fn(|_, _| consumer_group::Choice::Hold);
+        let holds = || consumer_group::strategy::strategy_fn(|_, _| consumer_group::strategy::Choice::Hold);
         let group = Door::Consumer.group(&bench).strategy(holds).start().unwrap();
         let after = expires(&group.producer(), 2).await;
         assert!(after < 2 * AGE, "{after:?}");

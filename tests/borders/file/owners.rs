@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use consumer_group::durable::{Bytes, DurableQueue, FileError, OpenErrorReason};
-use consumer_group::{Delivery, Group, Unsent, WriteFailure};
+use consumer_group::events::WriteFailure;
+use consumer_group::{Delivery, Group, Unsent};
 
 use super::{LONG, place};
 use crate::child::{self, Other};

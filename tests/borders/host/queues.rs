@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
-use consumer_group::protocol::{
-    Attach, AttachError, Attached, Command, Demand, Push, Pushed, QueueReply, Settle, SettleReply,
+use consumer_group::config::Overflow;
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    Attach, AttachError, Attached, Bound, Capabilities, Command, DeadSelection, Demand, LeaseId, Leased,
+    Moment, News, Push, Pushed, QueueReply, Refused, Sealed, Settle, SettleReply, Settled, Store, Verdict,
 };
-use consumer_group::rules::store::{Bound, DeadSelection, Leased, News, Refused, Settled};
-use consumer_group::{
-    Capabilities, DeadLetter, JobId, LeaseId, Moment, Overflow, QueueCounts, Sealed, Store, Verdict,
-};
+use consumer_group::{DeadLetter, JobId};
 
 /// The last one in is the first one out.
 pub(crate) struct Stack<J> {

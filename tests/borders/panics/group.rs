@@ -6,9 +6,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix::{Actor, Handler, Running};
+use consumer_group::config::Overflow;
 use consumer_group::{
     BatchConsumer, BatchSize, Cause, Consumer, ConsumerInfo, DeadReason, Deliver, Delivery, EventKind,
-    Events, Failure, Group, Job, Overflow, Placement,
+    Events, Failure, Group, Job, Placement,
 };
 
 use super::{Bomb, Bombs, in_a_process};

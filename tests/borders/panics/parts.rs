@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use consumer_group::actors::queue::{QueueCore, StoreQueue};
-use consumer_group::protocol::QueueActor;
-use consumer_group::rules::store::{Bound, DeadSelection, Leased, MemoryStore, News, Refused, Settled};
-use consumer_group::{
-    ActorQueue, AssignJob, Capabilities, Choice, Chooser, DeadLetter, Delivery, EventKind, Group, JobId,
-    LeaseId, Moment, QueueConfig, QueueCounts, Role, Roster, Sealed, Store, Verdict, queue_of,
+use consumer_group::config::QueueConfig;
+use consumer_group::events::QueueCounts;
+use consumer_group::queue::{
+    ActorQueue, Bound, Capabilities, DeadSelection, LeaseId, Leased, MemoryStore, Moment, News, QueueActor,
+    QueueCore, Refused, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
 };
+use consumer_group::strategy::{AssignJob, Choice, Chooser, Roster};
+use consumer_group::{DeadLetter, Delivery, EventKind, Group, JobId, Role};
 
 use super::{Bomb, Bombs, in_a_process};
 use crate::common::{local, next_outcome, system, told, within};
@@ -208,7 +209,7 @@ fn fragile_queue(
         actor
     }
     let core = Arc::new(QueueCore::new(MemoryStore::new(&QueueConfig::default())));
-    let clock = consumer_group::actors::Clock::start();
+    let clock = consumer_group::queue::Clock::start();
     ActorQueue::new(Capabilities::MEMORY, move || {
         let _ = &held;
         factory.panics("the factory of a queue");

@@ -7,10 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message};
-use consumer_group::supervision::{Child, SupervisorSpec};
+use consumer_group::config::PastBudget;
+use consumer_group::events::SlotState;
+use consumer_group::supervision::{Child, SupervisorConfig, SupervisorSpec, TreeEvent};
 use consumer_group::{
-    BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupState, Job,
-    PastBudget, Placement, SlotState, SupervisorConfig, TreeEvent,
+    BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupState, Job, Placement,
 };
 
 use crate::common::{Block, event, local, paused, system, within};
@@ -103,7 +104,7 @@ fn scales_past_its_descriptors() {
         group.scale(2);
         loop {
             let health = within("the health", group.health()).await.unwrap();
-            let gone = |slot: &&consumer_group::SlotHealth| slot.state == SlotState::Gone;
+            let gone = |slot: &&consumer_group::events::SlotHealth| slot.state == SlotState::Gone;
             if health.slots.iter().filter(gone).count() == 298 {
                 break;
             }

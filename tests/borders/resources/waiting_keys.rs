@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use consumer_group::{
-    AssignJob, Choice, Delivery, EventKind, Failure, Group, GroupBuilder, HeldCounts, Job, Role, Roster,
-    SlotId, strategy_fn,
-};
+use consumer_group::events::HeldCounts;
+use consumer_group::strategy::{AssignJob, Choice, Roster, strategy_fn};
+use consumer_group::{Delivery, EventKind, Failure, Group, GroupBuilder, Job, Role, SlotId};
 use tokio::time::Instant;
 
 use crate::common::{Gate, Log, event, local, paused, settle_down, told, window, within};

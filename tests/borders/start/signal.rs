@@ -53,7 +53,7 @@ async fn work_until_the_signal(host: &Host, kind: SignalKind) -> (Group<u64, ()>
     (group, done)
 }
 
-fn check(report: &consumer_group::HostReport, done: &AtomicU64) {
+fn check(report: &consumer_group::host::HostReport, done: &AtomicU64) {
     assert!(report.is_clean(), "{report}");
     assert_eq!(done.load(Ordering::Relaxed), JOBS);
 }

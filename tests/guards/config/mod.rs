@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use consumer_group::{
-    Affinity, ConfigError, ConfigFileError, GroupConfig, Overflow, PastBudget, Placement, StrategyName,
-};
+use consumer_group::config::{Affinity, ConfigError, ConfigFileError, Overflow, PastBudget};
+use consumer_group::{GroupConfig, Placement, StrategyName};
 
 mod environment;
 mod page;

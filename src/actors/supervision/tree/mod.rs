@@ -27,7 +27,7 @@ use super::shared::{Lives, TreeShared};
 use crate::actors::Clock;
 use crate::actors::cell::CellHandle;
 use crate::actors::homes::{Home, HomeId, Homes};
-use crate::rules::supervision::{ChildNumber, Exit, Family, Member, Order};
+use crate::rules::supervision::{ChildNumber, Exit, Family, FamilyRules, Member, Order};
 use crate::rules::watch::{Standstill, Watch};
 use crate::words::{Cause, ChildState, Down, Ending, Moment, TreeEvent};
 
@@ -106,7 +106,7 @@ impl TreeSupervisor {
         let bus = shared.bus();
         Self {
             bus,
-            family: Family::new((&shared.config).into()),
+            family: Family::new(FamilyRules::of_supervisor(&shared.config)),
             reports: None,
             orders: Vec::new(),
             entries: BTreeMap::new(),

@@ -17,7 +17,7 @@ use super::report::Report;
 use super::runner::{self, Held, Pace};
 use crate::actors::queue::QueueSource;
 
-/// What a queue does beyond its [`Capabilities`](crate::Capabilities): whatever is claimed here is checked.
+/// What a queue does beyond its [`Capabilities`](crate::queue::Capabilities): whatever is claimed here is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct QueueTraits {
     /// Jobs come out in the order in which they went in. A queue of several partitions keeps it within each of them only.
@@ -62,10 +62,10 @@ pub struct QueueSuite<F> {
 
 /// Checks that a queue keeps the promises of its role: every check gets a fresh queue from `make`, with room for at least
 /// 64 jobs, and plays the producers and the supervisor by the messages of the protocol. What the queue's
-/// [`Capabilities`](crate::Capabilities) do not claim is not asked for.
+/// [`Capabilities`](crate::queue::Capabilities) do not claim is not asked for.
 ///
 /// ```
-/// use consumer_group::MemoryQueue;
+/// use consumer_group::queue::MemoryQueue;
 /// use consumer_group::testing::conformance::{self, QueueTraits};
 ///
 /// conformance::queue(|| MemoryQueue::bounded(100)).claims(QueueTraits::ALL).assert();

@@ -1,0 +1,10 @@
+//! The parts of a [`GroupConfig`](crate::GroupConfig), and what is said of a wrong one.
+//!
+//! Every key with its default and its bounds stands in `docs/configuration.md`.
+
+#[cfg(feature = "config-file")]
+pub use crate::config_file::ConfigFileError;
+pub use crate::words::{
+    Affinity, BackoffConfig, ConfigError, Overflow, PastBudget, QueueConfig, RestartConfig, RetryConfig,
+    WindowConfig,
+};

@@ -1,0 +1,33 @@
+//! Queues: those that are there, and what you need for one of your own.
+//!
+//! | you have | you write | the group gets it by |
+//! |---|---|---|
+//! | nothing special | nothing | [`MemoryQueue`] |
+//! | a data structure | a type that implements [`Store`] | [`queue_of`] |
+//! | a broker, a socket, a file | an actor that is a [`QueueActor`] | [`ActorQueue`] |
+//!
+//! ```text
+//! QueueSource ──create──▶ StoreQueue (an actor; may die)
+//!      │                      │
+//!      └────────▶ QueueCore ◀─┘   (the store, the room, the epoch; outlives every actor over it)
+//! ```
+//!
+//! The rules that such a queue keeps to, with code, stand in `docs/extending.md`.
+
+pub use crate::actors::Clock;
+pub use crate::actors::queue::{
+    ActorKeepsRest, ActorQueue, ActorQueueRest, MemoryQueue, QueueCore, QueueRest, QueueRoom, QueueShell,
+    QueueSource, RestBy, StoreQueue, StoreSource, queue_of,
+};
+pub use crate::protocol::{
+    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, Pushed, QueueActor,
+    QueueCommand, QueueReply, Settle, SettleReply, Tell,
+};
+pub use crate::rules::store::{
+    Admission, Asking, Bound, DeadSelection, Held, LeaseTable, Leased, LeasedBlock, LeasedRun, MemoryStore,
+    News, Refusal, Refused, Settled, Store,
+};
+pub use crate::words::{
+    AckedPlaces, Begin, Block, Capabilities, Epoch, LeaseId, Load, Moment, Places, Rejection, Renewal,
+    ReplyTo, Retry, Sealed, SettleItem, Verdict,
+};
