@@ -17,7 +17,7 @@
 pub use crate::actors::Clock;
 pub use crate::actors::queue::{
     ActorKeepsRest, ActorQueue, ActorQueueRest, MemoryQueue, QueueCore, QueueRest, QueueRoom, QueueShell,
-    QueueSource, RestBy, StoreQueue, StoreSource, queue_of,
+    QueueSource, RestBy, StoreQueue, StoreSource, Wake, queue_of,
 };
 pub use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, Pushed, QueueActor,

@@ -7,7 +7,7 @@ use crate::words::LeaseId;
 /// What a queue keeps of the jobs that it has leased, oldest lease first. No two leases of a table have the same name.
 ///
 /// ```
-/// use consumer_group::rules::store::LeaseTable;
+/// use consumer_group::queue::LeaseTable;
 ///
 /// let mut leases = LeaseTable::new();
 /// let lease = leases.begin("a job");

@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 use crate::words::Moment;
 
-/// One life of a [`ManualQueue`].
+/// One life of a [`ManualQueue`](super::ManualQueue).
 pub struct ManualQueueActor<J: Send + Sync + 'static> {
     pub(super) shared: Arc<Shared<J>>,
     pub(super) clock: Clock,
