@@ -19,10 +19,9 @@
 
 use std::collections::VecDeque;
 
-use super::entries::{State, Suspicion};
 use super::pieces::Piece;
 use super::slots::SlotPhase;
-use super::{Effects, HandedPiece, Ledger, OutOfBlock, Stale};
+use super::{Effects, HandedPiece, Ledger, OutOfBlock};
 use crate::rules::strategies::{Choice, Share};
 use crate::words::invariant::invariant;
 use crate::words::{AckedPlaces, DeliveryNumber, KeyHash, LeaseId, Places, SlotId, Ticket};
@@ -127,7 +126,7 @@ impl<B> Blocks<B> {
     }
 
     /// The key of a job, if its order is kept.
-    fn key(&self, ticket: Ticket, place: u8) -> Option<KeyHash> {
+    pub(super) fn key(&self, ticket: Ticket, place: u8) -> Option<KeyHash> {
         let entry = self.entries.get(ticket.number() as usize)?;
         entry.keys.get(usize::from(place)).copied()
     }
@@ -138,7 +137,7 @@ impl<B> Blocks<B> {
     }
 
     /// These jobs are in the block no more. Returns the lease of the block.
-    fn leave(&mut self, ticket: Ticket, places: Places) -> LeaseId {
+    pub(super) fn leave(&mut self, ticket: Ticket, places: Places) -> LeaseId {
         let number = ticket.number();
         let entry = invariant!(
             self.entries.get_mut(number as usize),
@@ -191,7 +190,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             self.blocks.waiting_jobs += free.len();
             self.blocks.waiting.push_back(Part { ticket, places: free });
         }
-        self.news = true;
+        self.offering.news = true;
         ticket
     }
 
@@ -227,11 +226,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         bad: &mut Vec<SlotId>,
         effects: &mut Effects<H, B>,
     ) -> usize {
-        let roster_is_current = self.offered_version == self.version;
+        let roster_is_current = self.offering.version == self.version;
         let offered = std::mem::take(&mut self.blocks.offered);
         self.blocks.offered_jobs = 0;
         let mut dealt = std::mem::take(&mut self.blocks.dealt);
-        let is_bad = roster_is_current && !self.paused && !self.keeps_others_back();
+        let is_bad = roster_is_current && !self.gate.is_paused && !self.keeps_others_back();
         let mut held = Vec::new();
         let mut shares = shares.iter().peekable();
         for (index, part) in (0..).zip(&offered) {
@@ -284,13 +283,13 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     pub(super) fn offered_blocks_lost(&mut self) {
         let offered = std::mem::take(&mut self.blocks.offered);
         self.blocks.offered_jobs = 0;
-        self.news |= !offered.is_empty();
+        self.offering.news |= !offered.is_empty();
         self.blocks.put_in_front(offered.into_iter());
     }
 
     /// Notes that these jobs go to the slot, if the slot is live.
     fn is_dealt(&mut self, slot: SlotId, places: Places, dealt: &mut Vec<SlotId>) -> bool {
-        let is_paused = self.paused || self.keeps_others_back();
+        let is_paused = self.gate.is_paused || self.keeps_others_back();
         match self.slots.get_mut(slot.0 as usize) {
             Some(found) if found.phase == SlotPhase::Live && !is_paused => {
                 if found.dealt.is_empty() {
@@ -321,7 +320,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             });
         }
         back.retain(|part| !part.places.is_empty());
-        self.news |= !back.is_empty();
+        self.offering.news |= !back.is_empty();
         self.blocks.put_in_front(back.into_iter());
     }
 
@@ -383,7 +382,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         if done.is_empty() {
             return done;
         }
-        self.news = true;
+        self.offering.news = true;
         let lease = self.blocks.leave(ticket, done);
         effects.acked.push(AckedPlaces { lease, places: done });
         if self.blocks.has_keys(ticket) {
@@ -398,87 +397,5 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             self.note_emptied(slot, effects);
         }
         done
-    }
-
-    /// Of which piece a delivery is: its number, and the place of the job.
-    ///
-    /// # Errors
-    /// [`Stale`] if no such delivery is out.
-    pub fn piece_of(
-        &self,
-        slot: SlotId,
-        ticket: Ticket,
-        number: DeliveryNumber,
-    ) -> Result<(DeliveryNumber, u8), Stale> {
-        let found = self.slots.get(slot.0 as usize).ok_or(Stale)?;
-        let mut pieces = found.pieces.iter().filter(|piece| piece.ticket == ticket);
-        pieces
-            .find_map(|piece| piece.place_of(number).map(|place| (piece.first, place)))
-            .ok_or(Stale)
-    }
-
-    /// A job that is out leaves its block, since it was not simply done: from here on it is an entry that is out.
-    ///
-    /// # Errors
-    /// [`Stale`] if no such delivery is out.
-    pub fn single_out(
-        &mut self,
-        slot: SlotId,
-        ticket: Ticket,
-        number: DeliveryNumber,
-        effects: &mut Effects<H, B>,
-    ) -> Result<Ticket, Stale> {
-        let (first, place) = self.piece_of(slot, ticket, number)?;
-        let entry = self.leave_block(ticket, place);
-        self.set_out(entry, slot, number);
-        self.change(slot, effects, |found, entries| {
-            if let Some(index) = found.pieces.iter().position(|piece| piece.first == first) {
-                found.take_from_piece(index, Places::only(place));
-            }
-            found.chain.push(entries, entry);
-        });
-        Ok(entry)
-    }
-
-    /// Everything that a slot's consumer holds of blocks leaves them: its consumer has died, and each job has to be asked
-    /// whether it was its fault. The order of delivery stays.
-    pub fn single_out_all(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
-        let pieces = match self.slots.get_mut(slot.0 as usize) {
-            Some(found) if !found.pieces.is_empty() => std::mem::take(&mut found.pieces),
-            _ => return,
-        };
-        let mut out = Vec::new();
-        for piece in pieces {
-            for place in piece.places.iter() {
-                let entry = self.leave_block(piece.ticket, place);
-                self.set_out(entry, slot, DeliveryNumber(piece.first.0 + u64::from(place)));
-                out.push(entry);
-            }
-        }
-        self.change(slot, effects, |found, entries| {
-            found.in_pieces = 0;
-            out.extend(found.chain.take(entries));
-            out.sort_by_key(|ticket| entries.get(*ticket).map(|entry| entry.number));
-            for ticket in out {
-                found.chain.push(entries, ticket);
-            }
-        });
-    }
-
-    fn leave_block(&mut self, ticket: Ticket, place: u8) -> Ticket {
-        let block = invariant!(
-            self.blocks.block(ticket),
-            "a block stays while a job of it is waiting or out"
-        );
-        let job = H::out_of(block, place);
-        let key = self.blocks.key(ticket, place);
-        let lease = self.blocks.leave(ticket, Places::only(place)).of_place(place);
-        self.entries.add(job, lease, 1, key, Suspicion::None)
-    }
-
-    fn set_out(&mut self, ticket: Ticket, slot: SlotId, number: DeliveryNumber) {
-        let entry = invariant!(self.entries.get_mut(ticket), "it was made just now");
-        entry.number = number;
-        entry.state = State::Out(slot);
     }
 }

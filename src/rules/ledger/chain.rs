@@ -43,9 +43,8 @@ impl Chain {
     }
 
     pub(super) fn remove<H>(&mut self, entries: &mut Entries<H>, ticket: Ticket) {
-        let Some((before, after)) = entries.get(ticket).map(|entry| (entry.before, entry.after)) else {
-            return;
-        };
+        let entry = entries.must(ticket);
+        let (before, after) = (entry.before, entry.after);
         match entries.get_mut(Ticket(before)) {
             Some(entry) => entry.after = after,
             None => self.first = after,

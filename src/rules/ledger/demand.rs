@@ -11,14 +11,17 @@ use crate::words::HeldCounts;
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The credit to send to the queue now, if any. It counts as sent.
     pub fn demand(&mut self) -> Option<usize> {
-        if self.paused || self.closed {
+        if self.gate.is_paused || self.gate.is_closed {
             return None;
         }
-        let unplaced = self.waiting.len() + self.suspects.len() + self.offered.len() + self.blocks.unplaced();
-        let wanted = self.room.saturating_sub(unplaced);
+        let unplaced = self.offering.waiting.len()
+            + self.suspects.waiting.len()
+            + self.offering.offered.len()
+            + self.blocks.unplaced();
+        let wanted = self.sums.room.saturating_sub(unplaced);
         let allowed = wanted.min(self.hold_room());
         let missing = allowed.saturating_sub(self.credit);
-        let starving = self.idle > 0 && self.credit == 0 && unplaced == 0;
+        let starving = self.sums.idle > 0 && self.credit == 0 && unplaced == 0;
         if missing == 0 || (!starving && missing < self.capacity() / 2) {
             return None;
         }
@@ -34,17 +37,17 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// All rooms and everything that is out or on its way out, together: what the group holds when it is full. What waits for
     /// a key or a retry is no part of it: a long line must not make the demand for others rare.
     fn capacity(&self) -> usize {
-        self.room + self.leases().saturating_sub(self.waiting_leases())
+        self.sums.room + self.leases().saturating_sub(self.waiting_leases())
     }
 
     /// Leases that no consumer can get now, whatever room there is.
     fn waiting_leases(&self) -> usize {
-        self.behind + self.shelved.len()
+        self.sums.behind + self.shelved.len()
     }
 
     /// How many more entries may come to be held.
     fn hold_room(&self) -> usize {
-        let for_slots = self.policy.hold.saturating_sub(self.parked);
+        let for_slots = self.policy.hold.saturating_sub(self.sums.parked);
         let for_lines = self.policy.hold_waiting.saturating_sub(self.waiting_leases());
         for_slots.min(for_lines)
     }
@@ -52,8 +55,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// What is held, by what it waits for.
     pub fn held(&self) -> HeldCounts {
         HeldCounts {
-            for_consumer: self.parked,
-            for_key: self.behind,
+            for_consumer: self.sums.parked,
+            for_key: self.sums.behind,
             for_retry: self.shelved.len(),
             is_full: self.hold_room() == 0,
         }
@@ -61,6 +64,6 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Whether both limits are at most half used: a full hold that was told is over.
     pub fn hold_has_room_again(&self) -> bool {
-        self.parked <= self.policy.hold / 2 && self.waiting_leases() <= self.policy.hold_waiting / 2
+        self.sums.parked <= self.policy.hold / 2 && self.waiting_leases() <= self.policy.hold_waiting / 2
     }
 }

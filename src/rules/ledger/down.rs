@@ -54,16 +54,31 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         });
         self.membership_changed();
         let held = self.left_of(held, cause);
-        let guilty: Vec<bool> = held
-            .iter()
-            .map(|ticket| {
-                let entry = self.entries.get(*ticket);
-                entry.is_some_and(|entry| {
-                    let job = entry.job.as_ref();
-                    job.is_some_and(|job| guilty(*ticket, job, entry.number))
-                })
-            })
-            .collect();
+        let front = self.after_death(&held, (slot, incarnation), (now, cause), guilty, effects);
+        // What was parked for this slot was chosen after what it held, so it goes behind it.
+        self.unpark_all(slot, effects);
+        if self.put_at_back(&front) {
+            return Some(held.len());
+        }
+        self.put_in_front(&front);
+        Some(held.len())
+    }
+
+    /// What follows for each delivery that the consumer held. Returns those that go to others at once, in their order.
+    fn after_death(
+        &mut self,
+        held: &[Ticket],
+        (slot, incarnation): (SlotId, Incarnation),
+        (now, cause): (Moment, &Cause),
+        guilty: impl Fn(Ticket, &H, DeliveryNumber) -> bool,
+        effects: &mut Effects<H, B>,
+    ) -> Vec<Ticket> {
+        let is_guilty = |ticket: &Ticket| {
+            let entry = self.entries.get(*ticket);
+            let job = entry.and_then(|entry| Some((entry.job.as_ref()?, entry.number)));
+            job.is_some_and(|(job, number)| guilty(*ticket, job, number))
+        };
+        let guilty: Vec<bool> = held.iter().map(is_guilty).collect();
         let is_unclear = guilty.iter().filter(|guilty| **guilty).count() > 1;
         let mut front = Vec::with_capacity(held.len());
         for (&ticket, is_guilty) in held.iter().zip(guilty) {
@@ -78,22 +93,16 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 };
                 front.extend(self.again(ended, Duration::ZERO, effects));
             } else {
-                let job = self.job(ticket).cloned();
+                let returned = TellKind::Returned(slot, incarnation);
                 effects
                     .tell
-                    .extend(job.map(|job| (job, TellKind::Returned(slot, incarnation))));
+                    .extend(self.job(ticket).cloned().map(|job| (job, returned)));
                 if self.is_suspect_of_process(ticket) {
                     self.not_begun(ticket, effects);
                 }
                 front.push(ticket);
             }
         }
-        // What was parked for this slot was chosen after what it held, so it goes behind it.
-        self.unpark_all(slot, effects);
-        if self.put_at_back(&front) {
-            return Some(held.len());
-        }
-        self.put_in_front(&front);
-        Some(held.len())
+        front
     }
 }

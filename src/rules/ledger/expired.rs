@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::entries::{NONE, State};
 use super::{Effects, Ledger, OutOfBlock};
+use crate::words::invariant::invariant;
 use crate::words::{DeadReason, Rejection, SlotId, Ticket, Verdict};
 
 /// The place of an entry that left while the strategy was choosing for it; the choice for it counts for nothing.
@@ -23,7 +24,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 State::Beginning(..) | State::Out(_) => continue,
                 State::Waiting => drop(waiting.insert(ticket)),
                 State::Offered => {
-                    let offered = self.offered.iter_mut().filter(|offered| **offered == ticket);
+                    let offered = self
+                        .offering
+                        .offered
+                        .iter_mut()
+                        .filter(|offered| **offered == ticket);
                     offered.for_each(|offered| *offered = LEFT);
                 }
                 State::Behind => self.leave_from_behind(ticket),
@@ -36,9 +41,9 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             left.push(ticket);
         }
         if !waiting.is_empty() {
-            self.waiting.retain(|ticket| !waiting.contains(ticket));
+            self.offering.waiting.retain(|ticket| !waiting.contains(ticket));
         }
-        self.news |= !left.is_empty();
+        self.offering.news |= !left.is_empty();
         for ticket in left {
             self.end_expired(ticket, effects);
         }
@@ -58,15 +63,16 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// It leaves the line of its key from the middle, so nobody follows it.
     fn leave_from_behind(&mut self, ticket: Ticket) {
-        let Some(key) = self.entries.get_mut(ticket).and_then(|entry| entry.key.take()) else {
-            return;
-        };
+        let key = invariant!(
+            self.entries.must(ticket).key.take(),
+            "it stands behind others of its key"
+        );
         self.lines.leave(key, ticket, &mut self.entries);
-        self.behind -= 1;
+        self.sums.behind -= 1;
     }
 
     fn unpark(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
-        self.parked -= 1;
+        self.sums.parked -= 1;
         self.change(slot, effects, |found, _| {
             found.parked.retain(|parked| *parked != ticket)
         });

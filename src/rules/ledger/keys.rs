@@ -26,17 +26,17 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     pub(super) fn stand_behind(&mut self, key: KeyHash, ticket: Ticket) {
         self.lines.stand_behind(key, ticket, &mut self.entries);
         self.entries.set_state(ticket, State::Behind);
-        self.behind += 1;
+        self.sums.behind += 1;
     }
 
     /// The first job of this key has ended: the next one is free to go.
     pub(super) fn leave_line(&mut self, key: Option<KeyHash>, effects: &mut Effects<H, B>) {
         let Some(key) = key else { return };
         if let Some(ticket) = self.lines.next(key, &self.entries) {
-            self.behind -= 1;
+            self.sums.behind -= 1;
             self.entries.wait(ticket);
             self.wait_behind(ticket, effects);
-            self.news = true;
+            self.offering.news = true;
         }
     }
 }

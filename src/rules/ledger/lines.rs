@@ -5,6 +5,7 @@
 //! that many share a place makes his own lookups longer, and nobody's order wrong.
 
 use super::entries::{Entries, NONE};
+use crate::words::invariant::invariant;
 use crate::words::{KeyHash, Ticket};
 
 /// A key of which a job is leased, with the line of those that stand behind: a chain through the entries.
@@ -48,12 +49,9 @@ impl Lines {
     /// Puts an entry at the end of the line of a key that is taken.
     pub(super) fn stand_behind<H>(&mut self, key: KeyHash, ticket: Ticket, entries: &mut Entries<H>) {
         let index = self.find(key);
-        let Some(Some(line)) = self.places.get_mut(index) else {
-            return;
-        };
-        if let Some(entry) = entries.get_mut(ticket) {
-            entry.after = NONE;
-        }
+        let line = self.places.get_mut(index).and_then(Option::as_mut);
+        let line = invariant!(line, "whoever stands behind found the key taken");
+        entries.must(ticket).after = NONE;
         match entries.get_mut(Ticket(line.last)) {
             Some(last) => last.after = ticket.0,
             None => line.first = ticket.0,
@@ -82,17 +80,13 @@ impl Lines {
     /// Takes an entry out of the line, wherever it stands.
     pub(super) fn leave<H>(&mut self, key: KeyHash, ticket: Ticket, entries: &mut Entries<H>) {
         let index = self.find(key);
-        let Some(Some(line)) = self.places.get_mut(index) else {
-            return;
-        };
+        let line = self.places.get_mut(index).and_then(Option::as_mut);
+        let line = invariant!(line, "whoever stands behind found the key taken");
         let (mut before, mut here) = (NONE, line.first);
         while here != ticket.0 {
-            let Some(entry) = entries.get(Ticket(here)) else {
-                return;
-            };
-            (before, here) = (here, entry.after);
+            (before, here) = (here, entries.must(Ticket(here)).after);
         }
-        let after = entries.get(ticket).map_or(NONE, |entry| entry.after);
+        let after = entries.must(ticket).after;
         match entries.get_mut(Ticket(before)) {
             Some(entry) => entry.after = after,
             None => line.first = after,

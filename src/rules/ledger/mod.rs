@@ -29,6 +29,7 @@ mod down;
 mod effects;
 mod entries;
 mod expired;
+mod handing;
 mod keys;
 mod lines;
 mod offer;
@@ -36,6 +37,7 @@ mod pieces;
 mod plants;
 mod recall;
 mod settle;
+mod single_out;
 mod slots;
 mod step;
 mod suspects;
@@ -87,6 +89,56 @@ pub struct LedgerPolicy {
     pub first_number: u64,
 }
 
+/// What can be offered to the strategy, and what is on offer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Offering {
+    /// Entries that can be offered, in order. Filled by leases, deaths, due retries and freed keys.
+    waiting: VecDeque<Ticket>,
+    /// Entries that the strategy is choosing for right now, or [`expired::LEFT`]; emptied by its answer, or by its death.
+    offered: Vec<Ticket>,
+    /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
+    version: u64,
+    /// How many entries the last answer held: the next offer reaches as far beyond them as there is room.
+    held_back: usize,
+    /// Whether anything changed since the last offer that could change the strategy's mind. Without it, a strategy that
+    /// holds would be asked the same again and again.
+    news: bool,
+}
+
+/// Suspects of a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Suspects {
+    /// Those that can be offered, in order. While there is one, nothing else is handed out.
+    waiting: VecDeque<Ticket>,
+    /// The one whose turn it is: offered, beginning or with a consumer, and nothing else is. Cleared when it is done, failed, or
+    /// goes back among the others.
+    alone: Option<Ticket>,
+}
+
+/// What could be counted in the lists and slots, and is asked for every turn.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Sums {
+    /// Room of all live slots together.
+    room: usize,
+    /// Live slots that hold nothing.
+    idle: usize,
+    /// Stuck slots.
+    stuck: usize,
+    /// Entries in `Parked`.
+    parked: usize,
+    /// Entries in `Behind`.
+    behind: usize,
+}
+
+/// Whether jobs may come in and go out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Gate {
+    /// No offers and no demand.
+    is_paused: bool,
+    /// No demand: the group drains what it holds.
+    is_closed: bool,
+}
+
 /// A handle of a job, which can be made of one of the block that the job stands in. `()` for those who only look at the rules.
 pub trait OutOfBlock<B>: Clone {
     /// The handle of the job at this place.
@@ -116,48 +168,24 @@ pub struct Ledger<H = (), B = ()> {
     blocks: Blocks<B>,
     /// Every slot that ever was, by number. A slot that was taken away stays as `Gone`, so numbers are never reused.
     slots: Vec<Slot>,
-    /// Entries that can be offered to the strategy, in order. Filled by leases, deaths, due retries and freed keys.
-    waiting: VecDeque<Ticket>,
-    /// Suspects of a process that can be offered, in order. While there is one, nothing else is handed out.
-    suspects: VecDeque<Ticket>,
-    /// The suspect of a process whose turn it is: offered, beginning or with a consumer, and nothing else is. Cleared when it
-    /// is done, failed, or goes back among the others.
-    alone: Option<Ticket>,
-    /// Entries that the strategy is choosing for right now, or [`expired::LEFT`]; emptied by its answer, or by its death.
-    offered: Vec<Ticket>,
-    /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
-    offered_version: u64,
+    /// What can be offered to the strategy, and what is on offer.
+    offering: Offering,
+    /// Suspects of a process, which are offered alone.
+    suspects: Suspects,
     /// Keys of which a job is leased, each with the entries that must wait behind the first one. Only if order is kept.
     lines: Lines,
     /// Entries that keep their lease until their retry is due.
     shelved: BTreeSet<(Moment, Ticket)>,
-    /// How many entries the last answer held: the next offer reaches as far beyond them as there is room.
-    held_back: usize,
-    /// Whether anything changed since the last offer that could change the strategy's mind. Without it, a strategy that
-    /// holds would be asked the same again and again.
-    news: bool,
-    /// Entries in `Parked`; kept as a number because they sit in many lists.
-    parked: usize,
-    /// Entries in `Behind`, likewise.
-    behind: usize,
     /// The window of a consumer that serves what all of them serve.
     group_window: Window,
-    /// Room of all live slots together. Derived from the slots, kept as a number because demand asks for it every turn.
-    room: usize,
-    /// Live slots that hold nothing. Derived like `room`.
-    idle: usize,
-    /// Stuck slots. Derived like `room`.
-    stuck: usize,
+    sums: Sums,
     /// Credit that the queue has and has not used. Cleared when the queue is attached anew.
     credit: usize,
     /// The running number of the next delivery.
     next_number: u64,
     /// Grows with each change of membership or weight.
     version: u64,
-    /// No offers and no demand while paused.
-    paused: bool,
-    /// No demand while closed: the group drains what it holds.
-    closed: bool,
+    gate: Gate,
     /// A bug on purpose, to see that it is found.
     planted: plants::Planted,
 }
@@ -172,25 +200,15 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             entries: Entries::default(),
             blocks: Blocks::default(),
             slots: Vec::new(),
-            waiting: VecDeque::new(),
-            suspects: VecDeque::new(),
-            alone: None,
-            offered: Vec::new(),
-            offered_version: 0,
+            offering: Offering::default(),
+            suspects: Suspects::default(),
             lines: Lines::default(),
             shelved: BTreeSet::new(),
-            held_back: 0,
-            news: false,
-            parked: 0,
-            behind: 0,
-            room: 0,
-            idle: 0,
-            stuck: 0,
+            sums: Sums::default(),
             credit: 0,
             next_number,
             version,
-            paused: false,
-            closed: false,
+            gate: Gate::default(),
             planted: plants::Planted::default(),
         }
     }
@@ -224,7 +242,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             Some(key) => self.stand_in_line(key, ticket, effects),
             None => self.wait_behind(ticket, effects),
         }
-        self.news = true;
+        self.offering.news = true;
         Some(ticket)
     }
 
@@ -247,8 +265,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Does nothing for a job that stands behind another one of its key, which waits anyway, and nothing for a suspect, whose
     /// time had come when it was leased before.
     pub fn shelve(&mut self, ticket: Ticket, until: Moment) {
-        if self.waiting.back() == Some(&ticket) {
-            self.waiting.pop_back();
+        if self.offering.waiting.back() == Some(&ticket) {
+            self.offering.waiting.pop_back();
             self.entries.set_state(ticket, State::Shelved(until));
             self.shelved.insert((until, ticket));
         }
@@ -256,8 +274,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Nothing is handed out and nothing demanded while `paused`. What consumers hold, they finish.
     pub fn set_paused(&mut self, paused: bool, effects: &mut Effects<H, B>) {
-        self.paused = paused;
-        self.news = true;
+        self.gate.is_paused = paused;
+        self.offering.news = true;
         for index in 0..self.slots.len() {
             self.fill(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
         }
@@ -265,12 +283,12 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Nothing more is demanded while `closed`; what is held goes on.
     pub fn set_closed(&mut self, closed: bool) {
-        self.closed = closed;
+        self.gate.is_closed = closed;
     }
 
     /// Whether the group is paused.
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.gate.is_paused
     }
 
     /// The job of an entry.
@@ -327,14 +345,14 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Puts entries in front of all others, in their order.
     fn put_in_front(&mut self, tickets: &[Ticket]) {
-        self.news |= !tickets.is_empty();
+        self.offering.news |= !tickets.is_empty();
         for ticket in tickets.iter().rev() {
             self.entries.wait(*ticket);
             if self.is_suspect_of_process(*ticket) {
-                self.alone = self.alone.filter(|alone| alone != ticket);
-                self.suspects.push_front(*ticket);
+                self.suspects.alone = self.suspects.alone.filter(|alone| alone != ticket);
+                self.suspects.waiting.push_front(*ticket);
             } else {
-                self.waiting.push_front(*ticket);
+                self.offering.waiting.push_front(*ticket);
             }
         }
     }

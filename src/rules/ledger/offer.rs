@@ -5,6 +5,7 @@ use super::expired::LEFT;
 use super::slots::SlotPhase;
 use super::{Effects, Ledger, OutOfBlock};
 use crate::rules::strategies::{Choice, Share};
+use crate::words::invariant::invariant;
 use crate::words::{SlotId, Ticket};
 
 /// Entries on offer, with their attempts, in order.
@@ -20,32 +21,29 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Puts waiting jobs on offer, as many as there is room for: first entries, in order, into `offers`, then jobs in blocks,
     /// see [`offered_in_blocks`](Self::offered_in_blocks). Nothing happens while an offer is open, so a strategy that is slow gets larger batches.
     pub fn offer(&mut self, offers: &mut Vec<Offer>) {
-        if self.paused || !self.news || self.room == 0 || self.is_offering() {
+        if self.gate.is_paused || !self.offering.news || self.sums.room == 0 || self.is_offering() {
             return;
         }
         if self.keeps_others_back() {
             return self.offer_suspect(offers);
         }
-        self.news = false;
-        let most = self.room + self.held_back;
-        let count = most.min(self.waiting.len());
-        for ticket in self.waiting.drain(..count) {
-            if let Some(entry) = self.entries.get_mut(ticket) {
-                entry.state = State::Offered;
-                offers.push(Offer {
-                    ticket,
-                    attempt: entry.attempt,
-                });
-                self.offered.push(ticket);
-            }
+        self.offering.news = false;
+        let most = self.sums.room + self.offering.held_back;
+        let count = most.min(self.offering.waiting.len());
+        for ticket in self.offering.waiting.drain(..count) {
+            let entry = self.entries.must(ticket);
+            entry.state = State::Offered;
+            let attempt = entry.attempt;
+            offers.push(Offer { ticket, attempt });
+            self.offering.offered.push(ticket);
         }
-        self.offered_version = self.version;
+        self.offering.version = self.version;
         self.offer_blocks(most - count);
     }
 
     /// Whether the strategy owes an answer.
     pub fn is_offering(&self) -> bool {
-        !self.offered.is_empty() || self.blocks.is_offering()
+        !self.offering.offered.is_empty() || self.blocks.is_offering()
     }
 
     /// The strategy answered with a choice for each job: for the entries, then for the jobs in blocks. A missing choice is a
@@ -63,8 +61,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         shares: &[Share],
         effects: &mut Effects<H, B>,
     ) -> Vec<SlotId> {
-        let offered = std::mem::take(&mut self.offered);
-        let roster_is_current = self.offered_version == self.version;
+        let offered = std::mem::take(&mut self.offering.offered);
+        let roster_is_current = self.offering.version == self.version;
         let mut held = Vec::new();
         let mut bad = Vec::new();
         let mut choices = choices.iter().copied();
@@ -73,7 +71,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 _ if ticket == LEFT => {}
                 Choice::Hold => held.push(ticket),
                 // The group was paused while the strategy thought, or a suspect came; it is asked again after that.
-                Choice::Slot(_) if self.paused || self.is_kept_back(ticket) => held.push(ticket),
+                Choice::Slot(_) if self.gate.is_paused || self.is_kept_back(ticket) => held.push(ticket),
                 Choice::Slot(slot) if self.phase(slot) == SlotPhase::Live => {
                     self.place(ticket, slot, effects)
                 }
@@ -87,21 +85,21 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         }
         let held_in_blocks = self.assigned_blocks(&mut choices, shares, &mut bad, effects);
         // Jobs that were beyond the reach of this offer may find the room that the held ones left.
-        let unseen = self.room > 0
+        let unseen = self.sums.room > 0
             && !self.keeps_others_back()
-            && (!self.waiting.is_empty() || self.blocks.unplaced() > held_in_blocks);
-        let news = self.news || unseen;
+            && (!self.offering.waiting.is_empty() || self.blocks.unplaced() > held_in_blocks);
+        let news = self.offering.news || unseen;
         self.put_in_front(&held);
-        self.news = news;
-        self.held_back = held.len() + held_in_blocks;
-        self.offered = offered;
-        self.offered.clear();
+        self.offering.news = news;
+        self.offering.held_back = held.len() + held_in_blocks;
+        self.offering.offered = offered;
+        self.offering.offered.clear();
         bad
     }
 
     /// The strategy died before it answered: its batch is offered again to the next one.
     pub fn offer_lost(&mut self) {
-        let mut offered = std::mem::take(&mut self.offered);
+        let mut offered = std::mem::take(&mut self.offering.offered);
         offered.retain(|ticket| *ticket != LEFT);
         self.put_in_front(&offered);
         self.offered_blocks_lost();
@@ -109,10 +107,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Hands the entry to the slot, or lets it wait there.
     fn place(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
-        let Some(found) = self.slots.get(slot.0 as usize) else {
-            return;
-        };
-        if self.alone == Some(ticket) {
+        let found = invariant!(self.slots.get(slot.0 as usize), "it is live, so it is there");
+        if self.suspects.alone == Some(ticket) {
             self.begin_alone(ticket, slot, effects);
         } else if found.parked.is_empty() && found.takes(self.is_suspect(ticket)) {
             self.hand(ticket, slot, effects);

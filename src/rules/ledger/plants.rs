@@ -190,10 +190,10 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         if !self.planted.is(Plant::RequeuesAtBack) {
             return false;
         }
-        self.news |= !tickets.is_empty();
+        self.offering.news |= !tickets.is_empty();
         for ticket in tickets {
             self.entries.wait(*ticket);
-            self.waiting.push_back(*ticket);
+            self.offering.waiting.push_back(*ticket);
         }
         true
     }

@@ -44,19 +44,20 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Whether something is with a consumer, or parked for one, that another one has room for, and nothing else waits for that
     /// room. Only then it is worth a look who moves.
     pub fn may_recall(&self) -> bool {
-        self.room > 0
-            && !self.paused
+        self.sums.room > 0
+            && !self.gate.is_paused
             && !self.is_offering()
             && !self.keeps_others_back()
-            && self.waiting.is_empty()
+            && self.offering.waiting.is_empty()
             && self.blocks.unplaced() == 0
-            && self.leases() > self.behind + self.shelved.len()
+            && self.leases() > self.sums.behind + self.shelved.len()
     }
 
     /// How much room there is beside these slots.
     pub fn room_beside(&self, slots: &[SlotId]) -> usize {
         let theirs = slots.iter().filter_map(|slot| self.slots.get(slot.0 as usize));
-        self.room
+        self.sums
+            .room
             .saturating_sub(theirs.map(|slot| slot.room() as usize).sum())
     }
 
@@ -86,7 +87,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Whether a consumer is stuck.
     pub fn has_stuck(&self) -> bool {
-        self.stuck > 0
+        self.sums.stuck > 0
     }
 
     /// What of the deliveries of this slot could be taken back if it has not begun, in the order of delivery. A suspect stays:
@@ -172,8 +173,12 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         if was_stuck == stuck {
             return;
         }
-        self.stuck = if stuck { self.stuck + 1 } else { self.stuck - 1 };
-        self.news = true;
+        self.sums.stuck = if stuck {
+            self.sums.stuck + 1
+        } else {
+            self.sums.stuck - 1
+        };
+        self.offering.news = true;
         self.change(slot, effects, |found: &mut Slot, _| found.stuck = stuck);
     }
 

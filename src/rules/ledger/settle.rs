@@ -118,10 +118,10 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             waits_here = !found.parked.is_empty();
             retires = found.phase == SlotPhase::Retiring;
         });
-        self.news = true;
+        self.offering.news = true;
         effects.settle(lease, attempt, Verdict::Ack);
         if was_alone {
-            self.alone = self.alone.filter(|alone| *alone != ticket);
+            self.suspects.alone = self.suspects.alone.filter(|alone| *alone != ticket);
         }
         self.leave_line(key, effects);
         if waits_here {
@@ -159,8 +159,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             entries.must(ticket).suspicion = Suspicion::None;
             found.counters.failed += 1;
         });
-        self.alone = self.alone.filter(|alone| *alone != ticket);
-        self.news = true;
+        self.suspects.alone = self.suspects.alone.filter(|alone| *alone != ticket);
+        self.offering.news = true;
     }
 
     /// An attempt ended and another one follows, if there is one left. Returns the ticket if it follows at once, for the

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::chain::Chain;
-use super::entries::{Entries, State, Suspicion};
+use super::entries::Entries;
 use super::pieces::Piece;
-use super::{Effects, Handed, Ledger, OutOfBlock};
+use super::{Effects, Ledger, OutOfBlock};
 use crate::rules::window::Window;
 use crate::words::invariant::invariant;
-use crate::words::{DeliveryNumber, Incarnation, Places, Seat, SlotId, Ticket, Weight};
+use crate::words::{Incarnation, Places, Seat, SlotId, Ticket, Weight};
 
 /// What the ledger knows of a slot's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,9 +65,7 @@ impl Slot {
 
     /// Takes places out of a piece, and the piece away if nothing is left of it. Returns those that were in it.
     pub(super) fn take_from_piece(&mut self, index: usize, places: Places) -> Places {
-        let Some(piece) = self.pieces.get_mut(index) else {
-            return Places::NONE;
-        };
+        let piece = invariant!(self.pieces.get_mut(index), "its index was found just now");
         let taken = piece.places.both(places);
         piece.places.remove(taken);
         if piece.places.is_empty() {
@@ -264,7 +262,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     pub(super) fn membership_changed(&mut self) {
         self.version += 1;
-        self.news = true;
+        self.offering.news = true;
     }
 
     /// Changes a slot, with what it holds, and keeps the sums over all slots right.
@@ -275,86 +273,16 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         effects: &mut Effects<H, B>,
         change: impl FnOnce(&mut Slot, &mut Entries<H>),
     ) {
-        if let Some(found) = self.slots.get_mut(slot.0 as usize) {
-            self.room -= found.room() as usize;
-            self.idle -= usize::from(found.is_idle());
-            change(found, &mut self.entries);
-            self.room += found.room() as usize;
-            self.idle += usize::from(found.is_idle());
-            effects.touch(slot);
-        }
-    }
-
-    /// Hands an entry to a slot that takes it.
-    pub(super) fn hand(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
-        let number = DeliveryNumber(self.next_number);
-        let entry = self.entries.must(ticket);
-        self.next_number += 1;
-        entry.state = State::Out(slot);
-        entry.number = number;
-        let attempt = entry.attempt;
-        let job = invariant!(entry.job.clone(), "an entry holds its job");
-        let alone = (entry.suspicion != Suspicion::None).then_some(ticket);
-        self.remember_handed(ticket, slot);
-        effects.deliver.push(Handed {
-            job,
-            ticket,
-            slot,
-            number,
-            attempt,
-        });
-        self.change(slot, effects, |found, entries| {
-            found.chain.push(entries, ticket);
-            found.alone = alone;
-        });
-    }
-
-    /// Lets an entry wait for this slot.
-    pub(super) fn park(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
-        self.parked += 1;
-        self.entries.set_state(ticket, State::Parked(slot));
-        self.change(slot, effects, |found, _| found.parked.push_back(ticket));
-    }
-
-    /// Hands out what waits for this slot, as far as it is taken.
-    pub(super) fn fill(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
-        while !self.paused
-            && !self.keeps_others_back()
-            && let Some(found) = self.slots.get(slot.0 as usize)
-            && let Some(&ticket) = found.parked.front()
-            && found.takes(self.is_suspect(ticket))
-        {
-            self.parked -= 1;
-            self.change(slot, effects, |found, _| {
-                found.parked.pop_front();
-            });
-            self.hand(ticket, slot, effects);
-        }
-    }
-
-    /// What waited for this slot can go anywhere.
-    pub(super) fn unpark_all(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
-        let mut parked = Vec::new();
-        self.change(slot, effects, |found, _| {
-            parked = std::mem::take(&mut found.parked).into()
-        });
-        self.parked -= parked.len();
-        self.put_in_front(&parked);
-    }
-
-    pub(super) fn is_suspect(&self, ticket: Ticket) -> bool {
-        self.entries
-            .get(ticket)
-            .is_some_and(|entry| entry.suspicion != Suspicion::None)
-    }
-
-    pub(super) fn note_emptied(&self, slot: SlotId, effects: &mut Effects<H, B>) {
-        if let Some(found) = self.slots.get(slot.0 as usize)
-            && found.phase == SlotPhase::Retiring
-            && found.load() == 0
-        {
-            effects.emptied.push(slot);
-        }
+        let found = invariant!(
+            self.slots.get_mut(slot.0 as usize),
+            "slots stay, so a number of one is a slot"
+        );
+        self.sums.room -= found.room() as usize;
+        self.sums.idle -= usize::from(found.is_idle());
+        change(found, &mut self.entries);
+        self.sums.room += found.room() as usize;
+        self.sums.idle += usize::from(found.is_idle());
+        effects.touch(slot);
     }
 }
 

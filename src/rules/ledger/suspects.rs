@@ -19,14 +19,14 @@ use crate::words::{Begin, Renewal, SlotId, Ticket, Verdict};
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Whether everything but a suspect has to wait.
     pub(super) fn keeps_others_back(&self) -> bool {
-        self.alone.is_some() || !self.suspects.is_empty()
+        self.suspects.alone.is_some() || !self.suspects.waiting.is_empty()
     }
 
     /// Whether this entry has to wait for a suspect.
     pub(super) fn is_kept_back(&self, ticket: Ticket) -> bool {
-        match self.alone {
+        match self.suspects.alone {
             Some(alone) => alone != ticket,
-            None => !self.suspects.is_empty(),
+            None => !self.suspects.waiting.is_empty(),
         }
     }
 
@@ -39,34 +39,34 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// room goes back: it would keep that consumer's seat without room, and a strategy that looks for room would hold for ever.
     pub(super) fn wait_behind(&mut self, ticket: Ticket, effects: &mut Effects<H, B>) {
         if !self.is_suspect_of_process(ticket) {
-            return self.waiting.push_back(ticket);
+            return self.offering.waiting.push_back(ticket);
         }
-        if self.suspects.is_empty() && self.parked > 0 {
+        if self.suspects.waiting.is_empty() && self.sums.parked > 0 {
             for index in 0..self.slots.len() {
                 self.unpark_all(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
             }
         }
-        self.suspects.push_back(ticket);
+        self.suspects.waiting.push_back(ticket);
     }
 
     /// Puts the next suspect on offer, alone, once no consumer holds anything. Looks at the slots up to the first that does:
     /// at all of them once for each suspect, which costs less than its commit.
     pub(super) fn offer_suspect(&mut self, offers: &mut Vec<Offer>) {
-        if self.alone.is_some() || self.slots.iter().any(|slot| slot.load() > 0) {
+        if self.suspects.alone.is_some() || self.slots.iter().any(|slot| slot.load() > 0) {
             return;
         }
-        let Some(ticket) = self.suspects.pop_front() else {
+        let Some(ticket) = self.suspects.waiting.pop_front() else {
             return;
         };
-        self.news = false;
-        self.alone = Some(ticket);
+        self.offering.news = false;
+        self.suspects.alone = Some(ticket);
         self.entries.set_state(ticket, State::Offered);
-        self.offered.push(ticket);
+        self.offering.offered.push(ticket);
         offers.extend(self.entries.get(ticket).map(|entry| Offer {
             ticket,
             attempt: entry.attempt,
         }));
-        self.offered_version = self.version;
+        self.offering.version = self.version;
     }
 
     /// The strategy chose: the queue is asked to write the begin down.
@@ -87,7 +87,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             return;
         };
         let is_there = self.phase(slot) == SlotPhase::Live && self.incarnation(slot) == incarnation;
-        if is_there && !self.paused {
+        if is_there && !self.gate.is_paused {
             self.hand(ticket, slot, effects);
         } else {
             self.not_begun(ticket, effects);
@@ -109,7 +109,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// A consumer died of this entry, or of one that had begun beside it if `is_unclear`. The process did not.
     pub(super) fn survived(&mut self, ticket: Ticket, is_unclear: bool) {
-        self.alone = self.alone.filter(|alone| *alone != ticket);
+        self.suspects.alone = self.suspects.alone.filter(|alone| *alone != ticket);
         if let Some(entry) = self.entries.get_mut(ticket) {
             match entry.suspicion {
                 _ if is_unclear => entry.suspicion = Suspicion::OfConsumer,
