@@ -70,13 +70,9 @@ impl Jobs {
         while leased.len() < self.shell.credit()
             && let Some((place, job)) = self.waiting.pop_first()
         {
-            leased.push(Leased {
-                lease: self.leased.begin((place, Sealed::clone(&job))),
-                // Always 1: the group counts the attempts.
-                attempt: 1,
-                job,
-                suspect: false,
-            });
+            let lease = self.leased.begin((place, Sealed::clone(&job)));
+            // The attempt is always 1: the group counts.
+            leased.push(Leased::one(lease, 1, job));
         }
         self.shell.hand_out(leased);
     }

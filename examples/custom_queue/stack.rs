@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use consumer_group::config::Overflow;
 use consumer_group::events::QueueCounts;
 use consumer_group::queue::{
-    Bound, Capabilities, DeadSelection, LeaseId, Leased, Moment, News, Refusal, Refused, Sealed, Settled,
-    Store, Verdict,
+    Bound, Capabilities, DeadSelection, LeaseId, Leased, Moment, News, Refusal, Refused, Run, Sealed,
+    Settled, Store, Verdict,
 };
 use consumer_group::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId};
 
@@ -127,9 +127,9 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         Some(Bound::of_jobs(self.capacity, Overflow::Wait))
     }
 
-    fn push(&mut self, _now: Moment, jobs: Vec<Sealed<J>>, _news: &mut News<J>) -> Vec<Refused<J>> {
+    fn push(&mut self, _now: Moment, runs: Vec<Run<J>>, _news: &mut News<J>) -> Vec<Refused<J>> {
         let mut refused = Vec::new();
-        for job in jobs {
+        for job in runs.into_iter().flat_map(Run::into_jobs) {
             if self.counts().unfinished() < self.capacity {
                 self.put_on_top(job, Vec::new());
             } else {
@@ -144,12 +144,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         for _ in 0..most {
             let Some(kept) = self.ready.pop() else { return };
             let lease = LeaseId(self.number());
-            leased.push(Leased {
-                lease,
-                attempt: kept.attempts + 1,
-                job: Sealed::clone(&kept.job),
-                suspect: false,
-            });
+            leased.push(Leased::one(lease, kept.attempts + 1, kept.job.clone()));
             self.leased.insert(lease, kept);
         }
     }

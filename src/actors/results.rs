@@ -85,7 +85,7 @@ impl<J, O> Mailboxes<J, O> {
         self.lock().calls.remove(&job);
     }
 
-    /// The number that envelopes of calls carry.
+    /// The mailbox of calls.
     pub(crate) fn calls(&self) -> ReplyTo {
         CALLS
     }

@@ -85,8 +85,7 @@ impl<J: Send + Sync + 'static> DurableActor<J> {
         let mut needed = Vec::new();
         let leased = self.core.operate(|state, now, changes| {
             let jobs = state.lease(now, changes, &mut needed);
-            let hand_out =
-                (!jobs.is_empty()).then(|| Box::new(state.shell.hand_out_later(jobs.into())) as Then);
+            let hand_out = (!jobs.is_empty()).then(|| Box::new(state.shell.hand_out_later(jobs)) as Then);
             ((), hand_out)
         });
         self.core.load(needed);
@@ -134,12 +133,11 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for DurableActor<J> {
     type Result = Later<Pushed<J>>;
 
     fn handle(&mut self, message: Push<J>, context: &mut Context<Self>) -> Self::Result {
-        if message.loads.peek().is_none_or(Vec::is_empty) {
+        if message.runs.peek().is_none_or(Vec::is_empty) {
             return Later(Box::pin(std::future::ready(Some(Pushed { refused: Vec::new() }))));
         }
         let (answer, told) = oneshot::channel();
-        let loads = message.loads;
-        match self.core.push(Pushing::new(loads, answer)) {
+        match self.core.push(Pushing::new(message.runs, answer)) {
             Err(_) => writer_gone(context),
             Ok(()) => Later(Box::pin(async move {
                 let refused = told.await.ok()?.refused();

@@ -11,7 +11,7 @@ use super::owner::Owner;
 use super::state::{Needed, State};
 use crate::protocol::{Handover, faults};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Load, Moment, Sealed, WriteFailure};
+use crate::words::{Moment, Run, Sealed, WriteFailure};
 
 /// What is done once changes are on disk.
 pub(super) type Then = Box<dyn FnOnce() + Send>;
@@ -30,7 +30,7 @@ pub(super) enum Request<J> {
 /// Jobs on their way to the disk. They stay in the handover until they are there, so that they go back to their sender
 /// whatever happens to the thread or the actor.
 pub(super) struct Pushing<J> {
-    pub(super) loads: Handover<Vec<Load<J>>>,
+    pub(super) runs: Handover<Vec<Run<J>>>,
     pub(super) answer: oneshot::Sender<Written<J>>,
     /// How many of them, from the first on, were decided about in earlier commits; the others waited for room for their bytes.
     pub(super) decided: usize,
@@ -39,9 +39,9 @@ pub(super) struct Pushing<J> {
 }
 
 impl<J> Pushing<J> {
-    pub(super) fn new(loads: Handover<Vec<Load<J>>>, answer: oneshot::Sender<Written<J>>) -> Self {
+    pub(super) fn new(runs: Handover<Vec<Run<J>>>, answer: oneshot::Sender<Written<J>>) -> Self {
         Self {
-            loads,
+            runs,
             answer,
             decided: 0,
             refused: Vec::new(),
@@ -68,7 +68,7 @@ pub(super) enum Written<J> {
     Done(Vec<Refused<J>>),
     /// Nothing of what was not decided before is.
     Failed {
-        loads: Handover<Vec<Load<J>>>,
+        runs: Handover<Vec<Run<J>>>,
         decided: usize,
         refused: Vec<(usize, Refusal)>,
         refusal: Refusal,
@@ -83,14 +83,14 @@ impl<J> Written<J> {
         match self {
             Self::Done(refused) => refused,
             Self::Failed {
-                mut loads,
+                mut runs,
                 decided,
                 mut refused,
                 refusal,
                 room,
             } => {
-                let loads = loads.take().unwrap_or_default();
-                let jobs: Vec<_> = loads.into_iter().flat_map(Load::into_jobs).collect();
+                let runs = runs.take().unwrap_or_default();
+                let jobs: Vec<_> = runs.into_iter().flat_map(Run::into_jobs).collect();
                 let undecided = decided.min(jobs.len())..jobs.len();
                 if let Some(room) = room {
                     room.add_permits(undecided.len());
@@ -194,8 +194,8 @@ impl<J: Send + Sync + 'static> Core<J> {
     }
 
     pub(super) fn push(&self, pushing: Pushing<J>) -> Result<(), Gone> {
-        let loads = pushing.loads.peek().into_iter().flatten();
-        let jobs = loads.map(Load::len).sum();
+        let runs = pushing.runs.peek().into_iter().flatten();
+        let jobs = runs.map(Run::len).sum();
         lock(&self.state).charge(jobs);
         self.requests.send(Request::Push(pushing))
     }

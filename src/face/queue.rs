@@ -24,10 +24,10 @@ pub use crate::protocol::{
     QueueCommand, QueueReply, Settle, SettleReply, Tell,
 };
 pub use crate::rules::store::{
-    Admission, Asking, Bound, DeadSelection, Held, LeaseTable, Leased, LeasedBlock, LeasedRun, MemoryStore,
-    News, Refusal, Refused, Settled, Store,
+    Admission, Asking, Bound, DeadSelection, Held, LeaseTable, Leased, MemoryStore, News, Refusal, Refused,
+    Settled, Store,
 };
 pub use crate::words::{
-    AckedPlaces, Begin, Block, Capabilities, Epoch, LeaseId, Load, Moment, Places, Rejection, Renewal,
-    ReplyTo, Retry, Sealed, SettleItem, Verdict,
+    AckedPlaces, Begin, Block, Capabilities, Epoch, LeaseId, Moment, Places, Rejection, Renewal, ReplyTo,
+    Retry, Run, Sealed, SettleItem, Verdict,
 };

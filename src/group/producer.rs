@@ -193,7 +193,7 @@ async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<
         }
         // The group has ended. Nobody knows whether the queue has the jobs, so nothing is said to be accepted.
         Err(_) => {
-            for job in std::iter::once(jobs.first).chain(jobs.others) {
+            for job in jobs {
                 let id = job.id();
                 turned_away.push(unsent(job, Unsent::Unanswered { job: id }).await);
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use super::{ConsumerInfo, Delivery, Parcel, PieceParcel, SettleDesk, SettledDelivery, Work};
-use crate::words::{Failure, Guarded, Ticket};
+use super::{ConsumerInfo, Delivery, DonePlaces, Parcel, SettleDesk, SettledDelivery, Work};
+use crate::words::{Failure, Guarded, Places, Sealed, Ticket};
 
 /// Deliveries for the stock shell. Without any it only makes the shell look at its board.
 #[derive(Debug, Message)]
@@ -15,8 +15,6 @@ use crate::words::{Failure, Guarded, Ticket};
 pub struct DeliverBatch<J: Send + Sync + 'static> {
     /// The deliveries, in order.
     pub parcels: Vec<Parcel<J>>,
-    /// Deliveries of jobs in blocks, in order, behind the others.
-    pub pieces: Vec<PieceParcel<J>>,
 }
 
 /// A delivery that its holder settles: with [`ack`](Self::ack), [`fail`](Self::fail), or by dropping it.
@@ -35,16 +33,27 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Message for Deliver<J, O> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
-    /// A delivery that is settled at the desk. If nobody can look at the payload without a lock, it is settled here: another
-    /// reader, in a thread that blocks, may keep that lock for ever, and the job shall not wait for it without a word.
-    pub(crate) fn new(
-        parcel: Parcel<J>,
+    /// The deliveries of a parcel, each to be settled at the desk. If nobody can look at a payload without a lock, its delivery is
+    /// settled here: another reader, in a thread that blocks, may keep that lock for ever, and the job shall not wait for it
+    /// without a word.
+    pub(crate) fn all_of(
+        parcel: &Parcel<J>,
+        consumer: &Arc<ConsumerInfo>,
+        desk: &Arc<SettleDesk<O>>,
+    ) -> impl Iterator<Item = Self> {
+        let deliver = |job| Self::new(parcel, job, consumer, desk);
+        parcel.run.handles().filter_map(deliver)
+    }
+
+    fn new(
+        parcel: &Parcel<J>,
+        job: Sealed<J>,
         consumer: &Arc<ConsumerInfo>,
         desk: &Arc<SettleDesk<O>>,
     ) -> Option<Self> {
-        let (ticket, number) = (parcel.ticket, parcel.number);
-        let job = parcel.job.clone();
-        let Some(delivery) = Delivery::owned(parcel, Arc::clone(consumer)) else {
+        let (ticket, number) = (parcel.ticket, parcel.first.at(job.place()));
+        let attempt = (number, parcel.attempt);
+        let Some(delivery) = Delivery::owned(job.clone(), attempt, Arc::clone(consumer)) else {
             let work = if job.view().begin(number) {
                 Work::Failed(Failure::retry(
                     "another consumer, in a thread that blocks, still reads the job",
@@ -66,13 +75,38 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
 
     /// The job was done; `output` goes to the producer, if it waits. Never waits and never fails: if the group has given this
     /// consumer up meanwhile, the word is refused as stale and the output dropped.
-    pub fn ack(self, output: O) {
-        self.settle(Work::Done(Guarded::new(output)));
+    pub fn ack(mut self, output: O) {
+        let output = Guarded::new(output);
+        if super::faults::before_word(self.delivery.seen(), true) {
+            return self.fail_as(super::faults::planned_failure());
+        }
+        self.settled = true;
+        let (job, number) = (self.delivery.view(), self.delivery.number());
+        let has_outputs = job.reply_to().is_some();
+        let done = DonePlaces {
+            ticket: self.ticket,
+            first: number.before(job.place()),
+            places: Places::only(job.place()),
+            has_outputs,
+        };
+        let consumer = self.delivery.consumer();
+        consumer.board.note_progress();
+        self.desk
+            .done(consumer, done, Some(output).filter(|_| has_outputs));
     }
 
     /// The job was not done; the failure says whether it is tried again. Never waits, as [`ack`](Self::ack).
     pub fn fail(self, failure: impl Into<Failure>) {
-        self.settle(Work::Failed(failure.into()));
+        let failure = failure.into();
+        if super::faults::before_word(self.delivery.seen(), false) {
+            return self.fail_as(super::faults::planned_failure());
+        }
+        self.fail_as(failure);
+    }
+
+    fn fail_as(mut self, failure: Failure) {
+        self.settled = true;
+        self.speak(Work::Failed(failure));
     }
 
     /// Settles with what a handler returned.
@@ -107,17 +141,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         None
     }
 
-    fn settle(mut self, work: Work<O>) {
-        let work = if super::faults::before_word(self.delivery.seen(), matches!(work, Work::Done(_))) {
-            Work::Failed(super::faults::planned_failure())
-        } else {
-            work
-        };
-        self.settled = true;
-        self.speak(work);
-    }
-
-    fn speak(&self, work: Work<O>) {
+    fn speak(&self, work: Work) {
         let (ticket, number) = (self.ticket, self.delivery.number());
         let consumer = self.delivery.consumer();
         consumer.board.note_progress();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::words::{
-    Block, DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, JobView, Key, Moment, Owned, Places,
-    Sealed, SlotId, Ticket,
+    DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, JobView, Key, Moment, Owned, Run, Sealed,
+    SlotId, Ticket,
 };
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
@@ -127,51 +127,28 @@ impl SlotBoard {
     }
 }
 
-/// One attempt to have a job done, as the supervisor sends it.
+/// Attempts to have jobs of one block done, as the supervisor sends them.
 #[derive(Debug)]
 pub struct Parcel<J> {
-    /// The job.
-    pub job: Sealed<J>,
-    /// Its place in the ledger.
+    /// The jobs. Somebody else holds them: one whose payload has gone was settled by another consumer.
+    pub run: Run<J>,
+    /// Their place in the ledger.
     pub ticket: Ticket,
-    /// The running number of this delivery.
-    pub number: DeliveryNumber,
+    /// The running number of the delivery at place 0, whether or not it is one of these; the others follow.
+    pub first: DeliveryNumber,
     /// The attempt, counted from one.
     pub attempt: u32,
 }
 
-/// Attempts to have jobs of a block done, as the supervisor sends them. All are the first ones.
-#[derive(Debug)]
-pub struct PieceParcel<J> {
-    /// The block.
-    pub block: Arc<Block<J>>,
-    /// Its place in the ledger.
-    pub ticket: Ticket,
-    /// Which of its jobs.
-    pub places: Places,
-    /// The running number of the delivery at place 0; the others follow.
-    pub first: DeliveryNumber,
-}
-
-impl<J> PieceParcel<J> {
-    /// The parcel of the job at this place.
-    pub fn parcel(&self, place: u8) -> Parcel<J> {
-        Parcel {
-            job: Sealed::in_block(Arc::clone(&self.block), place),
-            ticket: self.ticket,
-            number: self.number(place),
-            attempt: 1,
+impl<J> Parcel<J> {
+    /// An attempt to have one job done.
+    pub fn one(job: &Sealed<J>, ticket: Ticket, number: DeliveryNumber, attempt: u32) -> Self {
+        Self {
+            run: job.as_run(),
+            ticket,
+            first: number.before(job.place()),
+            attempt,
         }
-    }
-
-    /// Its jobs one by one.
-    pub fn parcels(&self) -> impl Iterator<Item = Parcel<J>> {
-        self.places.iter().map(|place| self.parcel(place))
-    }
-
-    /// The running number of the delivery at this place.
-    pub fn number(&self, place: u8) -> DeliveryNumber {
-        DeliveryNumber(self.first.0 + u64::from(place))
     }
 }
 
@@ -217,11 +194,15 @@ impl<'a, J> Delivery<'a, J> {
     }
 
     /// None if nobody can look at the payload without a lock: it has gone, or somebody holds that lock and may do so for ever.
-    pub(crate) fn owned(parcel: Parcel<J>, consumer: Arc<ConsumerInfo>) -> Option<Delivery<'static, J>> {
+    pub(crate) fn owned(
+        job: Sealed<J>,
+        (number, attempt): (DeliveryNumber, u32),
+        consumer: Arc<ConsumerInfo>,
+    ) -> Option<Delivery<'static, J>> {
         Some(Delivery {
-            hold: Hold::Owned(Owned::new(parcel.job)?, consumer),
-            number: parcel.number,
-            attempt: parcel.attempt,
+            hold: Hold::Owned(Owned::new(job)?, consumer),
+            number,
+            attempt,
         })
     }
 
@@ -242,7 +223,7 @@ impl<'a, J> Delivery<'a, J> {
     }
 
     #[inline]
-    fn view(&self) -> JobView<'_, J> {
+    pub(super) fn view(&self) -> JobView<'_, J> {
         match &self.hold {
             Hold::Borrowed { job, .. } => *job,
             Hold::Owned(owned, _) => owned.job().view(),

@@ -10,12 +10,10 @@ use super::ConsumerInfo;
 use super::faults;
 use crate::words::{DeliveryNumber, Failure, Guarded, Places, Ticket};
 
-/// What became of a delivery, in the words of its consumer.
-#[derive(Debug)]
-pub enum Work<O> {
-    /// It was done.
-    Done(Guarded<O>),
-    /// It was not done.
+/// Why a delivery was not done, in the words of its consumer.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// It failed.
     Failed(Failure),
     /// It was dropped without a word.
     Abandoned,
@@ -25,41 +23,35 @@ pub enum Work<O> {
     Recalled,
 }
 
-/// A delivery with what became of it.
-#[derive(Debug)]
-pub struct SettledDelivery<O> {
+/// A delivery that was not done.
+#[derive(Debug, Clone)]
+pub struct SettledDelivery {
     /// Its place in the ledger.
     pub ticket: Ticket,
     /// Its running number.
     pub number: DeliveryNumber,
     /// What became of it.
-    pub work: Work<O>,
+    pub work: Work,
 }
 
-impl<O> SettledDelivery<O> {
-    /// A second message about the same delivery. An output is handed over only once, so the copy of a success is a failure;
-    /// it must not count, whatever it says.
-    fn copy(&self) -> Self {
-        let failure = match &self.work {
-            Work::Failed(failure) => failure.clone(),
-            Work::Done(_) | Work::Abandoned | Work::Expired | Work::Recalled => {
-                Failure::retry("a settle that arrived twice")
-            }
-        };
+impl SettledDelivery {
+    /// A second message about the delivery that was done at this place. An output is handed over only once, so the copy is a
+    /// failure; it must not count, whatever it says.
+    fn copy(done: &DonePlaces, place: u8) -> Self {
         Self {
-            ticket: self.ticket,
-            number: self.number,
-            work: Work::Failed(failure),
+            ticket: done.ticket,
+            number: done.first.at(place),
+            work: Work::Failed(Failure::retry("a settle that arrived twice")),
         }
     }
 }
 
-/// Deliveries of jobs in a block that were done.
+/// Deliveries of one parcel that were done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DonePlaces {
-    /// The place of the block in the ledger.
+    /// Their place in the ledger.
     pub ticket: Ticket,
-    /// The number of the piece.
+    /// The number of the delivery at place 0.
     pub first: DeliveryNumber,
     /// Which of its jobs.
     pub places: Places,
@@ -72,25 +64,39 @@ pub struct DonePlaces {
 pub struct Settlement<O> {
     /// Which consumer.
     pub consumer: Arc<ConsumerInfo>,
-    /// Its settled deliveries, in the order in which it settled them.
-    pub deliveries: Vec<SettledDelivery<O>>,
-    /// Its done deliveries of jobs in blocks.
+    /// Its deliveries that were done.
     pub done: Vec<DonePlaces>,
     /// The outputs of those of them for which somebody waits, in the order of `done` and of the places.
     pub outputs: Vec<Guarded<O>>,
+    /// Its other deliveries, in the order in which it settled them.
+    pub deliveries: Vec<SettledDelivery>,
     /// The time that it spent on them, for the prefetch window; zero if it was not measured.
     pub busy: Duration,
 }
 
 impl<O> Settlement<O> {
-    /// Deliveries that were settled one by one.
-    pub fn of(consumer: Arc<ConsumerInfo>, deliveries: Vec<SettledDelivery<O>>) -> Self {
+    /// Nothing that this consumer has to say.
+    fn empty(consumer: &Arc<ConsumerInfo>) -> Self {
         Self {
-            consumer,
-            deliveries,
+            consumer: Arc::clone(consumer),
             done: Vec::new(),
             outputs: Vec::new(),
+            deliveries: Vec::new(),
             busy: Duration::ZERO,
+        }
+    }
+
+    /// Adds deliveries that were done, with the outputs of those for which somebody waits.
+    fn add(&mut self, done: DonePlaces, outputs: impl IntoIterator<Item = Guarded<O>>) {
+        self.outputs.extend(outputs);
+        if let (Some(last), Some(place)) = (self.done.last_mut(), done.places.lowest())
+            && (last.ticket, last.first, last.has_outputs) == (done.ticket, done.first, done.has_outputs)
+            // The outputs stand in the order of the places.
+            && last.places.both(Places::first(usize::from(place))) == last.places
+        {
+            last.places.add(done.places);
+        } else {
+            self.done.push(done);
         }
     }
 }
@@ -117,26 +123,43 @@ impl<O: Send + 'static> SettleDesk<O> {
         }
     }
 
-    /// Puts one settled delivery down.
-    pub(crate) fn settle(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>) {
+    /// Puts one delivery down that was done.
+    pub(crate) fn done(
+        self: &Arc<Self>,
+        consumer: &Arc<ConsumerInfo>,
+        done: DonePlaces,
+        output: Option<Guarded<O>>,
+    ) {
+        self.put_one(consumer, |settlement| settlement.add(done, output));
+    }
+
+    /// Puts one delivery down that was not done.
+    pub(crate) fn settle(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery) {
+        self.put_one(consumer, |settlement| settlement.deliveries.push(delivery));
+    }
+
+    fn put_one(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, add: impl FnOnce(&mut Settlement<O>)) {
+        let mut settlement = Settlement::empty(consumer);
         // A simulation decides of each word alone whether it arrives.
         if faults::is_simulated() {
-            return self.settle_all(Settlement::of(Arc::clone(consumer), vec![delivery]));
+            add(&mut settlement);
+            return self.settle_all(settlement);
         }
         let mut waiting = self.lock();
         if let Some(last) = waiting.last_mut()
             && Arc::ptr_eq(&last.consumer, consumer)
         {
-            last.deliveries.push(delivery);
-            return;
+            return add(last);
         }
-        let settlement = Settlement::of(Arc::clone(consumer), vec![delivery]);
+        add(&mut settlement);
         self.put(waiting, settlement);
     }
 
     /// Puts everything that a consumer settled down at once.
-    pub(crate) fn settle_all(self: &Arc<Self>, settlement: Settlement<O>) {
-        let settlement = self.on_the_way(settlement);
+    pub(crate) fn settle_all(self: &Arc<Self>, mut settlement: Settlement<O>) {
+        if faults::is_simulated() {
+            settlement = self.on_the_way(settlement);
+        }
         self.put(self.lock(), settlement);
     }
 
@@ -146,35 +169,70 @@ impl<O: Send + 'static> SettleDesk<O> {
     }
 
     /// What a simulation lets through of a settlement; the rest is lost, or follows later.
-    fn on_the_way(self: &Arc<Self>, mut settlement: Settlement<O>) -> Settlement<O> {
+    fn on_the_way(self: &Arc<Self>, settlement: Settlement<O>) -> Settlement<O> {
         let Some(world) = faults::world() else {
             return settlement;
         };
-        let mut arrived = Vec::with_capacity(settlement.deliveries.len());
-        for delivery in settlement.deliveries.drain(..) {
-            match world.settles(settlement.consumer.epoch, delivery.number) {
-                faults::Fate::Arrive => arrived.push(delivery),
-                faults::Fate::Lose => {}
-                faults::Fate::Repeat => {
-                    let copy = delivery.copy();
-                    arrived.extend([delivery, copy]);
-                }
-                faults::Fate::Delay(wait) => self.later(&settlement.consumer, delivery, wait),
-                faults::Fate::Echo(wait) => {
-                    self.later(&settlement.consumer, delivery.copy(), wait);
-                    arrived.push(delivery);
-                }
+        let consumer = settlement.consumer;
+        let mut arrived = Settlement {
+            busy: settlement.busy,
+            ..Settlement::empty(&consumer)
+        };
+        let mut outputs = settlement.outputs.into_iter();
+        for done in settlement.done {
+            for place in done.places.iter() {
+                let output = if done.has_outputs { outputs.next() } else { None };
+                let places = Places::only(place);
+                let copy = SettledDelivery::copy(&done, place);
+                let fate = world.settles(consumer.epoch, copy.number);
+                self.meet(fate, &mut arrived, copy, |settlement| {
+                    settlement.add(DonePlaces { places, ..done }, output);
+                });
             }
         }
-        settlement.deliveries = arrived;
-        settlement
+        for delivery in settlement.deliveries {
+            let fate = world.settles(consumer.epoch, delivery.number);
+            self.meet(fate, &mut arrived, delivery.clone(), |settlement| {
+                settlement.deliveries.push(delivery);
+            });
+        }
+        arrived
     }
 
-    fn later(self: &Arc<Self>, consumer: &Arc<ConsumerInfo>, delivery: SettledDelivery<O>, wait: Duration) {
-        let (desk, consumer) = (Arc::clone(self), Arc::clone(consumer));
+    /// What `add` says meets its fate; `copy` is a second message about the same delivery.
+    fn meet(
+        self: &Arc<Self>,
+        fate: faults::Fate,
+        arrived: &mut Settlement<O>,
+        copy: SettledDelivery,
+        add: impl FnOnce(&mut Settlement<O>),
+    ) {
+        match fate {
+            faults::Fate::Arrive => add(arrived),
+            faults::Fate::Lose => {}
+            faults::Fate::Repeat => {
+                add(arrived);
+                arrived.deliveries.push(copy);
+            }
+            faults::Fate::Delay(wait) => self.later(&arrived.consumer, wait, add),
+            faults::Fate::Echo(wait) => {
+                add(arrived);
+                self.later(&arrived.consumer, wait, |late| late.deliveries.push(copy));
+            }
+        }
+    }
+
+    fn later(
+        self: &Arc<Self>,
+        consumer: &Arc<ConsumerInfo>,
+        wait: Duration,
+        add: impl FnOnce(&mut Settlement<O>),
+    ) {
+        let desk = Arc::clone(self);
+        let mut late = Settlement::empty(consumer);
+        add(&mut late);
         actix_rt::spawn(async move {
             tokio::time::sleep(wait).await;
-            let late = Settlement::of(consumer, vec![delivery]);
             desk.put(desk.lock(), late);
         });
     }

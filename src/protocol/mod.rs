@@ -19,7 +19,7 @@ mod supervisor;
 pub use consumer::{BatchConsumer, Consumer, ConsumerActor};
 pub use deliver::{Deliver, DeliverBatch};
 pub(crate) use delivery::Now;
-pub use delivery::{ConsumerInfo, Delivery, Parcel, PieceParcel, SlotBoard};
+pub use delivery::{ConsumerInfo, Delivery, Parcel, SlotBoard};
 pub use desk::{DonePlaces, SettleDesk, SettledDelivery, Settlement, SettlesWaiting, Work};
 pub use handover::Handover;
 pub(crate) use inside::{inside_cell, mark_inside_cell};

@@ -14,27 +14,27 @@ use actix::{Actor, Handler, Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::Handover;
-use crate::rules::store::{DeadSelection, Leased, LeasedBlock, LeasedRun, Refused};
-use crate::words::{AckedPlaces, DeadLetter, Epoch, EventKind, JobId, Load, QueueCounts, Sealed, SettleItem};
+use crate::rules::store::{DeadSelection, Leased, Refused};
+use crate::words::{AckedPlaces, DeadLetter, Epoch, EventKind, JobId, QueueCounts, Run, Sealed, SettleItem};
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
 #[derive(Debug)]
 pub struct Push<J> {
-    /// The jobs, in the order in which they were sent. Blocks come only to a queue that takes them.
-    pub loads: Handover<Vec<Load<J>>>,
+    /// The jobs, in the order in which they were sent.
+    pub runs: Handover<Vec<Run<J>>>,
 }
 
 impl<J: Send + Sync + 'static> Push<J> {
     /// A push of these jobs; the receiver gets them back if nobody takes them, and an error if somebody did.
-    pub fn new<L: Into<Load<J>>>(loads: Vec<L>) -> (Self, oneshot::Receiver<Vec<Load<J>>>) {
-        let (loads, back) = Handover::new(loads.into_iter().map(Into::into).collect());
-        (Self { loads }, back)
+    pub fn new<R: Into<Run<J>>>(runs: Vec<R>) -> (Self, oneshot::Receiver<Vec<Run<J>>>) {
+        let (runs, back) = Handover::new(runs.into_iter().map(Into::into).collect());
+        (Self { runs }, back)
     }
 
     /// Takes the jobs one by one, for a queue that knows no blocks; from here on they are the queue's to keep.
     pub fn take_jobs(&mut self) -> Vec<Sealed<J>> {
-        let loads = self.loads.take().unwrap_or_default();
-        loads.into_iter().flat_map(Load::into_jobs).collect()
+        let runs = self.runs.take().unwrap_or_default();
+        runs.into_iter().flat_map(Run::into_jobs).collect()
     }
 }
 
@@ -106,18 +106,12 @@ pub struct Batch<J: Send + Sync + 'static> {
     pub epoch: Epoch,
     /// The jobs, in order.
     pub jobs: Vec<Leased<J>>,
-    /// Blocks, in order, behind the jobs.
-    pub blocks: Vec<LeasedBlock<J>>,
 }
 
 impl<J: Send + Sync + 'static> Batch<J> {
-    /// A batch of what was leased at once.
-    pub fn new(epoch: Epoch, run: impl Into<LeasedRun<J>>) -> Self {
-        let (jobs, blocks) = match run.into() {
-            LeasedRun::Jobs(jobs) => (jobs, Vec::new()),
-            LeasedRun::Blocks(blocks) => (Vec::new(), blocks),
-        };
-        Self { epoch, jobs, blocks }
+    /// A batch of jobs that were leased.
+    pub fn new(epoch: Epoch, jobs: Vec<Leased<J>>) -> Self {
+        Self { epoch, jobs }
     }
 }
 

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 /// | `attempts` | the attempt number of a lease is believed | the supervisor counts the attempts that it sees |
 /// | `fencing` | the queue refuses stale settles itself | the supervisor's ledger alone refuses them |
 /// | `volatile` | accepted means "in the memory of this process": a send returns once it has room | a send returns after the queue's own word |
-/// | `blocks` | plain jobs may come and go as [`Block`](super::Block)s | every job comes alone |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Retries with a delay.
@@ -30,8 +29,6 @@ pub struct Capabilities {
     pub fencing: bool,
     /// Jobs live in the memory of this process and end with it.
     pub volatile: bool,
-    /// Taking and leasing many plain jobs as one.
-    pub blocks: bool,
 }
 
 impl Capabilities {
@@ -43,7 +40,6 @@ impl Capabilities {
         attempts: true,
         fencing: true,
         volatile: true,
-        blocks: true,
     };
 
     /// The least that a queue can have: it keeps jobs until they are acked.
@@ -54,6 +50,5 @@ impl Capabilities {
         attempts: false,
         fencing: false,
         volatile: false,
-        blocks: false,
     };
 }

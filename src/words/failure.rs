@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::job::Envelope;
 use super::text_of::{text_of, text_of_error};
-use super::{Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
+use super::{Block, Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
 
 /// Why a queue could not write a job down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -327,7 +326,7 @@ impl<J> DeadLetter<J> {
             Some(Key::Text(text)) => text.len(),
             Some(Key::Number(_)) | None => 0,
         };
-        size_of::<Self>() + size_of::<Envelope<J>>() + self.reason.bytes() + key + history
+        size_of::<Self>() + size_of::<Block<J>>() + self.reason.bytes() + key + history
     }
 }
 

@@ -108,6 +108,20 @@ number!(
     DeliveryNumber(u64),
     "delivery "
 );
+impl DeliveryNumber {
+    /// The number of the delivery at this place, if this is that of place 0: those of one run follow each other by place.
+    #[inline]
+    pub fn at(self, place: u8) -> Self {
+        Self(self.0.wrapping_add(u64::from(place)))
+    }
+
+    /// The number of the delivery at place 0, if this is that at `place`.
+    pub(crate) fn before(self, place: u8) -> Self {
+        // A job that is delivered alone has one number and any place, so the first numbers of a group come to lie below zero.
+        Self(self.0.wrapping_sub(u64::from(place)))
+    }
+}
+
 number!(
     /// The place of a delivery in the supervisor's ledger. Places are used again; the delivery number tells uses apart.
     Ticket(u32),

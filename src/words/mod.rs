@@ -10,6 +10,7 @@ pub(crate) mod cases;
 mod config;
 mod event;
 mod failure;
+mod few;
 mod guarded;
 mod health;
 mod host;
@@ -18,6 +19,7 @@ pub(crate) mod invariant;
 mod job;
 mod key;
 mod open_block;
+mod place;
 mod places;
 mod roster;
 mod sealed;
@@ -28,7 +30,7 @@ mod text_of;
 mod time;
 mod verdict;
 
-pub use block::{AckedPlaces, Block, PayloadRef};
+pub use block::{AckedPlaces, Block};
 pub use capabilities::Capabilities;
 pub(crate) use config::MOST_CONSUMERS;
 #[cfg(feature = "config-file")]
@@ -49,10 +51,11 @@ pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, R
 pub use job::{Job, Priority};
 pub use key::{Key, KeyHash};
 pub(crate) use open_block::OpenBlock;
+pub use place::PayloadRef;
 pub use places::Places;
 pub use roster::{Roster, Seat, Weight};
-pub(crate) use sealed::{JobView, Owned, out_of_block};
-pub use sealed::{Load, Sealed};
+pub(crate) use sealed::{JobView, Owned};
+pub use sealed::{Run, Sealed};
 pub use supervision::{
     AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
     SupervisorConfig, TreeEvent, TreeNode,

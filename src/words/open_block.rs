@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::block::{Place, SpareBlocks};
+use super::block::SpareBlocks;
+use super::job::Wishes;
+use super::place::Place;
 use super::spares::Spares;
-use super::{Block, Job, JobId, Key, Load, Moment, Places, ReplyTo, Sealed};
+use super::{Block, Job, JobId, Key, Moment, Places, ReplyTo};
 
 /// A block that is being filled.
 pub(crate) struct OpenBlock<J> {
@@ -14,6 +16,9 @@ pub(crate) struct OpenBlock<J> {
     /// The keys, if the jobs of this block have some.
     keys: Vec<Key>,
     reply_to: Option<ReplyTo>,
+    wishes: Wishes,
+    /// Whether nothing is wished but a priority, as for most jobs.
+    is_plain: bool,
     spares: Arc<SpareBlocks<J>>,
 }
 
@@ -24,6 +29,8 @@ impl<J> OpenBlock<J> {
             jobs: Vec::new(),
             keys: Vec::new(),
             reply_to: None,
+            wishes: Wishes::default(),
+            is_plain: true,
             spares: Arc::new(Spares::new()),
         }
     }
@@ -32,17 +39,29 @@ impl<J> OpenBlock<J> {
         self.jobs.len()
     }
 
-    /// Whether a job can join: it agrees with the others in what a block agrees in.
+    /// Whether a job can join: it agrees with the others in what a block agrees in. `now` is the moment from which its delay and
+    /// its expiry count.
     #[inline(always)]
-    pub(crate) fn takes(&self, job: &Job<J>, reply_to: Option<ReplyTo>) -> bool {
-        self.first.is_none() || (self.keys.is_empty() == job.key.is_none() && self.reply_to == reply_to)
+    pub(crate) fn takes(&self, job: &Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
+        self.first.is_none()
+            || (self.keys.is_empty() == job.key.is_none()
+                && self.reply_to == reply_to
+                && self.wishes.priority == job.priority
+                && ((self.is_plain && job.is_plain()) || self.agrees(job, now)))
     }
 
-    /// Adds a plain job that the block [`takes`](Self::takes); `id` is the name that follows the last one. Whether the block is full.
+    #[cold]
+    fn agrees(&self, job: &Job<J>, now: Moment) -> bool {
+        self.wishes.dedup.is_none() && job.wishes(now) == self.wishes
+    }
+
+    /// Adds a job that the block [`takes`](Self::takes); `id` is the name that follows the last one. Whether the block is full.
     #[inline(always)]
-    pub(crate) fn put(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>) -> bool {
+    pub(crate) fn put(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
         if self.first.is_none() {
             (self.first, self.reply_to) = (Some(id), reply_to);
+            self.is_plain = job.is_plain();
+            self.wishes = job.wishes(now);
         }
         debug_assert_eq!(
             self.first.map(|first| first.following(self.jobs.len() as u8)),
@@ -55,33 +74,33 @@ impl<J> OpenBlock<J> {
         self.jobs.len() >= Places::MOST
     }
 
-    /// What was put in, if there is something: a block, or a job that travels alone. The next one is open then.
-    pub(crate) fn close(&mut self) -> Option<Load<J>> {
+    /// The block of what was put in, if there is something. The next one is open then.
+    pub(crate) fn close(&mut self) -> Option<Arc<Block<J>>> {
         let first = self.first.take()?;
+        let wishes = std::mem::take(&mut self.wishes);
         if self.jobs.len() == 1 {
-            let mut job = Job::new(self.jobs.pop()?.into_payload()?);
-            job.key = self.keys.pop();
-            return Some(Load::Job(Sealed::new(first, job, self.reply_to, Moment::START)));
+            let job = self.jobs.pop()?;
+            let block = Block::of_place((first, self.reply_to), job, self.keys.pop(), wishes);
+            return Some(Arc::new(block));
         }
-        Some(Load::Block(self.block(first)))
+        Some(self.block(first, wishes))
     }
 
-    fn block(&mut self, first: JobId) -> Arc<Block<J>> {
-        let terms = (first, self.reply_to);
+    fn block(&mut self, first: JobId, wishes: Wishes) -> Arc<Block<J>> {
+        let terms = (first, self.reply_to, wishes);
         let (jobs, keys) = (&mut self.jobs, &mut self.keys);
-        let spare = self.spares.take();
-        if let Some(mut spare) = spare
-            && let Some(block) = Arc::get_mut(&mut spare)
-        {
-            block.fill(terms, jobs, keys, Arc::clone(&self.spares));
-            return spare;
-        }
         // The next block will be about as large as this one; growing to that step by step would copy it several times.
         let (room, keys_room) = if jobs.len() > 4 {
             (jobs.len(), keys.len())
         } else {
             (0, 0)
         };
+        if let Some(mut spare) = self.spares.take()
+            && let Some(block) = Arc::get_mut(&mut spare)
+        {
+            block.fill(terms, jobs, keys, Arc::clone(&self.spares));
+            return spare;
+        }
         let mut block = Block::empty();
         block.fill(terms, jobs, keys, Arc::clone(&self.spares));
         (*jobs, *keys) = (Vec::with_capacity(room), Vec::with_capacity(keys_room));
@@ -110,12 +129,10 @@ mod tests {
             for number in 0..64 {
                 let id = first.following(number);
                 let payload = format!("{round} {number}");
-                let is_full = open.put(id, Job::new(payload), None);
+                let is_full = open.put(id, Job::new(payload), None, Moment::START);
                 assert_eq!(is_full, number == 63);
             }
-            let Some(Load::Block(block)) = open.close() else {
-                unreachable!()
-            };
+            let block = open.close().unwrap();
             let is_used_again = last.is_some_and(|last| last == Arc::as_ptr(&block));
             assert_eq!(is_used_again, round > 0);
             assert_eq!(*block.place(63).unwrap().read().unwrap(), format!("{round} 63"));

@@ -76,6 +76,15 @@ impl Places {
         taken
     }
 
+    /// Takes out the lowest places up to the first that is missing, and returns them.
+    pub(crate) fn take_neighbours(&mut self) -> Self {
+        let Some(lowest) = self.lowest() else {
+            return Self::NONE;
+        };
+        let count = (self.0 >> lowest).trailing_ones();
+        self.take_first(count as usize)
+    }
+
     /// Takes out the lowest place.
     #[inline]
     pub(crate) fn take_lowest(&mut self) -> Option<u8> {
@@ -115,6 +124,11 @@ mod tests {
             both.add(places.both(Places(other)));
             assert_eq!(both, places);
             assert_eq!(Places::first(count).len(), count.min(64));
+            let neighbours = Places(other).take_neighbours();
+            assert_eq!(
+                neighbours,
+                Places(other & !(other.wrapping_add(other & other.wrapping_neg())))
+            );
         });
     }
 }

@@ -1,100 +1,56 @@
-//! The handle by which a single job is held, in a block or alone.
+//! The handle by which a single job is held, and the run: jobs of one block that go one way together.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use super::begun::{Begin, BegunMark};
-use super::block::{Place, Sole};
-use super::guarded::{drop_guarded, gone};
-use super::job::Envelope;
-use super::{
-    Block, DeliveryNumber, Guarded, Job, JobId, Key, KeyHash, Moment, PayloadRef, Places, Priority, ReplyTo,
-};
+use super::guarded::gone;
+use super::place::{PayloadRef, Place};
+use super::{Block, DeliveryNumber, Guarded, Job, JobId, Key, KeyHash, Moment, Places, Priority, ReplyTo};
 
 /// A job inside the group, held by whoever has this: the queue, the supervisor, a consumer. Clones hold the same job, so a
 /// redelivery never clones the payload.
 ///
-/// The job travels alone, or stands in a [`Block`] with others; which of both makes no difference to its holder.
+/// The job stands in a [`Block`], alone or with others; which of both makes no difference to its holder.
 ///
 /// The last holder drops the payload; a panic in its `Drop` is caught and goes no further.
-pub struct Sealed<J>(Hold<J>);
-
-enum Hold<J> {
-    Alone(Alone<J>),
-    InBlock(InBlock<J>),
-}
-
-/// A handle of an envelope. It is empty only while it is taken apart, and then nobody else can reach it.
-struct Alone<J>(Option<Arc<Envelope<J>>>);
-
-/// A counted handle of one job of a block.
-struct InBlock<J> {
+pub struct Sealed<J> {
     block: Arc<Block<J>>,
     place: u8,
 }
 
-impl<J> Deref for Alone<J> {
-    type Target = Arc<Envelope<J>>;
-
-    #[inline]
-    fn deref(&self) -> &Arc<Envelope<J>> {
-        match &self.0 {
-            Some(envelope) => envelope,
-            None => gone(),
-        }
-    }
-}
-
-impl<J> Drop for Alone<J> {
-    #[inline]
-    fn drop(&mut self) {
-        // Only the last holder drops the payload, so only that one needs the guard.
-        if std::mem::needs_drop::<J>()
-            && let Some(envelope) = self.0.take().and_then(Arc::into_inner)
-        {
-            drop_guarded(envelope);
-        }
-    }
-}
-
-impl<J> Clone for InBlock<J> {
+impl<J> Clone for Sealed<J> {
     fn clone(&self) -> Self {
-        self.block.hold(self.place);
-        Self {
-            block: Arc::clone(&self.block),
-            place: self.place,
-        }
+        Self::in_block(Arc::clone(&self.block), self.place)
     }
 }
 
-impl<J> Drop for InBlock<J> {
+impl<J> Drop for Sealed<J> {
+    #[inline]
     fn drop(&mut self) {
-        self.block.let_go(self.place);
+        self.block.end(Places::only(self.place));
     }
 }
 
 impl<J> Sealed<J> {
-    /// Puts a job into its envelope. `now` is the moment from which delay and expiry count.
+    /// Seals a job. `now` is the moment from which delay and expiry count.
     pub fn new(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
-        Self::alone(Envelope::seal(id, job, reply_to, now))
-    }
-
-    fn alone(envelope: Envelope<J>) -> Self {
-        Self(Hold::Alone(Alone(Some(Arc::new(envelope)))))
+        Self::out_of_block(Arc::new(Block::one(id, job, reply_to, now)), 0)
     }
 
     /// Another handle of the job at this place of a block. A place past the last one is taken for the last one.
     pub fn in_block(block: Arc<Block<J>>, place: u8) -> Self {
         // Below 64, so it fits.
         let place = place.min(block.len() as u8 - 1);
-        block.hold(place);
+        if let Some(job) = block.place(place) {
+            job.hold();
+        }
         Self::out_of_block(block, place)
     }
 
     /// The handle that stands for the job at this place from here on: its way in the block has ended.
     pub(crate) fn out_of_block(block: Arc<Block<J>>, place: u8) -> Self {
-        Self(Hold::InBlock(InBlock { block, place }))
+        Self { block, place }
     }
 
     /// Takes the payload out.
@@ -102,33 +58,8 @@ impl<J> Sealed<J> {
     /// # Errors
     /// The handle itself, while somebody else holds the job, or looks at its payload. A payload without a destructor stays
     /// also while somebody holds another job of its block.
-    pub fn into_payload(self) -> Result<J, Self> {
-        self.into_envelope().map(Envelope::into_payload)
-    }
-
-    fn into_envelope(self) -> Result<Envelope<J>, Self> {
-        match self.0 {
-            Hold::Alone(mut alone) => match alone.0.take() {
-                Some(envelope) => {
-                    Arc::try_unwrap(envelope).map_err(|envelope| Self(Hold::Alone(Alone(Some(envelope)))))
-                }
-                None => gone(),
-            },
-            Hold::InBlock(mut held) => {
-                let place = held.place;
-                let taken = match Arc::get_mut(&mut held.block) {
-                    Some(block) => block.take_alone(place),
-                    None => held.block.take(place),
-                };
-                match taken {
-                    Some(payload) => {
-                        let Sole { id, job, reply_to } = held.block.job(place, payload);
-                        Ok(Envelope::seal(id, job, reply_to, Moment::START))
-                    }
-                    None => Err(Self(Hold::InBlock(held))),
-                }
-            }
-        }
+    pub fn into_payload(mut self) -> Result<J, Self> {
+        self.block.take(self.place).ok_or(self)
     }
 
     /// The same job for another group: what was to come `then`, by the clock of its own, is as far away `now`, by that of the
@@ -136,90 +67,96 @@ impl<J> Sealed<J> {
     ///
     /// # Errors
     /// The handle itself, if it says something that only its own group understands, and somebody else holds the job.
-    pub(crate) fn for_another_group(self, then: Moment, now: Moment) -> Result<Self, Self> {
-        if self.view().is_bound_to_no_group() {
+    pub(crate) fn for_another_group(mut self, then: Moment, now: Moment) -> Result<Self, Self> {
+        if self.block.is_bound_to_no_group() {
             self.view().begun().forget();
             return Ok(self);
         }
-        let envelope = self.into_envelope()?;
-        Ok(Self::alone(envelope.for_another_group(then, now)))
+        let Some(payload) = self.block.take(self.place) else {
+            return Err(self);
+        };
+        let mut block = self.block.alone(self.place, payload);
+        block.move_to_group(then, now);
+        Ok(Self::out_of_block(Arc::new(block), 0))
+    }
+
+    /// Its place in its block.
+    pub(crate) fn place(&self) -> u8 {
+        self.place
+    }
+
+    /// The job as a run. It keeps the block; the payload only as long as somebody holds the job.
+    pub(crate) fn as_run(&self) -> Run<J> {
+        Run {
+            block: Arc::clone(&self.block),
+            places: Places::only(self.place),
+        }
     }
 
     /// Whether both hold the same job.
     pub fn is_same(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Hold::Alone(one), Hold::Alone(other)) => Arc::ptr_eq(one, other),
-            (Hold::InBlock(one), Hold::InBlock(other)) => {
-                Arc::ptr_eq(&one.block, &other.block) && one.place == other.place
-            }
-            _ => false,
-        }
+        Arc::ptr_eq(&self.block, &other.block) && self.place == other.place
     }
 
     #[inline]
     pub(crate) fn view(&self) -> JobView<'_, J> {
-        match &self.0 {
-            Hold::Alone(envelope) => JobView::Alone(envelope),
-            Hold::InBlock(held) => match JobView::in_block(&held.block, held.place) {
-                Some(view) => view,
-                // A handle is only made of a place that is there.
-                None => gone(),
-            },
+        match JobView::in_block(&self.block, self.place) {
+            Some(view) => view,
+            // A handle is only made of a place that is there.
+            None => gone(),
         }
     }
 
     /// The name of the job.
     #[inline]
     pub fn id(&self) -> JobId {
-        self.view().id()
+        self.block.id(self.place)
     }
 
     /// The key, if the producer gave one.
     pub fn key(&self) -> Option<&Key> {
-        self.view().key()
+        self.block.key(self.place)
     }
 
     /// The hash of the key, if there is one.
     pub fn key_hash(&self) -> Option<KeyHash> {
-        self.view().key().map(Key::hashed)
+        self.key().map(Key::hashed)
     }
 
     /// How urgent the job is.
     pub fn priority(&self) -> Priority {
-        self.view().envelope().map_or(Priority(0), Envelope::priority)
+        self.block.priority()
     }
 
     /// Not to be leased before this moment.
     pub fn not_before(&self) -> Option<Moment> {
-        self.view().envelope().and_then(Envelope::not_before)
+        self.block.not_before()
     }
 
     /// Not to begin after this moment. `None` also for a job that has begun before, or was sent back from the dead letters.
     #[inline]
     pub fn expires_at(&self) -> Option<Moment> {
-        self.view().expires_at()
+        self.block.expires_at(self.place)
     }
 
     /// The moment with which it was sent, whether or not it still expires.
     pub(crate) fn expiry(&self) -> Option<Moment> {
-        self.view().envelope().and_then(Envelope::expiry)
+        self.block.expiry()
     }
 
     /// From now on it does not expire any more: it has begun, or a queue sends it back from its dead letters.
     pub fn forget_expiry(&self) {
-        if let Some(envelope) = self.view().envelope() {
-            envelope.forget_expiry();
-        }
+        self.block.forget_expiry(self.place);
     }
 
     /// The deduplication key, if the producer gave one.
     pub fn dedup(&self) -> Option<&Key> {
-        self.view().envelope().and_then(Envelope::dedup)
+        self.block.dedup()
     }
 
     /// Who waits for the outcome, if anyone does.
     pub fn reply_to(&self) -> Option<ReplyTo> {
-        self.view().reply_to()
+        self.block.reply_to()
     }
 
     /// What the producer sent, to look at.
@@ -230,15 +167,6 @@ impl<J> Sealed<J> {
             // A payload stays until its last holder goes, and this is one.
             None => gone(),
         }
-    }
-}
-
-impl<J> Clone for Sealed<J> {
-    fn clone(&self) -> Self {
-        Self(match &self.0 {
-            Hold::Alone(alone) => Hold::Alone(Alone(Some(Arc::clone(alone)))),
-            Hold::InBlock(held) => Hold::InBlock(held.clone()),
-        })
     }
 }
 
@@ -254,9 +182,10 @@ impl<J> fmt::Debug for Sealed<J> {
 }
 
 /// A job that somebody else holds.
-pub(crate) enum JobView<'a, J> {
-    Alone(&'a Arc<Envelope<J>>),
-    InBlock(&'a Arc<Block<J>>, u8, &'a Place<J>),
+pub(crate) struct JobView<'a, J> {
+    block: &'a Arc<Block<J>>,
+    place: u8,
+    job: &'a Place<J>,
 }
 
 impl<J> Clone for JobView<'_, J> {
@@ -271,49 +200,44 @@ impl<'a, J> JobView<'a, J> {
     /// The job at this place of a block; none if the block is shorter.
     #[inline]
     pub(crate) fn in_block(block: &'a Arc<Block<J>>, place: u8) -> Option<Self> {
-        Some(Self::InBlock(block, place, block.place(place)?))
+        let job = block.place(place)?;
+        Some(Self { block, place, job })
     }
 
-    fn envelope(self) -> Option<&'a Envelope<J>> {
-        match self {
-            Self::Alone(envelope) => Some(envelope),
-            Self::InBlock(..) => None,
-        }
+    #[inline]
+    pub(crate) fn place(self) -> u8 {
+        self.place
     }
 
     #[inline]
     pub(crate) fn id(self) -> JobId {
-        match self {
-            Self::Alone(envelope) => envelope.id(),
-            Self::InBlock(block, place, _) => block.id(place),
-        }
-    }
-
-    pub(crate) fn key(self) -> Option<&'a Key> {
-        match self {
-            Self::Alone(envelope) => envelope.key(),
-            Self::InBlock(block, place, _) => block.key(place),
-        }
+        self.block.id(self.place)
     }
 
     pub(crate) fn reply_to(self) -> Option<ReplyTo> {
-        match self {
-            Self::Alone(envelope) => envelope.reply_to(),
-            Self::InBlock(block, ..) => block.reply_to(),
-        }
+        self.block.reply_to()
     }
 
-    /// Whether it says nothing that only its own group understands: a moment, or who waits for the outcome.
-    fn is_bound_to_no_group(self) -> bool {
-        match self {
-            Self::Alone(envelope) => envelope.is_bound_to_no_group(),
-            Self::InBlock(block, ..) => block.reply_to().is_none(),
-        }
+    pub(crate) fn key(self) -> Option<&'a Key> {
+        self.block.key(self.place)
+    }
+
+    pub(crate) fn priority(self) -> Priority {
+        self.block.priority()
+    }
+
+    pub(crate) fn not_before(self) -> Option<Moment> {
+        self.block.not_before()
+    }
+
+    /// The moment with which it was sent, whether or not it still expires.
+    pub(crate) fn expiry(self) -> Option<Moment> {
+        self.block.expiry()
     }
 
     #[inline]
     pub(crate) fn expires_at(self) -> Option<Moment> {
-        self.envelope().and_then(Envelope::expires_at)
+        self.block.expires_at(self.place)
     }
 
     /// Notes that the delivery `number` begins: its consumer looks at the payload. From then on it does not expire. False if it
@@ -321,10 +245,8 @@ impl<'a, J> JobView<'a, J> {
     #[inline]
     pub(crate) fn begin(self, number: DeliveryNumber) -> bool {
         let begin = self.begun().begin(number);
-        if begin == Begin::Now
-            && let Some(envelope) = self.envelope()
-        {
-            envelope.forget_expiry();
+        if begin == Begin::Now {
+            self.block.forget_expiry(self.place);
         }
         begin != Begin::Never
     }
@@ -332,43 +254,40 @@ impl<'a, J> JobView<'a, J> {
     /// Whether a delivery of it has begun.
     #[inline]
     pub(crate) fn begun(self) -> &'a BegunMark {
-        match self {
-            Self::Alone(envelope) => envelope.begun(),
-            Self::InBlock(_, _, job) => job.begun(),
-        }
+        self.job.begun()
     }
 
     /// The payload, for as long as the reader keeps it. None if its job was settled and has gone.
     #[inline]
     pub(crate) fn read(self) -> Option<PayloadRef<'a, J>> {
-        match self {
-            Self::Alone(envelope) => Some(PayloadRef::plain(envelope.payload())),
-            Self::InBlock(_, _, job) => job.read(),
-        }
+        self.job.read()
+    }
+
+    /// Drops the payload if its job ended while it was looked at here.
+    #[cold]
+    pub(crate) fn sweep(self) {
+        self.block.sweep(Places::only(self.place));
     }
 
     /// A handle of the job.
     pub(crate) fn hold(self) -> Sealed<J> {
-        match self {
-            Self::Alone(envelope) => Sealed(Hold::Alone(Alone(Some(Arc::clone(envelope))))),
-            Self::InBlock(block, place, _) => Sealed::in_block(Arc::clone(block), place),
-        }
+        Sealed::in_block(Arc::clone(self.block), self.place)
     }
 }
 
 /// A job with its payload, for somebody who looks at it without holding a lock.
 pub(crate) struct Owned<J> {
     job: Sealed<J>,
-    /// The payload of a job in a block that has a destructor; it stands apart from the block then.
+    /// The payload of a job that has a destructor; it stands apart from the block then.
     shared: Option<Arc<Guarded<J>>>,
 }
 
 impl<J> Owned<J> {
     /// None if the payload has gone, or if somebody looks at it right now, which may last for ever.
     pub(crate) fn new(job: Sealed<J>) -> Option<Self> {
-        let shared = match job.view() {
-            JobView::InBlock(block, place, _) if block.bare(place).is_none() => Some(block.share(place)?),
-            JobView::Alone(_) | JobView::InBlock(..) => None,
+        let shared = match job.view().job {
+            place if place.bare().is_none() => Some(place.share()?),
+            _ => None,
         };
         Some(Self { job, shared })
     }
@@ -378,12 +297,8 @@ impl<J> Owned<J> {
     }
 
     pub(crate) fn payload(&self) -> &J {
-        let stays = match (&self.shared, self.job.view()) {
-            (Some(shared), _) => Some(&***shared),
-            (None, JobView::Alone(envelope)) => Some(envelope.payload()),
-            (None, JobView::InBlock(block, place, _)) => block.bare(place),
-        };
-        match stays {
+        let shared = self.shared.as_ref().map(|shared| &***shared);
+        match shared.or_else(|| self.job.view().job.bare()) {
             Some(payload) => payload,
             // It was there when this was made.
             None => gone(),
@@ -391,73 +306,83 @@ impl<J> Owned<J> {
     }
 }
 
-/// A job, or a block of them, on the way to a queue.
+/// Jobs of one block that go one way together: one at least.
 #[derive(Debug)]
-pub enum Load<J> {
-    /// One job.
-    Job(Sealed<J>),
-    /// A block; only for a queue that says in its [`Capabilities`](super::Capabilities) that it takes blocks.
-    Block(Arc<Block<J>>),
+pub struct Run<J> {
+    /// The block.
+    pub block: Arc<Block<J>>,
+    /// Which of its jobs.
+    pub places: Places,
 }
 
-impl<J> Load<J> {
-    /// How many jobs this is.
-    #[allow(clippy::len_without_is_empty, reason = "a load is never empty")]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Job(_) => 1,
-            Self::Block(block) => block.len(),
+impl<J> Run<J> {
+    /// Others of the jobs of this block.
+    pub(crate) fn part(&self, places: Places) -> Self {
+        Self {
+            block: Arc::clone(&self.block),
+            places,
         }
     }
 
-    /// The jobs one by one, in order.
-    pub fn into_jobs(self) -> Vec<Sealed<J>> {
-        match self {
-            Self::Job(job) => vec![job],
-            Self::Block(block) => {
-                let places = block.places();
-                out_of_block(block, places)
-            }
-        }
+    /// How many jobs this is.
+    #[allow(clippy::len_without_is_empty, reason = "a run is never empty")]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The names of the jobs, in order.
+    pub fn ids(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.places.iter().map(|place| self.block.id(place))
     }
 
     /// Handles of the jobs, in order.
-    pub fn handles(&self) -> Vec<Sealed<J>> {
-        match self {
-            Self::Job(job) => vec![job.clone()],
-            Self::Block(block) => {
-                let handle = |place| Sealed::in_block(Arc::clone(block), place);
-                block.places().iter().map(handle).collect()
-            }
-        }
+    pub fn handles(&self) -> impl Iterator<Item = Sealed<J>> + '_ {
+        let handle = |place| Sealed::in_block(Arc::clone(&self.block), place);
+        self.places.iter().map(handle)
     }
 
-    /// Calls `see` with the name of each job, in order.
-    pub(crate) fn each_id(&self, mut see: impl FnMut(JobId)) {
-        match self {
-            Self::Job(job) => see(job.id()),
-            Self::Block(block) => block.places().iter().for_each(|place| see(block.id(place))),
+    /// The jobs, in order, for somebody who looks at them.
+    #[inline]
+    pub(crate) fn views(&self) -> impl Iterator<Item = JobView<'_, J>> {
+        let (block, jobs) = (&self.block, self.block.jobs());
+        self.places.iter().filter_map(move |place| {
+            let job = jobs.get(usize::from(place))?;
+            Some(JobView { block, place, job })
+        })
+    }
+
+    /// Drops those payloads whose jobs ended while they were looked at here.
+    #[cold]
+    pub(crate) fn sweep(&self) {
+        self.block.sweep(self.places);
+    }
+
+    /// The jobs one by one, in order; their way in the block has ended. Each that nobody else holds gets a block of its own.
+    pub fn into_jobs(mut self) -> Vec<Sealed<J>> {
+        if self.block.len() == 1 {
+            return vec![Sealed::out_of_block(self.block, 0)];
         }
+        let places = self.places.both(self.block.places());
+        let job = |place| match self.block.take(place) {
+            Some(payload) => Sealed::out_of_block(Arc::new(self.block.alone(place, payload)), 0),
+            None => Sealed::out_of_block(Arc::clone(&self.block), place),
+        };
+        places.iter().map(job).collect()
     }
 }
 
-/// The jobs at these places, whose way in the block has ended. If nobody else holds the block, each gets an envelope of its
-/// own.
-pub(crate) fn out_of_block<J>(block: Arc<Block<J>>, places: Places) -> Vec<Sealed<J>> {
-    let alone = |Sole { id, job, reply_to }| Sealed::new(id, job, reply_to, Moment::START);
-    match block.into_jobs(places) {
-        Ok(jobs) => jobs.into_iter().map(alone).collect(),
-        Err(block) => places
-            .both(block.places())
-            .iter()
-            .map(|place| Sealed::out_of_block(Arc::clone(&block), place))
-            .collect(),
+impl<J> From<Arc<Block<J>>> for Run<J> {
+    fn from(block: Arc<Block<J>>) -> Self {
+        let places = block.places();
+        Self { block, places }
     }
 }
 
-impl<J> From<Sealed<J>> for Load<J> {
+impl<J> From<Sealed<J>> for Run<J> {
     fn from(job: Sealed<J>) -> Self {
-        Self::Job(job)
+        // What holds the job from here on is its way in the block. First that is counted, then the handle goes.
+        job.view().job.hold();
+        job.as_run()
     }
 }
 
@@ -601,7 +526,12 @@ mod tests {
         let handle = handle.into_payload().unwrap_err();
         drop(block);
         assert_eq!(handle.into_payload().unwrap(), 2);
-        let jobs = out_of_block(numbers(3), Places::first(2));
+        let places = Places::first(2);
+        let run = Run {
+            places,
+            block: numbers(3),
+        };
+        let jobs = run.into_jobs();
         let payloads: Vec<_> = jobs.into_iter().map(|job| job.into_payload().unwrap()).collect();
         assert_eq!(payloads, [0, 1]);
     }

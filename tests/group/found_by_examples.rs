@@ -42,12 +42,7 @@ impl Least {
             self.next_lease += 1;
             let lease = LeaseId(self.next_lease);
             self.leased.insert(lease, Sealed::clone(&job));
-            jobs.push(Leased {
-                lease,
-                attempt: 1,
-                job,
-                suspect: false,
-            });
+            jobs.push(Leased::one(lease, 1, job));
         }
         self.credit -= jobs.len();
         batches.do_send(Batch::new(*epoch, jobs));

@@ -9,7 +9,7 @@ use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::events::QueueCounts;
 use consumer_group::queue::{
     ActorQueue, Bound, Capabilities, Clock, DeadSelection, LeaseId, Leased, MemoryQueue, MemoryStore, Moment,
-    News, QueueRoom, QueueSource, Refused, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
+    News, QueueRoom, QueueSource, Refused, Run, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
 };
 use consumer_group::strategy::{Assign, Assigned, Choice, ChooserStrategy, RoundRobin, by_name, strategy_fn};
 use consumer_group::testing::conformance::{self, QueueTraits, Report};
@@ -137,8 +137,8 @@ impl Store<u64> for SmallStore {
         None
     }
 
-    fn push(&mut self, _: Moment, jobs: Vec<Sealed<u64>>, _: &mut News<u64>) -> Vec<Refused<u64>> {
-        for job in jobs {
+    fn push(&mut self, _: Moment, runs: Vec<Run<u64>>, _: &mut News<u64>) -> Vec<Refused<u64>> {
+        for job in runs.into_iter().flat_map(Run::into_jobs) {
             self.ready.insert(self.next, Small { job, attempts: 0 });
             self.next += 1;
         }
@@ -161,12 +161,7 @@ impl Store<u64> for SmallStore {
                 self.next
             });
             self.next += 1;
-            leased.push(Leased {
-                lease,
-                attempt: small.attempts + 1,
-                job: Sealed::clone(&small.job),
-                suspect: false,
-            });
+            leased.push(Leased::one(lease, small.attempts + 1, small.job.clone()));
             self.leased.insert(lease, (place, small));
         }
     }

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::inbox::{Arrived, Inbox};
+use super::inbox::Inbox;
 use super::shell::ShellBerth;
 use crate::actors::instant_after;
 use crate::protocol::faults;
-use crate::protocol::{BatchConsumer, Deliver, Door, Parcel, PieceParcel, SlotBoard};
+use crate::protocol::{BatchConsumer, Deliver, Door, Parcel, SlotBoard};
 use crate::words::{Failure, Guarded};
 
 /// When a batch closes.
@@ -39,10 +39,10 @@ pub(super) async fn work<C: BatchConsumer>(
         if berth.info.board.has_ended() {
             break;
         }
-        let closed = arrived.len().min(size.most.max(1));
-        let mut batch: Vec<_> = arrived
-            .drain(..closed)
-            .filter_map(|parcel| Deliver::new(parcel, &berth.info, &berth.desk)?.unless_expired())
+        let mut batch: Vec<_> = take_out(&mut arrived, size.most.max(1))
+            .iter()
+            .flat_map(|parcel| Deliver::all_of(parcel, &berth.info, &berth.desk))
+            .filter_map(Deliver::unless_expired)
             .filter_map(Deliver::unless_recalled)
             .collect();
         if batch.is_empty() {
@@ -84,22 +84,37 @@ async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
 /// have others out, which it gave to a task and which never end.
 async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: BatchSize, board: &SlotBoard) {
     if arrived.is_empty() {
-        take_in(arrived, inbox.take().await);
+        arrived.append(&mut inbox.take().await);
     }
     let deadline = instant_after(size.wait);
     board.rest(true);
-    while arrived.len() < size.most {
+    while jobs(arrived) < size.most {
         let more = inbox.take_unless(|| board.is_complete());
         match tokio::time::timeout_at(deadline, more).await {
-            Ok(Some(more)) => take_in(arrived, more),
+            Ok(Some(mut more)) => arrived.append(&mut more),
             Ok(None) | Err(_) => break,
         }
     }
     board.rest(false);
 }
 
-/// The consumer settles each delivery on its own, so jobs in blocks come out of them here.
-fn take_in<J>(parcels: &mut VecDeque<Parcel<J>>, mut arrived: Arrived<J>) {
-    parcels.append(&mut arrived.parcels);
-    parcels.extend(arrived.pieces.iter().flat_map(PieceParcel::parcels));
+fn jobs<J>(parcels: &VecDeque<Parcel<J>>) -> usize {
+    parcels.iter().map(|parcel| parcel.run.len()).sum()
+}
+
+/// Takes out the first `most` jobs. A parcel that has more stays with the rest of them.
+fn take_out<J>(parcels: &mut VecDeque<Parcel<J>>, most: usize) -> Vec<Parcel<J>> {
+    let (mut taken, mut left) = (Vec::new(), most);
+    while left > 0
+        && let Some(parcel) = parcels.front_mut()
+    {
+        let places = parcel.run.places.take_first(left);
+        left -= places.len();
+        let run = parcel.run.part(places);
+        taken.push(Parcel { run, ..*parcel });
+        if parcel.run.places.is_empty() {
+            parcels.pop_front();
+        }
+    }
+    taken
 }

@@ -5,26 +5,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
-use crate::protocol::{DeliverBatch, Parcel, PieceParcel};
-
-/// What has arrived, in order: first the jobs that came one by one, then those in blocks.
-pub(super) struct Arrived<J> {
-    pub(super) parcels: VecDeque<Parcel<J>>,
-    pub(super) pieces: VecDeque<PieceParcel<J>>,
-}
-
-impl<J> Default for Arrived<J> {
-    fn default() -> Self {
-        Self {
-            parcels: VecDeque::new(),
-            pieces: VecDeque::new(),
-        }
-    }
-}
+use crate::protocol::{DeliverBatch, Parcel};
 
 /// A queue between the shell's handler and its loop; both live on one thread.
 pub(super) struct Inbox<J> {
-    arrived: RefCell<Arrived<J>>,
+    arrived: RefCell<VecDeque<Parcel<J>>>,
     /// The loop, if it waits.
     loop_waker: Cell<Option<Waker>>,
 }
@@ -42,8 +27,12 @@ impl<J> Inbox<J> {
         J: Send + Sync + 'static,
     {
         let mut arrived = self.arrived.borrow_mut();
-        join(&mut arrived.parcels, batch.parcels);
-        join(&mut arrived.pieces, batch.pieces);
+        if arrived.is_empty() {
+            // The memory is taken over instead of copied.
+            *arrived = batch.parcels.into();
+        } else {
+            arrived.extend(batch.parcels);
+        }
         drop(arrived);
         if let Some(waker) = self.loop_waker.take() {
             waker.wake();
@@ -51,12 +40,12 @@ impl<J> Inbox<J> {
     }
 
     /// Everything that has arrived; waits until there is something.
-    pub(super) async fn take(&self) -> Arrived<J> {
+    pub(super) async fn take(&self) -> VecDeque<Parcel<J>> {
         poll_fn(|context| self.poll_take(context)).await
     }
 
     /// As [`take`](Self::take); `None` if nothing is there and `is_complete` says that nothing comes.
-    pub(super) async fn take_unless(&self, is_complete: impl Fn() -> bool) -> Option<Arrived<J>> {
+    pub(super) async fn take_unless(&self, is_complete: impl Fn() -> bool) -> Option<VecDeque<Parcel<J>>> {
         poll_fn(|context| match self.poll_take(context) {
             Poll::Pending if is_complete() => Poll::Ready(None),
             polled => polled.map(Some),
@@ -64,22 +53,13 @@ impl<J> Inbox<J> {
         .await
     }
 
-    fn poll_take(&self, context: &mut Context<'_>) -> Poll<Arrived<J>> {
+    fn poll_take(&self, context: &mut Context<'_>) -> Poll<VecDeque<Parcel<J>>> {
         let mut arrived = self.arrived.borrow_mut();
-        if arrived.parcels.is_empty() && arrived.pieces.is_empty() {
+        if arrived.is_empty() {
             self.loop_waker.set(Some(context.waker().clone()));
             Poll::Pending
         } else {
             Poll::Ready(std::mem::take(&mut *arrived))
         }
-    }
-}
-
-/// Adds to a queue; an empty one takes the memory over instead of copying.
-fn join<T>(waiting: &mut VecDeque<T>, more: Vec<T>) {
-    if waiting.is_empty() {
-        *waiting = more.into();
-    } else {
-        waiting.extend(more);
     }
 }

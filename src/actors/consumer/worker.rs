@@ -5,6 +5,7 @@
 //! has to wait, and at least every tenth of a millisecond.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,14 +16,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::inbox::{Arrived, Inbox};
+use super::inbox::Inbox;
 use super::shell::ShellBerth;
 use crate::protocol::faults;
 use crate::protocol::{
-    Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, PieceParcel, SettledDelivery, Settlement,
-    Work,
+    Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, SettledDelivery, Settlement, Work,
 };
-use crate::words::{DeliveryNumber, Failure, Guarded, JobView, Places, Ticket};
+use crate::words::{DeliveryNumber, Failure, Guarded, Places};
 
 /// After this much work the settled deliveries go to the desk, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
@@ -57,64 +57,17 @@ pub(super) async fn work<C: Consumer>(
     Ok(())
 }
 
-/// What a consumer takes up at once: a job, or jobs of a block.
-enum Taken<J> {
-    One(Parcel<J>),
-    Piece(PieceParcel<J>),
-}
-
-impl<J> Taken<J> {
-    fn places(&self) -> Places {
-        match self {
-            Self::One(_) => Places::only(0),
-            Self::Piece(piece) => piece.places,
-        }
-    }
-
-    fn ticket(&self) -> Ticket {
-        match self {
-            Self::One(parcel) => parcel.ticket,
-            Self::Piece(piece) => piece.ticket,
-        }
-    }
-
-    #[inline]
-    fn job(&self, place: u8) -> Option<JobView<'_, J>> {
-        match self {
-            Self::One(parcel) => Some(parcel.job.view()),
-            Self::Piece(piece) => JobView::in_block(&piece.block, place),
-        }
-    }
-
-    /// Drops those payloads whose jobs ended while they were looked at here.
-    #[cold]
-    fn sweep(&self, places: Places) {
-        if let Self::Piece(piece) = self {
-            piece.block.sweep(places);
-        }
-    }
-
-    /// The number of the delivery and its attempt.
-    #[inline]
-    fn delivery(&self, place: u8) -> (DeliveryNumber, u32) {
-        match self {
-            Self::One(parcel) => (parcel.number, parcel.attempt),
-            Self::Piece(piece) => (piece.number(place), 1),
-        }
-    }
-}
-
 /// What is in the hands of a consumer. If it was given up on meanwhile, others may have settled its jobs while it looked at
 /// them, and could not drop the payloads: then that is done here, however this ends.
 struct InHand<'a, J> {
-    taken: Taken<J>,
+    parcel: Parcel<J>,
     info: &'a ConsumerInfo,
 }
 
 impl<J> Drop for InHand<'_, J> {
     fn drop(&mut self) {
         if self.info.board.has_ended() {
-            self.taken.sweep(self.taken.places());
+            self.parcel.run.sweep();
         }
     }
 }
@@ -123,40 +76,39 @@ impl<J> Drop for InHand<'_, J> {
 /// since each of those would be a state machine to go in and out of for each job.
 async fn work_through<C: Consumer>(
     consumer: &mut C,
-    arrived: Arrived<C::Job>,
+    arrived: VecDeque<Parcel<C::Job>>,
     outbox: &Outbox<C::Job, C::Output>,
     pace: &mut Pace,
 ) {
     let info = &outbox.berth.info;
     let mut waker = present_waker().await;
-    let pieces = arrived.pieces.into_iter().map(Taken::Piece);
-    for taken in arrived.parcels.into_iter().map(Taken::One).chain(pieces) {
-        let in_hand = InHand { taken, info };
-        let taken = &in_hand.taken;
-        let is_awaited = outbox.open(taken);
-        for place in taken.places().iter() {
+    for parcel in arrived {
+        let in_hand = InHand { parcel, info };
+        let parcel = &in_hand.parcel;
+        outbox.open(parcel);
+        let is_awaited = parcel.run.block.reply_to().is_some();
+        let may_expire = parcel.run.block.expiry().is_some();
+        for job in parcel.run.views() {
             // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
             // up stops here, before it touches the next delivery, which somebody else has by now.
             if info.board.has_ended() {
                 return;
             }
-            let Some(job) = taken.job(place) else { continue };
-            let (number, attempt) = taken.delivery(place);
+            let number = parcel.first.at(job.place());
             // Nothing there: it was taken back or given to others, and they are done with it.
             let Some(payload) = job.read() else {
-                outbox.pass_over(taken, number, Work::Recalled);
+                outbox.pass_over(parcel, number, Work::Recalled);
                 continue;
             };
-            let delivery = Delivery::borrowed(job, &payload, (number, attempt), info);
-            // Nothing is wished for a job in a block.
-            if is_awaited.is_none() && delivery.has_expired() {
-                outbox.pass_over(taken, number, Work::Expired);
+            let delivery = Delivery::borrowed(job, &payload, (number, parcel.attempt), info);
+            if may_expire && delivery.has_expired() {
+                outbox.pass_over(parcel, number, Work::Expired);
                 continue;
             }
             if !delivery.begin() {
                 drop(payload);
-                taken.sweep(Places::only(place));
-                outbox.pass_over(taken, number, Work::Recalled);
+                job.sweep();
+                outbox.pass_over(parcel, number, Work::Recalled);
                 continue;
             }
             let mut is_spared = true;
@@ -192,18 +144,13 @@ async fn work_through<C: Consumer>(
             drop(payload);
             info.board.note_progress();
             match result {
-                // A simulation decides of each word alone whether it arrives.
-                Ok(output) if is_awaited.is_some() && !faults::is_simulated() => {
-                    outbox.done(place);
-                    if is_awaited == Some(true) {
+                Ok(output) => {
+                    outbox.done(job.place());
+                    if is_awaited {
                         outbox.keep(output);
                     }
                 }
-                result => outbox.put(SettledDelivery {
-                    ticket: taken.ticket(),
-                    number,
-                    work: result.map_or_else(Work::Failed, Work::Done),
-                }),
+                Err(failure) => outbox.put(parcel, number, Work::Failed(failure)),
             }
             if pace.is_time_to_look() && look_around(outbox, pace).await {
                 waker = present_waker().await;
@@ -287,13 +234,14 @@ async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
 struct Outbox<J: Send + Sync + 'static, O: Send + 'static> {
     berth: ShellBerth<J, O>,
     settled: RefCell<Settled<O>>,
-    /// Jobs of the piece in hand that were done: of the last one in `Settled::done`.
+    /// Jobs of the parcel in hand that were done: of the last one in `Settled::done`.
     in_hand: Cell<Places>,
 }
 
 struct Settled<O> {
-    deliveries: Vec<SettledDelivery<O>>,
-    /// Jobs of blocks that were done, by piece; the last one is the piece in hand, whose jobs are noted apart.
+    /// Deliveries that were not done.
+    deliveries: Vec<SettledDelivery>,
+    /// Those that were done, by parcel; the last one is the parcel in hand, whose jobs are noted apart.
     done: Vec<DonePlaces>,
     /// The outputs of those for which somebody waits, in the same order.
     outputs: Vec<Guarded<O>>,
@@ -332,35 +280,33 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         self.settled.borrow_mut().since = Instant::now();
     }
 
-    fn put(&self, delivery: SettledDelivery<O>) {
+    fn put(&self, parcel: &Parcel<J>, number: DeliveryNumber, work: Work) {
+        let ticket = parcel.ticket;
+        let delivery = SettledDelivery { ticket, number, work };
         self.settled.borrow_mut().deliveries.push(delivery);
     }
 
     /// A delivery does not begin. Seldom, so it stays out of the loop.
     #[cold]
     #[inline(never)]
-    fn pass_over(&self, taken: &Taken<J>, number: DeliveryNumber, work: Work<O>) {
+    fn pass_over(&self, parcel: &Parcel<J>, number: DeliveryNumber, work: Work) {
         self.berth.info.board.note_progress();
-        let ticket = taken.ticket();
-        self.put(SettledDelivery { ticket, number, work });
+        self.put(parcel, number, work);
     }
 
-    /// Something is taken up. If it is a piece of a block: whether somebody waits for its outputs.
-    fn open(&self, taken: &Taken<J>) -> Option<bool> {
-        let Taken::Piece(piece) = taken else { return None };
-        let has_outputs = piece.block.reply_to().is_some();
+    /// A parcel is taken up.
+    fn open(&self, parcel: &Parcel<J>) {
         let mut settled = self.settled.borrow_mut();
         settled.close(self.in_hand.take());
         settled.done.push(DonePlaces {
-            ticket: piece.ticket,
-            first: piece.first,
+            ticket: parcel.ticket,
+            first: parcel.first,
             places: Places::NONE,
-            has_outputs,
+            has_outputs: parcel.run.block.reply_to().is_some(),
         });
-        Some(has_outputs)
     }
 
-    /// The job at this place of the piece in hand was done.
+    /// The job at this place of the parcel in hand was done.
     #[inline]
     fn done(&self, place: u8) {
         let mut places = self.in_hand.get();
@@ -389,7 +335,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         }
         let room = settled.deliveries.len();
         let deliveries = std::mem::replace(&mut settled.deliveries, Vec::with_capacity(room));
-        // The piece in hand stays open.
+        // The parcel in hand stays open.
         let in_hand = settled.done.last().map(|piece| DonePlaces {
             places: Places::NONE,
             ..*piece

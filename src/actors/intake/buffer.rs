@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
+use super::Word;
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::Refused;
-use crate::words::{Job, JobId, Load, OpenBlock, ReplyTo, Sealed};
+use crate::words::{Job, JobId, Moment, OpenBlock, ReplyTo, Run, Sealed};
 
 /// Jobs in one push at most.
 const PUSHED_AT_ONCE: usize = 4_096;
@@ -14,11 +15,11 @@ const PUSHED_AT_ONCE: usize = 4_096;
 pub(super) struct Buffer<J> {
     pub(super) ids: JobIds,
     /// What was sent and has not been pushed, oldest first.
-    pub(super) loads: VecDeque<Load<J>>,
-    /// Plain jobs that were sent after all of `loads`. They become a block when it is full, when a job comes that travels
-    /// alone, or when the pump comes.
+    pub(super) runs: VecDeque<Run<J>>,
+    /// Jobs that were sent after all of `runs`. They become a block when it is full, when a job comes that does not agree with
+    /// them, or when the pump comes.
     pub(super) open: OpenBlock<J>,
-    /// Jobs in `loads` and `open`.
+    /// Jobs in `runs` and `open`.
     pub(super) len: usize,
     /// The time that the names of jobs carry: read when the buffer was last empty, since a name is a little early or not, the
     /// clock costs as much as the rest of a send, and names that follow each other can share a block.
@@ -57,51 +58,65 @@ impl<J> Buffer<J> {
             waiter.jobs = waiter.jobs.start + jobs.len()..waiter.jobs.end + jobs.len();
         }
         for job in jobs.into_iter().rev() {
-            self.loads.push_front(Load::Job(job));
+            self.runs.push_front(job.into());
         }
     }
 
-    /// Puts a job at the end that travels alone.
-    pub(super) fn put_alone(&mut self, job: Sealed<J>) {
+    /// Puts a job at the end that was in a buffer before.
+    pub(super) fn put_again(&mut self, job: Sealed<J>) {
         self.close_block();
         self.len += 1;
-        self.loads.push_back(Load::Job(job));
+        self.runs.push_back(job.into());
     }
 
-    /// Puts a plain job at the end: it joins the block that is open. Its name follows that of the job before it: every name
-    /// is given under the lock of the buffer, a job that travels alone closes the block, and the time in names changes
-    /// only while the buffer is empty.
+    /// Puts a job at the end: it joins the block that is open, if it agrees with its neighbours. Its name follows that of the job
+    /// before it: every name is given under the lock of the buffer, a job that was named before closes the block, and the time in
+    /// names changes only while the buffer is empty.
     #[inline(always)]
-    pub(super) fn put_plain(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>) {
-        if !self.open.takes(&job, reply_to) {
+    pub(super) fn put(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) {
+        if !self.open.takes(&job, reply_to, now) {
             self.close_block();
         }
         self.len += 1;
-        if self.open.put(id, job, reply_to) {
+        if self.open.put(id, job, reply_to, now) {
             self.close_block();
         }
     }
 
     /// Whatever comes next does not join the open block.
     pub(super) fn close_block(&mut self) {
-        self.loads.extend(self.open.close());
+        self.runs.extend(self.open.close().map(Run::from));
     }
 
-    /// Takes the oldest loads, of at least `jobs` jobs.
-    pub(super) fn take(&mut self, jobs: usize) -> Vec<Load<J>> {
+    /// Notes that a producer waits for the queue's word on the jobs from `from` on. Each is a run of its own.
+    pub(super) fn ask(&mut self, from: usize) -> Word<J> {
         self.close_block();
-        let (mut taken, mut loads) = (0, Vec::with_capacity(self.loads.len().min(jobs)));
+        let (tell, answer) = oneshot::channel();
+        let asked = from..self.len;
+        let runs = self.runs.iter().rev().take(asked.len()).rev();
+        let jobs = runs.flat_map(Run::handles).collect();
+        self.waiters.push_back(Waiter {
+            jobs: asked,
+            answer: tell,
+        });
+        Word { answer, jobs }
+    }
+
+    /// Takes the oldest runs, of at least `jobs` jobs.
+    pub(super) fn take(&mut self, jobs: usize) -> Vec<Run<J>> {
+        self.close_block();
+        let (mut taken, mut runs) = (0, Vec::with_capacity(self.runs.len().min(jobs)));
         while taken < jobs
-            && let Some(load) = self.loads.pop_front()
+            && let Some(run) = self.runs.pop_front()
         {
-            taken += load.len();
-            loads.push(load);
+            taken += run.len();
+            runs.push(run);
         }
         self.len -= taken;
         for waiter in &mut self.waiters {
             waiter.jobs = waiter.jobs.start.saturating_sub(taken)..waiter.jobs.end.saturating_sub(taken);
         }
-        loads
+        runs
     }
 
     /// How many jobs the next push takes. A cut through the jobs of one waiter would need two answers for it, so the cut is

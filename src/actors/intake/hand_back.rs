@@ -9,19 +9,19 @@ use super::Intake;
 use super::buffer::{Asked, Waiter};
 use crate::protocol::{Handover, Push};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{JobId, Load, Sealed};
+use crate::words::{JobId, Run, Sealed};
 
 impl<J: Send + Sync + 'static> Intake<J> {
     /// Everything that never reached the queue, oldest first, but for jobs whose senders wait for the queue's word: those go
     /// back to them. For the end of the group, when the intake is closed. Later calls find what came back since.
     pub(crate) fn take_rest(&self) -> Vec<Sealed<J>> {
-        let (loads, waiters) = {
+        let (runs, waiters) = {
             let mut buffer = self.lock();
             let waiting = buffer.len;
             let waiters: Vec<_> = buffer.waiters.drain(..).collect();
             (buffer.take(waiting), waiters)
         };
-        self.hand_back(loads, waiters);
+        self.hand_back(runs, waiters);
         std::mem::take(&mut self.lock().stranded)
     }
 
@@ -46,8 +46,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// These jobs never reached the queue, and nobody is left to push them: those for which somebody waits go back to their
     /// senders, the others are put aside.
-    fn hand_back(&self, loads: Vec<Load<J>>, waiters: Vec<Waiter<J>>) {
-        let jobs: Vec<_> = loads.into_iter().flat_map(Load::into_jobs).collect();
+    fn hand_back(&self, runs: Vec<Run<J>>, waiters: Vec<Waiter<J>>) {
+        let jobs: Vec<_> = runs.into_iter().flat_map(Run::into_jobs).collect();
         let mut waiters = waiters.into_iter().peekable();
         let (mut answers, mut stranded) = (Vec::new(), Vec::new());
         let mut own = Vec::new();
@@ -73,11 +73,11 @@ impl<J: Send + Sync + 'static> Intake<J> {
     }
 
     /// A push came back, and the pump that sent it has ended.
-    fn came_back_late(&self, loads: Vec<Load<J>>) {
+    fn came_back_late(&self, runs: Vec<Run<J>>) {
         let asked = self.lock().left_waiting.take();
         match asked {
-            Some(asked) => self.hand_back(loads, asked.waiters),
-            None if self.volatile => self.hand_back(loads, Vec::new()),
+            Some(asked) => self.hand_back(runs, asked.waiters),
+            None if self.volatile => self.hand_back(runs, Vec::new()),
             // All senders were told that no answer will come, and each has its job from its own hand.
             None => {}
         }
@@ -89,9 +89,9 @@ impl<J: Send + Sync + 'static> Intake<J> {
 pub(super) struct InHand<'a, J: Send + Sync + 'static> {
     intake: &'a Intake<J>,
     /// The jobs while they are here.
-    loads: Option<Vec<Load<J>>>,
+    runs: Option<Vec<Run<J>>>,
     /// The way back while they are not.
-    back: Option<oneshot::Receiver<Vec<Load<J>>>>,
+    back: Option<oneshot::Receiver<Vec<Run<J>>>>,
     count: usize,
     /// The names of the jobs, if somebody waits; else empty.
     ids: Vec<JobId>,
@@ -99,15 +99,15 @@ pub(super) struct InHand<'a, J: Send + Sync + 'static> {
 }
 
 impl<'a, J: Send + Sync + 'static> InHand<'a, J> {
-    pub(super) fn new(intake: &'a Intake<J>, loads: Vec<Load<J>>, waiters: Vec<Waiter<J>>) -> Self {
+    pub(super) fn new(intake: &'a Intake<J>, runs: Vec<Run<J>>, waiters: Vec<Waiter<J>>) -> Self {
         let mut ids = Vec::new();
         if !waiters.is_empty() {
-            loads.iter().for_each(|load| load.each_id(|id| ids.push(id)));
+            ids.extend(runs.iter().flat_map(Run::ids));
         }
         Self {
             intake,
-            count: loads.iter().map(Load::len).sum(),
-            loads: Some(loads),
+            count: runs.iter().map(Run::len).sum(),
+            runs: Some(runs),
             back: None,
             ids,
             waiters,
@@ -116,25 +116,25 @@ impl<'a, J: Send + Sync + 'static> InHand<'a, J> {
 
     /// Sends the jobs on their way.
     pub(super) fn send(&mut self, intake: &Arc<Intake<J>>) -> Option<Push<J>> {
-        let loads = self.loads.take()?;
+        let runs = self.runs.take()?;
         let (way_back, back) = oneshot::channel();
         self.back = Some(back);
         let intake = Arc::clone(intake);
-        let loads = Handover::or_else(loads, move |loads| {
+        let runs = Handover::or_else(runs, move |runs| {
             // An error means that the pump has ended.
-            if let Err(loads) = way_back.send(loads) {
-                intake.came_back_late(loads);
+            if let Err(runs) = way_back.send(runs) {
+                intake.came_back_late(runs);
             }
         });
-        Some(Push { loads })
+        Some(Push { runs })
     }
 
     /// Waits until the jobs are here again. False if somebody took them.
     pub(super) async fn comes_back(&mut self) -> bool {
         let Some(back) = &mut self.back else { return false };
-        self.loads = back.await.ok();
+        self.runs = back.await.ok();
         self.back = None;
-        self.loads.is_some()
+        self.runs.is_some()
     }
 
     /// The jobs are with the queue, but for those that it refused.
@@ -149,8 +149,8 @@ impl<'a, J: Send + Sync + 'static> InHand<'a, J> {
 impl<J: Send + Sync + 'static> Drop for InHand<'_, J> {
     fn drop(&mut self) {
         let waiters = std::mem::take(&mut self.waiters);
-        if let Some(loads) = self.loads.take() {
-            return self.intake.hand_back(loads, waiters);
+        if let Some(runs) = self.runs.take() {
+            return self.intake.hand_back(runs, waiters);
         }
         let Some(mut back) = self.back.take() else { return };
         // First those who wait are noted, then the way back is closed: jobs that come back find either the channel open, and
@@ -158,8 +158,8 @@ impl<J: Send + Sync + 'static> Drop for InHand<'_, J> {
         let ids = std::mem::take(&mut self.ids);
         self.intake.lock().left_waiting = Some(Asked { ids, waiters });
         back.close();
-        if let Ok(loads) = back.try_recv() {
-            self.intake.came_back_late(loads);
+        if let Ok(runs) = back.try_recv() {
+            self.intake.came_back_late(runs);
         }
     }
 }

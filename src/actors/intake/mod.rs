@@ -30,7 +30,7 @@ use super::{Clock, EventBus};
 use crate::protocol::{Pushed, QueueDoor};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Capabilities, EventKind, Job, JobId, Load, Moment, OpenBlock, Overflow, ReplyTo, Sealed};
+use crate::words::{Capabilities, EventKind, Job, JobId, Moment, OpenBlock, Overflow, ReplyTo, Run, Sealed};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
@@ -67,8 +67,6 @@ pub(crate) struct Intake<J> {
     is_transit: bool,
     /// Whether a job counts as accepted once it is in the buffer.
     volatile: bool,
-    /// Whether plain jobs travel in blocks.
-    takes_blocks: bool,
     /// Has no permits; closed together with the intake, to wake whoever waits for room.
     open: Semaphore,
     clock: Clock,
@@ -91,29 +89,14 @@ pub(crate) struct Put<J, N> {
 }
 
 /// Jobs for one push, with the producers that wait for the queue's word on them.
-type Lot<J> = (Vec<Load<J>>, Vec<Waiter<J>>);
+type Lot<J> = (Vec<Run<J>>, Vec<Waiter<J>>);
 
 /// The queue's own word on jobs, to come.
 pub(crate) struct Word<J> {
     /// Those that it refused. An error if it will never say so: the group ended first.
     pub(crate) answer: oneshot::Receiver<Vec<Refused<J>>>,
     /// The jobs, so that they can be handed back without an answer.
-    pub(crate) jobs: Jobs<J>,
-}
-
-/// One job or more, of which the first costs no allocation.
-pub(crate) struct Jobs<J> {
-    pub(crate) first: Sealed<J>,
-    pub(crate) others: Vec<Sealed<J>>,
-}
-
-impl<J> Jobs<J> {
-    fn one(first: &Sealed<J>) -> Self {
-        Self {
-            first: Sealed::clone(first),
-            others: Vec::new(),
-        }
-    }
+    pub(crate) jobs: Vec<Sealed<J>>,
 }
 
 impl<J: Send + Sync + 'static> Intake<J> {
@@ -133,7 +116,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         });
         let buffer = Buffer {
             ids,
-            loads: VecDeque::new(),
+            runs: VecDeque::new(),
             open: OpenBlock::new(),
             len: 0,
             unix_ms: 0,
@@ -153,7 +136,6 @@ impl<J: Send + Sync + 'static> Intake<J> {
             overflow: room.overflow,
             is_transit,
             volatile: capabilities.volatile,
-            takes_blocks: capabilities.blocks && capabilities.volatile,
             open: Semaphore::new(0),
             clock,
             turned_away,
@@ -228,22 +210,17 @@ impl<J: Send + Sync + 'static> Intake<J> {
             self.give_back(1);
             return Err(job);
         }
-        let joins_block = self.takes_blocks && job.is_plain();
-        let now = self.time_for(&mut buffer, joins_block);
+        let now = self.time_for(&mut buffer, job.is_plain());
         let unix_ms = buffer.unix_ms;
         let id = buffer.ids.next(unix_ms);
         // Under the lock, so that no outcome can come before it is expected.
         note(id);
         let from = buffer.len;
-        let mut asked = None;
-        if joins_block {
-            buffer.put_plain(id, job, reply_to);
-        } else {
-            let job = Sealed::new(id, job, reply_to, now);
-            asked = asks.then(|| Jobs::one(&job));
-            buffer.put_alone(job);
+        if asks {
+            buffer.close_block();
         }
-        Ok(self.finish_put(buffer, from, asked, id))
+        buffer.put(id, job, reply_to, now);
+        Ok(self.finish_put(buffer, from, asks, id))
     }
 
     /// Puts one admitted job into the buffer that another group accepted and did not finish, under the name that it has. Gives
@@ -256,8 +233,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
             return Err(job);
         }
         let from = buffer.len;
-        buffer.put_alone(job);
-        self.finish_put(buffer, from, None, ());
+        buffer.put_again(job);
+        self.finish_put(buffer, from, false, ());
         Ok(())
     }
 
@@ -280,23 +257,14 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let ids = buffer.ids.many(unix_ms, jobs.len());
         note(&ids);
         let from = buffer.len;
-        // Whoever waits for the queue's word waits for that on whole loads, so such jobs travel alone.
-        let may_join = self.takes_blocks && !asks;
-        let mut asked: Option<Jobs<J>> = None;
         for (id, job) in ids.iter().zip(jobs) {
-            if may_join && job.is_plain() {
-                buffer.put_plain(*id, job, reply_to);
-                continue;
+            if asks {
+                // A job that is refused goes back to its sender, which may have to wait until nobody else holds its block.
+                buffer.close_block();
             }
-            let job = Sealed::new(*id, job, reply_to, now);
-            match &mut asked {
-                _ if !asks => {}
-                Some(asked) => asked.others.push(Sealed::clone(&job)),
-                None => asked = Some(Jobs::one(&job)),
-            }
-            buffer.put_alone(job);
+            buffer.put(*id, job, reply_to, now);
         }
-        Ok(self.finish_put(buffer, from, asked, ids))
+        Ok(self.finish_put(buffer, from, asks, ids))
     }
 
     /// The present moment. For a plain job, which has no use for it, that of the first job in the buffer will do.
@@ -321,8 +289,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
             return false;
         }
         let from = buffer.len;
-        buffer.put_alone(job);
-        self.finish_put(buffer, from, None, ());
+        buffer.put_again(job);
+        self.finish_put(buffer, from, false, ());
         true
     }
 
@@ -331,20 +299,15 @@ impl<J: Send + Sync + 'static> Intake<J> {
         self.room.add_permits(jobs);
     }
 
-    /// Notes who waits for the queue's word on the jobs from `from` on, and wakes the pump if it may sleep.
+    /// Notes who `asks` for the queue's word on the jobs from `from` on, and wakes the pump if it may sleep.
     fn finish_put<N>(
         &self,
         mut buffer: MutexGuard<'_, Buffer<J>>,
         from: usize,
-        asked: Option<Jobs<J>>,
+        asks: bool,
         names: N,
     ) -> Put<J, N> {
-        let word = asked.map(|asked| {
-            let (tell, answer) = oneshot::channel();
-            let jobs = from..buffer.len;
-            buffer.waiters.push_back(Waiter { jobs, answer: tell });
-            Word { answer, jobs: asked }
-        });
+        let word = asks.then(|| buffer.ask(from));
         let is_crowded = buffer.len >= CROWDED;
         drop(buffer);
         if from == 0 {
@@ -391,12 +354,12 @@ impl<J: Send + Sync + 'static> Intake<J> {
     /// Pushes what gathers, for ever.
     pub(crate) async fn pump(self: Arc<Self>, mut doors: watch::Receiver<Option<QueueDoor<J>>>) {
         loop {
-            let Some((loads, waiters)) = self.next_batch() else {
+            let Some((runs, waiters)) = self.next_batch() else {
                 self.filled.notified().await;
                 continue;
             };
-            self.tell_accepted(&loads, &waiters);
-            let batch = InHand::new(&self, loads, waiters);
+            self.tell_accepted(&runs, &waiters);
+            let batch = InHand::new(&self, runs, waiters);
             if !self.push(batch, &mut doors).await {
                 return;
             }
@@ -429,21 +392,19 @@ impl<J: Send + Sync + 'static> Intake<J> {
     }
 
     /// Tells of the jobs of a batch for which nobody waits for the queue's word: they are accepted as soon as they are here.
-    fn tell_accepted(&self, loads: &[Load<J>], waiters: &[Waiter<J>]) {
+    fn tell_accepted(&self, runs: &[Run<J>], waiters: &[Waiter<J>]) {
         if !self.bus.wants_jobs() {
             return;
         }
-        let mut asks = vec![false; loads.iter().map(Load::len).sum()];
+        let mut asks = vec![false; runs.iter().map(Run::len).sum()];
         for waiter in waiters {
             asks.get_mut(waiter.jobs.clone()).unwrap_or_default().fill(true);
         }
         let mut asks = asks.into_iter();
-        for load in loads {
-            load.each_id(|job| {
-                if asks.next() == Some(false) {
-                    self.bus.tell(EventKind::Accepted { job });
-                }
-            });
+        for job in runs.iter().flat_map(Run::ids) {
+            if asks.next() == Some(false) {
+                self.bus.tell(EventKind::Accepted { job });
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::protocol::{
     SettleReply,
 };
 use crate::rules::store::Store;
-use crate::words::{Load, Moment, SettleItem, Verdict};
+use crate::words::{Moment, Run, SettleItem, Verdict};
 
 /// Jobs that wait for the end of the poll before they are handed on, at most. The mailbox is emptied in one poll, however
 /// long that takes; without this bound a busy producer could keep the consumers waiting.
@@ -101,9 +101,9 @@ impl<J: Send + Sync + 'static, S: Store<J>> Handler<Push<J>> for StoreQueue<J, S
     type Result = Pushed<J>;
 
     fn handle(&mut self, mut message: Push<J>, context: &mut Context<Self>) -> Pushed<J> {
-        let loads = message.loads.take().unwrap_or_default();
-        self.unflushed += loads.iter().map(Load::len).sum::<usize>();
-        let (refused, has_credit) = self.operate(context, |state, now| state.push(now, loads));
+        let runs = message.runs.take().unwrap_or_default();
+        self.unflushed += runs.iter().map(Run::len).sum::<usize>();
+        let (refused, has_credit) = self.operate(context, |state, now| state.push(now, runs));
         if self.unflushed >= MOST_UNFLUSHED {
             self.flush(context);
         } else if has_credit {

@@ -9,7 +9,7 @@ use super::shell::{QueueShell, closed};
 use crate::actors::Clock;
 use crate::protocol::{Attach, AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
 use crate::rules::store::{DeadSelection, Refused, Store};
-use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Load, Moment};
+use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Moment, Run};
 
 /// What a queue holds and knows, apart from the actor in front of it. When the actor dies, the next one is made over the
 /// same core: it finds every job, every lease and the epoch.
@@ -94,12 +94,12 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
         self.store.next_due()
     }
 
-    pub(super) fn push(&mut self, now: Moment, loads: Vec<Load<J>>) -> Vec<Refused<J>> {
-        self.account.charge(loads.iter().map(Load::len).sum());
+    pub(super) fn push(&mut self, now: Moment, runs: Vec<Run<J>>) -> Vec<Refused<J>> {
+        self.account.charge(runs.iter().map(Run::len).sum());
         if self.shell.is_closed() {
-            return loads.into_iter().flat_map(Load::into_jobs).map(closed).collect();
+            return runs.into_iter().flat_map(Run::into_jobs).map(closed).collect();
         }
-        self.store.push_loads(now, loads, self.shell.news())
+        self.store.push(now, runs, self.shell.news())
     }
 
     pub(super) fn attach(&mut self, now: Moment, attach: Attach<J>) -> Result<Attached, AttachError> {
@@ -113,11 +113,11 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
         if shell.credit() == 0 {
             return;
         }
-        let mut runs = Vec::new();
-        store.lease_runs(now, shell.credit(), &mut runs, shell.news());
+        let mut leased = Vec::new();
+        store.lease(now, shell.credit(), &mut leased, shell.news());
         // What expired is told before what was behind it is handed out.
         shell.tell();
-        runs.into_iter().for_each(|run| shell.hand_out(run));
+        shell.hand_out(leased);
     }
 
     pub(super) fn settle(&mut self, now: Moment, settle: &Settle) -> SettleReply {
@@ -125,7 +125,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
         let mut stale = 0;
         if shell.is_attached(settle.epoch) {
             for acked in settle.acked.iter() {
-                stale += store.ack_places(acked.lease, acked.places);
+                stale += store.ack_places(now, acked.lease, acked.places, shell.news());
             }
         }
         let mut reply = shell.settle(settle, |item, news| {

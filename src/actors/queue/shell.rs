@@ -7,7 +7,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHand
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Demand, Fates, Push, Pushed, QueueReply, Settle, SettleReply, Tell,
 };
-use crate::rules::store::{LeasedRun, News, Refusal, Refused, Settled};
+use crate::rules::store::{Leased, News, Refusal, Refused, Settled};
 use crate::words::{Epoch, Moment, Sealed, SettleItem};
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
@@ -187,19 +187,20 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     }
 
     /// Hands leased jobs out, and uses up credit for them. Those that nobody gets any more come back with the next attach.
-    pub fn hand_out(&mut self, jobs: impl Into<LeasedRun<J>>) {
-        self.hand_out_later(jobs.into())();
+    pub fn hand_out(&mut self, jobs: Vec<Leased<J>>) {
+        self.hand_out_later(jobs)();
     }
 
     /// Uses up credit for leased jobs and hands them out when the returned closure is called: for a queue that must have written
     /// down first that they are leased.
-    pub fn hand_out_later(&mut self, run: LeasedRun<J>) -> impl FnOnce() + Send + use<J> {
-        self.credit = self.credit.saturating_sub(run.len());
+    pub fn hand_out_later(&mut self, jobs: Vec<Leased<J>>) -> impl FnOnce() + Send + use<J> {
+        let count: usize = jobs.iter().map(|leased| leased.run.len()).sum();
+        self.credit = self.credit.saturating_sub(count);
         let to = self.link.as_ref().map(|link| link.batches.clone());
         let epoch = self.epoch;
         move || {
-            if let Some(to) = to.filter(|_| run.len() > 0) {
-                to.do_send(Batch::new(epoch, run));
+            if let Some(to) = to.filter(|_| count > 0) {
+                to.do_send(Batch::new(epoch, jobs));
             }
         }
     }

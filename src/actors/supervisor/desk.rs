@@ -9,7 +9,7 @@ use crate::protocol::{ConsumerInfo, DonePlaces, SettledDelivery, Settlement, Set
 use crate::rules::ledger::{Report, Stale};
 use crate::words::invariant::invariant;
 use crate::words::{
-    Advice, Cause, DeliveryNumber, EventKind, Failure, Guarded, JobId, Moment, Outcome, Places, Ticket,
+    Advice, Cause, DeliveryNumber, EventKind, Failure, Guarded, JobId, Moment, Outcome, Ticket,
 };
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Supervisor<J, O> {
@@ -38,17 +38,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn settlement(&mut self, now: Moment, settlement: Settlement<O>) {
         let Settlement {
             consumer,
-            deliveries,
             done,
             outputs,
+            deliveries,
             busy,
         } = settlement;
-        let in_blocks: usize = done.iter().map(|done| done.places.len()).sum();
-        let count = u32::try_from(deliveries.len() + in_blocks).unwrap_or(u32::MAX);
+        let count: usize = done.iter().map(|done| done.places.len()).sum();
+        let count = u32::try_from(count + deliveries.len()).unwrap_or(u32::MAX);
         let mut any_done = false;
         let mut outputs = outputs.into_iter();
         for done in done {
-            any_done |= self.done_in_block(&consumer, done, &mut outputs);
+            any_done |= if done.ticket.is_of_block() {
+                self.done_in_block(&consumer, done, &mut outputs)
+            } else {
+                self.done_alone(now, &consumer, done, &mut outputs)
+            };
         }
         for SettledDelivery { ticket, number, work } in deliveries {
             let is_recalled = matches!(work, Work::Recalled);
@@ -58,7 +62,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 self.settled(now, &consumer, (ticket, number), work)
             };
             match settled {
-                Ok(is_done) => any_done |= is_done,
+                Ok(()) => {}
                 // It was taken back, and here is the word that its consumer moves again.
                 Err(Stale) if is_recalled => {}
                 Err(Stale) => self.stale_settle(&consumer, number),
@@ -82,35 +86,47 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
-    /// A delivery was settled. Whether it was done.
+    /// A job that is not in a block was done. Whether that counts.
+    fn done_alone(
+        &mut self,
+        now: Moment,
+        consumer: &ConsumerInfo,
+        done: DonePlaces,
+        outputs: &mut impl Iterator<Item = Guarded<O>>,
+    ) -> bool {
+        let output = if done.has_outputs { outputs.next() } else { None };
+        let (ticket, number) = (done.ticket, done.first.at(done.places.lowest().unwrap_or(0)));
+        let (attempt, lease) = (self.ledger.attempt(ticket, number), self.ledger.lease(ticket));
+        let settled = self
+            .ledger
+            .settled(now, ticket, number, Report::Done, &mut self.effects);
+        let (Ok(attempt), Some(lease), Ok(Some(job))) = (attempt, lease, settled) else {
+            self.stale_settle(consumer, number);
+            return false;
+        };
+        self.expiring.strike(lease, &job);
+        self.tell_acked(consumer, job.id(), attempt, number);
+        if let (Some(reply_to), Some(output)) = (job.reply_to(), output) {
+            self.outgoing.push((reply_to, outcome(job.id(), output)));
+        }
+        true
+    }
+
+    /// A delivery was not done.
     fn settled(
         &mut self,
         now: Moment,
         consumer: &ConsumerInfo,
         (ticket, number): (Ticket, DeliveryNumber),
-        work: Work<O>,
-    ) -> Result<bool, Stale> {
+        work: Work,
+    ) -> Result<(), Stale> {
         let attempt = self.ledger.attempt(ticket, number)?;
-        let lease = self.ledger.lease(ticket).ok_or(Stale)?;
         let report = match work {
-            Work::Done(output) => {
-                let job = self
-                    .ledger
-                    .settled(now, ticket, number, Report::Done, &mut self.effects)?;
-                if let Some(job) = job {
-                    self.expiring.strike(lease, &job);
-                    self.tell_acked(consumer, job.id(), attempt, number);
-                    if let Some(reply_to) = job.reply_to() {
-                        self.outgoing.push((reply_to, outcome(job.id(), output)));
-                    }
-                }
-                return Ok(true);
-            }
             Work::Failed(failure) => self.failed(failure, attempt),
             Work::Expired => Report::Expired,
             Work::Recalled => {
                 self.not_begun_there(consumer.slot, ticket, number);
-                return Ok(false);
+                return Ok(());
             }
             Work::Abandoned => Report::Failed {
                 cause: Cause::Abandoned,
@@ -118,30 +134,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             },
         };
         self.ledger
-            .settled(now, ticket, number, report, &mut self.effects)?;
-        Ok(false)
+            .settled(now, ticket, number, report, &mut self.effects)
+            .map(drop)
     }
 
-    /// As [`settled`](Self::settled), for a job in a block: one that was not done leaves its block first.
+    /// As [`settled`](Self::settled), for a job in a block: it leaves its block first.
     fn settled_in_block(
         &mut self,
         now: Moment,
         consumer: &ConsumerInfo,
         (ticket, number): (Ticket, DeliveryNumber),
-        work: Work<O>,
-    ) -> Result<bool, Stale> {
-        let slot = consumer.slot;
-        if let Work::Done(output) = work {
-            let (first, place) = self.ledger.piece_of(slot, ticket, number)?;
-            let done = DonePlaces {
-                ticket,
-                first,
-                places: Places::only(place),
-                has_outputs: true,
-            };
-            return Ok(self.done_in_block(consumer, done, &mut std::iter::once(output)));
-        }
-        let ticket = self.ledger.single_out(slot, ticket, number, &mut self.effects)?;
+        work: Work,
+    ) -> Result<(), Stale> {
+        let ticket = self
+            .ledger
+            .single_out(consumer.slot, ticket, number, &mut self.effects)?;
         self.settled(now, consumer, (ticket, number), work)
     }
 
@@ -167,10 +174,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let acked = self
             .ledger
             .done_in_block(consumer.slot, ticket, first, places, &mut self.effects);
-        let number = |place: u8| DeliveryNumber(first.0 + u64::from(place));
         if let Some(block) = block.as_ref().filter(|_| wants_jobs) {
             for place in acked.iter() {
-                self.tell_acked(consumer, block.id(place), 1, number(place));
+                self.tell_acked(consumer, block.id(place), 1, first.at(place));
             }
         }
         if has_outputs {
@@ -185,7 +191,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         places.remove(acked);
         for place in places.iter() {
-            self.stale_settle(consumer, number(place));
+            self.stale_settle(consumer, first.at(place));
         }
         !acked.is_empty()
     }

@@ -9,8 +9,8 @@ use super::Supervisor;
 use super::turn::renew;
 use crate::protocol::faults;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
-use crate::rules::store::{Leased, LeasedBlock};
-use crate::words::{DeadReason, EventKind, Key, LeaseId, Moment, Places};
+use crate::rules::store::Leased;
+use crate::words::{DeadReason, EventKind, JobId, Key, LeaseId, Moment, Run};
 
 /// How long to wait before a queue that is out of order is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -24,15 +24,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         }
         let now = self.now();
         for leased in batch.jobs {
-            let copy = copy_of(&leased);
-            self.lease(now, leased);
-            if let Some(copy) = copy {
-                self.lease(now, copy);
+            if faults::is_simulated() {
+                self.lease_repeated(now, leased);
+            } else {
+                self.lease(now, leased);
             }
-        }
-        for leased in batch.blocks {
-            let left = self.lease_copied(now, leased);
-            self.lease_block(left);
         }
         self.turn(context);
     }
@@ -42,12 +38,25 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn lease(&mut self, now: Moment, leased: Leased<J>) {
         // What a queue without delays cannot do for producers is done here.
         let knows_no_time = !self.wiring.capabilities.delay;
-        let Leased {
-            lease,
-            attempt,
-            job,
-            suspect,
-        } = leased;
+        let block = &leased.run.block;
+        let is_timed = block.expiry().is_some() || (knows_no_time && block.not_before().is_some());
+        // Jobs that have neighbours and to which nothing happened yet stay in their block.
+        if leased.run.len() > 1 && leased.attempt == 1 && !leased.suspect && !is_timed {
+            let keys = Arc::clone(block);
+            let keys = keys.keys().iter().map(Key::hashed);
+            let Run { block, places } = leased.run;
+            self.ledger.leased_block(block, leased.lease, places, keys);
+            return;
+        }
+        for leased in leased.one_by_one() {
+            self.lease_one(now, &leased);
+        }
+    }
+
+    fn lease_one(&mut self, now: Moment, leased: &Leased<J>) {
+        let knows_no_time = !self.wiring.capabilities.delay;
+        let (lease, attempt, suspect) = (leased.lease, leased.attempt, leased.suspect);
+        let job = leased.job();
         if suspect || attempt > 1 {
             // It has begun before, or may have.
             job.forget_expiry();
@@ -81,56 +90,23 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.expiring.note(lease, ticket, expires);
     }
 
-    /// Jobs in blocks are in their first attempt, nobody has begun them, and their queue knows the time.
-    fn lease_block(&mut self, leased: LeasedBlock<J>) {
-        let LeasedBlock { lease, places, block } = leased;
-        if places.is_empty() {
-            return;
+    /// As [`lease`](Self::lease), where a simulated source outside of the process delivers some jobs twice, one directly behind the
+    /// other.
+    fn lease_repeated(&mut self, now: Moment, leased: Leased<J>) {
+        let is_repeated = |job: JobId| faults::ask(|world| world.repeats(job, leased.attempt)) == Some(true);
+        let repeated: Vec<bool> = leased.run.ids().map(is_repeated).collect();
+        if !repeated.contains(&true) {
+            return self.lease(now, leased);
         }
-        let keys = Arc::clone(&block);
-        let keys = keys.keys().iter().map(Key::hashed);
-        self.ledger.leased_block(block, lease, places, keys);
-    }
-}
-
-/// A source outside of the process delivers some jobs twice, one directly behind the other.
-fn copy_of<J>(leased: &Leased<J>) -> Option<Leased<J>> {
-    if !faults::is_simulated() {
-        return None;
-    }
-    let (id, attempt) = (leased.job.id(), leased.attempt);
-    let is_repeated = faults::ask(|world| world.repeats(id, attempt)) == Some(true);
-    is_repeated.then(|| Leased {
-        // A lease that the queue does not know: it refuses every word on it.
-        lease: LeaseId(u64::MAX - leased.lease.0),
-        attempt,
-        job: leased.job.clone(),
-        suspect: leased.suspect,
-    })
-}
-
-impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
-    /// Leases a block up to the last job that comes twice, each copy behind its original. Returns the rest.
-    fn lease_copied(&mut self, now: Moment, mut leased: LeasedBlock<J>) -> LeasedBlock<J> {
-        if !faults::is_simulated() {
-            return leased;
-        }
-        for place in leased.places.iter() {
-            let only = Places::only(place);
-            let alone = LeasedBlock {
-                lease: leased.lease,
-                places: only,
-                block: Arc::clone(&leased.block),
-            };
-            let copy = alone.one_by_one().next().as_ref().and_then(copy_of);
-            if let Some(copy) = copy {
-                let places = leased.places.both(Places::first(usize::from(place) + 1));
-                leased.places.remove(places);
-                self.lease_block(LeasedBlock { places, ..alone });
-                self.lease(now, copy);
+        for (one, is_repeated) in leased.one_by_one().zip(repeated) {
+            self.lease_one(now, &one);
+            if is_repeated {
+                // A lease that the queue does not know: it refuses every word on it.
+                let mut copy = Leased::one(LeaseId(u64::MAX - one.lease.0), one.attempt, one.job());
+                copy.suspect = one.suspect;
+                self.lease_one(now, &copy);
             }
         }
-        leased
     }
 }
 

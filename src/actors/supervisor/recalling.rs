@@ -123,7 +123,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let mut unbegun = Places::NONE;
             if let Some(block) = self.ledger.block(ticket) {
                 for place in places.iter().collect::<Vec<_>>().into_iter().rev() {
-                    let number = number_at(first, place);
+                    let number = first.at(place);
                     if left > 0 && (is_taken(JobView::in_block(block, place), number)) {
                         unbegun.add(Places::only(place));
                         left -= 1;
@@ -158,7 +158,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for &(ticket, first, places) in &recalled.pieces {
             if let Some(block) = self.ledger.block(ticket) {
                 for place in places.iter() {
-                    self.tell_recalled(block.id(place), slot, number_at(first, place));
+                    self.tell_recalled(block.id(place), slot, first.at(place));
                 }
             }
         }
@@ -189,9 +189,4 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.tell_recalled(job, slot, number);
         }
     }
-}
-
-/// The running number of the delivery at this place of a piece.
-fn number_at(first: DeliveryNumber, place: u8) -> DeliveryNumber {
-    DeliveryNumber(first.0 + u64::from(place))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::actors::cell::CellHandle;
 use crate::actors::homes::{Home, HomeId};
-use crate::protocol::{ConsumerInfo, Door, Parcel, PieceParcel};
+use crate::protocol::{ConsumerInfo, Door, Parcel};
 use crate::rules::watch::Watch;
 use crate::words::{Cause, Incarnation, Moment, SlotState};
 
@@ -28,7 +28,6 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) worked: bool,
     /// Deliveries of the present turn.
     pub(super) outgoing: Vec<Parcel<J>>,
-    pub(super) outgoing_pieces: Vec<PieceParcel<J>>,
     /// Since when the consumer is asked to end; if it does not, its thread is blocked.
     pub(super) ending: Option<Moment>,
     /// Since when the consumer works on what it has not told of: for doors at which nobody measures the work itself.
@@ -59,7 +58,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             moves: Watch::default(),
             worked: false,
             outgoing: Vec::new(),
-            outgoing_pieces: Vec::new(),
             ending: None,
             busy_since: now,
             is_starved: false,
@@ -90,6 +88,5 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
         self.watch = Watch::default();
         self.moves = Watch::default();
         self.outgoing.clear();
-        self.outgoing_pieces.clear();
     }
 }

@@ -3,8 +3,8 @@
 use actix::Context;
 
 use super::Supervisor;
-use crate::protocol::{Deliver, DeliverBatch, Door, Notice, Parcel, PieceParcel};
-use crate::words::{EventKind, JobId, Sealed, SlotId, Ticket};
+use crate::protocol::{Deliver, DeliverBatch, Door, Notice, Parcel};
+use crate::words::{EventKind, JobId, Key, Run, Sealed, SlotId, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Ends the handling of a message: everything that follows from it goes out.
@@ -17,7 +17,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.forget_ended();
         self.send_settles(context);
         self.gather_deliveries();
-        self.gather_pieces();
         self.send_deliveries();
         self.end_emptied();
         self.demand();
@@ -43,37 +42,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
-    /// Turns the ledger's pieces of blocks into parcels, by slot.
-    fn gather_pieces(&mut self) {
-        let wants_jobs = self.wiring.bus.wants_jobs();
-        for handed in self.effects.pieces.drain(..) {
-            let slot = self.slots.get_mut(handed.slot);
-            let piece = PieceParcel {
-                block: handed.block,
-                ticket: handed.ticket,
-                places: handed.places,
-                first: handed.first,
-            };
-            if wants_jobs {
-                for parcel in piece.parcels() {
-                    self.wiring.bus.tell(EventKind::Delivered {
-                        job: parcel.job.id(),
-                        key: parcel.job.key_hash(),
-                        attempt: parcel.attempt,
-                        slot: handed.slot,
-                        incarnation: self.ledger.incarnation(handed.slot),
-                        number: parcel.number,
-                    });
-                }
-            }
-            let is_first = slot.outgoing.is_empty() && slot.outgoing_pieces.is_empty();
-            slot.outgoing_pieces.push(piece);
-            if is_first {
-                self.slots.note_sending(handed.slot);
-            }
-        }
-    }
-
     /// The time of jobs whose lease has ended is kept no more.
     fn forget_ended(&mut self) {
         for (lease, job) in self.effects.ended.drain(..) {
@@ -83,30 +51,46 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// Turns the ledger's deliveries into parcels, by slot.
     fn gather_deliveries(&mut self) {
-        let wants_jobs = self.wiring.bus.wants_jobs();
-        for handed in self.effects.deliver.drain(..) {
-            let job = handed.job;
-            let slot = self.slots.get_mut(handed.slot);
-            if wants_jobs {
+        let mut alone = std::mem::take(&mut self.effects.deliver);
+        for handed in alone.drain(..) {
+            let parcel = Parcel::one(&handed.job, handed.ticket, handed.number, handed.attempt);
+            self.put_out(handed.slot, parcel);
+        }
+        self.effects.deliver = alone;
+        let mut pieces = std::mem::take(&mut self.effects.pieces);
+        for handed in pieces.drain(..) {
+            let run = Run {
+                block: handed.block,
+                places: handed.places,
+            };
+            let parcel = Parcel {
+                run,
+                ticket: handed.ticket,
+                first: handed.first,
+                attempt: 1,
+            };
+            self.put_out(handed.slot, parcel);
+        }
+        self.effects.pieces = pieces;
+    }
+
+    fn put_out(&mut self, slot: SlotId, parcel: Parcel<J>) {
+        if self.wiring.bus.wants_jobs() {
+            for job in parcel.run.views() {
                 self.wiring.bus.tell(EventKind::Delivered {
                     job: job.id(),
-                    key: job.key_hash(),
-                    attempt: handed.attempt,
-                    slot: handed.slot,
-                    incarnation: self.ledger.incarnation(handed.slot),
-                    number: handed.number,
+                    key: job.key().map(Key::hashed),
+                    attempt: parcel.attempt,
+                    slot,
+                    incarnation: self.ledger.incarnation(slot),
+                    number: parcel.first.at(job.place()),
                 });
             }
-            let is_first = slot.outgoing.is_empty();
-            slot.outgoing.push(Parcel {
-                job,
-                ticket: handed.ticket,
-                number: handed.number,
-                attempt: handed.attempt,
-            });
-            if is_first {
-                self.slots.note_sending(handed.slot);
-            }
+        }
+        let found = self.slots.get_mut(slot);
+        found.outgoing.push(parcel);
+        if found.outgoing.len() == 1 {
+            self.slots.note_sending(slot);
         }
     }
 
@@ -121,9 +105,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn send_to(&mut self, slot: SlotId) {
         let is_complete = self.is_complete(slot);
         let found = self.slots.get_mut(slot);
-        let (parcels, pieces) = (renew(&mut found.outgoing), renew(&mut found.outgoing_pieces));
-        let in_pieces: usize = pieces.iter().map(|piece| piece.places.len()).sum();
-        let sent = parcels.len() + in_pieces;
+        let parcels = renew(&mut found.outgoing);
+        let sent: usize = parcels.iter().map(|parcel| parcel.run.len()).sum();
         if self
             .ledger
             .seat(slot)
@@ -139,14 +122,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         match (&found.door, &found.info, &self.desk) {
             (Some(Door::Shell(shell)), Some(info), _) => {
                 info.board.set_complete(is_complete);
-                shell.do_send(DeliverBatch { parcels, pieces });
+                shell.do_send(DeliverBatch { parcels });
             }
             (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
-                let in_pieces = pieces.iter().flat_map(PieceParcel::parcels);
-                for parcel in parcels.into_iter().chain(in_pieces) {
-                    let Some(delivery) = Deliver::new(parcel, info, desk) else {
-                        continue;
-                    };
+                for delivery in parcels
+                    .iter()
+                    .flat_map(|parcel| Deliver::all_of(parcel, info, desk))
+                {
                     if crate::protocol::faults::is_met_on_the_way(delivery.seen()) {
                         let _ = delivery.begin();
                     }

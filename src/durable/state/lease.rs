@@ -56,17 +56,14 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// Begins a lease. The attempt is noted on disk: in the mark of the chunk, or in a line of its own.
     pub(super) fn begin(&mut self, mut entry: Entry<J>, out: &mut Vec<Change>) -> Leased<J> {
-        self.shelf.strike(&entry.job, entry.number);
+        self.shelf.strike(entry.job.view(), entry.number);
         entry.tried = true;
         Self::write_leased(&mut entry, out);
         self.must_flush |= self.suspects.are_careful(entry.number);
         let (attempt, job, suspect) = (entry.attempt(), entry.job.clone(), entry.suspect);
-        Leased {
-            lease: self.leases.begin(entry),
-            attempt,
-            job,
-            suspect,
-        }
+        let mut leased = Leased::one(self.leases.begin(entry), attempt, job);
+        leased.suspect = suspect;
+        leased
     }
 
     /// Notes that the job is leased. Of a job in a chunk the mark tells it.
@@ -176,7 +173,7 @@ impl<J: Send + Sync + 'static> State<J> {
             }
             Self::release(&mut entry, out);
             // Nobody has begun one that still expires, and it may have to go before the next supervisor comes.
-            if !self.shelf.note_expiry(&entry.job, entry.number) && entry.job.expiry().is_some() {
+            if !self.shelf.note_expiry(entry.job.view(), entry.number) && entry.job.expiry().is_some() {
                 // It has begun, which the next process must know as well.
                 self.write_single(&mut entry, None, out);
             }

@@ -170,7 +170,7 @@ impl<J: Send + Sync + 'static> State<J> {
                 Next::Nothing => {}
                 Next::Absent => return Err(self.ready.front_of(lane)),
                 Next::Job(victim) => {
-                    self.shelf.strike(&victim.job, victim.number);
+                    self.shelf.strike(victim.job.view(), victim.number);
                     self.bury(now, victim, DeadReason::DroppedByOverflow, out);
                     return Ok(true);
                 }
@@ -248,7 +248,7 @@ impl<J: Send + Sync + 'static> State<J> {
         };
         let due = due.filter(|due| *due > now);
         if !entry.tried {
-            self.shelf.note_expiry(&entry.job, entry.number);
+            self.shelf.note_expiry(entry.job.view(), entry.number);
         }
         match due {
             Some(due) => self.shelf.put(due, entry.number, entry),

@@ -10,14 +10,14 @@ use crate::durable::engine::{Change, Table};
 use crate::durable::format::ChunkWriter;
 use crate::durable::state::{Admission, Decided};
 use crate::rules::store::Refusal;
-use crate::words::{Load, Moment, Sealed, WriteFailure};
+use crate::words::{Moment, Run, Sealed, WriteFailure};
 
 impl<J: Send + Sync + 'static> Writer<J> {
     /// Encodes the jobs of a push, outside of the lock.
     pub(super) fn take_push(&mut self, pushing: Pushing<J>) {
         let round = &mut self.round;
         let from = round.jobs.len();
-        for job in pushing.loads.peek().into_iter().flatten().flat_map(Load::handles) {
+        for job in pushing.runs.peek().into_iter().flatten().flat_map(Run::handles) {
             let begin = round.bytes.len();
             let written = self.paper.write_new(&job, &mut round.bytes);
             let body = written.map(|()| begin..round.bytes.len());
@@ -107,7 +107,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         for (range, pushing) in pushes {
             let room = state.hand_back(range.len());
             let failed = Written::Failed {
-                loads: pushing.loads,
+                runs: pushing.runs,
                 decided: pushing.decided,
                 refused: pushing.refused,
                 refusal: Refusal::NotWritten(failure),
@@ -221,8 +221,8 @@ fn answer<J: Send + Sync + 'static>(
             continue;
         }
         // From here on they are the queue's.
-        let sent = pushing.loads.take().unwrap_or_default();
-        let sent = sent.into_iter().flat_map(Load::into_jobs);
+        let sent = pushing.runs.take().unwrap_or_default();
+        let sent = sent.into_iter().flat_map(Run::into_jobs);
         let back = refused_of(sent, &pushing.refused);
         // An error means that the actor has died; the handover has told the sender.
         let _ = pushing.answer.send(Written::Done(back));

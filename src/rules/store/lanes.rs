@@ -1,38 +1,19 @@
-//! The ready jobs: a lane for each priority.
+//! The ready jobs: one lane for each priority.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use super::blocks::ReadyBlock;
-use super::record::Record;
+use super::entry::Entry;
 use super::thrift::give_back;
 use crate::words::Priority;
 
-/// What comes in order and leaves in order.
-pub(super) enum Fresh<J> {
-    /// A job.
-    Job(Record<J>),
-    /// Jobs of a block; at least one.
-    Block(ReadyBlock<J>),
-}
-
-impl<J> Fresh<J> {
-    /// The number of the oldest job.
-    fn oldest(&self) -> u64 {
-        match self {
-            Self::Job(record) => record.seq,
-            Self::Block(ready) => ready.oldest(),
-        }
-    }
-}
-
-/// Ready jobs of one priority, in two parts; the next job is the older of the two heads.
+/// The ready jobs of one priority.
 struct Lane<J> {
     /// Jobs that came in order and leave in order: almost all of them. Their numbers ascend.
-    fresh: VecDeque<Fresh<J>>,
-    /// Jobs that come to their place from elsewhere (a retry, a delay), or may have to leave from the middle (expiry).
-    sorted: BTreeMap<u64, Record<J>>,
+    fresh: VecDeque<Entry<J>>,
+    /// Jobs that come to their place from elsewhere (a retry, a delay), or may have to leave from the middle (expiry), by their
+    /// oldest number.
+    sorted: BTreeMap<u64, Entry<J>>,
 }
 
 impl<J> Default for Lane<J> {
@@ -45,64 +26,18 @@ impl<J> Default for Lane<J> {
 }
 
 impl<J> Lane<J> {
-    fn pop(&mut self) -> Option<Record<J>> {
+    fn pop(&mut self) -> Option<Entry<J>> {
         let Some((&returned, _)) = self.sorted.first_key_value() else {
-            return self.pop_fresh();
+            return self.fresh.pop_front();
         };
         match self.fresh.front() {
-            Some(fresh) if fresh.oldest() < returned => self.pop_fresh(),
-            _ => self.sorted.pop_first().map(|(_, record)| record),
+            Some(fresh) if fresh.oldest() < returned => self.fresh.pop_front(),
+            _ => self.sorted.pop_first().map(|(_, entry)| entry),
         }
-    }
-
-    /// The oldest of the fresh jobs, out of its block if it stands in one.
-    fn pop_fresh(&mut self) -> Option<Record<J>> {
-        match self.fresh.pop_front()? {
-            Fresh::Job(record) => Some(record),
-            Fresh::Block(mut ready) => {
-                let place = ready.places.take_first(1).lowest()?;
-                let record = ready.record(place);
-                if !ready.places.is_empty() {
-                    self.fresh.push_front(Fresh::Block(ready));
-                }
-                Some(record)
-            }
-        }
-    }
-
-    /// Takes up to `wanted` jobs and lowers it by as many.
-    fn pop_many(&mut self, wanted: &mut usize, mut take: impl FnMut(Fresh<J>)) {
-        while !self.sorted.is_empty()
-            && *wanted > 0
-            && let Some(record) = self.pop()
-        {
-            *wanted -= 1;
-            take(Fresh::Job(record));
-        }
-        while *wanted > 0
-            && let Some(fresh) = self.fresh.pop_front()
-        {
-            match fresh {
-                Fresh::Job(record) => {
-                    *wanted -= 1;
-                    take(Fresh::Job(record));
-                }
-                Fresh::Block(mut rest) => {
-                    let places = rest.places.take_first(*wanted);
-                    *wanted -= places.len();
-                    let (block, seq) = (Arc::clone(&rest.block), rest.seq);
-                    if !rest.places.is_empty() {
-                        self.fresh.push_front(Fresh::Block(rest));
-                    }
-                    take(Fresh::Block(ReadyBlock { block, seq, places }));
-                }
-            }
-        }
-        give_back(&mut self.fresh);
     }
 }
 
-/// All ready jobs.
+/// All lanes.
 pub(super) struct Lanes<J> {
     /// The lane of priority 0, the least urgent one and that of most jobs. It stands alone so that it need not be looked up.
     plain: Lane<J>,
@@ -125,78 +60,83 @@ impl<J> Lanes<J> {
         self.len
     }
 
-    /// Adds a job that is younger than every other one of its priority and never leaves from the middle.
+    /// Adds jobs that are younger than every other one of their priority and never leave from the middle.
     #[inline]
-    pub(super) fn push_back(&mut self, record: Record<J>) {
-        self.len += 1;
-        self.lane(&record).fresh.push_back(Fresh::Job(record));
+    pub(super) fn push_back(&mut self, entry: Entry<J>) {
+        self.len += entry.len();
+        self.lane(entry.priority()).fresh.push_back(entry);
     }
 
-    /// Adds jobs of a block that are younger than all others. Jobs in blocks have the least urgent priority.
-    pub(super) fn push_block(&mut self, ready: ReadyBlock<J>) {
-        self.len += ready.places.len();
-        self.plain.fresh.push_back(Fresh::Block(ready));
-    }
-
-    /// Adds a job at the place that its number gives it.
-    pub(super) fn insert(&mut self, record: Record<J>) {
-        self.len += 1;
-        self.lane(&record).sorted.insert(record.seq, record);
+    /// Adds jobs at the place that their numbers give them.
+    pub(super) fn insert(&mut self, entry: Entry<J>) {
+        self.len += entry.len();
+        self.lane(entry.priority()).sorted.insert(entry.oldest(), entry);
     }
 
     #[inline]
-    fn lane(&mut self, record: &Record<J>) -> &mut Lane<J> {
-        match record.job.priority() {
+    fn lane(&mut self, priority: Priority) -> &mut Lane<J> {
+        match priority {
             Priority(0) => &mut self.plain,
             priority => self.urgent.entry(Reverse(priority)).or_default(),
         }
     }
 
-    /// Takes out a job that was added by [`insert`](Self::insert).
-    pub(super) fn remove(&mut self, priority: Priority, seq: u64) -> Option<Record<J>> {
-        let lane = match priority {
-            Priority(0) => &mut self.plain,
-            priority => self.urgent.get_mut(&Reverse(priority))?,
-        };
-        let record = lane.sorted.remove(&seq)?;
-        self.len -= 1;
-        Some(record)
+    /// Takes out jobs that were added by [`insert`](Self::insert).
+    pub(super) fn remove(&mut self, priority: Priority, oldest: u64) -> Option<Entry<J>> {
+        let entry = self.lane(priority).sorted.remove(&oldest)?;
+        self.len -= entry.len();
+        Some(entry)
     }
 
-    /// Takes up to `most` jobs, the most urgent first, then the oldest first.
-    pub(super) fn pop(&mut self, most: usize, mut take: impl FnMut(Fresh<J>)) {
+    /// Takes up to `most` jobs, the most urgent first, then the oldest first. `take` also sees what stays of an entry of which
+    /// there are too many.
+    pub(super) fn pop(&mut self, most: usize, mut take: impl FnMut(Entry<J>, Option<&Entry<J>>)) {
         let mut wanted = most.min(self.len);
         self.len -= wanted;
         for lane in self.urgent.values_mut().chain([&mut self.plain]) {
-            lane.pop_many(&mut wanted, &mut take);
+            while wanted > 0
+                && let Some(mut entry) = lane.pop()
+            {
+                if entry.len() <= wanted {
+                    wanted -= entry.len();
+                    take(entry, None);
+                    continue;
+                }
+                let taken = entry.take_first(wanted);
+                wanted = 0;
+                take(taken, Some(&entry));
+                // It stood in front of all others.
+                if entry.expires_at().is_some() {
+                    lane.sorted.insert(entry.oldest(), entry);
+                } else {
+                    lane.fresh.push_front(entry);
+                }
+            }
+            give_back(&mut lane.fresh);
             if wanted == 0 {
                 return;
             }
         }
     }
 
-    /// Takes the oldest job of the least urgent lane that has one, if it is not more urgent than `priority`.
-    pub(super) fn pop_least(&mut self, priority: Priority) -> Option<Record<J>> {
+    /// Takes the oldest job of the least urgent lane that has one, if it is not more urgent than `priority`; the other jobs of
+    /// its entry come with it.
+    pub(super) fn pop_least(&mut self, priority: Priority) -> Option<Entry<J>> {
         let mut urgent = self.urgent.range_mut(Reverse(priority)..).rev();
         let plain = self.plain.pop();
-        let record = plain.or_else(|| urgent.find_map(|(_, lane)| lane.pop()))?;
-        self.len -= 1;
-        Some(record)
+        let entry = plain.or_else(|| urgent.find_map(|(_, lane)| lane.pop()))?;
+        self.len -= entry.len();
+        Some(entry)
     }
 
-    /// Takes all jobs, in no order: blocks as they are, the others as records.
-    pub(super) fn take_all(&mut self, blocks: &mut Vec<ReadyBlock<J>>, records: &mut Vec<Record<J>>) {
+    /// Takes all jobs, in no order.
+    pub(super) fn take_all(&mut self, into: &mut Vec<Entry<J>>) {
         self.len = 0;
         let urgent = std::mem::take(&mut self.urgent);
         let plain = std::mem::take(&mut self.plain);
         for lane in urgent.into_values().chain([plain]) {
-            for fresh in lane.fresh {
-                match fresh {
-                    Fresh::Job(record) => records.push(record),
-                    Fresh::Block(ready) => blocks.push(ready),
-                }
-            }
-            records.extend(lane.sorted.into_values());
+            into.extend(lane.fresh);
+            into.extend(lane.sorted.into_values());
         }
     }
 

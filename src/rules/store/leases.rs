@@ -1,45 +1,68 @@
-//! The leased jobs: a slab whose places are used again and whose names are not.
+//! The leased jobs: many under one lease, each of them settled on its own.
 
-use super::record::Record;
+use super::entry::Entry;
 use super::thrift::KEPT;
-use crate::words::LeaseId;
+use crate::words::{LeaseId, Places};
 
-/// A place for one leased job.
-struct Place<J> {
-    /// How often the place was used. It is one half of the lease's name, so an old name never fits a new lease.
-    generation: u32,
-    /// The job, while the lease lasts.
-    record: Option<Record<J>>,
+/// A lease.
+struct Lease<J> {
+    /// The jobs that are not settled and in the attempt in which they were leased.
+    entry: Entry<J>,
+    /// Those of several jobs whose lease was renewed for a later attempt.
+    apart: Vec<Entry<J>>,
 }
 
-impl<J> Place<J> {
-    /// The lease ended: goes on to the next generation. False if there is none.
-    #[inline]
-    fn vacated(&mut self) -> bool {
-        match self.generation.checked_add(1) {
-            Some(next) => {
-                self.generation = next;
-                true
-            }
-            None => false,
+impl<J> Lease<J> {
+    fn is_over(&self) -> bool {
+        self.entry.run.places.is_empty() && self.apart.is_empty()
+    }
+
+    /// Whether these are the job at this place, in this attempt.
+    fn are_meant(entry: &Entry<J>, place: u8, attempt: u32) -> bool {
+        entry.run.places.contains(place) && entry.attempt() == attempt
+    }
+
+    /// Takes out one job in its current attempt.
+    fn take(&mut self, place: u8, attempt: u32) -> Option<Entry<J>> {
+        if Self::are_meant(&self.entry, place, attempt) {
+            return Some(self.entry.take(Places::only(place)));
         }
+        let is_meant = |entry: &Entry<J>| Self::are_meant(entry, place, attempt);
+        let index = self.apart.iter().position(is_meant)?;
+        Some(self.apart.swap_remove(index))
     }
 }
 
-/// The leased jobs.
+/// A place for one lease.
+struct Place<J> {
+    /// How often the place was used: one part of the lease's name.
+    generation: u32,
+    lease: Option<Lease<J>>,
+}
+
+/// The leases: a slab whose places are used again and whose names are not.
 ///
-/// A lease is named by its place (the lower 32 bits) and the generation of that place (the upper ones). A place whose
-/// generations are used up is never used again.
+/// | bits of a name | what |
+/// |---|---|
+/// | 38 to 63 | the generation of the place in the slab |
+/// | 6 to 37 | the place in the slab |
+/// | 0 to 5 | the job's place in its block; of a lease of several jobs 0 |
 pub(super) struct Leases<J> {
     places: Vec<Place<J>>,
-    /// Places without a job, except those that are used up. The last one to become free is used first: it is in the cache.
+    /// Places without a lease, except those whose generations are used up; they are never used again. The last one to become
+    /// free is used first: it is in the cache.
     free: Vec<u32>,
-    /// Leases that last.
-    len: usize,
-    /// The number of the first place. It rises when places that were used up are given back.
-    first: u32,
+    /// Jobs under all leases together.
+    jobs: usize,
     /// The generation with which a new place begins: no place that was given back has used it.
     generation: u32,
+}
+
+const GENERATIONS: u32 = 1 << 26;
+
+/// The place of a job in its block, as the name of its lease holds it.
+fn place_in_block(lease: LeaseId) -> u8 {
+    (lease.0 & 63) as u8
 }
 
 impl<J> Leases<J> {
@@ -47,110 +70,148 @@ impl<J> Leases<J> {
         Self {
             places: Vec::new(),
             free: Vec::new(),
-            len: 0,
-            first: 0,
+            jobs: 0,
             generation: 0,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
+    /// Jobs under lease.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs
     }
 
     /// How many more leases there can be.
     pub(super) fn room(&self) -> usize {
-        let numbers = (u32::MAX - self.first) as usize;
-        numbers.saturating_sub(self.places.len()) + self.free.len()
+        let new = if self.generation < GENERATIONS {
+            u32::MAX as usize - self.places.len()
+        } else {
+            0
+        };
+        self.free.len() + new
     }
 
-    /// Begins a lease. There must be [`room`](Self::room).
-    #[inline]
-    pub(super) fn begin(&mut self, record: Record<J>) -> LeaseId {
-        self.len += 1;
+    /// Begins a lease of these jobs. There must be [room](Self::room).
+    pub(super) fn begin(&mut self, entry: Entry<J>) -> LeaseId {
+        self.jobs += entry.len();
+        // The lease of a job alone is that of its place.
+        let only = entry.run.places.lowest().filter(|_| entry.len() == 1);
+        let lease = Some(Lease {
+            entry,
+            apart: Vec::new(),
+        });
+        let name = |number: u32, generation: u32| {
+            LeaseId(u64::from(generation) << 38 | u64::from(number) << 6).of_place(only.unwrap_or(0))
+        };
         if let Some(number) = self.free.pop()
             && let Some(place) = self.places.get_mut(number as usize)
         {
-            place.record = Some(record);
-            return name(self.first + number, place.generation);
+            place.lease = lease;
+            return name(number, place.generation);
         }
         let number = self.places.len() as u32;
-        self.places.push(Place {
-            generation: self.generation,
-            record: Some(record),
-        });
-        name(self.first + number, self.generation)
+        let generation = self.generation;
+        self.places.push(Place { generation, lease });
+        name(number, generation)
     }
 
-    /// The job of a lease, if the lease lasts and `attempt` is its current one.
-    pub(super) fn find(&mut self, lease: LeaseId, attempt: u32) -> Option<&mut Record<J>> {
-        let number = self.number(lease)?;
-        let place = self.places.get_mut(number as usize)?;
-        if place.generation != generation(lease) {
-            return None;
+    /// Ends the leases of these jobs, which were done, if they last and are in their first attempt. Returns how many do not.
+    pub(super) fn finish(&mut self, lease: LeaseId, places: Places) -> usize {
+        let Some((number, found)) = self.find(lease) else {
+            return places.len();
+        };
+        let mut settled = 0;
+        if found.entry.attempt() == 1 {
+            let done = found.entry.run.places.both(places);
+            found.entry.run.places.remove(done);
+            found.entry.run.block.end(done);
+            settled += done.len();
         }
-        place.record.as_mut().filter(|record| record.attempt() == attempt)
+        // A renewal that did not count left its job in the first attempt.
+        let mut rest = places;
+        while !found.apart.is_empty()
+            && let Some(place) = rest.take_lowest()
+        {
+            if let Some(done) = found.take(place, 1) {
+                settled += 1;
+                done.end();
+            }
+        }
+        self.ended(number, settled);
+        places.len() - settled
     }
 
-    /// Ends a lease, if it lasts and `attempt` is its current one.
-    pub(super) fn end(&mut self, lease: LeaseId, attempt: u32) -> Option<Record<J>> {
-        let number = self.number(lease)?;
-        let place = self.places.get_mut(number as usize)?;
-        if place.generation != generation(lease) {
-            return None;
-        }
-        let record = place.record.take_if(|record| record.attempt() == attempt)?;
-        if place.vacated() {
-            self.free.push(number);
-        }
-        self.len -= 1;
-        if self.len == 0 {
-            self.give_back();
-        }
-        Some(record)
+    /// Ends the lease of one job, if it lasts and `attempt` is its current one.
+    pub(super) fn end(&mut self, lease: LeaseId, attempt: u32) -> Option<Entry<J>> {
+        let (number, found) = self.find(lease)?;
+        let entry = found.take(place_in_block(lease), attempt)?;
+        self.ended(number, 1);
+        Some(entry)
     }
 
-    /// Ends a lease as [`end`](Self::end) does and drops its job where it is. Every job goes this way, so it is not moved
-    /// about first; it goes last, so that a payload whose drop panics leaves everything in order.
-    #[inline]
-    pub(super) fn finish(&mut self, lease: LeaseId, attempt: u32) -> Option<()> {
-        let number = self.number(lease)?;
-        let place = self.places.get_mut(number as usize)?;
-        let current = place.record.as_ref()?.attempt() == attempt;
-        if !current || place.generation != generation(lease) {
-            return None;
-        }
-        if place.vacated() {
-            self.free.push(number);
-        }
-        self.len -= 1;
-        place.record = None;
-        if self.len == 0 {
-            self.give_back();
-        }
+    /// Does `then` with one job whose lease goes on, if it lasts and `attempt` is its current one.
+    pub(super) fn keep(
+        &mut self,
+        lease: LeaseId,
+        attempt: u32,
+        then: impl FnOnce(&mut Entry<J>),
+    ) -> Option<()> {
+        let (_, found) = self.find(lease)?;
+        let mut entry = found.take(place_in_block(lease), attempt)?;
+        then(&mut entry);
+        found.apart.push(entry);
         Some(())
     }
 
     /// Ends all leases. The jobs come in no order.
-    pub(super) fn end_all(&mut self, into: &mut Vec<Record<J>>) {
-        for (number, place) in (0..).zip(&mut self.places) {
-            if let Some(record) = place.record.take() {
-                into.push(record);
-                if place.vacated() {
-                    self.free.push(number);
+    pub(super) fn end_all(&mut self, into: &mut Vec<Entry<J>>) {
+        for number in 0..self.places.len() as u32 {
+            if let Some(lease) = self.vacate(number) {
+                into.extend(lease.apart);
+                if !lease.entry.run.places.is_empty() {
+                    into.push(lease.entry);
                 }
             }
         }
-        self.len = 0;
+        self.jobs = 0;
         self.give_back();
     }
 
-    #[inline]
-    fn number(&self, lease: LeaseId) -> Option<u32> {
-        (lease.0 as u32).checked_sub(self.first)
+    fn find(&mut self, lease: LeaseId) -> Option<(u32, &mut Lease<J>)> {
+        let number = (lease.0 >> 6) as u32;
+        let generation = (lease.0 >> 38) as u32;
+        let place = self.places.get_mut(number as usize)?;
+        if place.generation != generation {
+            return None;
+        }
+        place.lease.as_mut().map(|lease| (number, lease))
+    }
+
+    /// So many jobs of this lease have ended.
+    fn ended(&mut self, number: u32, jobs: usize) {
+        self.jobs -= jobs;
+        let place = self.places.get(number as usize);
+        if place.is_some_and(|place| place.lease.as_ref().is_some_and(Lease::is_over)) {
+            if let Some(over) = self.vacate(number) {
+                over.entry.end();
+            }
+            if self.jobs == 0 {
+                self.give_back();
+            }
+        }
+    }
+
+    fn vacate(&mut self, number: u32) -> Option<Lease<J>> {
+        let place = self.places.get_mut(number as usize)?;
+        let lease = place.lease.take()?;
+        place.generation += 1;
+        if place.generation < GENERATIONS {
+            self.free.push(number);
+        }
+        Some(lease)
     }
 
     /// Gives memory back. Called when no lease lasts: then every place has its next generation, which was never used, and
-    /// new places can begin with the greatest of them. If a place is used up, new places get new numbers instead.
+    /// new places can begin with the greatest of them.
     fn give_back(&mut self) {
         if self.places.len() <= KEPT {
             return;
@@ -161,26 +222,12 @@ impl<J> Leases<J> {
             .map(|place| place.generation)
             .max()
             .unwrap_or(0);
-        if greatest < u32::MAX {
+        if greatest < GENERATIONS {
             self.generation = greatest;
-        } else {
-            let Some(first) = self.first.checked_add(self.places.len() as u32) else {
-                return;
-            };
-            self.first = first;
-            self.generation = 0;
+            self.places = Vec::new();
+            self.free = Vec::new();
         }
-        self.places = Vec::new();
-        self.free = Vec::new();
     }
-}
-
-fn name(number: u32, generation: u32) -> LeaseId {
-    LeaseId(u64::from(number) | u64::from(generation) << 32)
-}
-
-fn generation(lease: LeaseId) -> u32 {
-    (lease.0 >> 32) as u32
 }
 
 #[cfg(test)]
@@ -190,11 +237,44 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::words::{Job, JobId, Moment, Sealed};
+    use crate::words::{Block, JobId, Run};
 
-    fn record(number: u64) -> Record<u64> {
-        let id = JobId::from_uuid(Uuid::from_u128(u128::from(number)));
-        Record::new(Sealed::new(id, Job::new(number), None, Moment::START), number)
+    fn entry(len: u64) -> Entry<u64> {
+        let block = Block::new(JobId::from_uuid(Uuid::nil()), (0..len).collect()).unwrap();
+        let mut entry = Entry::new(Run::from(block));
+        entry.seq = 100;
+        entry
+    }
+
+    #[test]
+    fn a_run_is_settled_in_parts_and_each_part_counts_once() {
+        let mut leases = Leases::new();
+        let lease = leases.begin(entry(64));
+        assert_eq!(leases.finish(lease, Places::first(10)), 0);
+        assert_eq!(leases.finish(lease, Places::first(12)), 10);
+        assert_eq!(leases.jobs(), 52);
+        assert_eq!(leases.finish(lease, Places::first(64)), 12);
+        assert_eq!((leases.jobs(), leases.finish(lease, Places::first(64))), (0, 64));
+    }
+
+    #[test]
+    fn a_job_that_is_renewed_has_a_later_attempt_under_the_same_name_and_its_neighbours_have_not() {
+        let mut leases = Leases::new();
+        let lease = leases.begin(entry(3));
+        let second = lease.of_place(1);
+        assert!(leases.keep(second, 2, |_| ()).is_none(), "not its attempt");
+        let renew = |entry: &mut Entry<u64>| entry.end_attempt(true, None, 2);
+        assert!(leases.keep(second, 1, renew).is_some());
+        assert_eq!(
+            leases.finish(lease, Places::first(3)),
+            1,
+            "its first attempt is over"
+        );
+        assert!(leases.end(second, 1).is_none());
+        let (number, job) = leases.end(second, 2).unwrap().into_jobs().next().unwrap();
+        assert_eq!((number, *job.payload()), (101, 1));
+        assert_eq!(leases.jobs(), 0);
+        assert!(leases.end(second, 2).is_none());
     }
 
     #[test]
@@ -202,13 +282,11 @@ mod tests {
         let mut leases = Leases::new();
         let mut names = BTreeSet::new();
         for _ in 0..3 {
-            let held: Vec<_> = (0..KEPT as u64 + 10)
-                .map(|number| leases.begin(record(number)))
-                .collect();
+            let held: Vec<_> = (0..KEPT + 10).map(|_| leases.begin(entry(2))).collect();
             for lease in held {
                 assert!(names.insert(lease), "{lease} was used before");
                 assert!(leases.end(lease, 1).is_some());
-                assert!(leases.end(lease, 1).is_none());
+                assert_eq!(leases.finish(lease, Places::first(2)), 1);
             }
             assert_eq!(leases.places.capacity(), 0);
         }
@@ -217,30 +295,24 @@ mod tests {
     #[test]
     fn a_place_whose_generations_are_used_up_is_not_used_again() {
         let mut leases = Leases::new();
-        leases.generation = u32::MAX;
-        let last = leases.begin(record(1));
-        assert!(leases.end(last, 1).is_some());
-        leases.generation = 0;
-        let next = leases.begin(record(2));
-        assert_ne!(last, next);
-        assert_ne!(last.0 as u32, next.0 as u32);
-        assert!(leases.end(last, 1).is_none());
+        leases.generation = GENERATIONS - 1;
+        let last = leases.begin(entry(1));
+        assert_eq!(leases.finish(last, Places::first(1)), 0);
+        let next = leases.begin(entry(1));
+        assert_ne!(last.0 >> 6 & 0xffff_ffff, next.0 >> 6 & 0xffff_ffff);
+        assert_eq!(leases.finish(last, Places::first(1)), 1);
     }
 
     #[test]
-    fn used_up_places_are_given_back_and_their_numbers_are_not() {
+    fn leases_that_are_taken_back_keep_the_numbers_of_their_jobs() {
         let mut leases = Leases::new();
-        leases.generation = u32::MAX;
-        let held: Vec<_> = (0..KEPT as u64 + 1)
-            .map(|number| leases.begin(record(number)))
-            .collect();
-        for lease in &held {
-            assert!(leases.end(*lease, 1).is_some());
-        }
-        assert_eq!(leases.places.capacity(), 0);
-        let next = leases.begin(record(1));
-        assert!(!held.contains(&next));
-        assert!(leases.end(held[0], 1).is_none());
-        assert!(leases.end(next, 1).is_some());
+        let lease = leases.begin(entry(4));
+        assert_eq!(leases.finish(lease, Places::only(1)), 0);
+        let mut back = Vec::new();
+        leases.end_all(&mut back);
+        let parts: Vec<_> = back.into_iter().flat_map(Entry::apart).collect();
+        let numbers: Vec<_> = parts.iter().map(|part| (part.oldest(), part.len())).collect();
+        assert_eq!(numbers, [(100, 1), (102, 2)]);
+        assert_eq!((leases.jobs(), leases.finish(lease, Places::first(4))), (0, 4));
     }
 }

@@ -1,21 +1,15 @@
 //! The store of the built-in queue: everything in memory.
 
-use std::sync::Arc;
-
-use super::blocks::{BlockLeases, ReadyBlock, is_of_block};
 use super::dead::{DeadLetters, Selected};
 use super::dedup::Dedup;
-use super::lanes::{Fresh, Lanes};
+use super::entry::Entry;
+use super::lanes::Lanes;
 use super::leases::Leases;
-use super::record::{History, Record};
 use super::shelf::{Expired, Shelf};
-use super::{
-    Admission, Asking, Bound, DeadSelection, Held, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused,
-    Settled, Store,
-};
+use super::{Admission, Asking, Bound, DeadSelection, Held, Leased, News, Refusal, Refused, Settled, Store};
 use crate::words::{
-    Block, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Load, Moment, Places, Priority,
-    QueueConfig, QueueCounts, Rejection, Retry, Sealed, Verdict, out_of_block,
+    Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Moment, Places, Priority, QueueConfig,
+    QueueCounts, Rejection, Retry, Run, Sealed, Verdict,
 };
 
 /// Keeps jobs in memory, in the order of their priority and then of their acceptance.
@@ -36,9 +30,10 @@ pub struct MemoryStore<J> {
     /// The number of the next job.
     next_seq: u64,
     lanes: Lanes<J>,
-    shelf: Shelf<Record<J>>,
+    shelf: Shelf<Entry<J>>,
+    /// Jobs on the shelf.
+    delayed: usize,
     leases: Leases<J>,
-    blocks: BlockLeases<J>,
     dead: DeadLetters<DeadLetter<J>>,
     dedup: Dedup,
 }
@@ -52,32 +47,50 @@ impl<J> MemoryStore<J> {
             next_seq: 0,
             lanes: Lanes::new(),
             shelf: Shelf::default(),
+            delayed: 0,
             leases: Leases::new(),
-            blocks: BlockLeases::new(),
             dead: DeadLetters::new(config),
             dedup: Dedup::new(config),
         }
     }
 
     fn unfinished(&self) -> usize {
-        self.lanes.len() + self.shelf.len() + self.leased()
+        self.lanes.len() + self.delayed + self.leases.jobs()
     }
 
-    fn leased(&self) -> usize {
-        self.leases.len() + self.blocks.jobs()
+    /// Gives new jobs their numbers: as many as their block has places, whichever of them they have.
+    fn numbered(&mut self, mut entry: Entry<J>) -> Entry<J> {
+        entry.seq = self.next_seq;
+        self.next_seq += entry.run.block.len() as u64;
+        entry
     }
 
-    fn number(&mut self) -> u64 {
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        seq
+    /// Takes jobs in, or hands them back. They are asked about one by one unless it is plain that all of them are taken.
+    fn admit(&mut self, now: Moment, run: Run<J>, news: &mut News<J>, refused: &mut Vec<Refused<J>>) {
+        let mut entry = Entry::new(run);
+        let fits = self.unfinished() + entry.len() <= self.bound.capacity;
+        if fits && !entry.has_expired(now) && entry.run.block.dedup().is_none() {
+            let entry = self.numbered(entry);
+            return self.place(now, entry);
+        }
+        while entry.len() > 0 {
+            if let Err((entry, refusal)) = self.admit_one(now, entry.take_first(1), news) {
+                refused.extend(entry.into_jobs().map(|(_, job)| Refused { job, refusal }));
+            }
+        }
     }
 
     /// Takes one job in, or hands it back.
-    fn admit(&mut self, now: Moment, job: Sealed<J>, news: &mut News<J>) -> Result<(), Refused<J>> {
+    fn admit_one(
+        &mut self,
+        now: Moment,
+        entry: Entry<J>,
+        news: &mut News<J>,
+    ) -> Result<(), (Entry<J>, Refusal)> {
+        let (job, dedup) = (entry.id(), entry.run.block.dedup().cloned());
         let asking = Asking {
-            duplicate_of: job.dedup().and_then(|key| self.dedup.find(key)),
-            is_expired: job.expires_at().is_some_and(|at| at <= now),
+            duplicate_of: dedup.as_ref().and_then(|key| self.dedup.find(key)),
+            is_expired: entry.has_expired(now),
             bytes: 0,
         };
         let held = Held {
@@ -87,93 +100,72 @@ impl<J> MemoryStore<J> {
         let dead = match self.bound.admit(asking, held) {
             Admission::Take => None,
             Admission::Bury(reason) => Some(reason),
-            Admission::DropOldest if self.drop_oldest(now, job.priority(), news) => None,
+            Admission::DropOldest if self.drop_oldest(now, entry.priority(), news) => None,
             Admission::DropOldest => Some(DeadReason::DroppedByOverflow),
             Admission::Refuse(refusal) => {
                 if let Refusal::Duplicate { of } = refusal {
-                    news.events.push(EventKind::Duplicate { job: job.id(), of });
+                    news.events.push(EventKind::Duplicate { job, of });
                 }
-                return Err(Refused { job, refusal });
+                return Err((entry, refusal));
             }
             // It counts no bytes, so nobody waits for them.
-            Admission::Wait => {
-                let refusal = Refusal::Full;
-                return Err(Refused { job, refusal });
-            }
+            Admission::Wait => return Err((entry, Refusal::Full)),
         };
-        if let Some(key) = job.dedup() {
-            self.dedup.note(now, key, job.id());
+        if let Some(key) = &dedup {
+            self.dedup.note(now, key, job);
             self.forget_keys(now);
         }
-        let record = Record::new(job, self.number());
+        let entry = self.numbered(entry);
         match dead {
-            None => self.place(now, record),
-            Some(reason) => self.bury(now, record, reason, news),
+            None => self.place(now, entry),
+            Some(reason) => self.bury(now, entry, &reason, news),
         }
         Ok(())
     }
 
-    /// Takes a block in. If it does not fit as a whole, its jobs are taken one by one.
-    fn admit_block(
-        &mut self,
-        now: Moment,
-        block: Arc<Block<J>>,
-        news: &mut News<J>,
-        refused: &mut Vec<Refused<J>>,
-    ) {
-        let places = block.places();
-        if self.unfinished() + places.len() > self.bound.capacity {
-            for place in places.iter() {
-                let job = Sealed::out_of_block(Arc::clone(&block), place);
-                refused.extend(self.admit(now, job, news).err());
-            }
-            return;
-        }
-        let seq = self.next_seq;
-        self.next_seq += places.len() as u64;
-        self.lanes.push_block(ReadyBlock { block, seq, places });
-    }
-
     /// Makes room for a job of this priority. False if there is none to go.
     fn drop_oldest(&mut self, now: Moment, priority: Priority, news: &mut News<J>) -> bool {
-        let Some(mut oldest) = self.lanes.pop_least(priority) else {
+        let Some(mut rest) = self.lanes.pop_least(priority) else {
             return false;
         };
-        strike(&mut self.shelf, &mut oldest);
-        self.bury(now, oldest, DeadReason::DroppedByOverflow, news);
+        strike(&mut self.shelf, &rest);
+        let oldest = rest.take_first(1);
+        if rest.len() > 0 {
+            note_expiry(&mut self.shelf, &rest);
+            self.lanes.insert(rest);
+        }
+        self.bury(now, oldest, &DeadReason::DroppedByOverflow, news);
         true
     }
 
-    /// Gives a new job its place.
-    fn place(&mut self, now: Moment, mut record: Record<J>) {
-        record.expires = self.shelf.note_expiry(&record.job, record.seq);
-        match record.job.not_before() {
-            Some(due) if due > now => self.shelf.put(due, record.seq, record),
-            _ if record.expires => self.lanes.insert(record),
-            _ => self.lanes.push_back(record),
+    /// Gives new jobs their place.
+    fn place(&mut self, now: Moment, entry: Entry<J>) {
+        note_expiry(&mut self.shelf, &entry);
+        match entry.run.block.not_before() {
+            Some(due) if due > now => self.delay(due, entry),
+            _ if entry.expires_at().is_some() => self.lanes.insert(entry),
+            _ => self.lanes.push_back(entry),
         }
     }
 
-    /// Makes a dead letter of a job that stands nowhere else any more.
-    fn bury(&mut self, now: Moment, record: Record<J>, reason: DeadReason, news: &mut News<J>) {
-        let letter = DeadLetter {
-            job: record.job,
-            reason,
-            history: record
-                .history
-                .map(|history| history.into_records())
-                .unwrap_or_default(),
-            at: now,
-        };
-        news.events.push(EventKind::DeadLettered {
-            job: letter.id(),
-            reason: letter.reason.clone(),
-        });
-        news.dead.push(letter.clone());
-        self.dead.add(letter);
-        while let Some(oldest) = self.dead.pop_surplus() {
-            let job = oldest.id();
-            news.events.push(EventKind::DeadLetterDropped { job });
+    fn delay(&mut self, due: Moment, entry: Entry<J>) {
+        self.delayed += entry.len();
+        self.shelf.put(due, entry.oldest(), entry);
+    }
+
+    /// Makes dead letters of jobs that stand nowhere else any more.
+    fn bury(&mut self, now: Moment, entry: Entry<J>, reason: &DeadReason, news: &mut News<J>) {
+        for letter in entry.into_letters(reason, now) {
+            news.events.push(EventKind::DeadLettered {
+                job: letter.id(),
+                reason: letter.reason.clone(),
+            });
+            news.dead.push(letter.clone());
+            self.dead.add(letter);
+            while let Some(oldest) = self.dead.pop_surplus() {
+                let job = oldest.id();
+                news.events.push(EventKind::DeadLetterDropped { job });
+            }
         }
     }
 
@@ -181,38 +173,29 @@ impl<J> MemoryStore<J> {
         while self.dedup.pop_surplus(now).is_some() {}
     }
 
-    fn retry(&mut self, now: Moment, mut record: Record<J>, retry: &Retry) {
-        record.end_attempt(retry.counts, retry.record.as_ref(), self.history);
+    fn retry(&mut self, now: Moment, mut entry: Entry<J>, retry: &Retry) {
+        entry.end_attempt(retry.counts, retry.record.as_ref(), self.history);
         if retry.after.is_zero() {
-            self.lanes.insert(record);
+            self.lanes.insert(entry);
         } else {
-            self.shelf.put(now.after(retry.after), record.seq, record);
+            self.delay(now.after(retry.after), entry);
         }
     }
 
-    fn reject(&mut self, now: Moment, mut record: Record<J>, rejection: &Rejection, news: &mut News<J>) {
-        record.end_attempt(true, rejection.record.as_ref(), self.history);
-        self.bury(now, record, rejection.reason.clone(), news);
+    fn reject(&mut self, now: Moment, mut entry: Entry<J>, rejection: &Rejection, news: &mut News<J>) {
+        entry.end_attempt(true, rejection.record.as_ref(), self.history);
+        self.bury(now, entry, &rejection.reason, news);
     }
 
     /// Ends the lease and, if it lasted, does `then` with its job.
-    fn end(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Self, Record<J>)) -> Settled {
-        let ended = if is_of_block(lease) {
-            self.blocks.end(lease, attempt)
-        } else {
-            self.leases.end(lease, attempt)
-        };
-        Settled::applied(ended.map(|record| then(self, record)).is_some())
+    fn end(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Self, Entry<J>)) -> Settled {
+        let ended = self.leases.end(lease, attempt);
+        Settled::applied(ended.map(|entry| then(self, entry)).is_some())
     }
 
     /// Does `then` with the job of a lease that goes on.
-    fn keep(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Record<J>)) -> Settled {
-        let kept = if is_of_block(lease) {
-            self.blocks.keep(lease, attempt, then)
-        } else {
-            self.leases.find(lease, attempt).map(then)
-        };
-        Settled::applied(kept.is_some())
+    fn keep(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Entry<J>)) -> Settled {
+        Settled::applied(self.leases.keep(lease, attempt, then).is_some())
     }
 
     /// Places for which the lanes have memory, used or not.
@@ -231,91 +214,32 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         Some(self.bound)
     }
 
-    fn push(&mut self, now: Moment, jobs: Vec<Sealed<J>>, news: &mut News<J>) -> Vec<Refused<J>> {
+    fn push(&mut self, now: Moment, runs: Vec<Run<J>>, news: &mut News<J>) -> Vec<Refused<J>> {
         self.wake(now, news);
         let mut refused = Vec::new();
-        for job in jobs {
-            if let Err(back) = self.admit(now, job, news) {
-                refused.push(back);
-            }
-        }
-        refused
-    }
-
-    fn push_loads(&mut self, now: Moment, loads: Vec<Load<J>>, news: &mut News<J>) -> Vec<Refused<J>> {
-        self.wake(now, news);
-        let mut refused = Vec::new();
-        for load in loads {
-            match load {
-                Load::Job(job) => refused.extend(self.admit(now, job, news).err()),
-                Load::Block(block) => self.admit_block(now, block, news, &mut refused),
-            }
+        for run in runs {
+            self.admit(now, run, news, &mut refused);
         }
         refused
     }
 
     fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>) {
-        let mut runs = Vec::new();
-        self.lease_runs(now, most, &mut runs, news);
-        for run in runs {
-            match run {
-                LeasedRun::Jobs(mut jobs) => leased.append(&mut jobs),
-                LeasedRun::Blocks(blocks) => leased.extend(blocks.iter().flat_map(LeasedBlock::one_by_one)),
-            }
-        }
-    }
-
-    fn lease_runs(&mut self, now: Moment, most: usize, runs: &mut Vec<LeasedRun<J>>, news: &mut News<J>) {
         self.wake(now, news);
         let Self {
-            lanes,
-            leases,
-            blocks,
-            shelf,
-            ..
+            lanes, leases, shelf, ..
         } = self;
-        let most = if blocks.has_room() {
-            most.min(leases.room())
-        } else {
-            0
-        };
-        let waiting = most.min(lanes.len());
-        lanes.pop(most, |fresh| match fresh {
-            Fresh::Job(mut record) => {
-                strike(shelf, &mut record);
-                let (attempt, job) = (record.attempt(), Sealed::clone(&record.job));
-                let lease = leases.begin(record);
-                let leased = Leased {
-                    lease,
-                    attempt,
-                    job,
-                    suspect: false,
-                };
-                match runs.last_mut() {
-                    Some(LeasedRun::Jobs(jobs)) => jobs.push(leased),
-                    _ => {
-                        // Room for all is made once: where blocks stand in between, there are many short runs.
-                        let room = if runs.is_empty() { waiting } else { 0 };
-                        let mut jobs = Vec::with_capacity(room);
-                        jobs.push(leased);
-                        runs.push(LeasedRun::Jobs(jobs));
-                    }
-                }
+        lanes.pop(most.min(leases.room()), |entry, rest| {
+            strike(shelf, &entry);
+            if let Some(rest) = rest {
+                note_expiry(shelf, rest);
             }
-            Fresh::Block(ready) => {
-                let (places, block) = (ready.places, Arc::clone(&ready.block));
-                let lease = blocks.begin(ready);
-                let leased = LeasedBlock { lease, places, block };
-                match runs.last_mut() {
-                    Some(LeasedRun::Blocks(blocks)) => blocks.push(leased),
-                    _ => runs.push(LeasedRun::Blocks(vec![leased])),
-                }
-            }
+            let (attempt, run) = (entry.attempt(), entry.run.part(entry.run.places));
+            leased.push(Leased::new(leases.begin(entry), attempt, run));
         });
     }
 
-    fn ack_places(&mut self, lease: LeaseId, places: Places) -> usize {
-        self.blocks.finish(lease, places)
+    fn ack_places(&mut self, _now: Moment, lease: LeaseId, places: Places, _news: &mut News<J>) -> usize {
+        self.leases.finish(lease, places)
     }
 
     fn settle(
@@ -328,16 +252,13 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     ) -> Settled {
         let history = self.history;
         match verdict {
-            Verdict::Ack if is_of_block(lease) => self.end(lease, attempt, |_, _| ()),
-            Verdict::Ack => Settled::applied(self.leases.finish(lease, attempt).is_some()),
-            Verdict::Retry(retry) => {
-                self.end(lease, attempt, |store, record| store.retry(now, record, retry))
-            }
-            Verdict::Reject(rejection) => self.end(lease, attempt, |store, record| {
-                store.reject(now, record, rejection, news);
+            Verdict::Ack => self.end(lease, attempt, |_, entry| entry.end()),
+            Verdict::Retry(retry) => self.end(lease, attempt, |store, entry| store.retry(now, entry, retry)),
+            Verdict::Reject(rejection) => self.end(lease, attempt, |store, entry| {
+                store.reject(now, entry, rejection, news);
             }),
-            Verdict::Renew(renewal) => self.keep(lease, attempt, |record| {
-                record.end_attempt(renewal.counts, renewal.record.as_ref(), history);
+            Verdict::Renew(renewal) => self.keep(lease, attempt, |entry| {
+                entry.end_attempt(renewal.counts, renewal.record.as_ref(), history);
             }),
             // What is in memory ends with its process, and knows of no begin.
             Verdict::Extend | Verdict::Begin(_) => self.keep(lease, attempt, |_| ()),
@@ -346,13 +267,12 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
 
     fn take_back(&mut self, _now: Moment) -> usize {
         let mut back = Vec::new();
+        let returned = self.leases.jobs();
         self.leases.end_all(&mut back);
-        self.blocks.end_all(&mut back);
-        let returned = back.len();
-        for mut record in back {
-            // One that nobody has begun may have to go before the next supervisor comes.
-            record.expires = self.shelf.note_expiry(&record.job, record.seq);
-            self.lanes.insert(record);
+        for entry in back.into_iter().flat_map(Entry::apart) {
+            // Jobs that nobody has begun may have to go before the next supervisor comes.
+            note_expiry(&mut self.shelf, &entry);
+            self.lanes.insert(entry);
         }
         returned
     }
@@ -365,15 +285,19 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     fn wake(&mut self, now: Moment, news: &mut News<J>) {
         while let Some(expired) = self.shelf.pop_expired(now) {
             let found = match expired {
-                Expired::Here(record) => Some(record),
-                Expired::InLane(priority, number) => self.lanes.remove(priority, number),
+                Expired::Here(entry) => {
+                    self.delayed -= entry.len();
+                    Some(entry)
+                }
+                Expired::InLane(priority, oldest) => self.lanes.remove(priority, oldest),
             };
-            if let Some(record) = found {
-                self.bury(now, record, DeadReason::Expired, news);
+            if let Some(entry) = found {
+                self.bury(now, entry, &DeadReason::Expired, news);
             }
         }
-        while let Some(record) = self.shelf.pop_due(now) {
-            self.lanes.insert(record);
+        while let Some(entry) = self.shelf.pop_due(now) {
+            self.delayed -= entry.len();
+            self.lanes.insert(entry);
         }
         self.forget_keys(now);
     }
@@ -381,8 +305,8 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     fn counts(&self) -> QueueCounts {
         QueueCounts {
             ready: self.lanes.len(),
-            delayed: self.shelf.len(),
-            leased: self.leased(),
+            delayed: self.delayed,
+            leased: self.leases.jobs(),
             dead: self.dead.len(),
         }
     }
@@ -406,9 +330,8 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
             back.push(job);
             news.events.push(EventKind::Requeued { job });
             letter.job.forget_expiry();
-            let mut record = Record::new(letter.job, self.number());
-            record.history = History::of(letter.history);
-            self.lanes.push_back(record);
+            let entry = self.numbered(Entry::with_history(letter.job.into(), letter.history));
+            self.lanes.push_back(entry);
         }
         back
     }
@@ -419,41 +342,38 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     }
 
     fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
-        let (mut blocks, mut records) = (Vec::new(), Vec::with_capacity(self.unfinished()));
-        self.lanes.take_all(&mut blocks, &mut records);
-        self.shelf.take_all(&mut records);
-        self.leases.end_all(&mut records);
-        self.blocks.take_all(&mut blocks, &mut records);
-        let mut jobs: Vec<(u64, Sealed<J>)> = records
-            .into_iter()
-            .map(|record| (record.seq, record.job))
-            .collect();
-        for ReadyBlock { block, seq, places } in whole(blocks) {
-            let numbers = places.iter().map(|place| seq + u64::from(place));
-            jobs.extend(numbers.zip(out_of_block(block, places)));
-        }
-        jobs.sort_unstable_by_key(|(seq, _)| *seq);
+        let mut entries = Vec::new();
+        self.lanes.take_all(&mut entries);
+        self.shelf.take_all(&mut entries);
+        self.delayed = 0;
+        self.leases.end_all(&mut entries);
+        let mut jobs: Vec<_> = whole(entries).into_iter().flat_map(Entry::into_jobs).collect();
+        jobs.sort_unstable_by_key(|(number, _)| *number);
         jobs.into_iter().map(|(_, job)| job).collect()
     }
 }
 
-/// Strikes the job: it no longer expires.
+fn note_expiry<J>(shelf: &mut Shelf<Entry<J>>, entry: &Entry<J>) {
+    if let Some(job) = entry.run.views().next() {
+        shelf.note_expiry(job, entry.oldest());
+    }
+}
+
 #[inline]
-fn strike<J>(shelf: &mut Shelf<Record<J>>, record: &mut Record<J>) {
-    if record.expires {
-        record.expires = false;
-        shelf.strike(&record.job, record.seq);
+fn strike<J>(shelf: &mut Shelf<Entry<J>>, entry: &Entry<J>) {
+    if let Some(job) = entry.run.views().next() {
+        shelf.strike(job, entry.oldest());
     }
 }
 
 /// Puts the parts of each block together, so that it has one holder and its jobs can be taken out of it.
-fn whole<J>(mut parts: Vec<ReadyBlock<J>>) -> Vec<ReadyBlock<J>> {
+fn whole<J>(mut parts: Vec<Entry<J>>) -> Vec<Entry<J>> {
     parts.sort_unstable_by_key(|part| part.seq);
-    let mut whole: Vec<ReadyBlock<J>> = Vec::with_capacity(parts.len());
+    let mut whole: Vec<Entry<J>> = Vec::with_capacity(parts.len());
     for part in parts {
         match whole.last_mut() {
             // The number of the first place is the block's alone.
-            Some(last) if last.seq == part.seq => last.places.add(part.places),
+            Some(last) if last.seq == part.seq => last.run.places.add(part.run.places),
             _ => whole.push(part),
         }
     }

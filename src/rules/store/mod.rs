@@ -4,14 +4,13 @@
 //! against the queue protocol.
 
 mod admission;
-mod blocks;
 mod dead;
 mod dedup;
+mod entry;
 mod lanes;
 mod lease_table;
 mod leases;
 mod memory;
-mod record;
 mod shelf;
 mod thrift;
 
@@ -31,71 +30,72 @@ pub(crate) use shelf::{Expired, Shelf};
 use std::sync::Arc;
 
 use crate::words::{
-    Block, Capabilities, DeadLetter, EventKind, JobId, LeaseId, Load, Moment, Places, QueueCounts, Sealed,
-    Verdict, WriteFailure,
+    Capabilities, DeadLetter, EventKind, JobId, LeaseId, Moment, Places, QueueCounts, Run, Sealed, Verdict,
+    WriteFailure,
 };
 
-/// A job that the queue has promised to keep until it is settled.
+/// Jobs of one block that the queue has promised to keep, each until it is settled.
 #[derive(Debug)]
 pub struct Leased<J> {
-    /// The promise.
+    /// The promise. Of several jobs, that of one is [`LeaseId::of_place`] of it.
     pub lease: LeaseId,
     /// The attempt that starts with it, counted from one.
     pub attempt: u32,
-    /// The job.
-    pub job: Sealed<J>,
+    /// The jobs.
+    pub run: Run<J>,
     /// Whether it was leased when a process ended without a word, so that it may be the one that ended it. A suspect is
     /// delivered alone in its group, and the queue is told before it begins
     /// ([`Verdict::Begin`]). Queues that cannot know leave it false.
     pub suspect: bool,
+    /// A job whose queue need not hold it itself.
+    held: Option<Sealed<J>>,
 }
 
-/// Jobs of a block that the queue has promised to keep, each until it is settled. All are in their first attempt.
-#[derive(Debug)]
-pub struct LeasedBlock<J> {
-    /// The promise. That of one job is [`LeaseId::of_place`] of it.
-    pub lease: LeaseId,
-    /// Which of its jobs.
-    pub places: Places,
-    /// The block.
-    pub block: Arc<Block<J>>,
-}
-
-impl<J> LeasedBlock<J> {
-    /// The jobs as if each had been leased alone.
-    pub fn one_by_one(&self) -> impl Iterator<Item = Leased<J>> {
-        self.places.iter().map(|place| Leased {
-            lease: self.lease.of_place(place),
-            attempt: 1,
-            job: Sealed::in_block(Arc::clone(&self.block), place),
+impl<J> Leased<J> {
+    /// A lease of jobs that the queue holds until it is settled.
+    pub fn new(lease: LeaseId, attempt: u32, run: Run<J>) -> Self {
+        Self {
+            lease,
+            attempt,
+            run,
             suspect: false,
-        })
-    }
-}
-
-/// What a store leases at once: jobs that stand next to each other in the line and are of one kind.
-#[derive(Debug)]
-pub enum LeasedRun<J> {
-    /// One by one.
-    Jobs(Vec<Leased<J>>),
-    /// In blocks.
-    Blocks(Vec<LeasedBlock<J>>),
-}
-
-impl<J> LeasedRun<J> {
-    /// How many jobs these are.
-    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Jobs(jobs) => jobs.len(),
-            Self::Blocks(blocks) => blocks.iter().map(|leased| leased.places.len()).sum(),
+            held: None,
         }
     }
-}
 
-impl<J> From<Vec<Leased<J>>> for LeasedRun<J> {
-    fn from(jobs: Vec<Leased<J>>) -> Self {
-        Self::Jobs(jobs)
+    /// A lease of one job. The queue may hold the job as well, and need not.
+    pub fn one(lease: LeaseId, attempt: u32, job: Sealed<J>) -> Self {
+        Self {
+            run: job.as_run(),
+            held: Some(job),
+            lease,
+            attempt,
+            suspect: false,
+        }
+    }
+
+    /// The first of the jobs, or the only one.
+    pub fn job(&self) -> Sealed<J> {
+        let first = self.run.places.lowest().unwrap_or(0);
+        Sealed::in_block(Arc::clone(&self.run.block), first)
+    }
+
+    /// The jobs as if each had been leased alone.
+    pub fn one_by_one(&self) -> impl Iterator<Item = Self> {
+        let is_one = self.run.len() == 1;
+        self.run.places.iter().map(move |place| {
+            let lease = if is_one {
+                self.lease
+            } else {
+                self.lease.of_place(place)
+            };
+            let run = self.run.part(Places::only(place));
+            Self {
+                suspect: self.suspect,
+                held: self.held.clone(),
+                ..Self::new(lease, self.attempt, run)
+            }
+        })
     }
 }
 
@@ -201,34 +201,22 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     /// bytes the store itself says, when a job is pushed, that there are too many.
     fn bound(&self) -> Option<Bound>;
 
-    /// Takes jobs in, in order. Those that are not taken come back with the reason.
-    fn push(&mut self, now: Moment, jobs: Vec<Sealed<J>>, news: &mut News<J>) -> Vec<Refused<J>>;
+    /// Takes jobs in, in order. Those that are not taken come back with the reason. A store that knows no blocks takes the jobs
+    /// out of them, by [`Run::into_jobs`].
+    fn push(&mut self, now: Moment, runs: Vec<Run<J>>, news: &mut News<J>) -> Vec<Refused<J>>;
 
     /// Leases up to `most` ready jobs and appends them to `leased`. The attempt is counted here, so a job that ends the
     /// whole process uses attempts up as well.
     fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>);
 
-    /// Takes loads in, in order, as [`push`](Self::push) does. A store that knows no blocks need not write this.
-    fn push_loads(&mut self, now: Moment, loads: Vec<Load<J>>, news: &mut News<J>) -> Vec<Refused<J>> {
-        let jobs = loads.into_iter().flat_map(Load::into_jobs).collect();
-        self.push(now, jobs, news)
-    }
-
-    /// Leases up to `most` ready jobs, as [`lease`](Self::lease) does, and appends them to `runs` in order. A store that knows
-    /// no blocks need not write this.
-    fn lease_runs(&mut self, now: Moment, most: usize, runs: &mut Vec<LeasedRun<J>>, news: &mut News<J>) {
-        let mut leased = Vec::new();
-        self.lease(now, most, &mut leased, news);
-        if !leased.is_empty() {
-            runs.push(LeasedRun::Jobs(leased));
-        }
-    }
-
-    /// Jobs of a leased block were done in their first attempt. Returns for how many of them that does not count any more. A
-    /// store that leases no blocks need not write this.
-    fn ack_places(&mut self, lease: LeaseId, places: Places) -> usize {
-        let _ = lease;
-        places.len()
+    /// Jobs that were leased together were done in their first attempt. Returns for how many of them that does not count any
+    /// more. A store that leases one by one need not write this.
+    fn ack_places(&mut self, now: Moment, lease: LeaseId, places: Places, news: &mut News<J>) -> usize {
+        let mut ack = |place| self.settle(now, lease.of_place(place), 1, &Verdict::Ack, news);
+        places
+            .iter()
+            .filter(|place| ack(*place) == Settled::Stale)
+            .count()
     }
 
     /// Settles a lease. Counts only if the lease is alive and `attempt` is its current attempt.

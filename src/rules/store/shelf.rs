@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::words::{Moment, Priority, Sealed};
+use crate::words::{JobView, Moment, Priority};
 
 /// Jobs that wait for a delay of their producer or of a retry, and where to look for those that expire.
 pub(crate) struct Shelf<T> {
@@ -78,7 +78,7 @@ impl<T> Shelf<T> {
     }
 
     /// Notes the job with this number if it expires; says whether it does.
-    pub(crate) fn note_expiry<J>(&mut self, job: &Sealed<J>, number: u64) -> bool {
+    pub(crate) fn note_expiry<J>(&mut self, job: JobView<'_, J>, number: u64) -> bool {
         let Some(at) = job.expires_at() else {
             return false;
         };
@@ -91,7 +91,7 @@ impl<T> Shelf<T> {
     }
 
     /// Strikes the job: it no longer expires.
-    pub(crate) fn strike<J>(&mut self, job: &Sealed<J>, number: u64) {
+    pub(crate) fn strike<J>(&mut self, job: JobView<'_, J>, number: u64) {
         if let Some(at) = job.expiry() {
             self.expiries.remove(&(at, number));
         }

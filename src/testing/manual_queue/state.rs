@@ -95,12 +95,7 @@ impl<J: Send + Sync + 'static> State<J> {
             && let Some((_, kept)) = self.ready.pop_first()
         {
             let (attempt, job) = (kept.attempts + 1, Sealed::clone(&kept.job));
-            jobs.push(Leased {
-                lease: self.leased.begin(kept),
-                attempt,
-                job,
-                suspect: false,
-            });
+            jobs.push(Leased::one(self.leased.begin(kept), attempt, job));
         }
         let leased = jobs.len();
         self.shell.hand_out(jobs);

@@ -18,7 +18,8 @@ use consumer_group::config::Overflow;
 use consumer_group::events::QueueCounts;
 use consumer_group::queue::{
     Attach, AttachError, Attached, Bound, Capabilities, Command, DeadSelection, Demand, LeaseId, Leased,
-    Moment, News, Push, Pushed, QueueReply, Refused, Sealed, Settle, SettleReply, Settled, Store, Verdict,
+    Moment, News, Push, Pushed, QueueReply, Refused, Run, Sealed, Settle, SettleReply, Settled, Store,
+    Verdict,
 };
 use consumer_group::{DeadLetter, JobId};
 
@@ -54,8 +55,8 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
     }
 
     /// With this bound and policy the actor around lets in only what fits.
-    fn push(&mut self, _: Moment, jobs: Vec<Sealed<J>>, _: &mut News<J>) -> Vec<Refused<J>> {
-        self.ready.extend(jobs);
+    fn push(&mut self, _: Moment, runs: Vec<Run<J>>, _: &mut News<J>) -> Vec<Refused<J>> {
+        self.ready.extend(runs.into_iter().flat_map(Run::into_jobs));
         Vec::new()
     }
 
@@ -66,12 +67,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
             self.next += 1;
             let lease = LeaseId(self.next);
             self.leased.insert(lease, Sealed::clone(&job));
-            leased.push(Leased {
-                lease,
-                attempt: 1,
-                suspect: false,
-                job,
-            });
+            leased.push(Leased::one(lease, 1, job));
         }
     }
 

@@ -7,7 +7,7 @@ use consumer_group::config::QueueConfig;
 use consumer_group::events::QueueCounts;
 use consumer_group::queue::{
     ActorQueue, Bound, Capabilities, DeadSelection, LeaseId, Leased, MemoryStore, Moment, News, QueueActor,
-    QueueCore, Refused, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
+    QueueCore, Refused, Run, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
 };
 use consumer_group::strategy::{AssignJob, Choice, Chooser, Roster};
 use consumer_group::{DeadLetter, Delivery, EventKind, Group, JobId, Role};
@@ -116,8 +116,8 @@ impl Store<u64> for FragileStore {
         self.inner.bound()
     }
 
-    fn push(&mut self, now: Moment, jobs: Vec<Sealed<u64>>, news: &mut News<u64>) -> Vec<Refused<u64>> {
-        let refused = self.inner.push(now, jobs, news);
+    fn push(&mut self, now: Moment, runs: Vec<Run<u64>>, news: &mut News<u64>) -> Vec<Refused<u64>> {
+        let refused = self.inner.push(now, runs, news);
         self.panics.panics("push");
         refused
     }

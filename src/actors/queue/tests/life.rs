@@ -3,7 +3,7 @@
 use super::super::{ActorQueue, QueueCore, queue_of};
 use super::*;
 use crate::rules::store::{Bound, News, Refused, Settled};
-use crate::words::{Capabilities, LeaseId};
+use crate::words::{Capabilities, LeaseId, Run};
 
 #[test]
 fn a_later_supervisor_gets_the_leases_of_the_one_before_in_their_old_order() {
@@ -158,9 +158,9 @@ impl Store<u64> for Fragile {
     fn bound(&self) -> Option<Bound> {
         self.0.bound()
     }
-    fn push(&mut self, now: Moment, jobs: Vec<Sealed<u64>>, news: &mut News<u64>) -> Vec<Refused<u64>> {
-        let bad = jobs.iter().any(|job| *job.payload() == 13);
-        let refused = self.0.push(now, jobs, news);
+    fn push(&mut self, now: Moment, runs: Vec<Run<u64>>, news: &mut News<u64>) -> Vec<Refused<u64>> {
+        let bad = runs.iter().flat_map(Run::handles).any(|job| *job.payload() == 13);
+        let refused = self.0.push(now, runs, news);
         assert!(!bad, "13 is too much for me");
         refused
     }

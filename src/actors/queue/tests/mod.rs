@@ -220,13 +220,20 @@ impl<S: Store<u64>> Rig<S> {
 
     /// The jobs of the next batch.
     async fn batch(&mut self) -> Vec<Leased<u64>> {
-        self.batches.recv().await.unwrap().jobs
+        self.batches
+            .recv()
+            .await
+            .unwrap()
+            .jobs
+            .iter()
+            .flat_map(Leased::one_by_one)
+            .collect()
     }
 
     /// The next batch holds exactly these jobs.
     async fn expect(&mut self, expected: impl IntoIterator<Item = u64>) -> Vec<Leased<u64>> {
         let batch = self.batch().await;
-        let numbers: Vec<u64> = batch.iter().map(|leased| *leased.job.payload()).collect();
+        let numbers: Vec<u64> = batch.iter().map(|leased| *leased.job().payload()).collect();
         assert_eq!(numbers, expected.into_iter().collect::<Vec<u64>>());
         batch
     }

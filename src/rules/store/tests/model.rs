@@ -8,9 +8,8 @@ use fastrand::Rng;
 
 use super::*;
 use crate::rules::store::Refusal;
-use crate::rules::store::blocks::is_of_block;
 use crate::words::cases::{cases, some};
-use crate::words::{Block, DeadReason, EventKind, Load, Places};
+use crate::words::{DeadReason, EventKind, OpenBlock, Places, Run};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Place {
@@ -27,7 +26,7 @@ enum Place {
 
 #[derive(Debug, Clone)]
 struct ModelJob {
-    envelope: Sealed<u64>,
+    sealed: Sealed<u64>,
     seq: u64,
     place: Place,
     attempts: u32,
@@ -62,7 +61,7 @@ impl Model {
     }
 
     fn bury(&mut self, index: usize, reason: DeadReason) {
-        let job = self.jobs[index].envelope.id();
+        let job = self.jobs[index].sealed.id();
         self.jobs[index].place = Place::Dead(reason.clone());
         self.jobs[index].may_expire = false;
         self.events.push(EventKind::DeadLettered { job, reason });
@@ -71,7 +70,7 @@ impl Model {
         if self.dead.len() > self.config.dead_letters {
             let oldest = self.dead.remove(0);
             self.jobs[oldest].place = Place::Forgotten;
-            let job = self.jobs[oldest].envelope.id();
+            let job = self.jobs[oldest].sealed.id();
             self.events.push(EventKind::DeadLetterDropped { job });
         }
     }
@@ -79,7 +78,7 @@ impl Model {
     fn wake(&mut self, now: Moment) {
         let mut expired: Vec<(Moment, u64, usize)> = Vec::new();
         for (index, job) in self.jobs.iter().enumerate() {
-            if let (true, Some(at)) = (job.may_expire, job.envelope.expires_at())
+            if let (true, Some(at)) = (job.may_expire, job.sealed.expires_at())
                 && at <= now
             {
                 expired.push((at, job.seq, index));
@@ -98,35 +97,32 @@ impl Model {
         self.keys.retain(|(at, _, _)| at.after(window) > now);
     }
 
-    fn push(&mut self, now: Moment, key: Option<u64>, envelope: Sealed<u64>) -> Option<Refusal> {
+    fn push(&mut self, now: Moment, key: Option<u64>, sealed: Sealed<u64>) -> Option<Refusal> {
         if let Some((_, _, of)) = self.keys.iter().find(|(_, known, _)| Some(*known) == key) {
             let of = *of;
-            self.events.push(EventKind::Duplicate {
-                job: envelope.id(),
-                of,
-            });
+            self.events.push(EventKind::Duplicate { job: sealed.id(), of });
             return Some(Refusal::Duplicate { of });
         }
-        let expired = envelope.expires_at().is_some_and(|at| at <= now);
+        let expired = sealed.expires_at().is_some_and(|at| at <= now);
         let full = self.unfinished() >= self.config.capacity;
         let mut new_goes = expired.then_some(DeadReason::Expired);
         if full && !expired {
             match self.config.overflow {
                 Overflow::Wait | Overflow::Reject => return Some(Refusal::Full),
                 Overflow::DropNewest => new_goes = Some(DeadReason::DroppedByOverflow),
-                Overflow::DropOldest => match self.least(envelope.priority().0) {
+                Overflow::DropOldest => match self.least(sealed.priority().0) {
                     Some(index) => self.bury(index, DeadReason::DroppedByOverflow),
                     None => new_goes = Some(DeadReason::DroppedByOverflow),
                 },
             }
         }
         if let Some(key) = key {
-            self.keys.push((now, key, envelope.id()));
+            self.keys.push((now, key, sealed.id()));
             if self.keys.len() > self.config.dedup_keys {
                 self.keys.remove(0);
             }
         }
-        let place = match envelope.not_before() {
+        let place = match sealed.not_before() {
             Some(at) if at > now => Place::Delayed(at),
             _ => Place::Ready,
         };
@@ -134,9 +130,9 @@ impl Model {
             seq: self.next_seq,
             place,
             attempts: 0,
-            may_expire: envelope.expires_at().is_some(),
+            may_expire: sealed.expires_at().is_some(),
             history: Vec::new(),
-            envelope,
+            sealed,
         });
         self.next_seq += 1;
         if let Some(reason) = new_goes {
@@ -153,8 +149,8 @@ impl Model {
             .enumerate()
             .filter(|(_, job)| job.place == Place::Ready);
         ready
-            .filter(|(_, job)| job.envelope.priority().0 <= priority)
-            .min_by_key(|(_, job)| (job.envelope.priority(), job.seq))
+            .filter(|(_, job)| job.sealed.priority().0 <= priority)
+            .min_by_key(|(_, job)| (job.sealed.priority(), job.seq))
             .map(|(index, _)| index)
     }
 
@@ -166,7 +162,7 @@ impl Model {
             .enumerate()
             .filter(|(_, job)| job.place == Place::Ready);
         ready
-            .min_by_key(|(_, job)| (std::cmp::Reverse(job.envelope.priority()), job.seq))
+            .min_by_key(|(_, job)| (std::cmp::Reverse(job.sealed.priority()), job.seq))
             .map(|(index, _)| index)
     }
 
@@ -206,7 +202,7 @@ impl Model {
     fn selected(&self, which: &DeadSelection) -> Vec<usize> {
         let means = |index: &usize| match which {
             DeadSelection::All => true,
-            DeadSelection::Jobs(jobs) => jobs.contains(&self.jobs[*index].envelope.id()),
+            DeadSelection::Jobs(jobs) => jobs.contains(&self.jobs[*index].sealed.id()),
         };
         self.dead.iter().copied().filter(means).collect()
     }
@@ -223,8 +219,8 @@ impl Model {
             job.attempts = 0;
             job.seq = self.next_seq;
             self.next_seq += 1;
-            back.push(job.envelope.id());
-            let job = job.envelope.id();
+            back.push(job.sealed.id());
+            let job = job.sealed.id();
             self.events.push(EventKind::Requeued { job });
         }
         back
@@ -245,7 +241,7 @@ impl Model {
             if matches!(job.place, Place::Ready | Place::Delayed(_) | Place::Leased(_)) {
                 job.place = Place::Taken;
                 job.may_expire = false;
-                taken.push((job.seq, job.envelope.id()));
+                taken.push((job.seq, job.sealed.id()));
             }
         }
         taken.sort();
@@ -259,7 +255,7 @@ impl Model {
         });
         let expiries = self.jobs.iter().filter(|job| job.may_expire);
         delays
-            .chain(expiries.filter_map(|job| job.envelope.expires_at()))
+            .chain(expiries.filter_map(|job| job.sealed.expires_at()))
             .min()
     }
 }
@@ -272,11 +268,22 @@ struct Wishes {
     key: Option<u64>,
 }
 
+fn wished(mut job: Job<u64>, wish: &Wishes) -> Job<u64> {
+    job = job.priority(wish.priority);
+    if let Some(delay) = wish.delay {
+        job = job.delay(Duration::from_millis(delay));
+    }
+    if let Some(expires) = wish.expires {
+        job = job.expires_after(Duration::from_millis(expires));
+    }
+    job
+}
+
 #[derive(Debug, Clone)]
 enum Operation {
     Push(Vec<Wishes>),
-    /// So many plain jobs as a block.
-    PushBlock(u64),
+    /// So many jobs of the same wishes as a block.
+    PushBlock(u64, Wishes),
     Lease(usize),
     /// A lease among all that there ever were, how far the attempt is off, and what is said of it.
     Settle(usize, u32, u8, u64, bool),
@@ -302,7 +309,7 @@ fn operation(random: &mut Rng) -> Operation {
     let which = |random: &mut Rng| some(random, 0..8, |random| random.u64(0..60));
     match random.u8(0..35) {
         0..6 => Operation::Push(some(random, 0..5, wishes)),
-        6..10 => Operation::PushBlock(random.u64(1..8)),
+        6..10 => Operation::PushBlock(random.u64(1..8), wishes(random)),
         10..16 => Operation::Lease(random.usize(0..6)),
         16..28 => Operation::Settle(
             random.usize(..),
@@ -390,7 +397,7 @@ impl Pair {
     fn step(&mut self, operation: &Operation) {
         match operation {
             Operation::Push(jobs) => self.push(jobs),
-            Operation::PushBlock(jobs) => self.push_block(*jobs),
+            Operation::PushBlock(jobs, wish) => self.push_block(*jobs, wish),
             Operation::Lease(most) => self.lease(*most),
             Operation::Settle(index, off, kind, after, counts) => {
                 if !self.leases.is_empty() {
@@ -426,14 +433,8 @@ impl Pair {
         let mut jobs = Vec::new();
         let mut expected = Vec::new();
         for wish in wishes {
-            let job = sealed(self.next_job, self.now, |mut job| {
-                job = job.priority(wish.priority);
-                if let Some(delay) = wish.delay {
-                    job = job.delay(Duration::from_millis(delay));
-                }
-                if let Some(expires) = wish.expires {
-                    job = job.expires_after(Duration::from_millis(expires));
-                }
+            let job = sealed(self.next_job, self.now, |job| {
+                let job = wished(job, wish);
                 match wish.key {
                     Some(key) => job.dedup(key),
                     None => job,
@@ -443,7 +444,7 @@ impl Pair {
             if let Some(refusal) = self.model.push(self.now, wish.key, Sealed::clone(&job)) {
                 expected.push((job.id(), refusal));
             }
-            jobs.push(job);
+            jobs.push(Run::from(job));
         }
         let refused = self.store.push(self.now, jobs, &mut self.news);
         let refused: Vec<_> = refused
@@ -453,11 +454,16 @@ impl Pair {
         assert_eq!(refused, expected);
     }
 
-    fn push_block(&mut self, jobs: u64) {
+    fn push_block(&mut self, jobs: u64, wish: &Wishes) {
         self.model.wake(self.now);
-        let numbers = self.next_job..self.next_job + jobs;
+        let first = self.next_job;
         self.next_job += jobs;
-        let block = Block::new(name(numbers.start), numbers.collect()).unwrap();
+        let mut open = OpenBlock::new();
+        for (place, number) in (0..).zip(first..self.next_job) {
+            let job = wished(Job::new(number), wish);
+            open.put(name(first).following(place), job, None, self.now);
+        }
+        let block = open.close().unwrap();
         let mut expected = Vec::new();
         for place in block.places().iter() {
             let job = Sealed::in_block(Arc::clone(&block), place);
@@ -465,8 +471,8 @@ impl Pair {
                 expected.push((block.id(place), refusal));
             }
         }
-        let loads = vec![Load::Block(block)];
-        let refused = self.store.push_loads(self.now, loads, &mut self.news);
+        let runs = vec![Run::from(block)];
+        let refused = self.store.push(self.now, runs, &mut self.news);
         let refused: Vec<_> = refused
             .iter()
             .map(|refused| (refused.job.id(), refused.refusal))
@@ -478,13 +484,14 @@ impl Pair {
         self.model.wake(self.now);
         let mut leased = Vec::new();
         self.store.lease(self.now, most, &mut leased, &mut self.news);
+        let leased: Vec<_> = leased.iter().flat_map(Leased::one_by_one).collect();
         assert!(leased.len() <= most);
         for leased in &leased {
             assert!(self.names.insert(leased.lease), "a lease was used twice");
             self.leases.push((leased.lease, leased.attempt));
             let index = self.model.next().expect("a job that is not ready was leased");
             let job = &mut self.model.jobs[index];
-            assert_eq!(leased.job.id(), job.envelope.id());
+            assert_eq!(leased.job().id(), job.sealed.id());
             assert_eq!(leased.attempt, job.attempts + 1);
             job.place = Place::Leased(leased.lease);
             job.may_expire = false;
@@ -495,10 +502,13 @@ impl Pair {
     fn settle(&mut self, lease: LeaseId, attempt: u32, kind: u8, after: u64, counts: bool) {
         let verdict = verdict(kind, after, counts, attempt);
         // An ack of a job in a block comes with the others of its block, or alone.
-        let comes_with_others = is_of_block(lease) && attempt == 1 && counts;
+        let comes_with_others = attempt == 1 && counts;
         let settled = if comes_with_others && verdict == Verdict::Ack {
             let (block, place) = (LeaseId(lease.0 & !63), (lease.0 & 63) as u8);
-            match self.store.ack_places(block, Places::only(place)) {
+            match self
+                .store
+                .ack_places(self.now, block, Places::only(place), &mut self.news)
+            {
                 0 => Settled::Applied,
                 _ => Settled::Stale,
             }
@@ -517,7 +527,7 @@ impl Pair {
         for job in &mut self.model.jobs {
             if matches!(job.place, Place::Leased(_)) {
                 job.place = Place::Ready;
-                job.may_expire = job.envelope.expires_at().is_some();
+                job.may_expire = job.sealed.expires_at().is_some();
             }
         }
         assert_eq!(self.store.take_back(self.now), leased);
@@ -560,7 +570,7 @@ impl Pair {
             .dead
             .iter()
             .map(|index| &self.model.jobs[*index])
-            .map(|job| (job.envelope.id(), job.place.clone(), job.history.clone()))
+            .map(|job| (job.sealed.id(), job.place.clone(), job.history.clone()))
             .collect();
         assert_eq!(letters, expected);
     }

@@ -12,8 +12,8 @@ use tokio::sync::{Notify, mpsc};
 use crate::actors::cell::CellHandle;
 use crate::actors::consumer::{Berth, ConsumerMaker};
 use crate::protocol::{
-    ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, Door, Now, Parcel, SettleDesk,
-    SettledDelivery, SettlesWaiting, SlotBoard, Work,
+    ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, DonePlaces, Door, Now, Parcel, SettleDesk,
+    SettlesWaiting, SlotBoard, Work,
 };
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
 use crate::words::{Cause, DeliveryNumber, Epoch, Incarnation, Moment, Sealed, SlotId, Ticket};
@@ -187,27 +187,20 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
         jobs: &[Sealed<J>],
         attempt: u32,
     ) -> Vec<DeliveryNumber> {
-        let mut parcels = Vec::with_capacity(jobs.len());
+        let (mut parcels, mut numbers) = (Vec::with_capacity(jobs.len()), Vec::new());
         for job in jobs {
-            let number = self.next;
+            let number = DeliveryNumber(self.next);
+            let ticket = Ticket(u32::try_from(self.next).unwrap_or(u32::MAX));
             self.next += 1;
-            parcels.push(Parcel {
-                job: Sealed::clone(job),
-                ticket: Ticket(u32::try_from(number).unwrap_or(u32::MAX)),
-                number: DeliveryNumber(number),
-                attempt,
-            });
+            numbers.push(number);
+            parcels.push(Parcel::one(job, ticket, number, attempt));
         }
-        let numbers = parcels.iter().map(|parcel| parcel.number).collect();
         match &life.door {
-            Door::Shell(door) => door.do_send(DeliverBatch {
-                parcels,
-                pieces: Vec::new(),
-            }),
+            Door::Shell(door) => door.do_send(DeliverBatch { parcels }),
             Door::Actor(door) => {
                 let deliveries = parcels
-                    .into_iter()
-                    .filter_map(|parcel| Deliver::new(parcel, &life.info, &self.desk));
+                    .iter()
+                    .flat_map(|parcel| Deliver::all_of(parcel, &life.info, &self.desk));
                 deliveries.for_each(|delivery| door.do_send(delivery));
             }
         }
@@ -222,12 +215,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
     /// Takes everything from the desk.
     fn absorb(&mut self) {
         for settlement in self.desk.take() {
-            for SettledDelivery { number, work, .. } in settlement.deliveries {
-                let how = match work {
-                    Work::Done(_) => How::Done,
+            let done = settlement
+                .done
+                .into_iter()
+                .flat_map(|DonePlaces { first, places, .. }| {
+                    let at = move |place| (first.at(place), How::Done);
+                    places.iter().map(at)
+                });
+            let others = settlement.deliveries.into_iter().map(|delivery| {
+                let how = match delivery.work {
                     Work::Failed(_) | Work::Expired | Work::Recalled => How::Failed,
                     Work::Abandoned => How::Abandoned,
                 };
+                (delivery.number, how)
+            });
+            for (number, how) in done.chain(others) {
                 if self.settled.insert(number, how).is_some() {
                     self.twice = Some(number);
                 }

@@ -19,7 +19,7 @@ pub(super) async fn jobs_come_out_as_they_went_in<S: QueueSource<u64>>(rig: &mut
     for sent in &jobs {
         let same = leased
             .iter()
-            .any(|found| found.job.id() == sent.id() && found.job.key() == sent.key());
+            .any(|found| found.job().id() == sent.id() && found.job().key() == sent.key());
         ensure(same, || {
             format!("{sent:?} did not come out with its name and its key")
         })?;

@@ -6,7 +6,7 @@ use super::rig::{Rig, item, numbers, retry};
 use crate::actors::queue::QueueSource;
 use crate::protocol::AttachError;
 use crate::testing::conformance::runner::{Held, claimed, ensure};
-use crate::words::{Epoch, Verdict};
+use crate::words::{Epoch, Run, Verdict};
 
 pub(super) async fn a_later_epoch_takes_leases_back_in_order<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
     rig.attach(1).await?;
@@ -177,7 +177,7 @@ pub(super) async fn a_push_is_taken_or_handed_back_when_the_actor_dies<S: QueueS
         let mut returned: Vec<u64> = back
             .unwrap_or_default()
             .iter()
-            .flat_map(|load| load.handles())
+            .flat_map(Run::handles)
             .map(|job| *job.payload())
             .collect();
         returned.extend(refused.iter().map(|refused| *refused.job.payload()));

@@ -19,12 +19,12 @@ use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Leased, Refused};
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
 use crate::words::{
-    Capabilities, Cause, DeadLetter, DeadReason, Epoch, Job, Load, QueueCounts, Rejection, Renewal, Retry,
+    Capabilities, Cause, DeadLetter, DeadReason, Epoch, Job, QueueCounts, Rejection, Renewal, Retry, Run,
     Sealed, SettleItem, Verdict,
 };
 
 /// Where the jobs of a push come back to if nobody takes them.
-pub(super) type WayBack = oneshot::Receiver<Vec<Load<u64>>>;
+pub(super) type WayBack = oneshot::Receiver<Vec<Run<u64>>>;
 
 /// Hears what the queue says.
 struct Desk {
@@ -290,7 +290,7 @@ impl<S: QueueSource<u64>> Rig<S> {
                 Epoch(self.epoch)
             )
         })?;
-        self.come.extend(batch.jobs);
+        self.come.extend(batch.jobs.iter().flat_map(Leased::one_by_one));
         Ok(())
     }
 
@@ -333,7 +333,7 @@ impl<S: QueueSource<u64>> Rig<S> {
         while let Ok(batch) = self.batches.try_recv() {
             self.note(batch)?;
         }
-        let come: Vec<_> = self.come.iter().map(|leased| *leased.job.payload()).collect();
+        let come: Vec<_> = self.come.iter().map(|leased| *leased.job().payload()).collect();
         ensure(come.is_empty(), || format!("{why}, and the jobs {come:?} came"))
     }
 
@@ -398,7 +398,7 @@ pub(super) fn wrong(command: &str, reply: &QueueReply<u64>) -> Stop {
 }
 
 pub(super) fn numbers(leased: &[Leased<u64>]) -> Vec<u64> {
-    leased.iter().map(|leased| *leased.job.payload()).collect()
+    leased.iter().map(|leased| *leased.job().payload()).collect()
 }
 
 pub(super) fn item(leased: &Leased<u64>, verdict: &Verdict) -> SettleItem {
