@@ -196,7 +196,7 @@ impl<J: Send + Sync + 'static> Core<J> {
     pub(super) fn push(&self, pushing: Pushing<J>) -> Result<(), Gone> {
         let loads = pushing.loads.peek().into_iter().flatten();
         let jobs = loads.map(Load::len).sum();
-        lock(&self.state).charge(jobs);
+        lock(&self.state).account.expect(jobs);
         self.requests.send(Request::Push(pushing))
     }
 

@@ -16,16 +16,16 @@
 
 pub use crate::actors::Clock;
 pub use crate::actors::queue::{
-    ActorKeepsRest, ActorQueue, ActorQueueRest, MemoryQueue, QueueCore, QueueRest, QueueRoom, QueueShell,
-    QueueSource, RestBy, StoreQueue, StoreSource, Wake, queue_of,
+    ActorQueue, MemoryQueue, QueueCore, QueueRest, QueueRoom, QueueShell, QueueSource, StoreQueue,
+    StoreSource, Wake, queue_of,
 };
 pub use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, Pushed, QueueActor,
     QueueCommand, QueueReply, Settle, SettleReply, Tell,
 };
 pub use crate::rules::store::{
-    Admission, Asking, Bound, DeadSelection, Held, LeaseTable, Leased, LeasedBlock, LeasedRun, MemoryStore,
-    News, Refusal, Refused, Settled, Store,
+    Admission, Asking, Bound, DeadSelection, LeaseTable, Leased, LeasedBlock, LeasedRun, MemoryStore, News,
+    Refusal, Refused, Settled, Store,
 };
 pub use crate::words::{
     AckedPlaces, Begin, Block, Capabilities, Epoch, LeaseId, Load, Moment, Places, Rejection, Renewal,

@@ -8,10 +8,10 @@ use super::dedup::Dedup;
 use super::lanes::{Fresh, Lanes};
 use super::leases::Leases;
 use super::record::{History, Record};
-use super::shelf::{Expired, Shelf};
+use super::shelf::Shelf;
 use super::{
-    Admission, Asking, Bound, DeadSelection, Held, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused,
-    Settled, Store,
+    Admission, Asking, Bound, DeadSelection, Leased, LeasedBlock, LeasedRun, News, Refusal, Refused, Settled,
+    Store,
 };
 use crate::words::{
     Block, Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Load, Moment, Places, Priority,
@@ -80,11 +80,7 @@ impl<J> MemoryStore<J> {
             is_expired: job.expires_at().is_some_and(|at| at <= now),
             bytes: 0,
         };
-        let held = Held {
-            jobs: self.unfinished(),
-            bytes: 0,
-        };
-        let dead = match self.bound.admit(asking, held) {
+        let dead = match self.bound.admit(asking, self.unfinished(), 0) {
             Admission::Take => None,
             Admission::Bury(reason) => Some(reason),
             Admission::DropOldest if self.drop_oldest(now, job.priority(), news) => None,
@@ -170,7 +166,8 @@ impl<J> MemoryStore<J> {
             reason: letter.reason.clone(),
         });
         news.dead.push(letter.clone());
-        self.dead.add(letter);
+        let bytes = letter.bytes();
+        self.dead.add(letter, bytes);
         while let Some(oldest) = self.dead.pop_surplus() {
             let job = oldest.id();
             news.events.push(EventKind::DeadLetterDropped { job });
@@ -363,14 +360,9 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
 
     /// Expiry comes before delay: what is past its time is never leased, even if its delay has passed as well.
     fn wake(&mut self, now: Moment, news: &mut News<J>) {
-        while let Some(expired) = self.shelf.pop_expired(now) {
-            let found = match expired {
-                Expired::Here(record) => Some(record),
-                Expired::InLane(priority, number) => self.lanes.remove(priority, number),
-            };
-            if let Some(record) = found {
-                self.bury(now, record, DeadReason::Expired, news);
-            }
+        let Self { lanes, shelf, .. } = self;
+        for record in shelf.take_expired(now, |priority, number| lanes.remove(priority, number)) {
+            self.bury(now, record, DeadReason::Expired, news);
         }
         while let Some(record) = self.shelf.pop_due(now) {
             self.lanes.insert(record);
