@@ -196,7 +196,7 @@ impl<J: Send + Sync + 'static> Core<J> {
     pub(super) fn push(&self, pushing: Pushing<J>) -> Result<(), Gone> {
         let runs = pushing.runs.peek().into_iter().flatten();
         let jobs = runs.map(Run::len).sum();
-        lock(&self.state).charge(jobs);
+        lock(&self.state).account.expect(jobs);
         self.requests.send(Request::Push(pushing))
     }
 

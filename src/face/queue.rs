@@ -16,15 +16,15 @@
 
 pub use crate::actors::Clock;
 pub use crate::actors::queue::{
-    ActorKeepsRest, ActorQueue, ActorQueueRest, MemoryQueue, QueueCore, QueueRest, QueueRoom, QueueShell,
-    QueueSource, RestBy, StoreQueue, StoreSource, Wake, queue_of,
+    ActorQueue, MemoryQueue, QueueCore, QueueRest, QueueRoom, QueueShell, QueueSource, StoreQueue,
+    StoreSource, Wake, queue_of,
 };
 pub use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, Pushed, QueueActor,
     QueueCommand, QueueReply, Settle, SettleReply, Tell,
 };
 pub use crate::rules::store::{
-    Admission, Asking, Bound, DeadSelection, Held, LeaseTable, Leased, MemoryStore, News, Refusal, Refused,
+    Admission, Asking, Bound, DeadSelection, LeaseTable, Leased, MemoryStore, News, Refusal, Refused,
     Settled, Store,
 };
 pub use crate::words::{

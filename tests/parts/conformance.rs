@@ -253,7 +253,7 @@ impl Store<u64> for SmallStore {
     }
 }
 
-fn least_queue() -> ActorQueue<impl Fn() -> PlainQueue> {
+fn least_queue() -> ActorQueue<u64, impl Fn() -> PlainQueue> {
     let shelf = Arc::default();
     ActorQueue::new(Capabilities::LEAST, move || PlainQueue::new(Arc::clone(&shelf)))
 }

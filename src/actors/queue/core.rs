@@ -3,13 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::rest::QueueRest;
 use super::room::{Account, QueueRoom};
 use super::shell::{QueueShell, closed};
 use crate::actors::Clock;
 use crate::protocol::{Attach, AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
 use crate::rules::store::{DeadSelection, Refused, Store};
-use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Moment, Run};
+use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Moment, Run, Sealed};
+
+/// What a queue holds at the end of its group.
+#[derive(Debug)]
+pub struct QueueRest<J> {
+    /// Every job that is neither done nor dead, leased ones too, oldest first. They are no longer in the queue.
+    pub unfinished: Vec<Sealed<J>>,
+    /// Its dead letters, oldest first, for those who wait for the outcome of such a job and were not told yet.
+    pub dead: Vec<DeadLetter<J>>,
+}
 
 /// What a queue holds and knows, apart from the actor in front of it. When the actor dies, the next one is made over the
 /// same core: it finds every job, every lease and the epoch.
@@ -32,7 +40,8 @@ pub(super) struct State<J: Send + Sync + 'static, S> {
 impl<J: Send + Sync + 'static, S: Store<J>> QueueCore<J, S> {
     /// A core around a store, which may hold jobs already.
     pub fn new(store: S) -> Self {
-        let account = Account::new(store.bound(), store.counts().unfinished());
+        let mut account = Account::new(store.bound());
+        account.open(store.counts().unfinished());
         Self {
             room: account.room(),
             capabilities: store.capabilities(),
@@ -159,7 +168,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
         self.wake(now);
         self.settle_account();
         let meant = meant(which, self.store.dead_letters(usize::MAX));
-        let permits = self.account.acquire(meant.len(), usize::MAX);
+        let permits = self.account.acquire(meant.len(), 0);
         if permits == 0 {
             return Vec::new();
         }

@@ -14,7 +14,6 @@
 
 mod actor;
 mod core;
-mod rest;
 mod room;
 mod shell;
 mod source;
@@ -23,8 +22,7 @@ mod source;
 mod tests;
 
 pub use self::actor::StoreQueue;
-pub use self::core::QueueCore;
-pub use self::rest::{ActorKeepsRest, ActorQueueRest, QueueRest, RestBy};
+pub use self::core::{QueueCore, QueueRest};
 #[cfg(feature = "durable")]
 pub(crate) use self::room::Account;
 pub use self::room::QueueRoom;

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::actor::StoreQueue;
-use super::core::QueueCore;
-use super::rest::{ActorKeepsRest, ActorQueueRest, QueueRest, RestBy};
+use super::core::{QueueCore, QueueRest};
 use super::room::QueueRoom;
 use crate::actors::Clock;
 use crate::protocol::QueueActor;
@@ -130,40 +129,44 @@ impl<J: Send + Sync + 'static, S: Store<J>> QueueSource<J> for StoreSource<J, S>
 }
 
 /// A queue actor of your own, made by a closure. It says itself, in its answers, for what it has no room.
-#[derive(Debug, Clone)]
-pub struct ActorQueue<F, R = ActorKeepsRest> {
+pub struct ActorQueue<J, F> {
     capabilities: Capabilities,
     factory: F,
-    rest: R,
+    rest: Option<Box<dyn Fn() -> QueueRest<J> + Send>>,
 }
 
-impl<F> ActorQueue<F> {
+impl<J, F> ActorQueue<J, F> {
     /// `factory` is called for each life of the queue. What must outlive an actor belongs to the closure.
     pub fn new(capabilities: Capabilities, factory: F) -> Self {
         Self {
             capabilities,
             factory,
-            rest: ActorKeepsRest,
+            rest: None,
         }
     }
 
     /// Says how the jobs are handed out without an actor, from what outlives it: see [`QueueSource::take_rest`]. Without it
     /// they are not named if the arbiter under the group ends.
-    pub fn rest_by<J, R: Fn() -> QueueRest<J> + Send + 'static>(self, rest: R) -> ActorQueue<F, RestBy<R>> {
-        ActorQueue {
-            capabilities: self.capabilities,
-            factory: self.factory,
-            rest: RestBy::new(rest),
-        }
+    #[must_use]
+    pub fn rest_by(mut self, rest: impl Fn() -> QueueRest<J> + Send + 'static) -> Self {
+        self.rest = Some(Box::new(rest));
+        self
     }
 }
 
-impl<J, A, F, R> QueueSource<J> for ActorQueue<F, R>
+impl<J, F> fmt::Debug for ActorQueue<J, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActorQueue")
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J, A, F> QueueSource<J> for ActorQueue<J, F>
 where
     J: Send + Sync + 'static,
     A: QueueActor<J>,
     F: Fn() -> A + Send + 'static,
-    R: ActorQueueRest<J>,
 {
     type Actor = A;
 
@@ -180,6 +183,6 @@ where
     }
 
     fn take_rest(&self) -> Option<QueueRest<J>> {
-        self.rest.take()
+        self.rest.as_ref().map(|rest| rest())
     }
 }

@@ -233,7 +233,7 @@ impl<J: Send + Sync + 'static> QueueSource<J> for DurableQueue<J> {
     }
 
     fn room(&self) -> Option<QueueRoom> {
-        lock(&self.core.state).room()
+        lock(&self.core.state).account.room()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Entry, State};
 use crate::durable::engine::{Change, Table};
-use crate::rules::store::{DeadLetters, DeadSelection, Letter, News, Selected};
+use crate::rules::store::{DeadLetters, DeadSelection, News, Selected};
 use crate::words::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId, Moment, QueueConfig, Sealed};
 
 /// A dead letter of the index.
@@ -18,7 +18,8 @@ pub(super) struct DeadEntry<J> {
     pub(super) letter: Option<DeadLetter<J>>,
 }
 
-impl<J> Letter for DeadEntry<J> {
+impl<J> DeadEntry<J> {
+    /// The bytes that it takes in memory.
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.letter.as_ref().map_or(0, DeadLetter::bytes)
     }
@@ -47,10 +48,11 @@ impl<J> DeadTable<J> {
         self.letters.len()
     }
 
-    /// A letter of a file that was just opened.
+    /// A letter that is in the file.
     pub(super) fn recover(&mut self, entry: DeadEntry<J>) {
         self.next = entry.number + 1;
-        self.letters.add(entry);
+        let bytes = entry.bytes();
+        self.letters.add(entry, bytes);
     }
 
     /// Keeps a letter, and drops the oldest ones if there are too many.
@@ -61,11 +63,9 @@ impl<J> DeadTable<J> {
         news: &mut News<J>,
         out: &mut Vec<Change>,
     ) {
-        let number = self.next;
-        self.next += 1;
-        out.push(Change::Put(Table::Dead, number, record));
-        self.letters.add(DeadEntry {
-            number,
+        out.push(Change::Put(Table::Dead, self.next, record));
+        self.recover(DeadEntry {
+            number: self.next,
             at,
             id,
             letter,
@@ -171,11 +171,11 @@ impl<J: Send + Sync + 'static> State<J> {
         let which = Selected::new(which);
         let meant = |dead: &DeadEntry<J>| dead.letter.is_some() && which.means(dead.id);
         let wanted = self.dead.letters.iter().filter(|dead| meant(dead)).count();
-        let mut room = self.capacity.acquire(wanted, self.unfinished());
+        let mut room = self.account.acquire(wanted, self.unfinished());
         let mut back = Vec::new();
         let mut letters = self.dead.letters.take_out();
         letters.sift(|mut dead| {
-            let goes = room > 0 && self.capacity.has_bytes() && meant(&dead);
+            let goes = room > 0 && self.account.has_bytes() && meant(&dead);
             let Some(letter) = dead.letter.take_if(|_| goes) else {
                 return Some(dead);
             };

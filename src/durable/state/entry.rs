@@ -69,8 +69,7 @@ impl<J: Send + Sync + 'static> State<J> {
         // the process, the job is not.
         if let Ok(record) = record {
             let bytes = record.len() as u64;
-            self.capacity.give_bytes(entry.bytes);
-            self.capacity.add_bytes(bytes);
+            self.account.change_bytes(entry.bytes, bytes);
             entry.bytes = bytes;
             out.push(Change::Put(Table::Singles, entry.number, record));
             if let Some(chunk) = entry.chunk.take() {
@@ -84,7 +83,7 @@ impl<J: Send + Sync + 'static> State<J> {
         match entry.chunk {
             Some(chunk) => self.note_gone(chunk, entry.number),
             None => {
-                self.capacity.give_bytes(entry.bytes);
+                self.account.change_bytes(entry.bytes, 0);
                 out.push(Change::Delete(Table::Singles, entry.number));
             }
         }
@@ -107,6 +106,6 @@ impl<J: Send + Sync + 'static> State<J> {
     /// Notes that a job of a chunk is done, dead, or in a record of its own.
     pub(super) fn note_gone(&mut self, first: u64, number: u64) {
         let bytes = self.ready.note_gone(first, number);
-        self.capacity.give_bytes(bytes);
+        self.account.change_bytes(bytes, 0);
     }
 }

@@ -15,14 +15,12 @@
 //! | module | what lives there |
 //! |---|---|
 //! | here | [`State`]: the parts together |
-//! | `capacity` | the bound, and the permits of the senders |
 //! | `ready`, `load` | the lanes; chunks that come from the disk |
 //! | `suspects` | jobs that were leased when a process ended |
 //! | `dead` | dead letters |
 //! | `entry`, `push`, `lease` | what happens to one job; admission; leasing and settling |
 //! | `recover` | the index of a file that was just opened |
 
-mod capacity;
 mod dead;
 mod entry;
 mod lease;
@@ -34,15 +32,14 @@ mod suspects;
 
 use std::sync::Arc;
 
-use self::capacity::Capacity;
 use self::dead::DeadTable;
 use self::entry::Entry;
 use self::ready::Ready;
 use self::suspects::Suspects;
 use super::engine::{Change, Table};
 use super::paper::Paper;
-use crate::actors::queue::{QueueRoom, QueueShell};
-use crate::rules::store::{Dedup, Expired, LeaseTable, Shelf};
+use crate::actors::queue::{Account, QueueShell};
+use crate::rules::store::{Dedup, LeaseTable, Shelf};
 use crate::words::{DeadReason, Moment, QueueCounts};
 
 pub(super) use self::load::{Loaded, Needed};
@@ -53,7 +50,7 @@ pub(super) use self::recover::Recovered;
 pub(super) struct State<J: Send + Sync + 'static> {
     paper: Arc<Paper<J>>,
     pub(super) shell: QueueShell<J>,
-    capacity: Capacity,
+    pub(super) account: Account,
     /// The longest history of a job.
     history: usize,
     /// The number of the next job: its place in the order of acceptance.
@@ -90,27 +87,11 @@ impl<J: Send + Sync + 'static> State<J> {
         self.counts().unfinished()
     }
 
-    /// The room for senders.
-    pub(super) fn room(&self) -> Option<QueueRoom> {
-        self.capacity.room()
-    }
-
-    /// Jobs have come whose sender took permits.
-    pub(super) fn charge(&mut self, jobs: usize) {
-        self.capacity.charge(jobs);
-    }
-
-    /// Jobs could not be written and go back to a sender. The permits are still out: whoever tells the sender gives them back to
-    /// this room, and a sender that is told nothing uses them again.
-    pub(super) fn hand_back(&mut self, jobs: usize) -> Option<QueueRoom> {
-        self.capacity.hand_back(jobs)
-    }
-
     /// Gives back the permits of all jobs that have left, and writes the marks that have changed. Ends every operation.
     pub(super) fn settle_accounts(&mut self, out: &mut Vec<Change>) {
         self.write_marks(out);
         let unfinished = self.unfinished();
-        self.capacity.settle(|| unfinished);
+        self.account.settle(|| unfinished);
     }
 
     /// Writes the marks of chunks that have changed.
@@ -126,14 +107,9 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// Moves what is due. Expiry comes before delay, as in the store of the memory queue.
     pub(super) fn wake(&mut self, now: Moment, out: &mut Vec<Change>) {
-        while let Some(expired) = self.shelf.pop_expired(now) {
-            let found = match expired {
-                Expired::Here(entry) => Some(entry),
-                Expired::InLane(priority, number) => self.ready.take(priority, number),
-            };
-            if let Some(entry) = found {
-                self.bury(now, entry, DeadReason::Expired, out);
-            }
+        let Self { ready, shelf, .. } = self;
+        for entry in shelf.take_expired(now, |priority, number| ready.take(priority, number)) {
+            self.bury(now, entry, DeadReason::Expired, out);
         }
         while let Some(entry) = self.shelf.pop_due(now) {
             self.ready.put(entry);

@@ -57,16 +57,6 @@ impl Admission {
     pub(in crate::durable) fn refuses(&self, jobs: usize) -> bool {
         self.refused.len() == jobs
     }
-
-    /// Jobs that are taken and not yet placed.
-    pub(super) fn jobs(&self) -> usize {
-        self.taken
-    }
-
-    /// The bytes of these jobs.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
 }
 
 impl Admitted {
@@ -150,7 +140,9 @@ impl<J: Send + Sync + 'static> State<J> {
         out: &mut Vec<Change>,
     ) -> Result<rules::Admission, Needed> {
         loop {
-            let answer = self.capacity.admit(asking, self.unfinished(), admission);
+            let answer = self
+                .account
+                .admit(asking, self.unfinished() + admission.taken, admission.bytes);
             if answer != rules::Admission::DropOldest || !self.drop_oldest(now, priority, out)? {
                 return Ok(answer);
             }
@@ -220,17 +212,17 @@ impl<J: Send + Sync + 'static> State<J> {
         jobs: &[Sealed<J>],
         out: &mut Vec<Change>,
     ) {
-        self.capacity.decided(jobs.len());
+        self.account.decided(jobs.len());
         self.forget_keys(now, out);
         for admitted in admission.chunks {
-            self.capacity.add_bytes(u64::from(admitted.bytes));
+            self.account.change_bytes(0, u64::from(admitted.bytes));
             let jobs = admitted.jobs.iter().map_while(|index| jobs.get(*index).cloned());
             self.ready.add_chunk(admitted.first, admitted.mark(), jobs);
         }
         for (index, number, bytes) in admission.singles {
             if let Some(job) = jobs.get(index) {
                 let bytes = bytes as u64;
-                self.capacity.add_bytes(bytes);
+                self.account.change_bytes(0, bytes);
                 let entry = Entry {
                     bytes,
                     ..Entry::new(Sealed::clone(job), number)

@@ -105,7 +105,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     pub(super) fn refuse(&mut self, pushes: Vec<(Range<usize>, Pushing<J>)>, failure: WriteFailure) {
         let mut state = lock(&self.state);
         for (range, pushing) in pushes {
-            let room = state.hand_back(range.len());
+            let room = state.account.hand_back(range.len());
             let failed = Written::Failed {
                 runs: pushing.runs,
                 decided: pushing.decided,

@@ -14,15 +14,6 @@ pub struct Bound {
     pub overflow: Overflow,
 }
 
-/// What a queue holds of that which its [`Bound`] counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Ready, delayed and leased jobs.
-    pub jobs: usize,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
 /// What is known of a job that asks to be taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asking {
@@ -60,7 +51,8 @@ impl Bound {
         }
     }
 
-    /// Decides about one job. The first reason that holds counts:
+    /// Decides about one job, for a queue that holds so many ready, delayed and leased jobs of so many bytes together. The first
+    /// reason that holds counts:
     ///
     /// | the job | `Wait` | `Reject` | `DropNewest` | `DropOldest` |
     /// |---|---|---|---|---|
@@ -71,15 +63,15 @@ impl Bound {
     /// | is one too many | refused: its sender has no permit | refused | buried | the oldest goes |
     /// | has too many bytes at present | waits | refused | buried | the oldest goes |
     #[inline]
-    pub fn admit(&self, job: Asking, held: Held) -> Admission {
+    pub fn admit(&self, job: Asking, jobs: usize, bytes: u64) -> Admission {
         if let Some(of) = job.duplicate_of {
             return Admission::Refuse(Refusal::Duplicate { of });
         }
         if job.is_expired {
             return Admission::Bury(DeadReason::Expired);
         }
-        let has_place = held.jobs < self.capacity;
-        if has_place && held.bytes.saturating_add(job.bytes) <= self.bytes {
+        let has_place = jobs < self.capacity;
+        if has_place && bytes.saturating_add(job.bytes) <= self.bytes {
             return Admission::Take;
         }
         let is_too_large = job.bytes > self.bytes;
@@ -110,16 +102,12 @@ mod tests {
             bytes,
             ..Asking::default()
         };
-        let held = Held {
-            jobs: held.0,
-            bytes: held.1,
-        };
         POLICIES.map(|overflow| {
             let bound = Bound {
                 bytes: 100,
                 ..Bound::of_jobs(10, overflow)
             };
-            bound.admit(job, held)
+            bound.admit(job, held.0, held.1)
         })
     }
 
@@ -144,16 +132,15 @@ mod tests {
         let of = JobId::from_uuid(uuid::Uuid::nil());
         for overflow in POLICIES {
             for jobs in [0, 10] {
-                let held = Held { jobs, bytes: 0 };
                 let mut job = Asking {
                     is_expired: true,
                     ..Asking::default()
                 };
                 let bound = Bound::of_jobs(10, overflow);
-                assert_eq!(bound.admit(job, held), Admission::Bury(DeadReason::Expired));
+                assert_eq!(bound.admit(job, jobs, 0), Admission::Bury(DeadReason::Expired));
                 job.duplicate_of = Some(of);
                 let refused = Admission::Refuse(Refusal::Duplicate { of });
-                assert_eq!(bound.admit(job, held), refused);
+                assert_eq!(bound.admit(job, jobs, 0), refused);
             }
         }
     }

@@ -4,30 +4,19 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::DeadSelection;
 use super::thrift::give_back;
-use crate::words::{DeadLetter, JobId, QueueConfig};
-
-/// What is kept of a dead letter.
-pub(crate) trait Letter {
-    /// The bytes that it takes in memory.
-    fn bytes(&self) -> usize;
-}
-
-impl<J> Letter for DeadLetter<J> {
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-}
+use crate::words::{JobId, QueueConfig};
 
 /// The dead letters that are kept.
 pub(crate) struct DeadLetters<L> {
-    letters: VecDeque<L>,
+    /// The letters, with the bytes that each takes in memory.
+    letters: VecDeque<(L, usize)>,
     /// The bytes of all of them.
     bytes: usize,
     most: usize,
     most_bytes: usize,
 }
 
-impl<L: Letter> DeadLetters<L> {
+impl<L> DeadLetters<L> {
     pub(crate) fn new(config: &QueueConfig) -> Self {
         Self {
             letters: VecDeque::new(),
@@ -43,13 +32,13 @@ impl<L: Letter> DeadLetters<L> {
 
     /// The letters, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &L> {
-        self.letters.iter()
+        self.letters.iter().map(|(letter, _)| letter)
     }
 
     /// Keeps a dead letter. Whoever adds one then asks [`pop_surplus`](Self::pop_surplus) until there is none.
-    pub(crate) fn add(&mut self, letter: L) {
-        self.bytes += letter.bytes();
-        self.letters.push_back(letter);
+    pub(crate) fn add(&mut self, letter: L, bytes: usize) {
+        self.bytes += bytes;
+        self.letters.push_back((letter, bytes));
     }
 
     /// The oldest letter, if they are too many or too large.
@@ -60,11 +49,11 @@ impl<L: Letter> DeadLetters<L> {
 
     /// The oldest letter, if `goes` says so of it.
     pub(crate) fn pop_oldest_if(&mut self, goes: impl FnOnce(&L) -> bool) -> Option<L> {
-        let oldest = match self.letters.front() {
-            Some(oldest) if goes(oldest) => self.letters.pop_front()?,
+        let (oldest, bytes) = match self.letters.front() {
+            Some((oldest, _)) if goes(oldest) => self.letters.pop_front()?,
             _ => return None,
         };
-        self.bytes -= oldest.bytes();
+        self.bytes -= bytes;
         Some(oldest)
     }
 
@@ -82,12 +71,12 @@ impl<L: Letter> DeadLetters<L> {
     }
 
     /// Hands all letters to `keep`, from the oldest one on; what it gives back stays, in order.
-    pub(crate) fn sift(&mut self, keep: impl FnMut(L) -> Option<L>) {
+    pub(crate) fn sift(&mut self, mut keep: impl FnMut(L) -> Option<L>) {
         self.letters = std::mem::take(&mut self.letters)
             .into_iter()
-            .filter_map(keep)
+            .filter_map(|(letter, bytes)| keep(letter).map(|letter| (letter, bytes)))
             .collect();
-        self.bytes = self.letters.iter().map(Letter::bytes).sum();
+        self.bytes = self.letters.iter().map(|(_, bytes)| bytes).sum();
         give_back(&mut self.letters);
     }
 

@@ -5,8 +5,8 @@ use super::dedup::Dedup;
 use super::entry::Entry;
 use super::lanes::Lanes;
 use super::leases::Leases;
-use super::shelf::{Expired, Shelf};
-use super::{Admission, Asking, Bound, DeadSelection, Held, Leased, News, Refusal, Refused, Settled, Store};
+use super::shelf::Shelf;
+use super::{Admission, Asking, Bound, DeadSelection, Leased, News, Refusal, Refused, Settled, Store};
 use crate::words::{
     Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Moment, Places, Priority, QueueConfig,
     QueueCounts, Rejection, Retry, Run, Sealed, Verdict,
@@ -93,11 +93,7 @@ impl<J> MemoryStore<J> {
             is_expired: entry.has_expired(now),
             bytes: 0,
         };
-        let held = Held {
-            jobs: self.unfinished(),
-            bytes: 0,
-        };
-        let dead = match self.bound.admit(asking, held) {
+        let dead = match self.bound.admit(asking, self.unfinished(), 0) {
             Admission::Take => None,
             Admission::Bury(reason) => Some(reason),
             Admission::DropOldest if self.drop_oldest(now, entry.priority(), news) => None,
@@ -161,7 +157,8 @@ impl<J> MemoryStore<J> {
                 reason: letter.reason.clone(),
             });
             news.dead.push(letter.clone());
-            self.dead.add(letter);
+            let bytes = letter.bytes();
+            self.dead.add(letter, bytes);
             while let Some(oldest) = self.dead.pop_surplus() {
                 let job = oldest.id();
                 news.events.push(EventKind::DeadLetterDropped { job });
@@ -283,17 +280,21 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
 
     /// Expiry comes before delay: what is past its time is never leased, even if its delay has passed as well.
     fn wake(&mut self, now: Moment, news: &mut News<J>) {
-        while let Some(expired) = self.shelf.pop_expired(now) {
-            let found = match expired {
-                Expired::Here(entry) => {
-                    self.delayed -= entry.len();
-                    Some(entry)
-                }
-                Expired::InLane(priority, oldest) => self.lanes.remove(priority, oldest),
-            };
-            if let Some(entry) = found {
-                self.bury(now, entry, &DeadReason::Expired, news);
-            }
+        let Self {
+            lanes,
+            shelf,
+            delayed,
+            ..
+        } = self;
+        let expired = shelf.take_expired(now, |priority, oldest| {
+            // One from a lane was not delayed, so it is taken out of that sum for nothing below.
+            let entry = lanes.remove(priority, oldest)?;
+            *delayed += entry.len();
+            Some(entry)
+        });
+        for entry in expired {
+            self.delayed -= entry.len();
+            self.bury(now, entry, &DeadReason::Expired, news);
         }
         while let Some(entry) = self.shelf.pop_due(now) {
             self.delayed -= entry.len();

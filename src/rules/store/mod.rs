@@ -17,15 +17,17 @@ mod thrift;
 #[cfg(test)]
 mod tests;
 
-pub use admission::{Admission, Asking, Bound, Held};
+pub use admission::{Admission, Asking, Bound};
 #[cfg(feature = "durable")]
-pub(crate) use dead::{DeadLetters, Letter, Selected};
+pub(crate) use dead::DeadLetters;
+#[cfg(any(feature = "durable", feature = "testing"))]
+pub(crate) use dead::Selected;
 #[cfg(feature = "durable")]
 pub(crate) use dedup::Dedup;
 pub use lease_table::LeaseTable;
 pub use memory::MemoryStore;
-#[cfg(feature = "durable")]
-pub(crate) use shelf::{Expired, Shelf};
+#[cfg(any(feature = "durable", feature = "testing"))]
+pub(crate) use shelf::Shelf;
 
 use std::sync::Arc;
 

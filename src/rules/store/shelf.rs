@@ -19,14 +19,6 @@ struct Expiring {
     not_before: Option<Moment>,
 }
 
-/// A job whose time has run out.
-pub(crate) enum Expired<T> {
-    /// It stood on the shelf.
-    Here(T),
-    /// It stands in the lane of this priority, with this number.
-    InLane(Priority, u64),
-}
-
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
         Self {
@@ -60,21 +52,22 @@ impl<T> Shelf<T> {
         (next.key().0 <= now).then(|| next.remove())
     }
 
-    /// The next job that has expired, if one has.
-    pub(crate) fn pop_expired(&mut self, now: Moment) -> Option<Expired<T>> {
-        let next = self.expiries.first_entry()?;
-        let (at, number) = *next.key();
-        if at > now {
-            return None;
+    /// Takes out the jobs that have expired; `from_lane` takes those that do not stand on the shelf out of their lanes.
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Moment,
+        mut from_lane: impl FnMut(Priority, u64) -> Option<T>,
+    ) -> Vec<T> {
+        let mut expired = Vec::new();
+        while let Some(next) = self.expiries.first_entry()
+            && next.key().0 <= now
+        {
+            let ((_, number), job) = next.remove_entry();
+            let place = job.not_before.map(|due| (due, number));
+            let here = place.and_then(|place| self.waiting.remove(&place));
+            expired.extend(here.or_else(|| from_lane(job.priority, number)));
         }
-        let expiring = next.remove();
-        let here = expiring
-            .not_before
-            .and_then(|due| self.waiting.remove(&(due, number)));
-        Some(match here {
-            Some(job) => Expired::Here(job),
-            None => Expired::InLane(expiring.priority, number),
-        })
+        expired
     }
 
     /// Notes the job with this number if it expires; says whether it does.

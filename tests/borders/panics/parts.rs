@@ -204,7 +204,7 @@ fn a_store_that_panics_in_its_methods_and_its_drop_loses_no_job_and_ends_no_cons
 fn fragile_queue(
     factory: NowAndThen,
     held: Bomb,
-) -> ActorQueue<impl Fn() -> StoreQueue<u64, MemoryStore<u64>> + Send + 'static> {
+) -> ActorQueue<u64, impl Fn() -> StoreQueue<u64, MemoryStore<u64>> + Send + 'static> {
     fn is_queue<A: QueueActor<u64>>(actor: A) -> A {
         actor
     }

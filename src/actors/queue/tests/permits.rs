@@ -122,7 +122,8 @@ fn requeued_jobs_take_permits_and_never_more_than_there_are() {
 #[test]
 fn a_job_that_came_without_a_permit_gives_none_back() {
     let bound = Bound::of_jobs(4, Overflow::Wait);
-    let mut account = Account::new(Some(bound), 0);
+    let mut account = Account::new(Some(bound));
+    account.open(0);
     let semaphore = account.room().unwrap().semaphore;
     semaphore.try_acquire().unwrap().forget();
     account.charge(1);
@@ -137,7 +138,8 @@ fn a_job_that_came_without_a_permit_gives_none_back() {
 #[test]
 fn a_store_that_is_overfull_from_the_start_gives_permits_once_it_has_room() {
     let bound = Bound::of_jobs(2, Overflow::Wait);
-    let mut account = Account::new(Some(bound), 5);
+    let mut account = Account::new(Some(bound));
+    account.open(5);
     let semaphore = account.room().unwrap().semaphore;
     for (held, permits) in [(4, 0), (2, 0), (1, 1), (0, 2)] {
         account.settle(|| held);

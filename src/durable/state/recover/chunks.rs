@@ -18,7 +18,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             Ok(mark) => {
                 state.next = state.next.max(first + u64::from(mark.jobs));
                 let (bytes, was_leased) = state.ready.recover_chunk(first, mark.clone());
-                state.capacity.add_bytes(bytes);
+                state.account.change_bytes(0, bytes);
                 if was_leased {
                     used.push((first, mark));
                 }
@@ -50,7 +50,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         };
         state.next = state.next.max(first + u64::from(jobs));
         let (bytes, _) = state.ready.recover_chunk(first, mark);
-        state.capacity.add_bytes(bytes);
+        state.account.change_bytes(0, bytes);
         state.ready.touch(first);
         Ok(())
     }

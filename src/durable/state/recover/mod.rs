@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dead::{DeadEntry, DeadTable};
-use super::{Capacity, Entry, Ready, State, Suspects};
-use crate::actors::queue::QueueShell;
+use super::{Entry, Ready, State, Suspects};
+use crate::actors::queue::{Account, QueueShell};
 use crate::durable::engine::{Change, Engine, Meta, Table};
 use crate::durable::error::FileError;
 use crate::durable::format::{Accepted, Damage, Dead, Held, Single};
@@ -86,7 +86,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         state.wake(now, changes);
         state.write_marks(changes);
         let unfinished = state.unfinished();
-        state.capacity.open_room(unfinished);
+        state.account.open(unfinished);
         Ok(recovered)
     }
 
@@ -157,7 +157,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 history: state.paper.off_paper(single.history),
                 ..Entry::new(job, number)
             };
-            state.capacity.add_bytes(entry.bytes);
+            state.account.change_bytes(0, entry.bytes);
             if was_leased {
                 return state.suspect(entry, earlier, changes);
             }
@@ -221,7 +221,7 @@ impl<J: Send + Sync + 'static> State<J> {
         Self {
             paper,
             shell: QueueShell::new(),
-            capacity: Capacity::new(bound),
+            account: Account::new(Some(bound)),
             history: config.history,
             next: 0,
             first_own: 0,
