@@ -113,8 +113,8 @@ pub mod sim;
 pub use actors::{BatchSize, Events, Host};
 pub use face::{config, events, host, queue, strategy, supervision};
 pub use group::{
-    BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, GroupGone, Producer, ProducerGroup,
-    Results, SendError, StartError, Undelivered, Unsent,
+    BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, Producer, ProducerGroup, Results,
+    SendError, SendErrorKind, StartError, StoppedError, Undelivered,
 };
 pub use protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, Delivery};
 pub use words::{

@@ -52,7 +52,7 @@ async fn last_in_first_out() -> Result<(), Box<dyn Error>> {
         while group.health().await?.queue.is_none_or(|queue| queue.ready < 10) {
             sleep(Duration::from_millis(1)).await;
         }
-        Ok::<_, consumer_group::GroupGone>(())
+        Ok::<_, consumer_group::StoppedError>(())
     };
     timeout(Duration::from_secs(10), all_there).await??;
     group.scale(1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::Addr;
 
 use super::dead_letters::{self, DeadLetters, or_changed};
-use super::errors::{GroupGone, Undelivered};
+use super::errors::{StoppedError, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
 use crate::actors::guardian::{Guardian, Shared, Status};
@@ -180,17 +180,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     /// How the group is right now. Waits while the supervisor or the queue is being replaced. Cancel safe.
     ///
     /// # Errors
-    /// [`GroupGone`] if the group has ended.
-    pub async fn health(&self) -> Result<Health, GroupGone> {
+    /// [`StoppedError`] if the group has ended.
+    pub async fn health(&self) -> Result<Health, StoppedError> {
         let mut status = self.inner.shared.status.clone();
         loop {
             let now = status.borrow_and_update().clone();
             if now.has_ended() {
-                return Err(GroupGone);
+                return Err(StoppedError);
             }
             let Some(supervisor) = now.supervisor else {
                 // The supervisor is being restarted; the next one answers.
-                status.changed().await.map_err(|_| GroupGone)?;
+                status.changed().await.map_err(|_| StoppedError)?;
                 continue;
             };
             // A supervisor that dies with the question answers too, but for one that dies on another thread in the very
@@ -198,7 +198,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
             let health = match or_changed(supervisor.send(AskHealth), &mut status).await {
                 Some(Ok(Some(health))) => health,
                 Some(_) => {
-                    status.changed().await.map_err(|_| GroupGone)?;
+                    status.changed().await.map_err(|_| StoppedError)?;
                     continue;
                 }
                 None => continue,

@@ -88,6 +88,11 @@ impl<J> Job<J> {
         self
     }
 
+    /// What it carries.
+    pub fn payload(&self) -> &J {
+        &self.payload
+    }
+
     /// Takes the payload out again.
     pub fn into_payload(self) -> J {
         self.payload
@@ -114,6 +119,8 @@ impl<J> From<J> for Job<J> {
 /// The seldom used wishes of a job, kept behind a pointer so that a plain job stays small.
 #[derive(Debug)]
 struct Wishes {
+    /// When delay and expiry began to count.
+    since: Moment,
     not_before: Option<Moment>,
     expires_at: Option<Moment>,
     /// Set when the job begins for the first time, or comes back after it had. Never cleared.
@@ -147,6 +154,7 @@ impl<J> Envelope<J> {
         let wishes = has_wishes.then(|| {
             let rest = job.rest.map(|rest| *rest).unwrap_or_default();
             Box::new(Wishes {
+                since: now,
                 not_before: rest.delay.map(|delay| now.after(delay)),
                 expires_at: rest.expires_after.map(|age| now.after(age)),
                 no_longer_expires: AtomicBool::new(false),
@@ -178,6 +186,7 @@ impl<J> Envelope<J> {
             let moved = |moment: Moment| now.after(moment.since(then));
             wishes.not_before = wishes.not_before.map(moved);
             wishes.expires_at = wishes.expires_at.map(moved);
+            wishes.since = now;
             wishes.reply_to = None;
         }
         self.begun.forget();
@@ -213,6 +222,11 @@ impl<J> Envelope<J> {
         wishes
             .expires_at
             .filter(|_| !wishes.no_longer_expires.load(Ordering::Relaxed))
+    }
+
+    /// When delay and expiry began to count.
+    pub(crate) fn since(&self) -> Option<Moment> {
+        self.wishes.as_ref().map(|wishes| wishes.since)
     }
 
     /// The moment with which it was sent, whether or not it still expires.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::begun::{Begin, BegunMark};
 use super::block::{Place, Sole};
@@ -104,6 +105,40 @@ impl<J> Sealed<J> {
     /// also while somebody holds another job of its block.
     pub fn into_payload(self) -> Result<J, Self> {
         self.into_envelope().map(Envelope::into_payload)
+    }
+
+    /// Takes the job out with all that its producer wished for it. Delay and expiry are those that it had when the group took
+    /// it, or took it over from a group before; they count anew when it is sent again.
+    ///
+    /// # Errors
+    /// As [`into_payload`](Self::into_payload).
+    pub fn into_job(self) -> Result<Job<J>, Self> {
+        let (key, Priority(priority), dedup) = (self.key().cloned(), self.priority(), self.dedup().cloned());
+        let since = self
+            .view()
+            .envelope()
+            .and_then(Envelope::since)
+            .unwrap_or_default();
+        // A wait beyond all times was cut to the last moment.
+        let wait = |until: Moment| match until.as_nanos() {
+            u64::MAX => Duration::MAX,
+            _ => until.since(since),
+        };
+        let (delay, age) = (self.not_before().map(wait), self.expiry().map(wait));
+        let mut job = Job::new(self.into_payload()?).priority(priority);
+        if let Some(key) = key {
+            job = job.key(key);
+        }
+        if let Some(dedup) = dedup {
+            job = job.dedup(dedup);
+        }
+        if let Some(delay) = delay {
+            job = job.delay(delay);
+        }
+        if let Some(age) = age {
+            job = job.expires_after(age);
+        }
+        Ok(job)
     }
 
     fn into_envelope(self) -> Result<Envelope<J>, Self> {
