@@ -78,6 +78,8 @@
 //!
 //! The reasons for all this stand in `docs/architecture.md`, the promises and their limits in `docs/guarantees.md`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The modules stand on floors, from the ground up in the order of these lines, and a file imports only from floors below its
 // own; `docs/architecture.md` walks through them. The first four, the engine, are open for benches and for the model checker
 // only: nothing in them is promised.

@@ -37,6 +37,7 @@ struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
 
 /// How a drain or a stop ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Drained<J> {
     /// Jobs that were neither done nor given up, oldest first. Empty when everything was finished in time, and for every
     /// [`stop`](Group::stop) or [`drain`](Group::drain) but the first that returns. Jobs in a queue that is not `volatile`
@@ -172,7 +173,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.order(Order::Resume);
     }
 
-    /// Ends one of the group's own actors, as a fault would. The guardian starts it again and no job is lost: try it.
+    /// See `testing::end_role`, which has a feature of its own.
+    #[doc(hidden)]
     pub fn end_role(&self, role: Role) {
         self.order(Order::EndRole(role));
     }

@@ -39,6 +39,7 @@ struct Open<J, O> {
 /// sent back to the queue has had its outcome and brings no second one.
 ///
 /// Dropping it ends the producer group: its sends fail as closed, its jobs are done all the same.
+#[must_use = "a producer group ends when its results are dropped"]
 pub struct Results<J: Send + Sync + 'static, O: Send + 'static> {
     mailbox: Arc<Open<J, O>>,
 }
