@@ -4,7 +4,7 @@
 //! the group's own supervisor, queue and strategy are ended. You see the events as they happen, and at the end that every
 //! job was done.
 //!
-//! Run it: `cargo run --example crash_and_recover`
+//! Run it: `cargo run --features testing --example crash_and_recover`
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
@@ -13,6 +13,7 @@ use std::error::Error;
 use std::future::pending;
 use std::time::Duration;
 
+use consumer_group::testing::end_role;
 use consumer_group::{Delivery, Event, EventKind, Events, Failure, Group, Role, SendError, SlotId};
 use tokio::time::{sleep, timeout};
 
@@ -72,9 +73,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sum += outcome.result.map_err(|letter| letter.to_string())?;
         done.insert(outcome.id);
         match done.len() {
-            250 => group.end_role(Role::Supervisor),
-            500 => group.end_role(Role::Queue),
-            750 => group.end_role(Role::Strategy),
+            250 => end_role(&group, Role::Supervisor),
+            500 => end_role(&group, Role::Queue),
+            750 => end_role(&group, Role::Strategy),
             _ => {}
         }
     }
@@ -118,7 +119,7 @@ struct Diary {
 async fn keep_diary(mut events: Events) -> Diary {
     let mut diary = Diary::default();
     let mut lines = 0;
-    while let Some(Event { at, kind }) = events.next().await {
+    while let Some(Event { at, kind, .. }) = events.next().await {
         let line = match kind {
             EventKind::ConsumerUp { slot, .. } => {
                 let lives = diary.lives.entry(slot).or_default();

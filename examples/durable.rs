@@ -117,8 +117,8 @@ async fn send_once(folder: &Path, jobs: u64, group: &Group<u64, ()>) -> Outcome<
         let job = consumer_group::Job::new(number).dedup(number);
         match producer.send(job).await {
             Ok(_) => {}
-            Err(error) if matches!(error.reason, consumer_group::Unsent::Duplicate { .. }) => {}
-            Err(error) => return Err(error.reason.to_string().into()),
+            Err(error) if matches!(error.kind, consumer_group::SendErrorKind::Duplicate { .. }) => {}
+            Err(error) => return Err(error.kind.to_string().into()),
         }
         // Renamed into place, so that a kill leaves the old number or the new one.
         let next = folder.join("sent.next");

@@ -78,6 +78,8 @@
 //!
 //! The reasons for all this stand in `docs/architecture.md`, the promises and their limits in `docs/guarantees.md`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The modules stand on floors, from the ground up in the order of these lines, and a file imports only from floors below its
 // own; `docs/architecture.md` walks through them. The first four, the engine, are open for benches and for the model checker
 // only: nothing in them is promised.
@@ -113,8 +115,8 @@ pub mod sim;
 pub use actors::{BatchSize, Events, Host};
 pub use face::{config, events, host, queue, strategy, supervision};
 pub use group::{
-    BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, GroupGone, Producer, ProducerGroup,
-    Results, SendError, StartError, Undelivered, Unsent,
+    BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, Producer, ProducerGroup, Results,
+    SendError, SendErrorKind, StartError, StoppedError, Undelivered,
 };
 pub use protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, Delivery};
 pub use words::{

@@ -8,7 +8,7 @@
 //! Both say what they can do in their `Capabilities`. Neither of these two knows delays, and yet a job that is tried again
 //! later comes later: what a queue lacks, the group does in its place.
 //!
-//! Run it: `cargo run --example custom_queue`
+//! Run it: `cargo run --features testing --example custom_queue`
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consumer_group::queue::{ActorQueue, Capabilities, queue_of};
+use consumer_group::testing::end_role;
 use consumer_group::{Delivery, EventKind, Failure, Group, Outcome, Results, Role};
 use plain::{PlainQueue, Shelf};
 use stack::Stack;
@@ -52,7 +53,7 @@ async fn last_in_first_out() -> Result<(), Box<dyn Error>> {
         while group.health().await?.queue.is_none_or(|queue| queue.ready < 10) {
             sleep(Duration::from_millis(1)).await;
         }
-        Ok::<_, consumer_group::GroupGone>(())
+        Ok::<_, consumer_group::StoppedError>(())
     };
     timeout(Duration::from_secs(10), all_there).await??;
     group.scale(1);
@@ -109,7 +110,7 @@ async fn plain_list() -> Result<(), Box<dyn Error>> {
             assert!(began.elapsed() >= LATER, "a job came back too early");
         }
         if done == 100 {
-            group.end_role(Role::Queue);
+            end_role(&group, Role::Queue);
         }
     }
     let accepted = sender.await??.len();

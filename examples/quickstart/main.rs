@@ -33,7 +33,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use consumer_group::{Group, GroupConfig, ProducerGroup, SendError, Unsent};
+use consumer_group::{Group, GroupConfig, Job, ProducerGroup, SendError, SendErrorKind};
 use tokio::sync::mpsc;
 
 use args::Args;
@@ -131,21 +131,23 @@ async fn send(args: &Args, producers: ProducerGroup<FileJob, Hashed>, progress: 
     Ok(sent)
 }
 
-async fn send_one(producers: &ProducerGroup<FileJob, Hashed>, mut job: FileJob) -> Told<()> {
+async fn send_one(producers: &ProducerGroup<FileJob, Hashed>, job: FileJob) -> Told<()> {
+    // The key is for the strategies that go by it: the same file meets the same consumer in every run.
+    let key = job.path.to_string_lossy().into_owned();
+    let mut job = Job::new(job).key(key);
     loop {
-        // The key is for the strategies that go by it: the same file meets the same consumer in every run.
-        let key = job.path.to_string_lossy().into_owned();
-        match producers.send(consumer_group::Job::new(job).key(key)).await {
+        match producers.send(job).await {
             Ok(_) => return Ok(()),
             // A configuration can ask for a full queue to say so instead of letting us wait. The job came back.
             Err(SendError {
                 job: Some(back),
-                reason: Unsent::Full,
+                kind: SendErrorKind::Full,
+                ..
             }) => {
                 job = back;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            Err(error) => return Err(error.reason.to_string().into()),
+            Err(error) => return Err(error.kind.to_string().into()),
         }
     }
 }

@@ -112,6 +112,7 @@ fn trace(kind: &EventKind) {
 /// Bounded: a subscriber that is too slow misses the oldest ones and is told how many, with [`EventKind::Missed`].
 /// Observers never hold the group up.
 #[derive(Debug)]
+#[must_use = "events are told only while somebody listens"]
 pub struct Events {
     channel: broadcast::Receiver<Event>,
     /// Whether the last event has been read, or came before this subscription.

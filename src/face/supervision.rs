@@ -48,7 +48,7 @@ pub use crate::actors::supervision::{
     SupervisorHandle, SupervisorSpec, SupervisorStartError, TreeEvents, UndeliveredMessage, WeakHandle, link,
     stop_with_error,
 };
-pub use crate::group::{GroupChild, GroupHandle, GroupRunner, NoGroup};
+pub use crate::group::{GroupChild, GroupHandle, GroupRunner, NoGroupError};
 pub use crate::words::{
     AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
     SupervisorConfig, TreeEvent, TreeNode,

@@ -168,7 +168,7 @@ pub struct GroupHandle<J: Send + Sync + 'static, O: Send + 'static> {
 /// There is no group, and none will follow by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the group cannot be reached: {0}")]
-pub struct NoGroup(pub NotDelivered);
+pub struct NoGroupError(pub NotDelivered);
 
 impl<J: Send + Sync + 'static, O: Send + 'static> GroupHandle<J, O> {
     /// The group there is now; while it is restarted, the next one. A group that is held is not kept from ending.
@@ -176,12 +176,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupHandle<J, O> {
     /// Cancel safe.
     ///
     /// # Errors
-    /// [`NoGroup`]: it is over for good, was never started, or too many wait for the next life already.
-    pub async fn group(&self) -> Result<Group<J, O>, NoGroup> {
+    /// [`NoGroupError`]: it is over for good, was never started, or too many wait for the next life already.
+    pub async fn group(&self) -> Result<Group<J, O>, NoGroupError> {
         loop {
             match self.runner.send(AskGroup::default()).await {
                 Ok(Some(group)) => return Ok(group),
-                Err(SendError::NotDelivered { reason, .. }) => return Err(NoGroup(reason)),
+                Err(SendError::NotDelivered { reason, .. }) => return Err(NoGroupError(reason)),
                 // That life ended over the question; the next one is asked.
                 Ok(None) | Err(SendError::Died { .. } | SendError::NoAnswer) => {
                     tokio::task::yield_now().await;
@@ -195,7 +195,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupHandle<J, O> {
     ///
     /// # Errors
     /// As [`group`](Self::group).
-    pub async fn producer(&self) -> Result<Producer<J, O>, NoGroup> {
+    pub async fn producer(&self) -> Result<Producer<J, O>, NoGroupError> {
         Ok(self.group().await?.producer())
     }
 

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::errors::GroupGone;
+use super::errors::StoppedError;
 use crate::actors::intake::{Intake, NotAdmitted};
 use crate::actors::shelf::Shelf;
 use crate::protocol::{Command, QueueCommand, QueueDoor, QueueReply};
@@ -34,8 +34,8 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// The dead letters, oldest first, at most `most`.
     ///
     /// # Errors
-    /// [`GroupGone`] if the group has ended.
-    pub async fn list(&self, most: usize) -> Result<Vec<DeadLetter<J>>, GroupGone> {
+    /// [`StoppedError`] if the group has ended.
+    pub async fn list(&self, most: usize) -> Result<Vec<DeadLetter<J>>, StoppedError> {
         if let Some(shelf) = &self.shelf {
             return Ok(shelf.list(most));
         }
@@ -53,8 +53,8 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// back in the queue or still here.
     ///
     /// # Errors
-    /// [`GroupGone`] if the group takes no more jobs: from the beginning of a drain or a stop. The letters stay.
-    pub async fn requeue(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<Vec<JobId>, GroupGone> {
+    /// [`StoppedError`] if the group takes no more jobs: from the beginning of a drain or a stop. The letters stay.
+    pub async fn requeue(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<Vec<JobId>, StoppedError> {
         self.send_back(DeadSelection::Jobs(jobs.into_iter().collect()))
             .await
     }
@@ -63,30 +63,30 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     ///
     /// # Errors
     /// As [`requeue`](Self::requeue).
-    pub async fn requeue_all(&self) -> Result<Vec<JobId>, GroupGone> {
+    pub async fn requeue_all(&self) -> Result<Vec<JobId>, StoppedError> {
         self.send_back(DeadSelection::All).await
     }
 
     /// Forgets these dead letters. Returns how many.
     ///
     /// # Errors
-    /// [`GroupGone`] if the group has ended.
-    pub async fn purge(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<usize, GroupGone> {
+    /// [`StoppedError`] if the group has ended.
+    pub async fn purge(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<usize, StoppedError> {
         self.forget(DeadSelection::Jobs(jobs.into_iter().collect())).await
     }
 
     /// Forgets all dead letters. Returns how many.
     ///
     /// # Errors
-    /// [`GroupGone`] if the group has ended.
-    pub async fn purge_all(&self) -> Result<usize, GroupGone> {
+    /// [`StoppedError`] if the group has ended.
+    pub async fn purge_all(&self) -> Result<usize, StoppedError> {
         self.forget(DeadSelection::All).await
     }
 
-    async fn send_back(&self, which: DeadSelection) -> Result<Vec<JobId>, GroupGone> {
+    async fn send_back(&self, which: DeadSelection) -> Result<Vec<JobId>, StoppedError> {
         // To the group such a job is one that comes in, through whatever door.
         if !self.intake.is_open() {
-            return Err(GroupGone);
+            return Err(StoppedError);
         }
         if let Some(shelf) = &self.shelf {
             return self.send_back_from(shelf, &which).await;
@@ -98,7 +98,11 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     }
 
     /// First the room is taken, then the letter leaves the shelf: at no moment it is nowhere.
-    async fn send_back_from(&self, shelf: &Shelf<J>, which: &DeadSelection) -> Result<Vec<JobId>, GroupGone> {
+    async fn send_back_from(
+        &self,
+        shelf: &Shelf<J>,
+        which: &DeadSelection,
+    ) -> Result<Vec<JobId>, StoppedError> {
         let meant = shelf
             .list(usize::MAX)
             .into_iter()
@@ -112,14 +116,14 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
             match self.intake.admit(1).await {
                 Ok(_) => {}
                 Err(NotAdmitted::Full) => break,
-                Err(NotAdmitted::Closed) => return Err(GroupGone),
+                Err(NotAdmitted::Closed) => return Err(StoppedError),
             }
             let letter = shelf.take(&DeadSelection::Jobs(vec![job])).pop();
             // Somebody else may have taken the letter meanwhile; then the room goes back.
             match letter {
                 Some(letter) => {
                     if !self.intake.put_back(letter.job) {
-                        return Err(GroupGone);
+                        return Err(StoppedError);
                     }
                     sent.push(job);
                 }
@@ -129,7 +133,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
         Ok(sent)
     }
 
-    async fn forget(&self, which: DeadSelection) -> Result<usize, GroupGone> {
+    async fn forget(&self, which: DeadSelection) -> Result<usize, StoppedError> {
         if let Some(shelf) = &self.shelf {
             return Ok(shelf.take(&which).len());
         }
@@ -139,7 +143,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
         }
     }
 
-    async fn ask(&self, command: QueueCommand) -> Result<QueueReply<J>, GroupGone> {
+    async fn ask(&self, command: QueueCommand) -> Result<QueueReply<J>, StoppedError> {
         ask_queue(&self.doors, command).await
     }
 }
@@ -147,7 +151,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
 /// What the queue holds.
 pub(super) async fn count<J: Send + Sync + 'static>(
     doors: &watch::Receiver<Option<QueueDoor<J>>>,
-) -> Result<QueueCounts, GroupGone> {
+) -> Result<QueueCounts, StoppedError> {
     match ask_queue(doors, QueueCommand::Counts).await? {
         QueueReply::Counts(counts) => Ok(counts),
         _ => Ok(QueueCounts::default()),
@@ -159,21 +163,21 @@ pub(super) async fn count<J: Send + Sync + 'static>(
 async fn ask_queue<J: Send + Sync + 'static>(
     doors: &watch::Receiver<Option<QueueDoor<J>>>,
     command: QueueCommand,
-) -> Result<QueueReply<J>, GroupGone> {
+) -> Result<QueueReply<J>, StoppedError> {
     let mut doors = doors.clone();
     loop {
         let door = doors.borrow_and_update().clone();
         let Some(door) = door else {
-            doors.changed().await.map_err(|_| GroupGone)?;
+            doors.changed().await.map_err(|_| StoppedError)?;
             continue;
         };
         let recipient = door.command.clone();
         match or_changed(recipient.send(Command::new(command.clone())), &mut doors).await {
             Some(Ok(reply)) => return Ok(reply),
             // It died, and the news of its successor are still to come.
-            Some(Err(_)) => doors.changed().await.map_err(|_| GroupGone)?,
+            Some(Err(_)) => doors.changed().await.map_err(|_| StoppedError)?,
             // The successor is here, or the group has ended.
-            None => doors.has_changed().map(|_| ()).map_err(|_| GroupGone)?,
+            None => doors.has_changed().map(|_| ()).map_err(|_| StoppedError)?,
         }
     }
 }

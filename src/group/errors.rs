@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::actors::{HostRunError, NoArbiter};
-use crate::words::{ConfigError, DeadLetter, JobId, PayloadRef, Sealed, WriteFailure};
+use crate::words::{ConfigError, DeadLetter, Job, JobId, PayloadRef, Sealed, WriteFailure};
 
-/// Why a job was not accepted.
+/// What kind of a [`SendError`] it is: why the job was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Unsent {
+pub enum SendErrorKind {
     /// The queue is full and its policy is to reject.
     Full,
     /// A job with the same deduplication key was accepted within the window.
@@ -32,7 +32,7 @@ pub enum Unsent {
     },
 }
 
-impl fmt::Display for Unsent {
+impl fmt::Display for SendErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the queue is full"),
@@ -56,16 +56,18 @@ impl fmt::Display for Unsent {
     }
 }
 
-/// A job that was not accepted. It comes back in `job`.
+/// A job that was not accepted. It comes back in `job`, with all that was wished for it.
+#[non_exhaustive]
 pub struct SendError<J> {
     /// The job. `None` only while the queue itself still holds it: it refused the job and kept it, or it did not answer
     /// before the group ended and somebody keeps the queue.
-    pub job: Option<J>,
+    pub job: Option<Job<J>>,
     /// Why.
-    pub reason: Unsent,
+    pub kind: SendErrorKind,
 }
 
 /// A batch of which not every job was accepted.
+#[non_exhaustive]
 pub struct BatchSendError<J> {
     /// The jobs that were accepted, in the order in which they were sent.
     pub accepted: Vec<JobId>,
@@ -74,19 +76,20 @@ pub struct BatchSendError<J> {
 }
 
 /// Why a call has no output.
+#[non_exhaustive]
 pub enum CallError<J> {
     /// The job was not accepted.
-    Unsent(SendError<J>),
+    Send(SendError<J>),
     /// The job was given up; the dead letter says why and holds the job and its history.
     Failed(Arc<DeadLetter<J>>),
     /// The group ended before the job did. The job, if it was still there.
-    Stopped(Option<Sealed<J>>),
+    Stopped(Option<Undelivered<J>>),
 }
 
 /// The group has ended and cannot answer; or it is about to end, and takes no dead letter back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the group has ended or takes no more jobs")]
-pub struct GroupGone;
+pub struct StoppedError;
 
 /// Why a group did not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,24 +134,36 @@ impl<J> Undelivered<J> {
     }
 
     /// What the producer sent, to look at.
-    pub fn job(&self) -> PayloadRef<'_, J> {
+    pub fn payload(&self) -> PayloadRef<'_, J> {
         self.job.payload()
     }
 
-    /// Takes the job out; `None` while somebody else (a consumer that blocks its thread, a dead letter) still holds it.
-    pub fn into_job(self) -> Option<J> {
-        self.job.into_payload().ok()
+    /// Takes the job out, with all that was wished for it: see [`Sealed::into_job`].
+    ///
+    /// # Errors
+    /// This itself, while somebody else (a consumer that blocks its thread, a dead letter) still holds the job.
+    pub fn into_job(self) -> Result<Job<J>, Self> {
+        self.job.into_job().map_err(Self::new)
     }
 }
 
 /// The job a failed call hands back.
 impl<J> CallError<J> {
     /// The payload, where the error holds it, to look at.
-    pub fn job(&self) -> Option<PayloadRef<'_, J>> {
+    pub fn payload(&self) -> Option<PayloadRef<'_, J>> {
         match self {
-            Self::Unsent(error) => error.job.as_ref().map(PayloadRef::plain),
+            Self::Send(error) => error.job.as_ref().map(|job| PayloadRef::plain(job.payload())),
             Self::Failed(letter) => Some(letter.job.payload()),
-            Self::Stopped(job) => job.as_ref().map(|job| job.payload()),
+            Self::Stopped(job) => job.as_ref().map(Undelivered::payload),
+        }
+    }
+
+    /// The job with all that was wished for it, to send it again: see [`Sealed::into_job`]. `None` while somebody else holds it.
+    pub fn into_job(self) -> Option<Job<J>> {
+        match self {
+            Self::Send(error) => error.job,
+            Self::Failed(letter) => Arc::into_inner(letter)?.job.into_job().ok(),
+            Self::Stopped(job) => job?.into_job().ok(),
         }
     }
 }
@@ -158,14 +173,14 @@ impl<J> CallError<J> {
 impl<J> fmt::Debug for SendError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendError")
-            .field("reason", &self.reason)
+            .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }
 
 impl<J> fmt::Display for SendError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the job was not accepted: {}", self.reason)
+        write!(f, "the job was not accepted: {}", self.kind)
     }
 }
 
@@ -185,7 +200,7 @@ impl<J> fmt::Display for BatchSendError<J> {
         let (accepted, refused) = (self.accepted.len(), self.refused.len());
         write!(f, "{refused} of {} jobs were not accepted", accepted + refused)?;
         match self.refused.first() {
-            Some(first) => write!(f, ": {}", first.reason),
+            Some(first) => write!(f, ": {}", first.kind),
             None => Ok(()),
         }
     }
@@ -196,7 +211,7 @@ impl<J> std::error::Error for BatchSendError<J> {}
 impl<J> fmt::Debug for CallError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsent(error) => f.debug_tuple("Unsent").field(error).finish(),
+            Self::Send(error) => f.debug_tuple("Send").field(error).finish(),
             Self::Failed(letter) => f.debug_tuple("Failed").field(letter).finish(),
             Self::Stopped(job) => f.debug_tuple("Stopped").field(job).finish(),
         }
@@ -206,7 +221,7 @@ impl<J> fmt::Debug for CallError<J> {
 impl<J> fmt::Display for CallError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsent(error) => error.fmt(f),
+            Self::Send(error) => error.fmt(f),
             Self::Failed(letter) => write!(f, "the job was given up: {letter}"),
             Self::Stopped(_) => f.write_str("the group ended before the job was done"),
         }
@@ -216,7 +231,7 @@ impl<J> fmt::Display for CallError<J> {
 impl<J: 'static> std::error::Error for CallError<J> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unsent(error) => Some(error),
+            Self::Send(error) => Some(error),
             Self::Failed(_) | Self::Stopped(_) => None,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::Addr;
 
 use super::dead_letters::{self, DeadLetters, or_changed};
-use super::errors::{GroupGone, Undelivered};
+use super::errors::{StoppedError, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
 use crate::actors::guardian::{Guardian, Shared, Status};
@@ -37,6 +37,7 @@ struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
 
 /// How a drain or a stop ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Drained<J> {
     /// Jobs that were neither done nor given up, oldest first. Empty when everything was finished in time, and for every
     /// [`stop`](Group::stop) or [`drain`](Group::drain) but the first that returns. Jobs in a queue that is not `volatile`
@@ -172,7 +173,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.order(Order::Resume);
     }
 
-    /// Ends one of the group's own actors, as a fault would. The guardian starts it again and no job is lost: try it.
+    /// See `testing::end_role`, which has a feature of its own.
+    #[doc(hidden)]
     pub fn end_role(&self, role: Role) {
         self.order(Order::EndRole(role));
     }
@@ -180,17 +182,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     /// How the group is right now. Waits while the supervisor or the queue is being replaced. Cancel safe.
     ///
     /// # Errors
-    /// [`GroupGone`] if the group has ended.
-    pub async fn health(&self) -> Result<Health, GroupGone> {
+    /// [`StoppedError`] if the group has ended.
+    pub async fn health(&self) -> Result<Health, StoppedError> {
         let mut status = self.inner.shared.status.clone();
         loop {
             let now = status.borrow_and_update().clone();
             if now.has_ended() {
-                return Err(GroupGone);
+                return Err(StoppedError);
             }
             let Some(supervisor) = now.supervisor else {
                 // The supervisor is being restarted; the next one answers.
-                status.changed().await.map_err(|_| GroupGone)?;
+                status.changed().await.map_err(|_| StoppedError)?;
                 continue;
             };
             // A supervisor that dies with the question answers too, but for one that dies on another thread in the very
@@ -198,7 +200,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
             let health = match or_changed(supervisor.send(AskHealth), &mut status).await {
                 Some(Ok(Some(health))) => health,
                 Some(_) => {
-                    status.changed().await.map_err(|_| GroupGone)?;
+                    status.changed().await.map_err(|_| StoppedError)?;
                     continue;
                 }
                 None => continue,

@@ -13,9 +13,11 @@ mod results;
 #[cfg(feature = "testing")]
 pub(crate) use builder::ConsumerClosure;
 pub use builder::GroupBuilder;
-pub use child::{GroupChild, GroupHandle, GroupRunner, NoGroup};
+pub use child::{GroupChild, GroupHandle, GroupRunner, NoGroupError};
 pub use dead_letters::DeadLetters;
-pub use errors::{BatchSendError, CallError, GroupGone, SendError, StartError, Undelivered, Unsent};
+pub use errors::{
+    BatchSendError, CallError, SendError, SendErrorKind, StartError, StoppedError, Undelivered,
+};
 pub use handle::{Drained, Group};
 pub use producer::Producer;
 pub use results::{ProducerGroup, Results};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::errors::{BatchSendError, CallError, SendError, Unsent};
+use super::errors::{BatchSendError, CallError, SendError, SendErrorKind, Undelivered};
 use crate::actors::intake::{Intake, NotAdmitted, Word};
 use crate::actors::results::{Mailboxes, NoOutcome};
 use crate::rules::store::{Refusal, Refused};
@@ -87,13 +87,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                 answer,
             });
         });
-        sent.await.map_err(CallError::Unsent)?;
+        sent.await.map_err(CallError::Send)?;
         let Some(mut expected) = expected else {
             return Err(CallError::Stopped(None));
         };
         match (&mut expected.answer).await {
             Ok(Ok(outcome)) => outcome.into_inner().result.map_err(CallError::Failed),
-            Ok(Err(NoOutcome::Returned(job))) => Err(CallError::Stopped(Some(job))),
+            Ok(Err(NoOutcome::Returned(job))) => Err(CallError::Stopped(Some(Undelivered::new(job)))),
             Err(_) => Err(CallError::Stopped(None)),
         }
     }
@@ -112,16 +112,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
     ) -> Result<JobId, SendError<J>> {
         if let Err(reason) = self.intake.admit(1).await {
             return Err(SendError {
-                job: Some(job.into_payload()),
-                reason: reason.into(),
+                job: Some(job),
+                kind: reason.into(),
             });
         }
         let put = self
             .intake
             .put_one(job, reply_to, note)
             .map_err(|job| SendError {
-                job: Some(job.into_payload()),
-                reason: Unsent::Closed,
+                job: Some(job),
+                kind: SendErrorKind::Closed,
             })?;
         let mut refused = Vec::new();
         hear(put.word, &mut refused).await;
@@ -162,7 +162,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                     accepted.append(&mut ids);
                     give_way(put.is_crowded).await;
                 }
-                Err(jobs) => refuse(jobs, Unsent::Closed, &mut refused),
+                Err(jobs) => refuse(jobs, SendErrorKind::Closed, &mut refused),
             }
         }
         if refused.is_empty() {
@@ -195,19 +195,19 @@ async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<
         Err(_) => {
             for job in jobs {
                 let id = job.id();
-                turned_away.push(unsent(job, Unsent::Unanswered { job: id }).await);
+                turned_away.push(unsent(job, SendErrorKind::Unanswered { job: id }).await);
             }
         }
     }
 }
 
-async fn unsent<J>(job: Sealed<J>, reason: Unsent) -> (JobId, SendError<J>) {
+async fn unsent<J>(job: Sealed<J>, kind: SendErrorKind) -> (JobId, SendError<J>) {
     let id = job.id();
     let job = alone(job).await;
     if job.is_none() {
-        tracing::error!(%id, %reason, "a queue keeps a job that it did not accept, so the job cannot be handed back");
+        tracing::error!(%id, reason = %kind, "a queue keeps a job that it did not accept, so the job cannot be handed back");
     }
-    (id, SendError { job, reason })
+    (id, SendError { job, kind })
 }
 
 /// How long a queue may hold on to a job that it did not accept.
@@ -215,10 +215,10 @@ const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// The job, once nobody else holds it. A queue that refuses a job lets it go, but another thread of it may do so a moment
 /// after the answer. `None` for a queue that keeps it.
-async fn alone<J>(mut job: Sealed<J>) -> Option<J> {
+async fn alone<J>(mut job: Sealed<J>) -> Option<Job<J>> {
     let until = Instant::now() + LETS_GO_WITHIN;
     loop {
-        job = match job.into_payload() {
+        job = match job.into_job() {
             Ok(job) => return Some(job),
             Err(job) => job,
         };
@@ -244,11 +244,8 @@ async fn pause(time: Duration) {
     let _ = (sleeper.is_ok(), told.await);
 }
 
-fn refuse<J>(jobs: Vec<Job<J>>, reason: Unsent, refused: &mut Vec<SendError<J>>) {
-    refused.extend(jobs.into_iter().map(|job| SendError {
-        job: Some(job.into_payload()),
-        reason,
-    }));
+fn refuse<J>(jobs: Vec<Job<J>>, kind: SendErrorKind, refused: &mut Vec<SendError<J>>) {
+    refused.extend(jobs.into_iter().map(|job| SendError { job: Some(job), kind }));
 }
 
 /// A call that waits. If it is dropped, nobody waits any more.
@@ -264,7 +261,7 @@ impl<J, O> Drop for Expected<'_, J, O> {
     }
 }
 
-impl From<NotAdmitted> for Unsent {
+impl From<NotAdmitted> for SendErrorKind {
     fn from(reason: NotAdmitted) -> Self {
         match reason {
             NotAdmitted::Full => Self::Full,
@@ -273,7 +270,7 @@ impl From<NotAdmitted> for Unsent {
     }
 }
 
-impl From<Refusal> for Unsent {
+impl From<Refusal> for SendErrorKind {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Full => Self::Full,
@@ -326,7 +323,7 @@ mod tests {
                 tokio::time::sleep(late).await;
                 drop(holder);
             });
-            assert_eq!(alone(job).await, Some(7));
+            assert_eq!(alone(job).await, Some(Job::new(7)));
             held.await.unwrap();
         });
     }

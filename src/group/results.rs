@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use tokio::sync::Semaphore;
 
-use super::errors::{BatchSendError, SendError, Unsent};
+use super::errors::{BatchSendError, SendError, SendErrorKind};
 use super::producer::Producer;
 use crate::actors::results::Mailboxes;
 use crate::words::{Job, JobId, Outcome, ReplyTo};
@@ -39,6 +39,7 @@ struct Open<J, O> {
 /// sent back to the queue has had its outcome and brings no second one.
 ///
 /// Dropping it ends the producer group: its sends fail as closed, its jobs are done all the same.
+#[must_use = "a producer group ends when its results are dropped"]
 pub struct Results<J: Send + Sync + 'static, O: Send + 'static> {
     mailbox: Arc<Open<J, O>>,
 }
@@ -79,8 +80,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
             Ok(permit) => permit,
             Err(_) => {
                 return Err(SendError {
-                    job: Some(job.into_payload()),
-                    reason: Unsent::Closed,
+                    job: Some(job),
+                    kind: SendErrorKind::Closed,
                 });
             }
         };
@@ -131,8 +132,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ProducerGroup<J, O> {
         let count = u32::try_from(lot.len()).unwrap_or(u32::MAX);
         let Ok(mut permits) = self.room.acquire_many(count).await else {
             let closed = |job: Job<J>| SendError {
-                job: Some(job.into_payload()),
-                reason: Unsent::Closed,
+                job: Some(job),
+                kind: SendErrorKind::Closed,
             };
             return Err(BatchSendError {
                 accepted: Vec::new(),

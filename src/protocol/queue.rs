@@ -79,6 +79,7 @@ impl<J: Send + Sync + 'static> Message for Attach<J> {
 
 /// Why a queue cannot be attached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AttachError {
     /// A later epoch is attached already: the sender is a supervisor that was replaced.
     #[error("{0} is attached, which is later")]
@@ -173,6 +174,7 @@ pub struct Fates<J: Send + Sync + 'static> {
 
 /// What the group asks of a queue now and then.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueueCommand {
     /// Take no more jobs from producers; refuse them as closed.
     Close,

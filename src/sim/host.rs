@@ -93,9 +93,9 @@ pub(super) async fn call<J: Send + Sync + 'static, O: Send + 'static>(
         return false;
     };
     match first {
-        Some(Err(CallError::Unsent(refused))) => {
+        Some(Err(CallError::Send(refused))) => {
             world.answered(index, Answer::GivenBack);
-            world.refused(index, refused.reason.to_string());
+            world.refused(index, refused.kind.to_string());
         }
         Some(answer) => world.answered(index, answer_of(&answer)),
         None => {
@@ -137,7 +137,7 @@ fn answer_of<J, O>(answer: &Result<O, CallError<J>>) -> Answer {
     match answer {
         Ok(_) => Answer::Done,
         Err(CallError::Failed(_)) => Answer::GivenUp,
-        Err(CallError::Unsent(_) | CallError::Stopped(Some(_))) => Answer::GivenBack,
+        Err(CallError::Send(_) | CallError::Stopped(Some(_))) => Answer::GivenBack,
         Err(CallError::Stopped(None)) => Answer::Nothing,
     }
 }

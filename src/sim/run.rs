@@ -344,7 +344,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
                 let sent = patience.wait_for(pin!(sent)).await;
                 match &sent {
                     Some(Ok(id)) => world.accepted(index, *id),
-                    Some(Err(refused)) => world.refused(index, refused.reason.to_string()),
+                    Some(Err(refused)) => world.refused(index, refused.kind.to_string()),
                     None => {}
                 }
                 sent.is_some()

@@ -10,6 +10,7 @@
 //! | see which deliveries a group makes, and script what becomes of them | [`Probe`] |
 //! | hold consumers at a point, look, and let them go on | [`Gate`] |
 //! | decide by hand when jobs are leased, and see every verdict | [`ManualQueue`] |
+//! | end one of the group's own actors, and see that no job is lost | [`end_role`] |
 //! | run a test in which time moves only when everybody waits | [`paused`] |
 //! | know that a custom queue, strategy or consumer keeps its promises | [`conformance`] |
 //!
@@ -28,6 +29,14 @@ pub use gate::Gate;
 pub use manual_queue::{ManualQueue, ManualQueueActor, SeenSettle};
 pub use probe::{Act, Entry, Probe, ProbeConsumer, Seen, Step};
 pub use runtime::paused;
+
+use crate::group::Group;
+use crate::words::Role;
+
+/// Ends one of the group's own actors, as a fault would. The guardian starts it again and no job is lost: try it.
+pub fn end_role<J: Send + Sync + 'static, O: Send + 'static>(group: &Group<J, O>, role: Role) {
+    group.end_role(role);
+}
 
 /// The code of the chapter is compiled and run with the other examples of the documentation.
 #[cfg(doctest)]

@@ -162,6 +162,12 @@ impl<J> Block<J> {
         self.terms.as_ref()?.reply_to
     }
 
+    /// The job at this place, with its payload, as it can be sent again.
+    pub(super) fn job(&self, place: u8, payload: J) -> Job<J> {
+        let plain = Wishes::default();
+        Job::of_wishes(payload, self.key(place).cloned(), self.wishes().unwrap_or(&plain))
+    }
+
     fn wishes(&self) -> Option<&Wishes> {
         self.terms.as_ref().map(|terms| &terms.wishes)
     }
@@ -265,6 +271,9 @@ impl<J> Block<J> {
             let moved = |moment: Moment| now.after(moment.since(then));
             wishes.not_before = wishes.not_before.map(moved);
             wishes.expires_at = wishes.expires_at.map(moved);
+            if wishes.not_before.or(wishes.expires_at).is_some() {
+                wishes.since = now;
+            }
         }
     }
 

@@ -94,6 +94,7 @@ impl Default for GroupConfig {
 /// | `dedicated` | handlers block: each consumer has a thread of its own | holds up nobody |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Placement {
     /// On the arbiter that starts the group, together with queue, strategy and supervisor.
     Local,
@@ -118,6 +119,7 @@ pub enum Placement {
 /// | `sticky` | as `consistent_hash`, but a key stays where it first went, and new keys go where there is room |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StrategyName {
     /// Each in turn.
     #[default]
@@ -144,6 +146,7 @@ pub enum StrategyName {
 /// The 2 ms are two targets of the prefetch window. A consumer that is an actor of its own keeps what is in its mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Affinity {
     /// It waits.
     Strict,
@@ -161,6 +164,7 @@ pub enum Affinity {
 /// | `drop_newest` | is told that its job was accepted | the new job goes to the dead letters |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Overflow {
     /// The producer waits.
     #[default]
@@ -297,6 +301,7 @@ impl Default for RestartConfig {
 /// | `escalate` | is not restarted | fails: producers get their jobs back, `stopped()` tells why |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PastBudget {
     /// The slot rests.
     #[default]
@@ -379,6 +384,7 @@ pub(super) fn supervisor_backoff<'de, D: Deserializer<'de>>(from: D) -> Result<B
 /// A value of the configuration that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{} {problem}; {right}", place(.line), subject(.key))]
+#[non_exhaustive]
 pub struct ConfigError {
     /// The key, with the tables around it: `queue.capacity`, `weights[2]`; or the name of the environment variable. Empty
     /// where the text is not TOML at all.

@@ -12,6 +12,7 @@ use super::{
 
 /// The roles that the group itself supervises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Role {
     /// The queue actor.
     Queue,
@@ -36,6 +37,7 @@ impl fmt::Display for Role {
 
 /// Something that happened, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Event {
     /// When it happened, by the group's clock.
     pub at: Moment,

@@ -38,6 +38,7 @@ impl fmt::Display for WriteFailure {
 
 /// What shall happen to a job that a consumer could not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Advice {
     /// Try again after the group's backoff, or after the delay given here.
     Retry(Option<Duration>),
@@ -122,6 +123,7 @@ impl fmt::Debug for Failure {
 
 /// What is known about a panic: the message, and where it was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PanicReport {
     /// The panic's message; a payload that is no text is told as such.
     pub message: Arc<str>,

@@ -6,6 +6,7 @@ use super::{Cause, Epoch, Incarnation, Moment, SlotId, Weight};
 
 /// What the group as a whole does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum GroupState {
     /// It takes and does jobs.
     Running,
@@ -21,6 +22,7 @@ pub enum GroupState {
 
 /// What a slot does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum SlotState {
     /// Its consumer is being made.
     Starting,
@@ -38,6 +40,7 @@ pub enum SlotState {
 
 /// One slot of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SlotHealth {
     /// The slot.
     pub slot: SlotId,
@@ -84,6 +87,7 @@ impl QueueCounts {
 
 /// Leased jobs that no consumer can get yet, by what they wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HeldCounts {
     /// For room at the consumer that the strategy chose for them. Bounded by `hold`.
     pub for_consumer: usize,
@@ -98,6 +102,7 @@ pub struct HeldCounts {
 
 /// The whole group at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Health {
     /// When this was true.
     pub at: Moment,

@@ -7,6 +7,7 @@ use super::JobId;
 
 /// What was left when a host ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HostReport {
     /// What was not finished, the last started first. Empty after a clean end.
     pub left: Vec<LeftOnHost>,
@@ -16,6 +17,7 @@ pub struct HostReport {
 
 /// A group or a tree that was not finished when its host ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftOnHost {
     /// What it is: `group 1`, counted as they were started on the host, or `tree` with its name.
     pub what: Arc<str>,

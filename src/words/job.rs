@@ -43,6 +43,8 @@ pub(super) struct Wishes {
     pub(super) priority: Priority,
     pub(super) not_before: Option<Moment>,
     pub(super) expires_at: Option<Moment>,
+    /// When delay and expiry began to count; the start of all times without either.
+    pub(super) since: Moment,
     pub(super) dedup: Option<Key>,
 }
 
@@ -95,6 +97,11 @@ impl<J> Job<J> {
         self
     }
 
+    /// What it carries.
+    pub fn payload(&self) -> &J {
+        &self.payload
+    }
+
     /// Takes the payload out again.
     pub fn into_payload(self) -> J {
         self.payload
@@ -109,11 +116,33 @@ impl<J> Job<J> {
     /// What is wished for it, beside its key. `now` is the moment from which delay and expiry count.
     pub(super) fn wishes(&self, now: Moment) -> Wishes {
         let rest = self.rest.as_deref();
+        let is_timed = rest.is_some_and(|rest| rest.delay.is_some() || rest.expires_after.is_some());
         Wishes {
+            since: if is_timed { now } else { Moment::START },
             priority: self.priority,
             not_before: rest.and_then(|rest| rest.delay).map(|delay| now.after(delay)),
             expires_at: rest.and_then(|rest| rest.expires_after).map(|age| now.after(age)),
             dedup: rest.and_then(|rest| rest.dedup.clone()),
+        }
+    }
+
+    /// The job with all that was wished for it. Delay and expiry count anew from when it is sent.
+    pub(super) fn of_wishes(payload: J, key: Option<Key>, wishes: &Wishes) -> Self {
+        // A wait beyond all times was cut to the last moment.
+        let wait = |until: Moment| match until.as_nanos() {
+            u64::MAX => Duration::MAX,
+            _ => until.since(wishes.since),
+        };
+        let rest = Rest {
+            delay: wishes.not_before.map(wait),
+            expires_after: wishes.expires_at.map(wait),
+            dedup: wishes.dedup.clone(),
+        };
+        Self {
+            payload,
+            key,
+            priority: wishes.priority,
+            rest: (rest != Rest::default()).then(|| Box::new(rest)),
         }
     }
 

@@ -17,6 +17,7 @@ impl Default for Weight {
 
 /// One live consumer, as a strategy sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Seat {
     /// Its slot.
     pub slot: SlotId,
@@ -31,6 +32,20 @@ pub struct Seat {
     /// Whether it has not moved for so long that jobs were taken back from it. It has no room meanwhile; a job that is sent
     /// there all the same waits for it.
     pub is_stuck: bool,
+}
+
+impl Seat {
+    /// A consumer that holds nothing, with the weight 1 and room for so many deliveries.
+    pub const fn new(slot: SlotId, room: u32) -> Self {
+        Self {
+            slot,
+            weight: Weight(1),
+            load: 0,
+            room,
+            waiting: 0,
+            is_stuck: false,
+        }
+    }
 }
 
 /// All live consumers, ordered by slot.

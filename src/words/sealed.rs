@@ -62,6 +62,18 @@ impl<J> Sealed<J> {
         self.block.take(self.place).ok_or(self)
     }
 
+    /// Takes the job out with all that its producer wished for it. Delay and expiry are those that it had when the group took
+    /// it, or took it over from a group before; they count anew when it is sent again.
+    ///
+    /// # Errors
+    /// As [`into_payload`](Self::into_payload).
+    pub fn into_job(mut self) -> Result<Job<J>, Self> {
+        match self.block.take(self.place) {
+            Some(payload) => Ok(self.block.job(self.place, payload)),
+            None => Err(self),
+        }
+    }
+
     /// The same job for another group: what was to come `then`, by the clock of its own, is as far away `now`, by that of the
     /// other. Nobody waits for its outcome, and no delivery of it has begun.
     ///

@@ -141,6 +141,7 @@ impl Default for SupervisorConfig {
 /// What a child is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ChildKind {
     /// An actor that does the work.
     Worker,
@@ -151,6 +152,7 @@ pub enum ChildKind {
 /// What a child does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ChildState {
     /// Not started yet: its elder siblings come first.
     Waiting,
@@ -184,6 +186,7 @@ impl fmt::Display for ChildState {
 
 /// How one life of an actor ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Down {
     /// The child, by its path from the root supervisor: `shop/till`.
     pub child: Arc<str>,
@@ -213,6 +216,7 @@ impl fmt::Display for Down {
 
 /// One node of a supervision tree, as data. Its `Display` draws the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TreeNode {
     /// The name among its siblings.
     pub name: Arc<str>,
@@ -263,6 +267,7 @@ impl fmt::Display for TreeNode {
 
 /// How many children a supervisor has. The words are OTP's `count_children`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ChildCounts {
     /// All that are listed.
     pub specs: usize,
@@ -331,6 +336,7 @@ pub enum TreeEvent {
 /// Why a supervisor ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Ending {
     /// Somebody stopped it.
     Stopped,

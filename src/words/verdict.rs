@@ -86,6 +86,7 @@ pub struct Rejection {
 
 /// How a job ended, as its producer learns it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Outcome<J, O> {
     /// The job.
     pub id: JobId,

@@ -16,7 +16,7 @@ use consumer_group::supervision::{
     SupervisorStartError,
 };
 use consumer_group::{
-    CallError, Cause, Delivery, Group, GroupBuilder, Host, Job, JobId, Placement, Role, Unsent,
+    CallError, Cause, Delivery, Group, GroupBuilder, Host, Job, JobId, Placement, Role, SendErrorKind,
 };
 
 use crate::common::{Gate, Log, calm, paused, within};
@@ -76,7 +76,10 @@ fn a_group_that_fails_is_made_again_and_its_handle_stays_valid() {
         assert_eq!(down.cause, Cause::Failed(reason.into()));
         // A producer belongs to its group, and gives the job back.
         let error = before.send(3).await.unwrap_err();
-        assert_eq!((error.job, error.reason), (Some(3), Unsent::Closed));
+        assert_eq!(
+            (error.job, error.kind),
+            (Some(Job::new(3)), SendErrorKind::Closed)
+        );
         assert!(!handle.is_over());
         tree.stop().await;
         assert!(handle.is_over());
@@ -167,7 +170,11 @@ fn a_group_that_its_supervisor_ends_is_drained_and_what_is_left_can_be_had() {
         assert_eq!(within("the end", tree.stop()).await, Ending::Stopped);
         assert!(began.elapsed() >= Duration::from_secs(9));
         assert_eq!(done.len(), 7);
-        let left: Vec<u64> = handle.take_unfinished().iter().map(|left| *left.job()).collect();
+        let left: Vec<u64> = handle
+            .take_unfinished()
+            .iter()
+            .map(|left| *left.payload())
+            .collect();
         assert_eq!(left, [7, 8, 9]);
         assert!(handle.take_unfinished().is_empty());
     });
@@ -267,7 +274,11 @@ fn a_group_that_fails_again_and_again_spends_the_budget_of_its_supervisor() {
         assert!(matches!(ending, Ending::BudgetSpent(_)), "{ending}");
         within("no group", handle.group()).await.unwrap_err();
         // Its job was in all four of them, and is still there.
-        let left: Vec<u64> = handle.take_unfinished().iter().map(|left| *left.job()).collect();
+        let left: Vec<u64> = handle
+            .take_unfinished()
+            .iter()
+            .map(|left| *left.payload())
+            .collect();
         assert_eq!(left, [1]);
     });
 }

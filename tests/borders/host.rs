@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use actix::{Arbiter, System};
 use consumer_group::queue::{ActorQueue, Capabilities, Clock, MemoryQueue, QueueSource, queue_of};
 use consumer_group::{
-    CallError, Consumer, Delivery, EventKind, Failure, Group, GroupBuilder, GroupGone, GroupState, Job,
-    Placement, SlotId, Unsent,
+    CallError, Consumer, Delivery, EventKind, Failure, Group, GroupBuilder, GroupState, Job, Placement,
+    SendErrorKind, SlotId, StoppedError,
 };
 
 use crate::common::{calm, paused, settle_down, window, within};
@@ -188,7 +188,7 @@ fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 fn handed_out<J: Send + Sync + 'static + Copy + Ord, O: Send + 'static>(group: &Group<J, O>) -> Vec<J> {
     let group = group.clone();
     let drained = bare("stop", async move { group.stop().await });
-    let mut jobs: Vec<J> = drained.unfinished.iter().map(|rest| *rest.job()).collect();
+    let mut jobs: Vec<J> = drained.unfinished.iter().map(|rest| *rest.payload()).collect();
     jobs.sort_unstable();
     jobs
 }
@@ -273,11 +273,19 @@ fn whoever_waits_when_the_host_ends_gets_an_error_with_the_job_and_the_rest_is_h
             };
             assert_eq!(*job.payload(), 2, "{case}");
             let error = waits.end().unwrap_err();
-            assert_eq!((error.job, error.reason), (Some(5), Unsent::Closed), "{case}");
-            let Err(CallError::Unsent(error)) = called.end() else {
+            assert_eq!(
+                (error.job, error.kind),
+                (Some(Job::new(5)), SendErrorKind::Closed),
+                "{case}"
+            );
+            let Err(CallError::Send(error)) = called.end() else {
                 panic!("{case}: the call that waits for room gets its job back")
             };
-            assert_eq!((error.job, error.reason), (Some(6), Unsent::Closed), "{case}");
+            assert_eq!(
+                (error.job, error.kind),
+                (Some(Job::new(6)), SendErrorKind::Closed),
+                "{case}"
+            );
             let (outcome, mut results) = next.end();
             assert!(outcome.is_none(), "{case}: the results end");
             let told = told.end();
@@ -289,26 +297,30 @@ fn whoever_waits_when_the_host_ends_gets_an_error_with_the_job_and_the_rest_is_h
 
             // Every door after the end.
             let error = bare("a late send", async move { members.send(7).await }).unwrap_err();
-            assert_eq!((error.job, error.reason), (Some(7), Unsent::Closed), "{case}");
+            assert_eq!(
+                (error.job, error.kind),
+                (Some(Job::new(7)), SendErrorKind::Closed),
+                "{case}"
+            );
             let late = producer.clone();
             let error = bare("a late batch", async move { late.send_batch([8, 9]).await }).unwrap_err();
             assert!(error.accepted.is_empty() && error.refused.len() == 2, "{case}");
             let late = producer.clone();
             let error = bare("a late call", async move { late.call(10).await }).unwrap_err();
-            assert_eq!(error.job().as_deref(), Some(&10), "{case}");
+            assert_eq!(error.payload().as_deref(), Some(&10), "{case}");
             assert!(
                 bare("results", async move { results.next().await }).is_none(),
                 "{case}"
             );
             let letters = group.dead_letters();
             let listed = bare("dead letters", async move { letters.list(10).await });
-            assert_eq!(listed.unwrap_err(), GroupGone, "{case}");
+            assert_eq!(listed.unwrap_err(), StoppedError, "{case}");
             let letters = group.dead_letters();
             let requeued = bare("requeue", async move { letters.requeue_all().await });
-            assert_eq!(requeued.unwrap_err(), GroupGone, "{case}");
+            assert_eq!(requeued.unwrap_err(), StoppedError, "{case}");
             let asked = group.clone();
             let health = bare("health", async move { asked.health().await });
-            assert_eq!(health.unwrap_err(), GroupGone, "{case}");
+            assert_eq!(health.unwrap_err(), StoppedError, "{case}");
             let mut events = group.events();
             assert!(
                 bare("late events", async move { events.next().await }).is_none(),
@@ -321,7 +333,7 @@ fn whoever_waits_when_the_host_ends_gets_an_error_with_the_job_and_the_rest_is_h
             let asked = group.clone();
             let (members, mut results) = asked.producer_group();
             let error = bare("a new producer group", async move { members.send(11).await }).unwrap_err();
-            assert_eq!(error.job, Some(11), "{case}");
+            assert_eq!(error.job, Some(Job::new(11)), "{case}");
             assert!(
                 bare("its results", async move { results.next().await }).is_none(),
                 "{case}"
@@ -354,7 +366,7 @@ fn a_drain_and_a_stop_that_wait_when_the_host_ends_hand_the_jobs_out() {
             });
             host.end();
             let drained = waits.end();
-            let mut jobs: Vec<u64> = drained.unfinished.iter().map(|rest| *rest.job()).collect();
+            let mut jobs: Vec<u64> = drained.unfinished.iter().map(|rest| *rest.payload()).collect();
             jobs.sort_unstable();
             assert_eq!(jobs, (0..100).collect::<Vec<_>>(), "{way:?}");
         }
@@ -425,9 +437,9 @@ fn a_consumer_at_work_on_another_arbiter_is_ended_and_what_it_says_later_is_refu
     let drained = bare("stop", async move { asked.stop().await });
     drop(job);
     let rest: Vec<_> = drained.unfinished.into_iter().collect();
-    assert_eq!(rest.iter().map(|rest| *rest.job()).collect::<Vec<_>>(), [1]);
+    assert_eq!(rest.iter().map(|rest| *rest.payload()).collect::<Vec<_>>(), [1]);
     assert!(
-        rest.into_iter().all(|rest| rest.into_job().is_none()),
+        rest.into_iter().all(|rest| rest.into_job().is_err()),
         "the thread still has the job"
     );
     gate.release();
@@ -525,14 +537,17 @@ fn a_send_whose_queue_never_answers_is_an_error_with_the_job_when_the_host_ends(
         let call = Waiting::on("a call", async move { producer.call(4).await });
         host.end();
         let error = send.end().unwrap_err();
-        assert!(matches!(error.reason, Unsent::Unanswered { .. }), "{error:?}");
+        assert!(
+            matches!(error.kind, SendErrorKind::Unanswered { .. }),
+            "{error:?}"
+        );
         // A queue that keeps what it did not accept is the one case in which the job does not come back.
-        assert_eq!(error.job, kept.is_none().then_some(1));
+        assert_eq!(error.job, kept.is_none().then(|| Job::new(1)));
         let error = later.end().unwrap_err();
         assert!(error.accepted.is_empty(), "{error:?}");
-        let back: Vec<_> = error.refused.iter().map(|error| error.job).collect();
-        assert_eq!(back, [Some(2), Some(3)], "they never left");
-        assert!(matches!(call.end(), Err(CallError::Unsent(_))));
+        let back: Vec<_> = error.refused.into_iter().map(|error| error.job).collect();
+        assert_eq!(back, [2, 3].map(|job| Some(Job::new(job))), "they never left");
+        assert!(matches!(call.end(), Err(CallError::Send(_))));
         assert!(handed_out(&group).is_empty());
     }
 }
@@ -559,10 +574,16 @@ fn a_send_whose_queue_never_answers_is_an_error_with_the_job_when_the_group_stop
         let drained = within("the stop", group.stop()).await;
         assert!(drained.unfinished.is_empty());
         let error = within("the send", send).await.unwrap().unwrap_err();
-        assert!(matches!(error.reason, Unsent::Unanswered { .. }), "{error:?}");
-        assert_eq!(error.job, Some(1));
+        assert!(
+            matches!(error.kind, SendErrorKind::Unanswered { .. }),
+            "{error:?}"
+        );
+        assert_eq!(error.job, Some(Job::new(1)));
         let error = within("the later send", later).await.unwrap().unwrap_err();
-        assert_eq!((error.job, error.reason), (Some(2), Unsent::Closed));
+        assert_eq!(
+            (error.job, error.kind),
+            (Some(Job::new(2)), SendErrorKind::Closed)
+        );
     });
 }
 
@@ -586,7 +607,7 @@ fn a_deduplicated_send_is_answered_or_handed_back_once_and_not_both_when_the_hos
             match send.end() {
                 Ok(_) => {}
                 Err(error) => {
-                    assert_eq!(error.job, Some(number));
+                    assert_eq!(error.job, Some(Job::new(number).dedup(format!("{number}"))));
                     back.push(number);
                 }
             }
@@ -668,7 +689,7 @@ fn a_durable_queue_keeps_its_jobs_in_the_file_when_the_host_ends() {
         for (job, send) in (50..).zip(sends) {
             match send.end() {
                 Ok(_) => accepted += 1,
-                Err(error) => assert_eq!(error.job, Some(job), "{way:?}"),
+                Err(error) => assert_eq!(error.job, Some(Job::new(job)), "{way:?}"),
             }
         }
         assert!(handed_out(&group).is_empty(), "{way:?}: they stay in the file");

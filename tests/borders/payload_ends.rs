@@ -159,7 +159,7 @@ fn jobs_that_were_not_delivered_and_dead_letters_give_their_payloads_back_by_val
         let numbers: Vec<u64> = report
             .unfinished
             .into_iter()
-            .map(|undelivered| undelivered.into_job().map(|job| job.number).unwrap())
+            .map(|undelivered| undelivered.into_job().unwrap().into_payload().number)
             .collect();
         assert_eq!(numbers, (1..32).collect::<Vec<_>>());
         assert_eq!(dropped.count(), 32);

@@ -15,7 +15,7 @@ use std::path::Path;
 use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Codec, Compact, DurableQueue, Json};
-use consumer_group::{Delivery, Group, Job, JobId, Unsent};
+use consumer_group::{Delivery, Group, Job, JobId, SendErrorKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -40,7 +40,7 @@ fn a_thousand_refused_duplicates_of_a_committed_job_cost_no_commit() {
                 .send(Job::new(turn).dedup("once"))
                 .await
                 .unwrap_err();
-            assert!(matches!(again.reason, Unsent::Duplicate { of } if of == first));
+            assert!(matches!(again.kind, SendErrorKind::Duplicate { of } if of == first));
         }
         // Those of the group's own attach may be among them.
         assert!(
@@ -66,7 +66,7 @@ fn a_duplicate_beside_new_jobs_is_refused_and_they_are_taken() {
 }
 
 /// Sends one payload, opens the file again and gives what is there, or why it was refused.
-fn sent_and_read_again<J>(codec: impl Codec<J> + Clone, payload: J) -> Result<J, Unsent>
+fn sent_and_read_again<J>(codec: impl Codec<J> + Clone, payload: J) -> Result<J, SendErrorKind>
 where
     J: Clone + Debug + Send + Sync + 'static,
 {
@@ -81,7 +81,7 @@ where
         group.stop().await;
         drop((group, queue));
         if let Err(refused) = sent {
-            return tell.send(Err(refused.reason)).unwrap();
+            return tell.send(Err(refused.kind)).unwrap();
         }
         let queue = open();
         let (found, mut finding) = unbounded_channel();
@@ -128,7 +128,7 @@ fn seven() -> Option<u8> {
 
 #[test]
 fn a_payload_that_could_not_be_read_again_is_refused_and_handed_back() {
-    let refused = Err(Unsent::NotReadable);
+    let refused = Err(SendErrorKind::NotReadable);
     assert_eq!(sent_and_read_again(Json, f64::NAN).map(|_| ()), refused);
     assert_eq!(
         sent_and_read_again(Json, vec![1.0, f64::INFINITY]).map(|_| ()),
@@ -159,12 +159,12 @@ fn a_payload_that_would_be_read_as_another_one_is_refused() {
     };
     assert_eq!(
         sent_and_read_again(Compact, skips).map(|_| ()),
-        Err(Unsent::NotReadable)
+        Err(SendErrorKind::NotReadable)
     );
     let other = OtherDefault { number: None };
     assert_eq!(
         sent_and_read_again(Json, other).map(|_| ()),
-        Err(Unsent::NotReadable)
+        Err(SendErrorKind::NotReadable)
     );
 }
 
@@ -216,8 +216,8 @@ fn one_payload_that_cannot_be_read_again_does_not_take_its_neighbours_along() {
             .await
             .unwrap_err();
         assert_eq!(refused.accepted.len(), 2);
-        assert!(refused.refused[0].job.unwrap().is_nan());
-        assert_eq!(refused.refused[0].reason, Unsent::NotReadable);
+        assert!(refused.refused[0].job.as_ref().unwrap().payload().is_nan());
+        assert_eq!(refused.refused[0].kind, SendErrorKind::NotReadable);
         assert_eq!(queue.counts().ready, 2);
         group.stop().await;
     });
@@ -358,8 +358,8 @@ fn past_its_capacity_in_bytes_a_queue_refuses_drops_the_new_or_drops_the_old() {
             let mut refused = 0;
             for _ in 0..15 {
                 if let Err(error) = group.producer().send(text()).await {
-                    assert_eq!(error.reason, Unsent::Full);
-                    assert_eq!(error.job, Some(text()));
+                    assert_eq!(error.kind, SendErrorKind::Full);
+                    assert_eq!(error.job, Some(Job::new(text())));
                     refused += 1;
                 }
             }
@@ -375,8 +375,8 @@ fn past_its_capacity_in_bytes_a_queue_refuses_drops_the_new_or_drops_the_old() {
             let queue = narrow(folder.path(), Overflow::Reject);
             let group = idle(&queue);
             assert_eq!(
-                group.producer().send(text()).await.unwrap_err().reason,
-                Unsent::Full
+                group.producer().send(text()).await.unwrap_err().kind,
+                SendErrorKind::Full
             );
             group.stop().await;
         });
@@ -427,9 +427,9 @@ fn past_its_capacity_in_bytes_senders_wait_and_every_job_is_done_in_its_turn() {
             refused.refused[0]
                 .job
                 .as_ref()
-                .is_some_and(|job| job.starts_with("33"))
+                .is_some_and(|job| job.payload().starts_with("33"))
         );
-        assert!(matches!(refused.refused[0].reason, Unsent::Duplicate { .. }));
+        assert!(matches!(refused.refused[0].kind, SendErrorKind::Duplicate { .. }));
         for number in (0..50).filter(|number| *number != 33) {
             assert_eq!(told.recv().await, Some(number));
         }
@@ -444,7 +444,7 @@ fn a_job_that_is_larger_than_the_whole_capacity_is_handed_back_and_holds_up_nobo
         let queue = narrow(folder.path(), Overflow::Wait);
         let group = idle(&queue);
         let refused = group.producer().send("x".repeat(10_001)).await.unwrap_err();
-        assert_eq!(refused.reason, Unsent::Full);
+        assert_eq!(refused.kind, SendErrorKind::Full);
         group.producer().send(text()).await.unwrap();
         group.stop().await;
     });

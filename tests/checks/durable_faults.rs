@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use consumer_group::durable::format::{self, JobParts, Mark, read_chunk};
 use consumer_group::durable::{Bytes, DurableQueue};
-use consumer_group::{Delivery, Group, Job, Unsent};
+use consumer_group::{Delivery, Group, Job, SendErrorKind};
 use proptest::prelude::*;
 
 use crate::common::idle;
@@ -211,16 +211,16 @@ fn child_with_a_full_disk() {
                 Err(error) => {
                     accepted += error.accepted.len();
                     assert_eq!(
-                        error.refused[0].job.as_ref().unwrap().len(),
+                        error.refused[0].job.as_ref().unwrap().payload().len(),
                         1_000,
                         "the job comes back"
                     );
-                    break error.refused[0].reason;
+                    break error.refused[0].kind;
                 }
             }
             assert!(accepted < 1_000_000, "the disk never was full");
         };
-        assert!(matches!(reason, Unsent::NotWritten(_)), "{reason:?}");
+        assert!(matches!(reason, SendErrorKind::NotWritten(_)), "{reason:?}");
         assert_eq!(queue.counts().unfinished(), accepted);
         // Again and again: the group does not die of it.
         for _ in 0..20 {

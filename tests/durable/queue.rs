@@ -8,7 +8,7 @@ use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::durable::inspect::QueueFile;
 use consumer_group::durable::{Bytes, Compact, Durability, DurableQueue, FileError, OpenErrorReason};
 use consumer_group::testing::conformance::{self, QueueTraits};
-use consumer_group::{DeadReason, Delivery, Failure, Group, Job, Unsent};
+use consumer_group::{DeadReason, Delivery, Failure, Group, Job, SendErrorKind};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -171,9 +171,9 @@ mod restarts {
                 .await
                 .unwrap_err();
             assert!(
-                matches!(again.reason, Unsent::Duplicate { .. }),
+                matches!(again.kind, SendErrorKind::Duplicate { .. }),
                 "{:?}",
-                again.reason
+                again.kind
             );
             assert_eq!(soon(told.recv()).await, Some((3, 1)));
             assert_eq!(soon(told.recv()).await, Some((1, 1)));

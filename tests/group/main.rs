@@ -16,6 +16,7 @@ mod consumers;
 mod done_work_survives_a_panic;
 mod events;
 mod found_by_examples;
+mod jobs_back;
 #[cfg(target_os = "linux")]
 mod performance;
 mod producers;

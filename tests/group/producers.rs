@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::common::{
     Gate, Log, calm, given_up, is_pending, local, next_outcome, paused, probe, settle_down, system, within,
 };
-use consumer_group::{CallError, DeadReason, Delivery, Failure, Group, Job, Placement, Role, Unsent};
+use consumer_group::{CallError, DeadReason, Delivery, Failure, Group, Job, Placement, Role, SendErrorKind};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
@@ -77,7 +77,7 @@ fn a_call_whose_job_is_given_up_gets_the_dead_letter_with_the_job() {
         let error = within("the call", group.producer().call(Only(3)))
             .await
             .unwrap_err();
-        assert_eq!(error.job().as_deref(), Some(&Only(3)));
+        assert_eq!(error.payload().as_deref(), Some(&Only(3)));
         let CallError::Failed(letter) = error else {
             panic!("{error:?}")
         };
@@ -153,7 +153,13 @@ fn a_job_with_a_known_deduplication_key_comes_back_until_the_window_is_over() {
         let producer = group.producer();
         let of = producer.send(Job::new(1).dedup("order 7")).await.unwrap();
         let error = producer.send(Job::new(2).dedup("order 7")).await.unwrap_err();
-        assert_eq!((error.job, error.reason), (Some(2), Unsent::Duplicate { of }));
+        assert_eq!(
+            (error.job, error.kind),
+            (
+                Some(Job::new(2).dedup("order 7")),
+                SendErrorKind::Duplicate { of }
+            )
+        );
         let error = producer
             .send_batch([
                 Job::new(3),
@@ -165,11 +171,14 @@ fn a_job_with_a_known_deduplication_key_comes_back_until_the_window_is_over() {
         assert_eq!(error.accepted.len(), 2);
         assert_eq!(error.refused.len(), 1);
         assert_eq!(
-            (error.refused[0].job, error.refused[0].reason),
-            (Some(4), Unsent::Duplicate { of })
+            (error.refused[0].job.clone(), error.refused[0].kind),
+            (
+                Some(Job::new(4).dedup("order 7")),
+                SendErrorKind::Duplicate { of }
+            )
         );
         let error = producer.call(Job::new(6).dedup("order 8")).await.unwrap_err();
-        assert_eq!(error.job().as_deref(), Some(&6));
+        assert_eq!(error.payload().as_deref(), Some(&6));
         // The default window is a minute.
         tokio::time::sleep(Duration::from_secs(61)).await;
         producer.send(Job::new(7).dedup("order 7")).await.unwrap();
@@ -186,7 +195,7 @@ fn a_duplicate_of_a_producer_group_comes_back_and_leaves_no_outcome_to_wait_for(
         producers.send(Job::new(1).dedup("a")).await.unwrap();
         assert_eq!(
             producers.send(Job::new(2).dedup("a")).await.unwrap_err().job,
-            Some(2)
+            Some(Job::new(2).dedup("a"))
         );
         assert_eq!(next_outcome(&mut results, "the outcome").await.result.unwrap(), 2);
         assert_eq!(results.outstanding(), 0);
@@ -340,7 +349,7 @@ fn a_stop_gives_jobs_back_to_callers_and_ends_the_stream_of_a_producer_group() {
         let rest = within("the group stops", group.stop()).await;
         let error = within("the caller is told", call).await.unwrap_err();
         assert!(matches!(error, CallError::Stopped(Some(_))), "{error:?}");
-        assert_eq!(error.job().as_deref(), Some(&Only(3)));
+        assert_eq!(error.payload().as_deref(), Some(&Only(3)));
         assert!(within("the stream ends", results.next()).await.is_none());
         assert_eq!(results.outstanding(), 2, "they have no outcome, and never will");
         assert_eq!(rest.unfinished.len(), 3);
@@ -349,15 +358,18 @@ fn a_stop_gives_jobs_back_to_callers_and_ends_the_stream_of_a_producer_group() {
             [sent[0], sent[1]]
         );
         let error = producers.send(Only(4)).await.unwrap_err();
-        assert_eq!((error.job, error.reason), (Some(Only(4)), Unsent::Closed));
+        assert_eq!(
+            (error.job, error.kind),
+            (Some(Job::new(Only(4))), SendErrorKind::Closed)
+        );
         drop(producer);
         let jobs: Vec<_> = rest
             .unfinished
             .into_iter()
             .take(2)
-            .map(|rest| rest.into_job())
+            .map(|rest| rest.into_job().unwrap().into_payload())
             .collect();
-        assert_eq!(jobs, [Some(Only(1)), Some(Only(2))]);
+        assert_eq!(jobs, [Only(1), Only(2)]);
     });
 }
 
@@ -386,7 +398,10 @@ fn a_producer_group_whose_reader_has_gone_gets_its_jobs_back() {
         producers.send(1).await.unwrap();
         drop(results);
         let error = producers.send(2).await.unwrap_err();
-        assert_eq!((error.job, error.reason), (Some(2), Unsent::Closed));
+        assert_eq!(
+            (error.job, error.kind),
+            (Some(Job::new(2)), SendErrorKind::Closed)
+        );
         let error = producers.send_batch([3, 4]).await.unwrap_err();
         assert!(error.accepted.is_empty());
         assert_eq!(error.refused.len(), 2);

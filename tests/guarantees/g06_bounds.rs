@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use consumer_group::config::Overflow;
-use consumer_group::{DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, Unsent};
+use consumer_group::{
+    DeadReason, Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, SendErrorKind,
+};
 
 use crate::common::{
     Gate, calm, event, given_up, is_pending, local, next_outcome, paused, probe, settle_down, told, window,
@@ -69,11 +71,14 @@ fn a_send_to_a_full_queue_that_rejects_hands_the_job_back() {
         let back: Vec<_> = error
             .refused
             .iter()
-            .map(|error| (error.job.as_deref().unwrap(), error.reason))
+            .map(|error| (error.job.as_ref().unwrap().payload().as_str(), error.kind))
             .collect();
-        assert_eq!(back, [("3", Unsent::Full), ("4", Unsent::Full)]);
+        assert_eq!(back, [("3", SendErrorKind::Full), ("4", SendErrorKind::Full)]);
         let error = producer.send("5".to_owned()).await.unwrap_err();
-        assert_eq!((error.job.as_deref().unwrap(), error.reason), ("5", Unsent::Full));
+        assert_eq!(
+            (error.job.as_ref().unwrap().payload().as_str(), error.kind),
+            ("5", SendErrorKind::Full)
+        );
         group.resume();
         settle_down().await;
         producer.send("6".to_owned()).await.unwrap();
@@ -270,7 +275,7 @@ fn jobs_that_wait_for_their_key_are_bounded_by_the_capacity_of_the_queue_and_sto
         group.producer().call(Job::new(99).key("other")).await.unwrap();
         group.producer().send(Job::new(100).key("one")).await.unwrap();
         let refused = group.producer().send(Job::new(101).key("one")).await.unwrap_err();
-        assert_eq!(refused.reason, Unsent::Full);
+        assert_eq!(refused.kind, SendErrorKind::Full);
         gate.open();
         let drained = group.drain(Duration::from_secs(60)).await;
         assert!(drained.unfinished.is_empty());

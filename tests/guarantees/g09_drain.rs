@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use consumer_group::{
-    CallError, DeadReason, Delivery, EventKind, Failure, Group, GroupState, Job, Role, Unsent,
+    CallError, DeadReason, Delivery, EventKind, Failure, Group, GroupState, Job, Role, SendErrorKind,
 };
 use tokio::time::Instant;
 
@@ -135,7 +135,7 @@ fn past_the_deadline_a_drain_names_what_was_not_finished_and_hands_it_back() {
         let jobs: Vec<_> = drained
             .unfinished
             .into_iter()
-            .map(|rest| rest.into_job().unwrap())
+            .map(|rest| rest.into_job().unwrap().into_payload())
             .collect();
         assert_eq!(jobs, ["hangs 1", "hangs 2", "waits 1", "waits 2", "delayed"]);
     });
@@ -167,13 +167,13 @@ fn a_draining_group_takes_no_more_jobs_and_hands_them_back() {
         settle_down().await;
         let error = within("whoever waits is told", waits).await.unwrap_err();
         assert_eq!(
-            (error.reason, error.job.as_deref().unwrap()),
-            (Unsent::Closed, "waits")
+            (error.kind, error.job.as_ref().unwrap().payload().as_str()),
+            (SendErrorKind::Closed, "waits")
         );
         let error = producer.send("late".to_owned()).await.unwrap_err();
         assert_eq!(
-            (error.reason, error.job.as_deref().unwrap()),
-            (Unsent::Closed, "late")
+            (error.kind, error.job.as_ref().unwrap().payload().as_str()),
+            (SendErrorKind::Closed, "late")
         );
         let error = producer
             .send_batch(["a".to_owned(), "b".to_owned()])
@@ -183,15 +183,15 @@ fn a_draining_group_takes_no_more_jobs_and_hands_them_back() {
         let back: Vec<_> = error
             .refused
             .into_iter()
-            .map(|error| error.job.unwrap())
+            .map(|error| error.job.unwrap().into_payload())
             .collect();
         assert_eq!(back, ["a", "b"]);
-        let CallError::Unsent(error) = producer.call("call".to_owned()).await.unwrap_err() else {
+        let CallError::Send(error) = producer.call("call".to_owned()).await.unwrap_err() else {
             panic!("the call was not refused")
         };
         assert_eq!(
-            (error.reason, error.job.as_deref().unwrap()),
-            (Unsent::Closed, "call")
+            (error.kind, error.job.as_ref().unwrap().payload().as_str()),
+            (SendErrorKind::Closed, "call")
         );
         assert!(!producer.is_open());
         gate.open();
@@ -215,13 +215,13 @@ fn a_closed_group_says_closed_also_where_the_full_queue_rejects() {
             .unwrap();
         let producer = group.producer();
         producer.send(1).await.unwrap();
-        assert_eq!(producer.send(2).await.unwrap_err().reason, Unsent::Full);
+        assert_eq!(producer.send(2).await.unwrap_err().kind, SendErrorKind::Full);
         let mut drain = Box::pin(group.drain(LONG));
         assert!(is_pending(&mut drain));
         settle_down().await;
         assert_eq!(
-            producer.send(2).await.unwrap_err().reason,
-            Unsent::Closed,
+            producer.send(2).await.unwrap_err().kind,
+            SendErrorKind::Closed,
             "who is told that the queue is full tries again, and for ever"
         );
         gate.open();
@@ -277,7 +277,7 @@ fn a_stop_hands_every_job_back_even_if_the_queue_actor_has_just_died() {
                 tokio::task::yield_now().await;
             }
             let rest = within("the group stops", group.stop()).await;
-            let jobs: Vec<_> = rest.unfinished.iter().map(|rest| *rest.job()).collect();
+            let jobs: Vec<_> = rest.unfinished.iter().map(|rest| *rest.payload()).collect();
             assert_eq!(jobs, (0..100).collect::<Vec<_>>(), "after {turns} turns");
         });
     }
@@ -352,7 +352,7 @@ fn dropping_the_last_handle_stops_the_group_and_producers_get_their_jobs_back() 
         drop(group);
         let error = within("the caller is told", call).await.unwrap_err();
         assert!(matches!(error, CallError::Stopped(Some(_))), "{error:?}");
-        assert_eq!(error.job().as_deref(), Some(&5));
-        assert_eq!(producer.send(6).await.unwrap_err().reason, Unsent::Closed);
+        assert_eq!(error.payload().as_deref(), Some(&5));
+        assert_eq!(producer.send(6).await.unwrap_err().kind, SendErrorKind::Closed);
     });
 }

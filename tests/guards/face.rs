@@ -61,3 +61,52 @@ fn the_guard_sees_the_engine_in_paths_and_in_lists() {
         "use consumer_group::{Group,\n Job}; use super::words::Job;"
     ));
 }
+
+fn crosses_threads<T: Send + Sync + 'static>() {}
+
+fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
+
+struct Nobody;
+
+impl actix::Actor for Nobody {
+    type Context = actix::Context<Self>;
+}
+
+/// It is enough that this compiles.
+#[test]
+fn handles_and_errors_cross_threads() {
+    use consumer_group::supervision::{Handle, Registry, SupervisorHandle, SupervisorSpec, WeakHandle};
+    use consumer_group::{
+        BatchSendError, CallError, DeadLetter, DeadLetters, Events, Group, GroupBuilder, Host, Job, Outcome,
+        Producer, ProducerGroup, Results, SendError, StartError, StoppedError, Undelivered, config, host,
+        queue, supervision,
+    };
+    crosses_threads::<(
+        Group<String, u64>,
+        Producer<String, u64>,
+        ProducerGroup<String, u64>,
+    )>();
+    crosses_threads::<(
+        Results<String, u64>,
+        Outcome<String, u64>,
+        DeadLetters<String>,
+        Events,
+    )>();
+    crosses_threads::<(Job<String>, DeadLetter<String>, Undelivered<String>, Host)>();
+    crosses_threads::<(Handle<Nobody>, WeakHandle<Nobody>, SupervisorHandle, Registry)>();
+    crosses_threads::<(supervision::GroupHandle<String, u64>, queue::MemoryQueue<String>)>();
+    fn moves_to_another_thread<T: Send + 'static>() {}
+    moves_to_another_thread::<(GroupBuilder<String, u64>, SupervisorSpec)>();
+    is_an_error::<SendError<String>>();
+    is_an_error::<BatchSendError<String>>();
+    is_an_error::<CallError<String>>();
+    is_an_error::<StartError>();
+    is_an_error::<StoppedError>();
+    is_an_error::<config::ConfigError>();
+    is_an_error::<host::HostStartError>();
+    is_an_error::<host::HostRunError>();
+    is_an_error::<supervision::SendError<String>>();
+    is_an_error::<supervision::NoGroupError>();
+    is_an_error::<supervision::RegistryError>();
+    is_an_error::<supervision::SupervisorStartError>();
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use consumer_group::queue::{Capabilities, Refusal, Verdict};
 use consumer_group::testing::{Act, Gate, ManualQueue, Probe, Step, paused};
 use consumer_group::{
-    CallError, Cause, EventKind, Group, GroupBuilder, Incarnation, Placement, Role, SlotId, Unsent,
+    CallError, Cause, EventKind, Group, GroupBuilder, Incarnation, Placement, Role, SendErrorKind, SlotId,
 };
 
 fn group<O: Send + 'static>(builder: GroupBuilder<u64, O>) -> Group<u64, O> {
@@ -178,7 +178,10 @@ fn a_manual_queue_refuses_when_told_and_breaks_down_when_told() {
         queue.break_down(None);
         assert_eq!(call.await.unwrap().job, 7);
         queue.refuse(Some(Refusal::Closed));
-        assert_eq!(group.producer().send(8).await.unwrap_err().reason, Unsent::Closed);
+        assert_eq!(
+            group.producer().send(8).await.unwrap_err().kind,
+            SendErrorKind::Closed
+        );
     });
 }
 

@@ -73,6 +73,7 @@ fn trace(event: &TreeEvent) {
 ///
 /// Bounded: a subscriber that is too slow misses the oldest ones and is told how many, with [`TreeEvent::Missed`].
 #[derive(Debug)]
+#[must_use = "events are told only while somebody listens"]
 pub struct TreeEvents {
     channel: broadcast::Receiver<TreeEvent>,
 }

@@ -34,6 +34,7 @@ pub(super) type Factory<A> = Arc<dyn Fn(&mut Context<A>) -> A + Send + Sync>;
 /// | [`significant`](Self::significant) | no |
 /// | [`deadline`](Self::deadline) | none: a hang is not noticed |
 /// | [`limit`](Self::limit), [`stash`](Self::stash), [`capacity`](Self::capacity) | 65,536, 1,024 and 16 messages |
+#[must_use = "a description does nothing until it is started or added to a supervisor"]
 pub struct Child<A: Actor<Context = Context<A>>> {
     name: Arc<str>,
     make: Factory<A>,
@@ -94,14 +95,12 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     }
 
     /// Whether it is started again after its end.
-    #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
         self.policy.restart = restart;
         self
     }
 
     /// How it is ended.
-    #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.policy.shutdown = shutdown;
         self
@@ -109,7 +108,6 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
 
     /// Its end counts for the supervisor's [`auto_shutdown`](crate::supervision::SupervisorConfig::auto_shutdown). Not for
     /// permanent children: they never end by themselves for good.
-    #[must_use]
     pub fn significant(mut self) -> Self {
         self.policy.significant = true;
         self
@@ -118,28 +116,24 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     /// How long it may be at work without a step of progress, and on one asynchronous answer at all. Past it the life ends
     /// with [`Cause::DeadlinePassed`](crate::Cause::DeadlinePassed). A life that blocks its thread is replaced only if the
     /// supervisor lives on another thread ([`SupervisorSpec::placement`](super::SupervisorSpec::placement)).
-    #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.policy.deadline = Some(deadline);
         self
     }
 
     /// How many messages may wait in all, at least 1.
-    #[must_use]
     pub fn limit(mut self, messages: usize) -> Self {
         self.bounds.limit = messages.max(1);
         self
     }
 
     /// How many messages may arrive and wait while the actor is being restarted, or before its first start.
-    #[must_use]
     pub fn stash(mut self, messages: usize) -> Self {
         self.bounds.stash = messages;
         self
     }
 
     /// How many messages may wait for [`Handle::try_send`] to send another.
-    #[must_use]
     pub fn capacity(mut self, messages: usize) -> Self {
         self.bounds.capacity = messages;
         self
@@ -148,7 +142,6 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     /// Called, in order, with each message that nobody waits for and that can no longer be delivered, when the actor is
     /// over for good. On the supervisor's thread; it should only hand the message on. A panic in it is logged and costs that
     /// one message, not those behind it.
-    #[must_use]
     pub fn on_undelivered(mut self, hook: impl Fn(UndeliveredMessage) + Send + Sync + 'static) -> Self {
         let hook = Guarded::new(hook);
         self.undelivered = Some(Arc::new(move |message: UndeliveredMessage| (*hook)(message)));
@@ -156,7 +149,6 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     }
 
     /// Panics of this actor are not printed by the panic hook; events, errors and tracing tell of them.
-    #[must_use]
     pub fn quiet_panics(mut self) -> Self {
         self.quiet = true;
         self

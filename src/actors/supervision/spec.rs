@@ -22,6 +22,7 @@ use crate::words::{
 /// It is a child like any other for another supervisor ([`supervisor`](Self::supervisor)): then it is ended without a limit
 /// and started again always, unless said otherwise. Children that were added while it ran are not there in its next life,
 /// as in OTP.
+#[must_use = "a description does nothing until it is started or added to a supervisor"]
 #[derive(Debug)]
 pub struct SupervisorSpec {
     name: Arc<str>,
@@ -61,28 +62,24 @@ impl SupervisorSpec {
     }
 
     /// Adds a child. It is started after those that were added before, when the one before is up.
-    #[must_use]
     pub fn child<A: Actor<Context = Context<A>>>(mut self, child: Child<A>) -> Self {
         self.children.0.push(Arc::new(ReadyChild::from_child(child)));
         self
     }
 
     /// Adds a supervisor as a child. It is up when its children are.
-    #[must_use]
     pub fn supervisor(mut self, supervisor: Self) -> Self {
         self.children.0.push(Arc::new(supervisor.into_child()));
         self
     }
 
     /// Which children are started again with one that ended.
-    #[must_use]
     pub fn reach(mut self, reach: RestartReach) -> Self {
         self.config.reach = reach;
         self
     }
 
     /// How many restarts are allowed within a sliding window of `period` (in whole ms).
-    #[must_use]
     pub fn intensity(mut self, restarts: u32, period: Duration) -> Self {
         self.config.intensity = restarts;
         self.config.period_ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
@@ -90,21 +87,18 @@ impl SupervisorSpec {
     }
 
     /// How long to wait before a restart.
-    #[must_use]
     pub fn backoff(mut self, backoff: BackoffConfig) -> Self {
         self.config.backoff = backoff;
         self
     }
 
     /// Whether it ends by itself.
-    #[must_use]
     pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
         self.config.auto_shutdown = auto_shutdown;
         self
     }
 
     /// All policies at once.
-    #[must_use]
     pub fn config(mut self, config: SupervisorConfig) -> Self {
         self.config = config;
         self
@@ -112,28 +106,24 @@ impl SupervisorSpec {
 
     /// On which arbiters its children live; its supervisors among them always live on its own. Whoever lives on the
     /// supervisor's own arbiter (`Placement::Local`, the default) can block it: then a hang cannot be seen.
-    #[must_use]
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
         self
     }
 
     /// As a child: whether it is started again after its end.
-    #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
         self.policy.restart = restart;
         self
     }
 
     /// As a child: how it is ended. With a limit, what lives below it is ended hard when the limit is over.
-    #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.policy.shutdown = shutdown;
         self
     }
 
     /// As a child: its end counts for the parent's `auto_shutdown`.
-    #[must_use]
     pub fn significant(mut self) -> Self {
         self.policy.significant = true;
         self

@@ -103,6 +103,7 @@ impl<J> Leased<J> {
 
 /// Why a store did not take a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// There is no room.
     #[error("the queue is full")]

@@ -33,6 +33,7 @@ pub fn by_name(name: StrategyName, seed: u64) -> Box<dyn Chooser> {
 
 /// What a strategy knows about a job. It never sees the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct AssignJob {
     /// The job.
     pub id: JobId,
@@ -60,12 +61,17 @@ pub enum Choice {
 
 impl AssignJob {
     /// A job of which nothing is said, for a strategy that [does not look](Chooser::looks_at_jobs).
-    pub const UNSEEN: Self = Self {
-        id: JobId::from_uuid(uuid::Uuid::nil()),
-        key: None,
-        priority: Priority(0),
-        attempt: 1,
-    };
+    pub const UNSEEN: Self = Self::new(JobId::from_uuid(uuid::Uuid::nil()));
+
+    /// A job of this name in its first attempt, with no key and priority 0.
+    pub const fn new(id: JobId) -> Self {
+        Self {
+            id,
+            key: None,
+            priority: Priority(0),
+            attempt: 1,
+        }
+    }
 }
 
 /// Jobs of a block that a strategy gives to a slot.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use consumer_group::supervision::GroupChild;
 use consumer_group::{
-    CallError, Delivery, Drained, Failure, Group, GroupBuilder, GroupState, Host, Placement, Unsent,
+    CallError, Delivery, Drained, Failure, Group, GroupBuilder, GroupState, Host, Job, Placement,
+    SendErrorKind,
 };
 
 use crate::common::{Gate, calm, given_up, is_pending, local, paused, within};
@@ -53,15 +54,21 @@ fn from_the_first_poll_of_a_drain_nothing_is_accepted() {
             assert!(!producer.is_open());
             assert!(!group.producer().is_open(), "a new one is closed as well");
             let error = producer.send(4).await.unwrap_err();
-            assert_eq!((error.reason, error.job), (Unsent::Closed, Some(4)));
+            assert_eq!(
+                (error.kind, error.job),
+                (SendErrorKind::Closed, Some(Job::new(4)))
+            );
             let error = producer.send_batch([6, 8]).await.unwrap_err();
             assert_eq!((error.accepted.len(), error.refused.len()), (0, 2));
             match producer.call(10).await {
-                Err(CallError::Unsent(error)) => assert_eq!(error.job, Some(10)),
+                Err(CallError::Send(error)) => assert_eq!(error.job, Some(Job::new(10))),
                 called => panic!("the call was not refused: {called:?}"),
             }
             let error = producers.send(12).await.unwrap_err();
-            assert_eq!((error.reason, error.job), (Unsent::Closed, Some(12)));
+            assert_eq!(
+                (error.kind, error.job),
+                (SendErrorKind::Closed, Some(Job::new(12)))
+            );
             gate.open();
             let Drained { unfinished, .. } = within("the end", drain).await;
             assert_eq!(
@@ -89,7 +96,10 @@ fn who_waits_for_room_at_the_first_poll_is_handed_its_job_back() {
         let mut drain = Box::pin(group.drain(LONG));
         assert!(is_pending(&mut drain));
         let error = within("it is told", waits).await.unwrap_err();
-        assert_eq!((error.reason, error.job), (Unsent::Closed, Some(4)));
+        assert_eq!(
+            (error.kind, error.job),
+            (SendErrorKind::Closed, Some(Job::new(4)))
+        );
         gate.open();
         assert!(within("the end", drain).await.unfinished.is_empty());
     });
@@ -144,7 +154,10 @@ fn a_durable_queue_accepts_nothing_from_the_first_poll_of_a_drain() {
         assert!(is_pending(&mut drain));
         assert!(!producer.is_open());
         let error = producer.send(4).await.unwrap_err();
-        assert_eq!((error.reason, error.job), (Unsent::Closed, Some(4)));
+        assert_eq!(
+            (error.kind, error.job),
+            (SendErrorKind::Closed, Some(Job::new(4)))
+        );
         let accepted = within("the sender is told", sends).await.is_ok();
         within("the end", drain).await;
         assert!(accepted, "it was on its way before");
@@ -173,7 +186,10 @@ fn a_host_that_shuts_down_and_a_tree_that_stops_close_the_door() {
                 tokio::task::yield_now().await;
             }
             let error = producer.send(4).await.unwrap_err();
-            assert_eq!((error.reason, error.job), (Unsent::Closed, Some(4)));
+            assert_eq!(
+                (error.kind, error.job),
+                (SendErrorKind::Closed, Some(Job::new(4)))
+            );
             gate.open();
         };
         tokio::join!(shutdown, closed).0
@@ -192,6 +208,6 @@ fn a_host_that_shuts_down_and_a_tree_that_stops_close_the_door() {
         let producer = handle.producer().await.unwrap();
         within("the end", tree.stop()).await;
         assert!(!producer.is_open());
-        assert_eq!(producer.send(4).await.unwrap_err().reason, Unsent::Closed);
+        assert_eq!(producer.send(4).await.unwrap_err().kind, SendErrorKind::Closed);
     });
 }

@@ -203,7 +203,7 @@ fn flip_in_use(path: &Path, place: u64, mask: u8) -> usize {
         for number in 1..=5 {
             match group.producer().send(vec![number; 40]).await {
                 Ok(_) => accepted += 1,
-                Err(error) => assert_eq!(error.job, Some(vec![number; 40]), "the job comes back"),
+                Err(error) => assert_eq!(error.job, Some(vec![number; 40].into()), "the job comes back"),
             }
         }
         if place.is_multiple_of(2) {

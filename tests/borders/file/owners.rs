@@ -5,7 +5,7 @@ use std::path::Path;
 
 use consumer_group::durable::{Bytes, DurableQueue, FileError, OpenErrorReason};
 use consumer_group::events::WriteFailure;
-use consumer_group::{Delivery, Group, Unsent};
+use consumer_group::{Delivery, Group, SendErrorKind};
 
 use super::{LONG, place};
 use crate::child::{self, Other};
@@ -40,10 +40,10 @@ fn refusal(path: &Path) -> OpenErrorReason {
 }
 
 /// Why a send is refused; the job comes back.
-async fn refused(group: &Group<Vec<u8>, ()>, job: &[u8]) -> Unsent {
+async fn refused(group: &Group<Vec<u8>, ()>, job: &[u8]) -> SendErrorKind {
     let error = group.producer().send(job.to_vec()).await.unwrap_err();
-    assert_eq!(error.job.as_deref(), Some(job));
-    error.reason
+    assert_eq!(error.job, Some(job.to_vec().into()));
+    error.kind
 }
 
 /// Sends until the queue takes jobs again.
@@ -116,7 +116,7 @@ fn owner_whose_disk_fails(path: &Path) {
             }
             let reason = refused(&group, &vec![7; 20_000_000]).await;
             assert!(
-                matches!(reason, Unsent::NotWritten(WriteFailure::Disk(_))),
+                matches!(reason, SendErrorKind::NotWritten(WriteFailure::Disk(_))),
                 "{reason:?}"
             );
             assert_eq!(queue.counts().unfinished(), accepted);
@@ -164,7 +164,7 @@ fn owner_whose_disk_works_again(path: &Path) {
         child::wait();
         let reason = refused(&group, b"refused").await;
         assert!(
-            matches!(reason, Unsent::NotWritten(WriteFailure::Disk(_))),
+            matches!(reason, SendErrorKind::NotWritten(WriteFailure::Disk(_))),
             "{reason:?}"
         );
         child::say("failed", "");
@@ -212,11 +212,11 @@ fn who_waits_for_room_in_a_queue_that_cannot_write_gets_what_was_not_taken_back(
         let back: Vec<_> = refused
             .refused
             .iter()
-            .map(|one| one.job.clone().unwrap()[0])
+            .map(|one| one.job.as_ref().unwrap().payload()[0])
             .collect();
         assert_eq!(back, Vec::from_iter(10..20));
-        let moved = Unsent::NotWritten(WriteFailure::Moved);
-        assert!(refused.refused.iter().all(|one| one.reason == moved));
+        let moved = SendErrorKind::NotWritten(WriteFailure::Moved);
+        assert!(refused.refused.iter().all(|one| one.kind == moved));
         assert_eq!(queue.counts().unfinished(), 10);
         fs::rename(&away, &path).unwrap();
         within("it can write again", purging).await.unwrap().unwrap();
@@ -247,7 +247,7 @@ fn a_file_that_was_moved_away_takes_no_jobs_and_goes_on_when_it_is_back() {
         fs::rename(&path, &away).unwrap();
         assert_eq!(
             refused(&group, b"two").await,
-            Unsent::NotWritten(WriteFailure::Moved)
+            SendErrorKind::NotWritten(WriteFailure::Moved)
         );
         assert_eq!(queue.write_failure(), Some(WriteFailure::Moved));
         fs::rename(&away, &path).unwrap();
@@ -287,7 +287,7 @@ fn an_owner_whose_file_was_replaced_leaves_the_other_one_alone() {
                 .await
                 .unwrap();
             let reason = refused(&first_group, b"late").await;
-            assert_eq!(reason, Unsent::NotWritten(WriteFailure::Moved));
+            assert_eq!(reason, SendErrorKind::NotWritten(WriteFailure::Moved));
         }
         first_group.stop().await;
         second_group.stop().await;
@@ -306,7 +306,7 @@ fn an_owner_whose_file_was_deleted_accepts_nothing_more() {
         fs::remove_file(&path).unwrap();
         assert_eq!(
             refused(&group, b"one").await,
-            Unsent::NotWritten(WriteFailure::Moved)
+            SendErrorKind::NotWritten(WriteFailure::Moved)
         );
         group.stop().await;
         assert!(!path.exists(), "and it does not make it again");
@@ -335,7 +335,7 @@ fn an_owner_writes_no_more_to_a_file_that_somebody_wrote_to_without_asking_for_t
         fs::write(&path, &bytes).unwrap();
         assert_eq!(
             refused(&first, b"late").await,
-            Unsent::NotWritten(WriteFailure::TakenOver)
+            SendErrorKind::NotWritten(WriteFailure::TakenOver)
         );
         assert_eq!(queue.write_failure(), Some(WriteFailure::TakenOver));
         first.stop().await;

@@ -248,7 +248,7 @@ fn a_factory_of_queues_that_panics_is_called_again_and_its_captures_may_panic_in
 mod codecs {
     use consumer_group::durable::inspect::QueueFile;
     use consumer_group::durable::{Codec, CodecError, DurableQueue};
-    use consumer_group::{Failure, Unsent};
+    use consumer_group::{Failure, Job, SendErrorKind};
 
     use super::*;
 
@@ -327,7 +327,10 @@ mod codecs {
                     let refused = within("it is refused", group.producer().send(13))
                         .await
                         .unwrap_err();
-                    assert_eq!((refused.job, refused.reason), (Some(13), Unsent::NotEncoded));
+                    assert_eq!(
+                        (refused.job, refused.kind),
+                        (Some(Job::new(13)), SendErrorKind::NotEncoded)
+                    );
                     for job in 0..10 {
                         assert_eq!(within("a job", group.producer().call(job)).await.unwrap(), job);
                     }

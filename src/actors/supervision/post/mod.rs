@@ -108,6 +108,7 @@ struct News {
 
 /// A message that nobody waits for and that can no longer be delivered.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct UndeliveredMessage {
     /// The message; `downcast` gives it back as what it was.
     pub message: Box<dyn Any + Send>,
