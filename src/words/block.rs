@@ -229,8 +229,9 @@ impl<J> Block<J> {
     /// The ways of these jobs in the block have ended.
     pub(crate) fn end(&self, places: Places) {
         if std::mem::needs_drop::<J>() {
-            let jobs = places.iter().filter_map(|place| self.place(place));
-            jobs.for_each(Place::let_go);
+            let jobs = self.jobs();
+            let ended = places.iter().filter_map(|place| jobs.get(usize::from(place)));
+            ended.for_each(Place::let_go);
         }
     }
 

@@ -29,6 +29,7 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
+    #[cfg(feature = "durable")]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
