@@ -144,8 +144,11 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
 
     /// The supervisor of this epoch has ended. True if its leases have to be taken back now.
     pub fn detach(&mut self, epoch: Epoch) -> bool {
-        self.credit = if epoch >= self.epoch { 0 } else { self.credit };
-        epoch >= self.epoch && std::mem::take(&mut self.is_attached)
+        if epoch < self.epoch {
+            return false;
+        }
+        self.credit = 0;
+        std::mem::take(&mut self.is_attached)
     }
 
     /// Takes no more jobs from here on.
@@ -320,5 +323,112 @@ fn drop_oldest<T>(news: &mut Vec<T>, what: &'static str) {
             surplus,
             "nobody is attached to the queue: the oldest news are dropped"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hears nothing.
+    struct Deaf;
+
+    impl Actor for Deaf {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Batch<u64>> for Deaf {
+        type Result = ();
+        fn handle(&mut self, _: Batch<u64>, _: &mut Context<Self>) {}
+    }
+
+    impl Handler<Tell> for Deaf {
+        type Result = ();
+        fn handle(&mut self, _: Tell, _: &mut Context<Self>) {}
+    }
+
+    impl Handler<Fates<u64>> for Deaf {
+        type Result = ();
+        fn handle(&mut self, _: Fates<u64>, _: &mut Context<Self>) {}
+    }
+
+    /// An attach whose sender has gone already.
+    fn attach(epoch: u64) -> Attach<u64> {
+        let address = Context::<Deaf>::new().address();
+        Attach {
+            epoch: Epoch(epoch),
+            batches: address.clone().recipient(),
+            tell: address.clone().recipient(),
+            fates: address.recipient(),
+        }
+    }
+
+    fn demand(shell: &mut QueueShell<u64>, epoch: u64, credit: usize) -> usize {
+        let epoch = Epoch(epoch);
+        shell.demand(Demand { epoch, credit });
+        shell.credit()
+    }
+
+    #[test]
+    fn leases_go_back_when_another_epoch_attaches_and_not_when_the_same_one_does() {
+        let mut shell = QueueShell::new();
+        let returned = |attached: Result<Attached, AttachError>| attached.map(|attached| attached.returned);
+        assert_eq!(returned(shell.attach(attach(1), || 7)), Ok(7));
+        assert_eq!(returned(shell.attach(attach(1), || 7)), Ok(0));
+        shell.new_life();
+        assert_eq!(returned(shell.attach(attach(1), || 7)), Ok(0));
+        assert_eq!(returned(shell.attach(attach(3), || 7)), Ok(7));
+        let superseded = Err(AttachError::Superseded(Epoch(3)));
+        assert_eq!(returned(shell.attach(attach(2), || 7)), superseded);
+        assert!(shell.is_attached(Epoch(3)) && !shell.is_attached(Epoch(2)));
+    }
+
+    #[test]
+    fn the_epoch_of_an_earlier_process_holds_no_lease() {
+        let mut shell = QueueShell::<u64>::after(Epoch(5));
+        assert!(!shell.is_attached(Epoch(5)));
+        assert_eq!(shell.takes_back(Epoch(5)), Ok(true));
+        assert_eq!(shell.takes_back(Epoch(4)), Err(AttachError::Superseded(Epoch(5))));
+        assert!(!shell.detach(Epoch(5)), "nothing is leased");
+    }
+
+    #[test]
+    fn credit_is_that_of_the_attached_epoch_and_void_after_an_attach_a_new_life_and_a_detach() {
+        let mut shell = QueueShell::new();
+        assert_eq!(demand(&mut shell, 1, 5), 0, "nobody is attached");
+        let attached = |shell: &mut QueueShell<u64>, epoch| {
+            assert!(shell.attach(attach(epoch), || 0).is_ok());
+            demand(shell, epoch, 5)
+        };
+        assert_eq!(attached(&mut shell, 2), 5);
+        assert_eq!(demand(&mut shell, 2, usize::MAX), usize::MAX);
+        assert_eq!(demand(&mut shell, 1, 5), usize::MAX, "an earlier epoch");
+        assert_eq!(attached(&mut shell, 2), 5);
+        shell.new_life();
+        assert_eq!(demand(&mut shell, 2, 5), 0, "the new life is not attached");
+        assert_eq!(attached(&mut shell, 2), 5);
+        assert!(!shell.detach(Epoch(1)), "a later one is attached");
+        assert_eq!(shell.credit(), 5);
+        assert!(shell.detach(Epoch(2)));
+        assert!(!shell.detach(Epoch(2)), "once is enough");
+        assert_eq!(demand(&mut shell, 2, 5), 0);
+        assert_eq!(shell.takes_back(Epoch(2)), Ok(true), "it may come back");
+    }
+
+    #[test]
+    fn news_that_nobody_takes_have_a_bound_and_the_latest_stay() {
+        let mut shell = QueueShell::<u64>::new();
+        let job = crate::words::JobId::from_uuid(uuid::Uuid::nil());
+        for number in 0..=MOST_NEWS as u128 {
+            let last = crate::words::JobId::from_uuid(uuid::Uuid::from_u128(number));
+            let requeued = crate::words::EventKind::Requeued { job: last };
+            shell.news().events.push(requeued);
+        }
+        // The one to whom they would go has ended.
+        assert!(shell.attach(attach(1), || 0).is_ok());
+        let events = &shell.news().events;
+        assert_eq!(events.len(), MOST_NEWS / 2);
+        let oldest = crate::words::EventKind::Requeued { job };
+        assert!(!events.contains(&oldest));
     }
 }
