@@ -118,8 +118,9 @@ struct Diary {
 
 async fn keep_diary(mut events: Events) -> Diary {
     let mut diary = Diary::default();
-    let mut lines = 0;
+    let (mut lines, mut began) = (0, None);
     while let Some(Event { at, kind, .. }) = events.next().await {
+        let began = *began.get_or_insert(at);
         let line = match kind {
             EventKind::ConsumerUp { slot, .. } => {
                 let lives = diary.lives.entry(slot).or_default();
@@ -144,7 +145,7 @@ async fn keep_diary(mut events: Events) -> Diary {
         };
         lines += 1;
         if lines <= MOST_LINES {
-            println!("{:>5} ms  {line}", at.as_millis());
+            println!("{:>5} ms  {line}", at.since(began).as_millis());
         }
     }
     if lines > MOST_LINES {

@@ -189,9 +189,9 @@ impl Group {
         } else {
             ""
         };
-        let plant = self.plant.map_or_else(String::new, |plant| {
-            format!(".planted(consumer_group::sim::Plant::{plant:?})")
-        });
+        let plant = self
+            .plant
+            .map_or_else(String::new, |plant| format!(".planted(Plant::{plant:?})"));
         format!("stock(){over}{plant}")
     }
 }

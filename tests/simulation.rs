@@ -545,7 +545,7 @@ fn a_run_is_waited_for_as_long_as_something_goes_on() {
     // and of five attempts the last one has no wait behind it.
     assert_eq!(
         history.end.at,
-        consumer_group::queue::Moment::from_millis(150_000)
+        consumer_group::events::Moment::from_millis(150_000)
     );
     assert_eq!(check(&history), []);
     let jump = FaultKind::ClockJump { ms: 80_000_000 };

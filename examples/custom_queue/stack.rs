@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use consumer_group::config::Overflow;
-use consumer_group::events::QueueCounts;
+use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    Bound, Capabilities, DeadSelection, LeaseId, Leased, Moment, News, Refusal, Refused, Run, Sealed,
-    Settled, Store, Verdict,
+    Bound, Capabilities, DeadSelection, LeaseId, Leased, News, Refusal, Refused, Run, Sealed, Settled, Store,
+    Verdict,
 };
 use consumer_group::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId};
 

@@ -15,41 +15,48 @@ pub(crate) fn instant_after(wait: Duration) -> Instant {
     Instant::now() + wait.min(CENTURY)
 }
 
-/// Tells moments since the group began. Under tokio's paused clock it tells virtual time.
+/// Tells moments. It looks at the wall clock once, when it begins. Under tokio's paused clock it goes on by virtual time.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     began: Instant,
-    unix_ms: u64,
+    beginning: Moment,
 }
 
 impl Clock {
     /// A clock that begins now.
     pub fn start() -> Self {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        let unix_ms = faults::ask(|world| world.unix_ms()).flatten().unwrap_or(unix_ms);
+        let wall = || {
+            let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+            Moment::START.after(unix.unwrap_or_default())
+        };
+        Self::beginning_at(
+            faults::ask(|world| world.wall_clock())
+                .flatten()
+                .unwrap_or_else(wall),
+        )
+    }
+
+    /// A clock that begins now and shows this moment.
+    pub(crate) fn beginning_at(beginning: Moment) -> Self {
         Self {
             began: Instant::now(),
-            unix_ms,
+            beginning,
         }
+    }
+
+    /// The moment at which it began.
+    pub fn beginning(&self) -> Moment {
+        self.beginning
     }
 
     /// The present moment.
     pub fn now(&self) -> Moment {
-        let read = || Moment::START.after(self.began.elapsed());
-        faults::present(self.began, read)
+        self.beginning
+            .after(faults::elapsed(self.began, || self.began.elapsed()))
     }
 
     /// The instant of a moment, to sleep until it. A moment beyond what the platform can tell is a century away.
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.began + moment.since(Moment::START).min(CENTURY)
-    }
-
-    /// A moment as milliseconds since the Unix epoch, for names and for people. Wall-clock jumps after the start do not
-    /// show.
-    pub fn unix_millis(&self, moment: Moment) -> u64 {
-        self.unix_ms.saturating_add(moment.as_millis())
+        self.began + moment.since(self.beginning).min(CENTURY)
     }
 }

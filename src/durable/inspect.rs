@@ -13,7 +13,7 @@ use super::engine::{Change, Engine, Meta, Table};
 use super::error::{FileError, OpenError, OpenErrorReason};
 use super::format::{Dead, FORMAT, JobParts, Mark, Single};
 use super::wait::Wait;
-use crate::words::{DeadReason, JobId};
+use crate::words::{DeadReason, JobId, Moment};
 
 /// How long an owner is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -59,8 +59,12 @@ pub struct Summary {
 pub struct DeadRecord {
     /// The job; `None` if not even its name can be read.
     pub id: Option<JobId>,
-    /// When it died, in milliseconds since the Unix epoch.
-    pub died_unix_ms: u64,
+    /// When it died; 1970 if that cannot be read.
+    #[serde(
+        rename = "died_unix_ms",
+        serialize_with = "crate::words::as_millis::serialize"
+    )]
+    pub died: Moment,
     /// Why.
     pub reason: String,
     /// Whether the program that had the file open could not read it. It is read once more at each opening.
@@ -234,7 +238,7 @@ impl QueueFile {
 }
 
 fn describe(record: &[u8]) -> DeadRecord {
-    let (died_unix_ms, reason, is_unreadable, history, job) = match Dead::read(record) {
+    let (died, reason, is_unreadable, history, job) = match Dead::read(record) {
         Ok(dead) => {
             let history = dead.history.iter().map(ToString::to_string).collect();
             let is_unreadable = matches!(dead.reason, DeadReason::Unreadable(_));
@@ -252,7 +256,7 @@ fn describe(record: &[u8]) -> DeadRecord {
     };
     DeadRecord {
         id,
-        died_unix_ms,
+        died: Moment::from_millis(died),
         reason,
         is_unreadable,
         history,

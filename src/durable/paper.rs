@@ -9,22 +9,14 @@ use crate::actors::Clock;
 use crate::rules::store::Refusal;
 use crate::words::{AttemptRecord, DeadReason, Guarded, Job, JobId, Moment, Sealed, caught, text_of};
 
-/// Writes and reads jobs. On disk a time is milliseconds since the Unix epoch; in memory it is a moment of this process. What
-/// was before the process began is its first moment.
+/// Writes and reads jobs. On disk a time is milliseconds of Unix time. A delay that was over before
+/// the process began ends with its first moment.
 pub(super) struct Paper<J> {
     pub(super) codec: Guarded<Box<dyn Codec<J>>>,
     pub(super) clock: Clock,
 }
 
 impl<J: Send + Sync + 'static> Paper<J> {
-    pub(super) fn unix(&self, moment: Moment) -> u64 {
-        self.clock.unix_millis(moment)
-    }
-
-    pub(super) fn moment(&self, unix: u64) -> Moment {
-        Moment::from_millis(unix.saturating_sub(self.clock.unix_millis(Moment::START)))
-    }
-
     /// Appends a job.
     pub(super) fn write(&self, job: &Sealed<J>, into: &mut Vec<u8>) -> Result<(), CodecError> {
         let parts = JobParts {
@@ -33,8 +25,8 @@ impl<J: Send + Sync + 'static> Paper<J> {
             key: job.key().cloned(),
             reply_to: job.reply_to(),
             // Rounded up: never too early.
-            not_before: job.not_before().map(|at| self.unix(at).saturating_add(1)),
-            expires_at: job.expires_at().map(|at| self.unix(at)),
+            not_before: job.not_before().map(|at| at.as_millis().saturating_add(1)),
+            expires_at: job.expires_at().map(Moment::as_millis),
             dedup: job.dedup().cloned(),
             payload: &[],
         };
@@ -82,7 +74,8 @@ impl<J: Send + Sync + 'static> Paper<J> {
                 id: Some(parts.id),
                 why: text_of(error).as_ref().into(),
             })?;
-        let since_start = |unix: Option<u64>| unix.map(|unix| self.moment(unix).since(Moment::START));
+        let beginning = self.clock.beginning();
+        let since_start = |unix: Option<u64>| unix.map(|unix| Moment::from_millis(unix).since(beginning));
         let mut job = Job::new(payload).priority(parts.priority);
         job.key = parts.key;
         if let Some(dedup) = parts.dedup {
@@ -95,7 +88,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
             job = job.expires_after(age);
         }
         let reply_to = parts.reply_to.filter(|_| own);
-        Ok(Sealed::new(parts.id, job, reply_to, Moment::START))
+        Ok(Sealed::new(parts.id, job, reply_to, beginning))
     }
 
     pub(super) fn single(
@@ -111,8 +104,8 @@ impl<J: Send + Sync + 'static> Paper<J> {
         let single = Single {
             attempts,
             tried,
-            due: due.map_or(0, |due| self.unix(due).saturating_add(1)),
-            history: self.on_paper(history),
+            due: due.map_or(0, |due| due.as_millis().saturating_add(1)),
+            history: history.to_vec(),
             job: &bytes,
         };
         Ok(single.write())
@@ -139,29 +132,12 @@ impl<J: Send + Sync + 'static> Paper<J> {
         history: &[AttemptRecord],
     ) -> Vec<u8> {
         let dead = Dead {
-            at: self.unix(at),
+            at: at.as_millis(),
             reason: reason.clone(),
-            history: self.on_paper(history),
+            history: history.to_vec(),
             job: bytes,
         };
         dead.write()
-    }
-
-    /// A history with the times of the disk.
-    fn on_paper(&self, history: &[AttemptRecord]) -> Vec<AttemptRecord> {
-        let mut history = history.to_vec();
-        for record in &mut history {
-            record.at = Moment::from_millis(self.unix(record.at));
-        }
-        history
-    }
-
-    /// A history with the moments of this process.
-    pub(super) fn off_paper(&self, mut history: Vec<AttemptRecord>) -> Vec<AttemptRecord> {
-        for record in &mut history {
-            record.at = self.moment(record.at.as_millis());
-        }
-        history
     }
 }
 

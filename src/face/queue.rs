@@ -28,6 +28,6 @@ pub use crate::rules::store::{
     Settled, Store,
 };
 pub use crate::words::{
-    AckedPlaces, Begin, Block, Capabilities, Epoch, LeaseId, Moment, Places, Rejection, Renewal, ReplyTo,
-    Retry, Run, Sealed, SettleItem, Verdict,
+    AckedPlaces, Begin, Block, Capabilities, Epoch, LeaseId, Places, Rejection, Renewal, ReplyTo, Retry, Run,
+    Sealed, SettleItem, Verdict,
 };

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::rules::ledger::Plant;
 use crate::words::{
-    Cause, DeliveryNumber, Epoch, EventKind, Failure, Incarnation, JobId, KeyHash, Role, SlotId,
+    Cause, DeliveryNumber, Epoch, EventKind, Failure, Incarnation, JobId, KeyHash, Moment, Role, SlotId,
 };
 
 #[cfg(not(feature = "sim"))]
@@ -195,8 +195,8 @@ pub trait World: Send + Sync {
     fn is_virtual(&self) -> bool;
     /// A bug that the group shall have, to see that it is found.
     fn plant(&self) -> Option<Plant>;
-    /// What the wall clock shows, in ms, if the world decides it.
-    fn unix_ms(&self) -> Option<u64>;
+    /// What the wall clock shows, if the world decides it.
+    fn wall_clock(&self) -> Option<Moment>;
     /// Something happened in the group.
     fn told(&self, kind: &EventKind);
     /// A cell is made; the answer is its number. The world keeps the marks.

@@ -36,6 +36,7 @@ impl Plan {
         needs("Checker", checker.contains("Checker::"));
         needs("FaultKind", !self.faults.is_empty());
         needs("Plan", true);
+        needs("Plant", simulation.contains("(Plant::"));
         needs("When", !self.faults.is_empty());
         needs("stock", simulation.starts_with("stock()"));
         let names = names.join(", ");

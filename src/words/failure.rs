@@ -174,8 +174,9 @@ pub enum Cause {
     ProcessEnded {
         /// Which process.
         life: u64,
-        /// When the job had begun, in milliseconds since the Unix epoch.
-        begun_unix_ms: u64,
+        /// When the job had begun.
+        #[serde(rename = "begun_unix_ms", with = "super::time::as_millis")]
+        begun: super::Moment,
     },
 }
 

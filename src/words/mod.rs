@@ -62,4 +62,6 @@ pub use supervision::{
 };
 pub(crate) use text_of::text_of;
 pub use time::Moment;
+#[cfg(feature = "durable")]
+pub(crate) use time::as_millis;
 pub use verdict::{Begin, Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

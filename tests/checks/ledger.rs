@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use consumer_group::config::WindowConfig;
-use consumer_group::events::DeliveryNumber;
-use consumer_group::queue::{LeaseId, Moment, Places, Verdict};
+use consumer_group::events::{DeliveryNumber, Moment};
+use consumer_group::queue::{LeaseId, Places, Verdict};
 use consumer_group::rules::ledger::{
     Effects, Input, Ledger, LedgerPolicy, Recalled, Report, SlotPhase, Stale,
 };

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use consumer_group::config::WindowConfig;
-use consumer_group::events::DeliveryNumber;
-use consumer_group::queue::{LeaseId, Moment, Verdict};
+use consumer_group::events::{DeliveryNumber, Moment};
+use consumer_group::queue::{LeaseId, Verdict};
 use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Report, SlotPhase};
 use consumer_group::sim::{Plant, PlantedIn};
 use consumer_group::strategy::{Choice, KeyHash, Weight};

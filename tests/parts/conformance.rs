@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use consumer_group::config::{Overflow, QueueConfig};
-use consumer_group::events::QueueCounts;
+use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    ActorQueue, Bound, Capabilities, Clock, DeadSelection, LeaseId, Leased, MemoryQueue, MemoryStore, Moment,
-    News, QueueRoom, QueueSource, Refused, Run, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
+    ActorQueue, Bound, Capabilities, Clock, DeadSelection, LeaseId, Leased, MemoryQueue, MemoryStore, News,
+    QueueRoom, QueueSource, Refused, Run, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
 };
 use consumer_group::strategy::{Assign, Assigned, Choice, ChooserStrategy, RoundRobin, by_name, strategy_fn};
 use consumer_group::testing::conformance::{self, QueueTraits, Report};

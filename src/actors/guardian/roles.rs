@@ -171,7 +171,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         };
         // Beyond every epoch of every group that used this queue before: fencing tokens grow over restarts of the program.
         // A queue on disk knows the greatest of them, so that a wall clock that was set back does no harm.
-        let unix_micros = wiring.clock.unix_millis(wiring.clock.now()).saturating_mul(1_000);
+        let unix_micros = wiring.clock.now().as_millis().saturating_mul(1_000);
         let epoch = Epoch(unix_micros.max(wiring.earlier.0).saturating_add(life));
         let (exists, consumers) = mpsc::channel(1);
         let life = Life {

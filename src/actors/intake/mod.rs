@@ -274,7 +274,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
         let now = self.clock.now();
         if buffer.len == 0 {
-            buffer.unix_ms = self.clock.unix_millis(now);
+            buffer.unix_ms = now.as_millis();
         }
         now
     }

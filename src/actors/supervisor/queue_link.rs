@@ -25,7 +25,7 @@ pub(super) struct QueueLink<J: Send + Sync + 'static> {
     /// The suspect whose begin is in the settle of this number. Set when that is sent, cleared when it is answered.
     beginning: Option<(u64, Ticket)>,
     /// When the queue last heard of all leases that are held.
-    extended: Moment,
+    extended: Option<Moment>,
 }
 
 impl<J: Send + Sync + 'static> QueueLink<J> {
@@ -37,7 +37,7 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
             unanswered: VecDeque::new(),
             next_settle: 0,
             beginning: None,
-            extended: Moment::START,
+            extended: None,
         }
     }
 
@@ -106,9 +106,9 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
 
     /// Whether it is time that the queue hears of all leases; if it is, it counts as done.
     pub(super) fn extends_now(&mut self, now: Moment) -> bool {
-        let is_due = now.since(self.extended) >= EXTEND_EVERY;
+        let is_due = now.since(*self.extended.get_or_insert(now)) >= EXTEND_EVERY;
         if is_due {
-            self.extended = now;
+            self.extended = Some(now);
         }
         is_due
     }

@@ -145,7 +145,7 @@ impl<J: Send + Sync + 'static> State<J> {
         record: Vec<u8>,
         out: &mut Vec<Change>,
     ) {
-        let at = self.paper.unix(at);
+        let at = at.as_millis();
         let news = self.shell.news();
         news.events.push(EventKind::DeadLettered { job, reason });
         self.dead.keep((at, job, letter), record, news, out);

@@ -97,7 +97,7 @@ impl<J: Send + Sync + 'static> State<J> {
             Verdict::Begin(begin) => {
                 let held = Held::Begun {
                     with: *begin,
-                    at: self.paper.unix(now),
+                    at: now.as_millis(),
                 };
                 Self::write_held(entry, Some(held), out);
                 // The job begins when this is answered, and whatever happens to the process then must be known.

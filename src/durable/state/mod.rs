@@ -101,7 +101,7 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// When something becomes due by itself.
     pub(super) fn next_due(&self) -> Option<Moment> {
-        let letter = self.dead.oldest_goes().map(|unix| self.paper.moment(unix));
+        let letter = self.dead.oldest_goes().map(Moment::from_millis);
         [self.shelf.next_due(), letter].into_iter().flatten().min()
     }
 
@@ -115,7 +115,7 @@ impl<J: Send + Sync + 'static> State<J> {
             self.ready.put(entry);
         }
         self.forget_keys(now, out);
-        self.dead.drop_old(self.paper.unix(now), self.shell.news(), out);
+        self.dead.drop_old(now.as_millis(), self.shell.news(), out);
     }
 
     /// Forgets the deduplication keys whose window has passed, and the oldest ones if there are too many.

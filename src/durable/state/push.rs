@@ -196,7 +196,7 @@ impl<J: Send + Sync + 'static> State<J> {
         }
         for (number, key, job) in &admission.keys {
             let accepted = Accepted {
-                at: self.paper.unix(now),
+                at: now.as_millis(),
                 job: *job,
                 key: key.clone(),
             };

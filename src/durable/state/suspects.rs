@@ -10,7 +10,7 @@ use super::{Entry, State};
 use crate::durable::engine::{Change, Meta};
 use crate::durable::format::Held;
 use crate::rules::store::Leased;
-use crate::words::{AttemptRecord, Begin, Cause, Epoch, Priority};
+use crate::words::{AttemptRecord, Begin, Cause, Epoch, Moment, Priority};
 
 /// The suspects of the file.
 pub(super) struct Suspects<J> {
@@ -106,9 +106,9 @@ impl<J: Send + Sync + 'static> State<J> {
             incarnation: with.incarnation,
             cause: Cause::ProcessEnded {
                 life,
-                begun_unix_ms: at,
+                begun: Moment::from_millis(at),
             },
-            at: self.paper.moment(at),
+            at: Moment::from_millis(at),
         };
         entry.end_attempt(true, Some(&record), self.history);
     }

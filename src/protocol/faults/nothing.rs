@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Order, Seen, Who, World};
-use crate::words::Moment;
 
 /// No thread has a world.
 #[inline(always)]
@@ -30,7 +30,7 @@ pub fn ask<T>(_question: impl FnOnce(&dyn World) -> T) -> Option<T> {
 
 /// The present moment is what the clock says.
 #[inline(always)]
-pub(crate) fn present(_began: Instant, read: impl FnOnce() -> Moment) -> Moment {
+pub(crate) fn elapsed(_began: Instant, read: impl FnOnce() -> Duration) -> Duration {
     read()
 }
 

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
 
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::{Act, Marks, Order, Seen, Who, World};
-use crate::words::Moment;
 
 thread_local! {
     static WORLD: RefCell<Option<Arc<dyn World>>> = const { RefCell::new(None) };
@@ -28,8 +28,8 @@ pub(crate) enum Present {
     Flows,
     /// It stands still until it is moved on; nobody has looked at the clock since it was.
     Stands,
-    /// It stands still. A clock that began at that instant shows this moment.
-    Known(Instant, Moment),
+    /// It stands still. So much time has passed since that instant.
+    Known(Instant, Duration),
 }
 
 /// Says what is known of the time. In a simulated run it stands still while anybody is at work: then a clock is read once, and
@@ -38,15 +38,15 @@ pub(crate) fn note_time(known: Present) {
     PRESENT.set(known);
 }
 
-/// The present moment of a clock that began then; `read` reads it.
-pub(crate) fn present(began: Instant, read: impl FnOnce() -> Moment) -> Moment {
+/// How much time has passed since a clock began; `read` reads it.
+pub(crate) fn elapsed(began: Instant, read: impl FnOnce() -> Duration) -> Duration {
     match PRESENT.get() {
-        Present::Known(of, moment) if of == began => moment,
+        Present::Known(of, elapsed) if of == began => elapsed,
         Present::Flows => read(),
         _ => {
-            let moment = read();
-            PRESENT.set(Present::Known(began, moment));
-            moment
+            let elapsed = read();
+            PRESENT.set(Present::Known(began, elapsed));
+            elapsed
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::rules::ledger::Plant;
 use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
 /// What the wall clock shows at the start of a simulated run.
-const UNIX_MS: u64 = 1_700_000_000_000;
+const BEGINNING: Moment = Moment::from_millis(1_700_000_000_000);
 
 /// What a world has seen: entries, faults and the names of the jobs.
 pub(super) type Observed = (Vec<Entry>, Vec<PlannedFault>, Vec<Option<JobId>>);
@@ -93,7 +93,7 @@ enum After {
 
 impl RunWorld {
     pub(super) fn new(plan: &Plan, is_virtual: bool, plant: Option<Plant>) -> Arc<Self> {
-        let clock = Clock::start();
+        let clock = Clock::beginning_at(Moment::START);
         Arc::new_cyclic(|me| Self {
             is_virtual,
             clock,
@@ -504,9 +504,9 @@ impl World for RunWorld {
         self.plant
     }
 
-    fn unix_ms(&self) -> Option<u64> {
+    fn wall_clock(&self) -> Option<Moment> {
         let is_virtual = self.is_virtual;
-        is_virtual.then(|| UNIX_MS.saturating_add(self.now().as_millis()))
+        is_virtual.then(|| BEGINNING.after(self.now().since(Moment::START)))
     }
 
     fn told(&self, kind: &EventKind) {

@@ -15,11 +15,10 @@ use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use consumer_group::config::Overflow;
-use consumer_group::events::QueueCounts;
+use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
     Attach, AttachError, Attached, Bound, Capabilities, Command, DeadSelection, Demand, LeaseId, Leased,
-    Moment, News, Push, Pushed, QueueReply, Refused, Run, Sealed, Settle, SettleReply, Settled, Store,
-    Verdict,
+    News, Push, Pushed, QueueReply, Refused, Run, Sealed, Settle, SettleReply, Settled, Store, Verdict,
 };
 use consumer_group::{DeadLetter, JobId};
 

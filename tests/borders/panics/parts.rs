@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use consumer_group::config::QueueConfig;
-use consumer_group::events::QueueCounts;
+use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    ActorQueue, Bound, Capabilities, DeadSelection, LeaseId, Leased, MemoryStore, Moment, News, QueueActor,
+    ActorQueue, Bound, Capabilities, DeadSelection, LeaseId, Leased, MemoryStore, News, QueueActor,
     QueueCore, Refused, Run, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
 };
 use consumer_group::strategy::{AssignJob, Choice, Chooser, Roster};

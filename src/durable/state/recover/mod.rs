@@ -60,7 +60,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             },
             changes: vec![Change::meta(Meta::Opens, opens)],
         };
-        let now = Moment::START;
+        let now = recovered.state.now();
         let life = opens - 1;
         let mut held = BTreeMap::new();
         engine.each(Table::Held, |key, value| {
@@ -96,13 +96,12 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             let read = Dead::read(record);
             let (unix, reason, history, job) = match &read {
                 Ok(dead) => (dead.at, dead.reason.clone(), dead.history.clone(), dead.job),
-                Err(damage) => (state.paper.unix(now), unreadable(*damage), Vec::new(), record),
+                Err(damage) => (now.as_millis(), unreadable(*damage), Vec::new(), record),
             };
             let letter = state.paper.read(job, false);
             let (id, letter) = match letter {
                 Ok(job) => {
-                    let history = state.paper.off_paper(history);
-                    let at = state.paper.moment(unix);
+                    let at = Moment::from_millis(unix);
                     let letter = DeadLetter {
                         job,
                         reason,
@@ -149,12 +148,12 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                 // Perhaps it has begun: then it does not expire.
                 job.forget_expiry();
             }
-            let due = (single.due > 0).then(|| state.paper.moment(single.due));
+            let due = (single.due > 0).then(|| Moment::from_millis(single.due));
             let entry = Entry {
                 bytes: record.len() as u64,
                 attempts: single.attempts,
                 tried: single.tried || was_leased,
-                history: state.paper.off_paper(single.history),
+                history: single.history,
                 ..Entry::new(job, number)
             };
             state.account.change_bytes(0, entry.bytes);
@@ -172,7 +171,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
             if accepted.is_none() {
                 changes.push(Change::Delete(Table::Dedup, number));
             }
-            let key = accepted.map(|accepted| (state.paper.moment(accepted.at), accepted.key, accepted.job));
+            let key = accepted.map(|accepted| (Moment::from_millis(accepted.at), accepted.key, accepted.job));
             state.keys.recover(number, key);
         })
     }

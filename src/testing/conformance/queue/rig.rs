@@ -204,7 +204,7 @@ impl<S: QueueSource<u64>> Rig<S> {
 
     pub(super) fn seal(&mut self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
         let now = self.clock.now();
-        let name = self.names.next(self.clock.unix_millis(now));
+        let name = self.names.next(now.as_millis());
         Sealed::new(name, wishes(Job::new(number)), None, now)
     }
 
