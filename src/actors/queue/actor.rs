@@ -125,8 +125,11 @@ impl<J: Send + Sync + 'static, S: Store<J>> Handler<Demand> for StoreQueue<J, S>
     type Result = ();
 
     fn handle(&mut self, demand: Demand, context: &mut Context<Self>) {
-        self.core.lock().shell.demand(demand);
-        self.flush(context);
+        self.unflushed = 0;
+        self.operate(context, |state, now| {
+            state.shell.demand(demand);
+            state.hand_out(now);
+        });
     }
 }
 

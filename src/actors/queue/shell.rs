@@ -191,18 +191,26 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
 
     /// Hands leased jobs out, and uses up credit for them. Those that nobody gets any more come back with the next attach.
     pub fn hand_out(&mut self, jobs: Vec<Leased<J>>) {
-        self.hand_out_later(jobs)();
+        self.spend(&jobs);
+        // Here and not by the way of a later call: a copy of an address is an allocation.
+        if let Some(link) = self.link.as_ref().filter(|_| !jobs.is_empty()) {
+            link.batches.do_send(Batch::new(self.epoch, jobs));
+        }
+    }
+
+    fn spend(&mut self, jobs: &[Leased<J>]) {
+        let count: usize = jobs.iter().map(|leased| leased.run.len()).sum();
+        self.credit = self.credit.saturating_sub(count);
     }
 
     /// Uses up credit for leased jobs and hands them out when the returned closure is called: for a queue that must have written
     /// down first that they are leased.
     pub fn hand_out_later(&mut self, jobs: Vec<Leased<J>>) -> impl FnOnce() + Send + use<J> {
-        let count: usize = jobs.iter().map(|leased| leased.run.len()).sum();
-        self.credit = self.credit.saturating_sub(count);
+        self.spend(&jobs);
         let to = self.link.as_ref().map(|link| link.batches.clone());
         let epoch = self.epoch;
         move || {
-            if let Some(to) = to.filter(|_| count > 0) {
+            if let Some(to) = to.filter(|_| !jobs.is_empty()) {
                 to.do_send(Batch::new(epoch, jobs));
             }
         }
@@ -260,10 +268,10 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         /// Whatever is later is looked at again then.
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-        if let (Some(due), Some((set, _))) = (due, self.timer)
-            && set <= due
-        {
-            return;
+        match (due, self.timer) {
+            (None, None) => return,
+            (Some(due), Some((set, _))) if set <= due => return,
+            _ => {}
         }
         self.woken(context);
         self.timer = due.map(|due| {

@@ -29,7 +29,7 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    #[cfg(feature = "durable")]
+    #[cfg(any(feature = "durable", feature = "testing"))]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -43,7 +43,10 @@ impl<T> Shelf<T> {
     pub(crate) fn next_due(&self) -> Option<Moment> {
         let due = self.waiting.first_key_value().map(|(&(due, _), _)| due);
         let expiry = self.expiries.first_key_value().map(|(&(at, _), _)| at);
-        [due, expiry].into_iter().flatten().min()
+        match (due, expiry) {
+            (Some(due), Some(expiry)) => Some(due.min(expiry)),
+            _ => due.or(expiry),
+        }
     }
 
     /// The next job that is due, if one is. Ask first for those that have expired: what is past its time is never leased, even
