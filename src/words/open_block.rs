@@ -17,8 +17,7 @@ pub(crate) struct OpenBlock<J> {
     keys: Vec<Key>,
     reply_to: Option<ReplyTo>,
     wishes: Wishes,
-    /// Whether nothing is wished but a priority, as for most jobs.
-    is_plain: bool,
+    kind: Kind,
     spares: Arc<SpareBlocks<J>>,
 }
 
@@ -30,7 +29,7 @@ impl<J> OpenBlock<J> {
             keys: Vec::new(),
             reply_to: None,
             wishes: Wishes::default(),
-            is_plain: true,
+            kind: Kind::EMPTY,
             spares: Arc::new(Spares::new()),
         }
     }
@@ -43,25 +42,29 @@ impl<J> OpenBlock<J> {
     /// its expiry count.
     #[inline(always)]
     pub(crate) fn takes(&self, job: &Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
-        self.first.is_none()
-            || (self.keys.is_empty() == job.key.is_none()
-                && self.reply_to == reply_to
-                && self.wishes.priority == job.priority
-                && ((self.is_plain && job.is_plain()) || self.agrees(job, now)))
+        (self.kind == Kind::of(job) && self.reply_to == reply_to) || self.agrees(job, reply_to, now)
     }
 
     #[cold]
-    fn agrees(&self, job: &Job<J>, now: Moment) -> bool {
-        self.wishes.dedup.is_none() && job.wishes(now) == self.wishes
+    fn agrees(&self, job: &Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
+        self.first.is_none()
+            || (self.keys.is_empty() == job.key.is_none()
+                && self.reply_to == reply_to
+                && self.wishes.dedup.is_none()
+                && self.wishes == job.wishes(now))
     }
 
     /// Adds a job that the block [`takes`](Self::takes); `id` is the name that follows the last one. Whether the block is full.
     #[inline(always)]
     pub(crate) fn put(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
-        if self.first.is_none() {
+        if self.kind == Kind::EMPTY {
             (self.first, self.reply_to) = (Some(id), reply_to);
-            self.is_plain = job.is_plain();
             self.wishes = job.wishes(now);
+            self.kind = if job.is_plain() {
+                Kind::of(&job)
+            } else {
+                Kind::TIMED
+            };
         }
         debug_assert_eq!(
             self.first.map(|first| first.following(self.jobs.len() as u8)),
@@ -77,6 +80,7 @@ impl<J> OpenBlock<J> {
     /// The block of what was put in, if there is something. The next one is open then.
     pub(crate) fn close(&mut self) -> Option<Arc<Block<J>>> {
         let first = self.first.take()?;
+        self.kind = Kind::EMPTY;
         let wishes = std::mem::take(&mut self.wishes);
         if self.jobs.len() == 1 {
             let job = self.jobs.pop()?;
@@ -108,6 +112,27 @@ impl<J> OpenBlock<J> {
     }
 }
 
+/// What is said of most jobs in one number, so that each is asked once whether it agrees with the last one: the priority, and
+/// whether there is a key. A job with other wishes is of no block's kind, and is asked for each of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind(u16);
+
+impl Kind {
+    /// That of a block without jobs.
+    const EMPTY: Self = Self(u16::MAX);
+
+    /// That of a block of jobs with other wishes.
+    const TIMED: Self = Self(u16::MAX - 1);
+
+    #[inline(always)]
+    fn of<J>(job: &Job<J>) -> Self {
+        match job.is_plain() {
+            true => Self(u16::from(job.priority.0) << 1 | u16::from(job.key.is_some())),
+            false => Self(u16::MAX - 2),
+        }
+    }
+}
+
 impl<J> fmt::Debug for OpenBlock<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenBlock").field("len", &self.len()).finish()
@@ -116,6 +141,8 @@ impl<J> fmt::Debug for OpenBlock<J> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use uuid::Uuid;
 
     use super::*;
@@ -139,6 +166,35 @@ mod tests {
             last = Some(Arc::as_ptr(&block));
             block.end(block.places());
             block.recycle();
+        }
+    }
+
+    #[test]
+    fn jobs_share_a_block_as_long_as_they_agree_in_what_is_wished_for_them() {
+        let takes = |first: Job<u8>, next: &Job<u8>| {
+            let mut open = OpenBlock::new();
+            open.put(JobId::from_uuid(Uuid::nil()), first, None, Moment::START);
+            open.takes(next, None, Moment::START)
+        };
+        let second = Duration::from_secs(1);
+        let wishes: [fn(Job<u8>, Duration) -> Job<u8>; 6] = [
+            |job, _| job,
+            |job, _| job.priority(1),
+            |job, second| job.delay(second),
+            |job, second| job.delay(second * 2),
+            |job, second| job.expires_after(second),
+            |job, second| job.expires_after(second).priority(1),
+        ];
+        for (index, wish) in wishes.iter().enumerate() {
+            for (other, next) in wishes.iter().enumerate() {
+                let first = || wish(Job::new(0), second);
+                let next = next(Job::new(0), second);
+                assert_eq!(takes(first(), &next), index == other, "{index}, {other}");
+                assert_eq!(takes(first().key(1), &next.clone().key(2)), index == other);
+                assert!(!takes(first().key(1), &next));
+                assert!(!takes(first().dedup(1), &next.clone().dedup(1)));
+                assert!(!takes(first(), &next.clone().dedup(1)) && !takes(first().dedup(1), &next));
+            }
         }
     }
 }

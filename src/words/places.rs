@@ -20,9 +20,10 @@ impl Places {
         }
     }
 
-    /// This place alone. A place past the last one is taken for the last one.
+    /// This place alone. Of a place past the last one the lowest six bits count.
+    #[inline]
     pub fn only(place: u8) -> Self {
-        Self(1 << place.min(63))
+        Self(1_u64.wrapping_shl(u32::from(place)))
     }
 
     /// How many places these are.

@@ -256,11 +256,14 @@ impl<'a, J> JobView<'a, J> {
     /// must not begin: it was taken back, or a later delivery of the job has begun.
     #[inline]
     pub(crate) fn begin(self, number: DeliveryNumber) -> bool {
-        let begin = self.begun().begin(number);
-        if begin == Begin::Now {
-            self.block.forget_expiry(self.place);
+        match self.begun().begin(number) {
+            Begin::Again => true,
+            Begin::Now => {
+                self.block.forget_expiry(self.place);
+                true
+            }
+            Begin::Never => false,
         }
-        begin != Begin::Never
     }
 
     /// Whether a delivery of it has begun.

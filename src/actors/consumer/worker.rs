@@ -81,6 +81,7 @@ async fn work_through<C: Consumer>(
     pace: &mut Pace,
 ) {
     let info = &outbox.berth.info;
+    let board = &info.board;
     let mut waker = present_waker().await;
     for parcel in arrived {
         let in_hand = InHand { parcel, info };
@@ -91,7 +92,7 @@ async fn work_through<C: Consumer>(
         for job in parcel.run.views() {
             // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
             // up stops here, before it touches the next delivery, which somebody else has by now.
-            if info.board.has_ended() {
+            if board.has_ended() {
                 return;
             }
             let number = parcel.first.at(job.place());
@@ -142,7 +143,7 @@ async fn work_through<C: Consumer>(
             std::mem::forget(delivery);
             // The look at the payload ends before anybody hears that the job is done: who drops it then finds no reader.
             drop(payload);
-            info.board.note_progress();
+            board.note_progress();
             match result {
                 Ok(output) => {
                     outbox.done(job.place());
