@@ -8,7 +8,7 @@ use crate::protocol::{
     Attach, AttachError, Attached, Batch, Demand, Fates, Push, Pushed, QueueReply, Settle, SettleReply, Tell,
 };
 use crate::rules::store::{Leased, News, Refusal, Refused, Settled};
-use crate::words::{Epoch, Moment, Sealed, SettleItem};
+use crate::words::{Epoch, Moment, Priority, Sealed, SettleItem};
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
 ///
@@ -42,6 +42,8 @@ pub struct QueueShell<J: Send + Sync + 'static> {
     link: Option<Link<J>>,
     /// How many jobs the supervisor still takes. Grows by demands, shrinks by batches, void after an attach.
     credit: usize,
+    /// Likewise for urgent jobs alone, when there is no other credit.
+    urgent_credit: usize,
     /// The one timer of this life, and the moment for which it is set. It may be early: then it is set again.
     timer: Option<(Moment, SpawnHandle)>,
     /// This life of the actor, for whoever works for it elsewhere.
@@ -74,6 +76,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             news: News::default(),
             link: None,
             credit: 0,
+            urgent_credit: 0,
             timer: None,
             actor: None,
         }
@@ -83,7 +86,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     /// go on.
     pub fn new_life(&mut self) {
         self.link = None;
-        self.credit = 0;
+        (self.credit, self.urgent_credit) = (0, 0);
         self.timer = None;
         self.actor = None;
     }
@@ -133,7 +136,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     pub fn attached(&mut self, attach: Attach<J>) {
         self.epoch = attach.epoch;
         self.is_attached = true;
-        self.credit = 0;
+        (self.credit, self.urgent_credit) = (0, 0);
         self.link = Some(Link {
             batches: attach.batches,
             tell: attach.tell,
@@ -147,7 +150,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         if epoch < self.epoch {
             return false;
         }
-        self.credit = 0;
+        (self.credit, self.urgent_credit) = (0, 0);
         std::mem::take(&mut self.is_attached)
     }
 
@@ -181,12 +184,22 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     pub fn demand(&mut self, demand: Demand) {
         if self.link.is_some() && self.is_attached(demand.epoch) {
             self.credit = self.credit.saturating_add(demand.credit);
+            self.urgent_credit = self.urgent_credit.saturating_add(demand.urgent);
         }
     }
 
     /// How many jobs can be handed out now; 0 while nobody is attached.
     pub fn credit(&self) -> usize {
         self.credit
+    }
+
+    /// How many jobs can be handed out now if all of them are of this priority or a higher one: urgent jobs have credit of their
+    /// own, beyond that for all. A queue that knows priorities asks this.
+    pub fn credit_for(&self, priority: Priority) -> usize {
+        match priority.is_urgent() {
+            true => self.credit.saturating_add(self.urgent_credit),
+            false => self.credit,
+        }
     }
 
     /// Hands leased jobs out, and uses up credit for them. Those that nobody gets any more come back with the next attach.
@@ -198,12 +211,17 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     /// down first that they are leased.
     pub fn hand_out_later(&mut self, jobs: Vec<Leased<J>>) -> impl FnOnce() + Send + use<J> {
         let count: usize = jobs.iter().map(|leased| leased.run.len()).sum();
+        let beyond_credit = count.saturating_sub(self.credit).min(self.urgent_credit);
         self.credit = self.credit.saturating_sub(count);
+        self.urgent_credit -= beyond_credit;
         let to = self.link.as_ref().map(|link| link.batches.clone());
         let epoch = self.epoch;
         move || {
             if let Some(to) = to.filter(|_| count > 0) {
-                to.do_send(Batch::new(epoch, jobs));
+                to.do_send(Batch {
+                    beyond_credit,
+                    ..Batch::new(epoch, jobs)
+                });
             }
         }
     }
@@ -365,7 +383,11 @@ mod tests {
 
     fn demand(shell: &mut QueueShell<u64>, epoch: u64, credit: usize) -> usize {
         let epoch = Epoch(epoch);
-        shell.demand(Demand { epoch, credit });
+        shell.demand(Demand {
+            epoch,
+            credit,
+            urgent: 0,
+        });
         shell.credit()
     }
 
