@@ -63,7 +63,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
     /// Sends one job and waits for what its consumer returns.
     ///
     /// With every strategy but a strict affinity the job waits for no busy consumer while another one has room: with the default,
-    /// round robin, it goes there after 2 to 4 ms; the strategies by load send it there at once.
+    /// round robin, it goes there after 2 to 4 ms; the strategies by load send it there at once. While all are busy it waits
+    /// behind what came before it, unless it is urgent ([`Job::priority`]): then it begins next, when one of them ends the job
+    /// in its hand.
     ///
     /// **Cancel**: a call that is dropped leaves the job in the group; only its result is dropped.
     ///

@@ -15,6 +15,8 @@ use crate::words::{Failure, Guarded, Places, Sealed, Ticket};
 pub struct DeliverBatch<J: Send + Sync + 'static> {
     /// The deliveries, in order.
     pub parcels: Vec<Parcel<J>>,
+    /// Whether an urgent job is among them.
+    pub has_urgent: bool,
 }
 
 /// A delivery that its holder settles: with [`ack`](Self::ack), [`fail`](Self::fail), or by dropping it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::words::{
-    DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, JobView, Key, Moment, Owned, Run, Sealed,
-    SlotId, Ticket,
+    DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, JobView, Key, Moment, Owned, Places, Run,
+    Sealed, SlotId, Ticket,
 };
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
@@ -149,6 +149,15 @@ impl<J> Parcel<J> {
             first: number.before(job.place()),
             attempt,
         }
+    }
+
+    /// What is behind this place.
+    #[cold]
+    pub(crate) fn behind(&self, place: u8) -> Option<Self> {
+        let mut places = self.run.places;
+        places.remove(Places::first(usize::from(place) + 1));
+        let run = self.run.part(places);
+        (!places.is_empty()).then_some(Self { run, ..*self })
     }
 }
 

@@ -97,6 +97,9 @@ pub struct Demand {
     pub epoch: Epoch,
     /// How many jobs more the supervisor takes.
     pub credit: usize,
+    /// How many urgent jobs (of a priority above 0) more it takes beyond that, while there is no credit left: they overtake what
+    /// waits for a consumer. It adds up as well. A queue may let it lie; then urgent jobs wait for credit.
+    pub urgent: usize,
 }
 
 /// Leased jobs, at most as many as there is credit.
@@ -107,12 +110,18 @@ pub struct Batch<J: Send + Sync + 'static> {
     pub epoch: Epoch,
     /// The jobs, in order.
     pub jobs: Vec<Leased<J>>,
+    /// How many of them used up [`Demand::urgent`] instead of credit.
+    pub beyond_credit: usize,
 }
 
 impl<J: Send + Sync + 'static> Batch<J> {
     /// A batch of jobs that were leased.
     pub fn new(epoch: Epoch, jobs: Vec<Leased<J>>) -> Self {
-        Self { epoch, jobs }
+        Self {
+            epoch,
+            jobs,
+            beyond_credit: 0,
+        }
     }
 }
 

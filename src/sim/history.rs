@@ -27,6 +27,9 @@ pub struct History {
 pub struct SentJob {
     /// Its key in the plan.
     pub key: Option<u32>,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: u8,
     /// Its name in the group, if it was accepted.
     pub id: Option<JobId>,
 }

@@ -46,6 +46,9 @@ pub struct PlannedJob {
     /// How long the work on it takes, in ms, if the consumer cares.
     #[serde(default)]
     pub work_ms: u64,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: u8,
 }
 
 /// A fault: when, and what.
@@ -213,7 +216,21 @@ impl Plan {
     /// Adds a job: when it is sent, its key, and how long the work takes.
     #[must_use]
     pub fn job(mut self, at_ms: u64, key: Option<u32>, work_ms: u64) -> Self {
-        self.jobs.push(PlannedJob { at_ms, key, work_ms });
+        self.jobs.push(PlannedJob {
+            at_ms,
+            key,
+            work_ms,
+            priority: 0,
+        });
+        self
+    }
+
+    /// Makes the job that was added last as urgent as this.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        if let Some(job) = self.jobs.last_mut() {
+            job.priority = priority;
+        }
         self
     }
 

@@ -11,6 +11,9 @@ impl Plan {
                 "\n        .job({}, {:?}, {})",
                 job.at_ms, job.key, job.work_ms
             ));
+            if job.priority > 0 {
+                text.push_str(&format!(".priority({})", job.priority));
+            }
         }
         for fault in &self.faults {
             let (when, kind) = (rust_when(fault.when), rust_kind(&fault.kind));

@@ -383,7 +383,13 @@ impl Course {
         let jobs = run.plan.jobs.iter().zip(ids);
         History {
             config,
-            jobs: jobs.map(|(job, id)| SentJob { key: job.key, id }).collect(),
+            jobs: jobs
+                .map(|(job, id)| SentJob {
+                    key: job.key,
+                    priority: job.priority,
+                    id,
+                })
+                .collect(),
             faults,
             entries,
             end: self.end,

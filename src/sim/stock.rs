@@ -56,11 +56,14 @@ enum Arrival {
     Bursts,
     /// In bursts, and none of them has a key.
     PlainBursts,
+    /// In bursts, and some are urgent.
+    UrgentBursts,
 }
 
 impl Arrival {
     fn of(seed: u64) -> Self {
         match seed % 16 {
+            13 => Self::UrgentBursts,
             14 => Self::Bursts,
             15 => Self::PlainBursts,
             _ => Self::OneByOne,
@@ -70,8 +73,8 @@ impl Arrival {
 
 impl PlanShape {
     /// The plan of this seed: dense, and in the manner of a swarm. Each seed leaves some kinds of faults out, so that the
-    /// others meet more often. In two of sixteen seeds jobs come in bursts instead of one by one, and in one of these two
-    /// without keys: such jobs travel in blocks.
+    /// others meet more often. In three of sixteen seeds jobs come in bursts instead of one by one, in one of these three
+    /// without keys: such jobs travel in blocks, and in one some are urgent: all of a key, or none.
     ///
     /// Reference: Groce and others, "Swarm Testing", ISSTA 2012.
     pub fn plan(&self, seed: u64) -> Plan {
@@ -89,6 +92,13 @@ impl PlanShape {
                 at_ms % BURST_MS
             };
             plan = plan.job(at_ms - late_ms, key, random.u64(0..8));
+            if arrival == Arrival::UrgentBursts {
+                let priority = match key {
+                    Some(key) => u8::try_from(key % 3).unwrap_or(0),
+                    None => random.u8(0..3),
+                };
+                plan = plan.priority(priority);
+            }
         }
         let swarm: u32 = random.u32(..) | random.u32(..);
         let faults = random.usize(self.faults.div_ceil(2)..=self.faults);
@@ -311,9 +321,12 @@ pub fn stock() -> Simulation<u64, u64> {
                     Ok(*delivery.job())
                 })
         },
-        |_: usize, job: &PlannedJob| match job.key {
-            Some(key) => Job::new(job.work_ms).key(format!("key {key}")),
-            None => Job::new(job.work_ms),
+        |_: usize, planned: &PlannedJob| {
+            let job = Job::new(planned.work_ms).priority(planned.priority);
+            match planned.key {
+                Some(key) => job.key(format!("key {key}")),
+                None => job,
+            }
         },
     )
 }

@@ -127,6 +127,11 @@ impl BegunMark {
         self.0.load(Ordering::Relaxed) == mark(number) | CULPRIT
     }
 
+    /// Whether the delivery `number` can still begin.
+    pub(crate) fn may_begin(&self, number: DeliveryNumber) -> bool {
+        self.0.load(Ordering::Relaxed) < mark(number)
+    }
+
     /// Whether the delivery `number` has begun.
     pub(crate) fn has_begun(&self, number: DeliveryNumber) -> bool {
         self.0.load(Ordering::Relaxed) & !CULPRIT == mark(number)

@@ -6,10 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Key, Moment};
 
-/// How urgent a job is: a higher number is leased first; jobs of one priority are first in, first out. The default is 0.
+/// How urgent a job is: one of a higher number goes first, and overtakes what consumers hold and have not begun; jobs of one
+/// priority are first in, first out. The default is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Priority(pub u8);
+
+impl Priority {
+    /// That of jobs which go before all others.
+    pub const MOST_URGENT: Self = Self(u8::MAX);
+
+    /// Whether jobs of it are urgent: they overtake those of the default, which most jobs have.
+    #[inline]
+    pub fn is_urgent(self) -> bool {
+        self.0 > 0
+    }
+}
 
 /// A job on its way to the queue: the payload and what the producer wishes for it.
 ///
@@ -66,7 +78,7 @@ impl<J> Job<J> {
         self
     }
 
-    /// Sets the priority; a higher number is leased first.
+    /// Sets the priority; a job of a higher number goes before all of a lower one that have not begun.
     pub fn priority(mut self, priority: u8) -> Self {
         self.priority = Priority(priority);
         self

@@ -22,3 +22,4 @@ mod g08_restart_budget;
 mod g09_drain;
 mod g10_scaling;
 mod g11_no_waiting;
+mod g11_urgent;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, urgent_first};
 use super::shell::ShellBerth;
 use crate::actors::instant_after;
 use crate::protocol::faults;
@@ -96,6 +96,7 @@ async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: Ba
         }
     }
     board.rest(false);
+    urgent_first(arrived);
 }
 
 fn jobs<J>(parcels: &VecDeque<Parcel<J>>) -> usize {

@@ -51,7 +51,7 @@ pub(super) async fn work<C: Consumer>(
         let arrived = inbox.take().await;
         outbox.restart_clock();
         pace.resume();
-        work_through(&mut *consumer, arrived, &outbox, &mut pace).await;
+        work_through(&mut *consumer, arrived, &inbox, &outbox, &mut pace).await;
         outbox.flush();
     }
     Ok(())
@@ -77,13 +77,15 @@ impl<J> Drop for InHand<'_, J> {
 async fn work_through<C: Consumer>(
     consumer: &mut C,
     arrived: VecDeque<Parcel<C::Job>>,
+    inbox: &Inbox<C::Job>,
     outbox: &Outbox<C::Job, C::Output>,
     pace: &mut Pace,
 ) {
     let info = &outbox.berth.info;
     let board = &info.board;
     let mut waker = present_waker().await;
-    for parcel in arrived {
+    let mut arrived = arrived.into_iter();
+    while let Some(parcel) = arrived.next() {
         let in_hand = InHand { parcel, info };
         let parcel = &in_hand.parcel;
         outbox.open(parcel);
@@ -117,6 +119,7 @@ async fn work_through<C: Consumer>(
                 outbox.flush();
                 is_spared = !faults::before_work(delivery.seen()).await;
                 waker = present_waker().await;
+                pace.look_next();
             }
             let mut result = if is_spared {
                 let mut work = pin!(consumer.consume(&delivery));
@@ -126,6 +129,7 @@ async fn work_through<C: Consumer>(
                     Poll::Pending => {
                         let result = wait_for(work, span.as_ref(), outbox).await;
                         waker = present_waker().await;
+                        pace.look_next();
                         result.map(Guarded::new)
                     }
                 }
@@ -153,8 +157,14 @@ async fn work_through<C: Consumer>(
                 }
                 Err(failure) => outbox.put(parcel, number, Work::Failed(failure)),
             }
-            if pace.is_time_to_look() && look_around(outbox, pace).await {
-                waker = present_waker().await;
+            if pace.is_time_to_look() {
+                if look_around(outbox, pace).await {
+                    waker = present_waker().await;
+                }
+                if inbox.has_urgent() {
+                    inbox.put_back(parcel.behind(job.place()).into_iter().chain(arrived));
+                    return;
+                }
             }
         }
     }
@@ -395,6 +405,11 @@ impl Pace {
         self.flushed = now;
         self.yielded = now;
         self.left = self.blind;
+    }
+
+    /// A delivery has waited, and something urgent may have come meanwhile.
+    fn look_next(&mut self) {
+        (self.blind, self.left) = (1, 1);
     }
 
     fn is_time_to_look(&mut self) -> bool {

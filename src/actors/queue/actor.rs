@@ -64,7 +64,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> StoreQueue<J, S> {
         state.shell.tell();
         let due = state.next_due();
         state.shell.wake_at(context, now, due);
-        (result, state.shell.credit() > 0)
+        (result, state.most() > 0)
     }
 
     /// The moment for which the timer is set, if it is.

@@ -8,7 +8,7 @@ use super::shell::{QueueShell, closed};
 use crate::actors::Clock;
 use crate::protocol::{Attach, AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
 use crate::rules::store::{DeadSelection, Refused, Store};
-use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Moment, Run, Sealed};
+use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Moment, Priority, Run, Sealed};
 
 /// What a queue holds at the end of its group.
 #[derive(Debug)]
@@ -118,15 +118,22 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
 
     /// Hands ready jobs on, as many as there is credit for.
     pub(super) fn hand_out(&mut self, now: Moment) {
+        let most = self.most();
         let Self { store, shell, .. } = self;
-        if shell.credit() == 0 {
+        if most == 0 {
             return;
         }
         let mut leased = Vec::new();
-        store.lease(now, shell.credit(), &mut leased, shell.news());
+        store.lease(now, most, &mut leased, shell.news());
         // What expired is told before what was behind it is handed out.
         shell.tell();
         shell.hand_out(leased);
+    }
+
+    /// How many jobs can be handed out at most: the urgent ones come first, and have credit of their own.
+    pub(super) fn most(&self) -> usize {
+        let urgent = self.shell.credit_for(Priority::MOST_URGENT);
+        self.shell.credit().max(urgent.min(self.store.urgent()))
     }
 
     pub(super) fn settle(&mut self, now: Moment, settle: &Settle) -> SettleReply {

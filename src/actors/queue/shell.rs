@@ -8,7 +8,7 @@ use crate::protocol::{
     Attach, AttachError, Attached, Batch, Demand, Fates, Push, Pushed, QueueReply, Settle, SettleReply, Tell,
 };
 use crate::rules::store::{Leased, News, Refusal, Refused, Settled};
-use crate::words::{Epoch, Moment, Sealed, SettleItem};
+use crate::words::{Epoch, Moment, Priority, Sealed, SettleItem};
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
 ///
@@ -42,6 +42,8 @@ pub struct QueueShell<J: Send + Sync + 'static> {
     link: Option<Link<J>>,
     /// How many jobs the supervisor still takes. Grows by demands, shrinks by batches, void after an attach.
     credit: usize,
+    /// Likewise for urgent jobs alone, when there is no other credit.
+    urgent_credit: usize,
     /// The one timer of this life, and the moment for which it is set. It may be early: then it is set again.
     timer: Option<(Moment, SpawnHandle)>,
     /// This life of the actor, for whoever works for it elsewhere.
@@ -74,6 +76,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             news: News::default(),
             link: None,
             credit: 0,
+            urgent_credit: 0,
             timer: None,
             actor: None,
         }
@@ -83,7 +86,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     /// go on.
     pub fn new_life(&mut self) {
         self.link = None;
-        self.credit = 0;
+        (self.credit, self.urgent_credit) = (0, 0);
         self.timer = None;
         self.actor = None;
     }
@@ -133,7 +136,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     pub fn attached(&mut self, attach: Attach<J>) {
         self.epoch = attach.epoch;
         self.is_attached = true;
-        self.credit = 0;
+        (self.credit, self.urgent_credit) = (0, 0);
         self.link = Some(Link {
             batches: attach.batches,
             tell: attach.tell,
@@ -147,7 +150,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         if epoch < self.epoch {
             return false;
         }
-        self.credit = 0;
+        (self.credit, self.urgent_credit) = (0, 0);
         std::mem::take(&mut self.is_attached)
     }
 
@@ -181,6 +184,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     pub fn demand(&mut self, demand: Demand) {
         if self.link.is_some() && self.is_attached(demand.epoch) {
             self.credit = self.credit.saturating_add(demand.credit);
+            self.urgent_credit = self.urgent_credit.saturating_add(demand.urgent);
         }
     }
 
@@ -189,30 +193,44 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         self.credit
     }
 
-    /// Hands leased jobs out, and uses up credit for them. Those that nobody gets any more come back with the next attach.
-    pub fn hand_out(&mut self, jobs: Vec<Leased<J>>) {
-        self.spend(&jobs);
-        // Here and not by the way of a later call: a copy of an address is an allocation.
-        if let Some(link) = self.link.as_ref().filter(|_| !jobs.is_empty()) {
-            link.batches.do_send(Batch::new(self.epoch, jobs));
+    /// How many jobs can be handed out now if all of them are of this priority or a higher one: urgent jobs have credit of their
+    /// own, beyond that for all. A queue that knows priorities asks this.
+    pub fn credit_for(&self, priority: Priority) -> usize {
+        match priority.is_urgent() {
+            true => self.credit.saturating_add(self.urgent_credit),
+            false => self.credit,
         }
     }
 
-    fn spend(&mut self, jobs: &[Leased<J>]) {
-        let count: usize = jobs.iter().map(|leased| leased.run.len()).sum();
-        self.credit = self.credit.saturating_sub(count);
+    /// Hands leased jobs out, and uses up credit for them. Those that nobody gets any more come back with the next attach.
+    pub fn hand_out(&mut self, jobs: Vec<Leased<J>>) {
+        let batch = self.batch(jobs);
+        // Here and not by the way of a later call: a copy of an address is an allocation.
+        if let Some(link) = self.link.as_ref().filter(|_| !batch.jobs.is_empty()) {
+            link.batches.do_send(batch);
+        }
     }
 
     /// Uses up credit for leased jobs and hands them out when the returned closure is called: for a queue that must have written
     /// down first that they are leased.
     pub fn hand_out_later(&mut self, jobs: Vec<Leased<J>>) -> impl FnOnce() + Send + use<J> {
-        self.spend(&jobs);
+        let batch = self.batch(jobs);
         let to = self.link.as_ref().map(|link| link.batches.clone());
-        let epoch = self.epoch;
         move || {
-            if let Some(to) = to.filter(|_| !jobs.is_empty()) {
-                to.do_send(Batch::new(epoch, jobs));
+            if let Some(to) = to.filter(|_| !batch.jobs.is_empty()) {
+                to.do_send(batch);
             }
+        }
+    }
+
+    fn batch(&mut self, jobs: Vec<Leased<J>>) -> Batch<J> {
+        let count: usize = jobs.iter().map(|leased| leased.run.len()).sum();
+        let beyond_credit = count.saturating_sub(self.credit).min(self.urgent_credit);
+        self.credit = self.credit.saturating_sub(count);
+        self.urgent_credit -= beyond_credit;
+        Batch {
+            beyond_credit,
+            ..Batch::new(self.epoch, jobs)
         }
     }
 
@@ -373,7 +391,11 @@ mod tests {
 
     fn demand(shell: &mut QueueShell<u64>, epoch: u64, credit: usize) -> usize {
         let epoch = Epoch(epoch);
-        shell.demand(Demand { epoch, credit });
+        shell.demand(Demand {
+            epoch,
+            credit,
+            urgent: 0,
+        });
         shell.credit()
     }
 

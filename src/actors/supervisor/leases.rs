@@ -22,6 +22,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         if batch.epoch != self.epoch {
             return;
         }
+        self.ledger.leases_beyond(batch.beyond_credit);
         let now = self.now();
         for leased in batch.jobs {
             if faults::is_simulated() {
@@ -40,8 +41,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let knows_no_time = !self.wiring.capabilities.delay;
         let block = &leased.run.block;
         let is_timed = block.expiry().is_some() || (knows_no_time && block.not_before().is_some());
-        // Jobs that have neighbours and to which nothing happened yet stay in their block.
-        if leased.run.len() > 1 && leased.attempt == 1 && !leased.suspect && !is_timed {
+        // Jobs that have neighbours and to which nothing happened yet stay in their block, but for urgent ones: those overtake.
+        if leased.run.len() > 1
+            && !block.priority().is_urgent()
+            && leased.attempt == 1
+            && !leased.suspect
+            && !is_timed
+        {
             let keys = Arc::clone(block);
             let keys = keys.keys().iter().map(Key::hashed);
             let Run { block, places } = leased.run;
@@ -181,12 +187,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     pub(super) fn demand(&mut self) {
         let now = self.now();
-        if self.queue.is_attached()
-            && self.slots.opens(now)
-            && let Some(credit) = self.ledger.demand()
-        {
-            let epoch = self.epoch;
-            self.queue.demand(Demand { epoch, credit });
+        if !self.queue.is_attached() || !self.slots.opens(now) {
+            return;
+        }
+        let demand = Demand {
+            epoch: self.epoch,
+            credit: self.ledger.demand().unwrap_or(0),
+            urgent: self.ledger.urgent_demand(),
+        };
+        if demand.credit + demand.urgent > 0 {
+            self.queue.demand(demand);
         }
     }
 

@@ -4,6 +4,11 @@
 //! group that is full, nor in one that rests. Who has not moved for two targets of the window (2 ms) loses what it has not
 //! begun. That takes no word of the consumer's, so it works also while its thread is blocked: the mark of each job decides.
 //!
+//! The same look lets an urgent job through where nobody has room. While a consumer moves on, that one will have room in a
+//! moment. If none does, what they have not begun is taken back from all of them, and the first that ends the job in its hand
+//! says so and gets the urgent one. With strict affinity an urgent job waits for its own consumer, and only what that one has
+//! not begun makes way for it.
+//!
 //! What is in the mailbox of an actor stays there: nobody but the actor can take it out, and it may look at several deliveries
 //! side by side. Only what is parked for an actor goes elsewhere.
 
@@ -14,7 +19,9 @@ use actix::{AsyncContext, Context};
 use super::Supervisor;
 use crate::protocol::Door;
 use crate::rules::ledger::Recalled;
-use crate::words::{DeliveryNumber, EventKind, JobId, JobView, Moment, Places, Sealed, SlotId, Ticket};
+use crate::words::{
+    DeliveryNumber, EventKind, JobId, JobView, Moment, Places, Priority, Sealed, SlotId, Ticket,
+};
 
 /// For how many targets of the window a consumer may stand still.
 const TARGETS: u32 = 2;
@@ -30,8 +37,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 struct Found {
     /// Who has not moved for long.
     still: Vec<SlotId>,
-    /// Who moves and holds more than its window.
-    full: Vec<SlotId>,
+    /// Who moves.
+    moving: Vec<SlotId>,
     /// When the next one has not moved for long, if it goes on like that.
     next: Option<Moment>,
 }
@@ -39,10 +46,16 @@ struct Found {
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes sure that a look is due while there is something to take back and somebody who has room for it.
     pub(super) fn keep_recalling(&mut self, context: &mut Context<Self>) {
-        if self.looks.recall_is_planned || !self.wiring.recalls || !self.ledger.may_recall() {
+        if self.looks.recall_is_planned || !self.could_recall() {
             return;
         }
         self.plan_recall(SHORTEST, context);
+    }
+
+    /// Whether somebody has room for what another one holds, or an urgent job may have to wait for what has not begun.
+    fn could_recall(&self) -> bool {
+        let has_room = self.wiring.recalls && self.ledger.may_recall();
+        has_room || (self.ledger.has_urgent() && !self.ledger.is_held_up())
     }
 
     fn plan_recall(&mut self, wait: Duration, context: &mut Context<Self>) {
@@ -52,7 +65,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         context.run_later(pause, |this, context| {
             this.looks.recall_is_planned = false;
             this.clear_desk();
-            if this.ledger.may_recall() {
+            if this.could_recall() {
                 this.recall(context);
             }
             // What this look left where it is needs no other one before somebody says a word: a consumer may hold what it has
@@ -66,25 +79,76 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn recall(&mut self, context: &mut Context<Self>) {
         let now = self.now();
         let found = self.find_still(now);
-        if self.ledger.room_beside(&found.still) > 0 {
-            for &slot in &found.still {
-                let all = self.ledger.recallable(slot);
-                let recalled = self.take_unbegun(slot, all, usize::MAX);
+        let is_for_room =
+            self.wiring.recalls && self.ledger.may_recall() && self.ledger.room_beside(&found.still) > 0;
+        let makes_way = !is_for_room && self.all_make_way(&found);
+        for &slot in &found.still {
+            if is_for_room || makes_way || self.makes_way(slot, &found.moving) {
+                let recalled = self.take_unbegun(slot, self.ledger.recallable(slot), usize::MAX);
                 self.note_recalled(slot, &recalled);
                 self.ledger.recalled(slot, &recalled, &mut self.effects);
             }
-            for &slot in &found.full {
-                let all = self.ledger.recallable(slot);
-                let recalled = self.take_unbegun(slot, all, self.ledger.excess(slot));
-                self.note_recalled(slot, &recalled);
-                self.ledger.take_back(slot, &recalled, &mut self.effects);
-            }
+        }
+        for &slot in &found.still {
+            self.take_excess(slot, is_for_room, true);
+        }
+        for &slot in &found.moving {
+            self.take_excess(slot, is_for_room, false);
         }
         // Whoever stands still and keeps what it has began it all, or nobody else has room; any word of anybody brings the next
         // look. So the timer is only for those whose time is not over.
         if let Some(next) = found.next {
             self.plan_recall(next.since(now), context);
         }
+    }
+
+    /// What a consumer holds beyond its window goes back if others have room for it, and one more if an urgent job waits for this
+    /// room.
+    fn take_excess(&mut self, slot: SlotId, is_for_room: bool, is_still: bool) {
+        let excess = self.ledger.excess(slot);
+        let parked = self.ledger.urgent_parked_at(slot);
+        let waits = self
+            .ledger
+            .urgent_without_room()
+            .filter(|_| is_still || excess > 0);
+        let (all, most) = match parked.max(waits) {
+            Some(urgent) => (self.ledger.less_urgent_at(slot, urgent), excess + 1),
+            None if is_for_room && excess > 0 => (self.ledger.recallable(slot), excess),
+            None => return,
+        };
+        let recalled = self.take_unbegun(slot, all, most);
+        self.note_recalled(slot, &recalled);
+        self.ledger.take_back(slot, &recalled, &mut self.effects);
+    }
+
+    /// Whether all that has not begun makes way for an urgent job: nobody has room and none moves, so nobody knows who will be
+    /// the first to end what it has in hand.
+    fn all_make_way(&self, found: &Found) -> bool {
+        let at_these = found.still.iter().filter_map(|slot| self.urgent_at(*slot));
+        let most_urgent = at_these.max().max(self.ledger.urgent_without_room());
+        let mut still = found.still.iter();
+        self.wiring.recalls
+            && found.moving.is_empty()
+            && most_urgent
+                .is_some_and(|urgent| still.any(|slot| self.ledger.holds_less_urgent(*slot, urgent)))
+    }
+
+    /// Whether what has not begun makes way at a consumer that stands still, so that the urgent job that lies with it comes to
+    /// one that moves, before what that one holds.
+    fn makes_way(&self, slot: SlotId, moving: &[SlotId]) -> bool {
+        let mut moving = moving.iter();
+        self.wiring.recalls
+            && self
+                .urgent_at(slot)
+                .is_some_and(|urgent| moving.any(|slot| self.ledger.holds_less_urgent(*slot, urgent)))
+    }
+
+    /// How urgent the most urgent job is that waits for this consumer, or lies with it and has not begun.
+    fn urgent_at(&self, slot: SlotId) -> Option<Priority> {
+        let may_begin = |job: &Sealed<J>, number| job.view().begun().may_begin(number);
+        self.ledger
+            .urgent_held_at(slot, may_begin)
+            .max(self.ledger.urgent_parked_at(slot))
     }
 
     fn find_still(&mut self, now: Moment) -> Found {
@@ -101,9 +165,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 found.still.push(id);
                 continue;
             }
-            if self.ledger.excess(id) > 0 {
-                found.full.push(id);
-            }
+            found.moving.push(id);
             found.next = found.next.into_iter().chain(slot.moves.due(limit)).min();
         }
         found

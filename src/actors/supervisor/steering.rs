@@ -123,7 +123,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         info.board.set_complete(is_complete);
         if is_complete && !was_complete {
             // It sleeps; what it shall look at is on the board by now.
-            shell.do_send(DeliverBatch { parcels: Vec::new() });
+            shell.do_send(DeliverBatch {
+                parcels: Vec::new(),
+                has_urgent: false,
+            });
         }
     }
 

@@ -87,7 +87,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 });
             }
         }
+        let is_urgent = self.ledger.has_urgent()
+            && !self.ledger.puts_urgent_behind()
+            && parcel.run.block.priority().is_urgent();
         let found = self.slots.get_mut(slot);
+        found.outgoing_urgent |= is_urgent;
         found.outgoing.push(parcel);
         if found.outgoing.len() == 1 {
             self.slots.note_sending(slot);
@@ -106,6 +110,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let is_complete = self.is_complete(slot);
         let found = self.slots.get_mut(slot);
         let parcels = renew(&mut found.outgoing);
+        let has_urgent = std::mem::take(&mut found.outgoing_urgent);
         let sent: usize = parcels.iter().map(|parcel| parcel.run.len()).sum();
         if self
             .ledger
@@ -122,7 +127,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         match (&found.door, &found.info, &self.desk) {
             (Some(Door::Shell(shell)), Some(info), _) => {
                 info.board.set_complete(is_complete);
-                shell.do_send(DeliverBatch { parcels });
+                shell.do_send(DeliverBatch { parcels, has_urgent });
             }
             (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
                 for delivery in parcels

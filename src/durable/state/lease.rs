@@ -32,17 +32,18 @@ impl<J: Send + Sync + 'static> State<J> {
         out: &mut Vec<Change>,
         needed: &mut Needed,
     ) -> Vec<Leased<J>> {
-        let (most, mut leased) = (self.shell.credit(), Vec::new());
-        if most == 0 {
+        let mut leased = Vec::new();
+        let most_urgent = self.ready.priorities().first().copied().unwrap_or_default();
+        if self.shell.credit_for(most_urgent) == 0 {
             return leased;
         }
         self.wake(now, out);
         if self.suspects.any() {
-            self.lease_suspects(most, &mut leased, out);
+            self.lease_suspects(self.shell.credit(), &mut leased, out);
             return leased;
         }
         'lanes: for priority in self.ready.priorities() {
-            while leased.len() < most {
+            while leased.len() < self.shell.credit_for(priority) {
                 match self.ready.take_next(priority) {
                     Next::Nothing => continue 'lanes,
                     Next::Absent => break 'lanes,

@@ -4,9 +4,16 @@
 //! each settled job would cost more than the job. With four slots of 1,000 the credit is topped up when it has fallen to
 //! 2,000, then by 2,000 at once. Only when a consumer has nothing to do and the queue has no credit at all does a smaller
 //! demand go out, so that a group of slow consumers is never idle while jobs wait.
+//!
+//! Urgent jobs come beyond that credit, up to [`BEYOND`] that wait: else they would stand in the queue while all windows are
+//! full.
 
 use super::{Ledger, OutOfBlock};
 use crate::words::HeldCounts;
+
+/// How many urgent jobs may wait for a consumer beyond what all windows hold. While there are more of them in the queue, one
+/// of them is always here before a consumer has room.
+pub(super) const BEYOND: usize = 64;
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The credit to send to the queue now, if any. It counts as sent.
@@ -15,6 +22,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             return None;
         }
         let unplaced = self.offering.waiting.len()
+            + self.offering.urgent.len()
             + self.suspects.waiting.len()
             + self.offering.offered.len()
             + self.blocks.unplaced();
@@ -29,9 +37,27 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         Some(missing)
     }
 
+    /// The credit for urgent jobs alone to send to the queue now, beyond the other. It counts as sent.
+    pub fn urgent_demand(&mut self) -> usize {
+        if self.gate.is_paused || self.gate.is_closed || self.is_offering() {
+            return 0;
+        }
+        let allowed = BEYOND.min(self.hold_room());
+        let missing = allowed.saturating_sub(self.offering.urgent.len() + self.urgent_credit);
+        self.urgent_credit += missing;
+        missing
+    }
+
+    /// The next `jobs` leases use up credit for urgent jobs.
+    pub fn leases_beyond(&mut self, jobs: usize) {
+        self.urgent_credit = self.urgent_credit.saturating_sub(jobs);
+        // Each lease takes of this one.
+        self.credit += jobs;
+    }
+
     /// The queue was attached anew: the credit that it had is void.
     pub fn credit_lost(&mut self) {
-        self.credit = 0;
+        (self.credit, self.urgent_credit) = (0, 0);
     }
 
     /// All rooms and everything that is out or on its way out, together: what the group holds when it is full. What waits for

@@ -1,7 +1,7 @@
 //! The entries: every leased job with its state, in a slab so that a ticket leads to it in one step.
 
 use crate::words::invariant::invariant;
-use crate::words::{DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, SlotId, Ticket};
+use crate::words::{DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Priority, SlotId, Ticket};
 
 /// Where an entry is. See the picture of the module above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +48,8 @@ pub(super) struct Entry<H> {
     pub(super) key: Option<KeyHash>,
     /// The current attempt, counted from one.
     pub(super) attempt: u32,
+    /// How urgent the job is.
+    pub(super) priority: Priority,
     /// Neighbours in the chain of the slot that holds it, in the order of delivery. While it stands behind others of its key:
     /// the next one in their line.
     pub(super) before: u32,
@@ -63,6 +65,8 @@ pub(super) struct Entry<H> {
 pub(super) struct Entries<H> {
     places: Vec<Entry<H>>,
     free: Vec<u32>,
+    /// How many of them are urgent.
+    urgent: usize,
 }
 
 impl<H> Default for Entries<H> {
@@ -70,6 +74,7 @@ impl<H> Default for Entries<H> {
         Self {
             places: Vec::new(),
             free: Vec::new(),
+            urgent: 0,
         }
     }
 }
@@ -79,20 +84,33 @@ impl<H> Entries<H> {
         self.places.len() - self.free.len()
     }
 
+    /// How many of them are more urgent than most jobs.
+    pub(super) fn urgent(&self) -> usize {
+        self.urgent
+    }
+
+    /// How urgent an entry is.
+    pub(super) fn priority(&self, ticket: Ticket) -> Priority {
+        self.get(ticket).map_or(Priority(0), |entry| entry.priority)
+    }
+
     pub(super) fn add(
         &mut self,
         job: H,
         lease: LeaseId,
         attempt: u32,
         key: Option<KeyHash>,
+        priority: Priority,
         suspicion: Suspicion,
     ) -> Ticket {
+        self.urgent += usize::from(priority.is_urgent());
         let entry = Entry {
             job: Some(job),
             lease,
             number: DeliveryNumber(0),
             key,
             attempt,
+            priority,
             before: NONE,
             after: NONE,
             suspicion,
@@ -110,7 +128,9 @@ impl<H> Entries<H> {
 
     /// The entry leaves. Returns its job.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<H> {
-        let job = self.places.get_mut(ticket.0 as usize)?.job.take()?;
+        let entry = self.places.get_mut(ticket.0 as usize)?;
+        let job = entry.job.take()?;
+        self.urgent -= usize::from(entry.priority.is_urgent());
         self.free.push(ticket.0);
         Some(job)
     }

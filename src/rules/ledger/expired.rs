@@ -41,7 +41,9 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             left.push(ticket);
         }
         if !waiting.is_empty() {
-            self.offering.waiting.retain(|ticket| !waiting.contains(ticket));
+            for line in [&mut self.offering.urgent, &mut self.offering.waiting] {
+                line.retain(|ticket| !waiting.contains(ticket));
+            }
         }
         self.offering.news |= !left.is_empty();
         for ticket in left {
@@ -72,7 +74,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     }
 
     fn unpark(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
-        self.sums.parked -= 1;
+        self.count_parked(ticket, |count| *count -= 1);
         self.change(slot, effects, |found, _| {
             found.parked.retain(|parked| *parked != ticket)
         });

@@ -31,11 +31,27 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         });
     }
 
-    /// Lets an entry wait for this slot.
+    /// Lets an entry wait for this slot, behind all others of its priority.
     pub(super) fn park(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
-        self.sums.parked += 1;
+        self.count_parked(ticket, |count| *count += 1);
         self.entries.set_state(ticket, State::Parked(slot));
-        self.change(slot, effects, |found, _| found.parked.push_back(ticket));
+        let priority = self.entries.priority(ticket);
+        self.change(slot, effects, |found, entries| {
+            let ahead = |other: &Ticket| entries.priority(*other) >= priority;
+            let index = match priority.is_urgent() {
+                true => found.parked.partition_point(ahead),
+                false => found.parked.len(),
+            };
+            found.parked.insert(index, ticket);
+        });
+    }
+
+    /// Counts an entry that is parked, or no more.
+    pub(super) fn count_parked(&mut self, ticket: Ticket, count: impl Fn(&mut usize)) {
+        count(&mut self.sums.parked);
+        if self.entries.priority(ticket).is_urgent() {
+            count(&mut self.sums.urgent_parked);
+        }
     }
 
     /// Hands out what waits for this slot, as far as it is taken.
@@ -46,7 +62,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             && let Some(&ticket) = found.parked.front()
             && found.takes(self.is_suspect(ticket))
         {
-            self.sums.parked -= 1;
+            self.count_parked(ticket, |count| *count -= 1);
             self.change(slot, effects, |found, _| {
                 found.parked.pop_front();
             });
@@ -56,12 +72,21 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// What waited for this slot can go anywhere.
     pub(super) fn unpark_all(&mut self, slot: SlotId, effects: &mut Effects<H, B>) {
-        let mut parked = Vec::new();
+        let mut parked: Vec<Ticket> = Vec::new();
         self.change(slot, effects, |found, _| {
             parked = std::mem::take(&mut found.parked).into()
         });
-        self.sums.parked -= parked.len();
+        for ticket in &parked {
+            self.count_parked(*ticket, |count| *count -= 1);
+        }
         self.put_in_front(&parked);
+    }
+
+    /// What waits for any slot can go anywhere.
+    pub(super) fn unpark_everywhere(&mut self, effects: &mut Effects<H, B>) {
+        for index in 0..self.slots.len() {
+            self.unpark_all(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
+        }
     }
 
     pub(super) fn is_suspect(&self, ticket: Ticket) -> bool {

@@ -151,8 +151,8 @@ mod tests {
 
     use super::super::entries::Suspicion;
     use super::*;
-    use crate::words::LeaseId;
     use crate::words::cases::{cases, some};
+    use crate::words::{LeaseId, Priority};
 
     #[test]
     fn lines_are_queues_by_key() {
@@ -165,7 +165,7 @@ mod tests {
                 // Some keys share a place, at the end of the table as well.
                 let key = KeyHash((key << spread).wrapping_sub(20));
                 if step < 2 {
-                    let ticket = entries.add((), LeaseId(1), 1, None, Suspicion::None);
+                    let ticket = entries.add((), LeaseId(1), 1, None, Priority(0), Suspicion::None);
                     let opened = lines.open(key);
                     assert_eq!(opened, !model.contains_key(&key));
                     if opened {

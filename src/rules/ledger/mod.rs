@@ -20,7 +20,8 @@
 //! 3. a settle counts only if it names the running number of a delivery that is `Out`;
 //! 4. a live slot never holds more than its window, but for what it held when the window shrank;
 //! 5. redelivered entries go in front of everything that was leased after them;
-//! 6. while a suspect of a process is with a consumer, nothing else is, and the queue knew of it before.
+//! 6. while a suspect of a process is with a consumer, nothing else is, and the queue knew of it before;
+//! 7. of two entries that wait for the same, the more urgent one goes first.
 
 mod blocks;
 mod chain;
@@ -41,6 +42,7 @@ mod single_out;
 mod slots;
 mod step;
 mod suspects;
+mod urgent;
 
 pub use effects::{Effects, Handed, HandedPiece, TellKind};
 pub use offer::Offer;
@@ -61,8 +63,8 @@ use slots::Slot;
 
 use crate::rules::window::Window;
 use crate::words::{
-    Block, DeadReason, DeliveryNumber, KeyHash, LeaseId, Moment, Rejection, Sealed, SlotId, Ticket, Verdict,
-    WindowConfig,
+    Block, DeadReason, DeliveryNumber, KeyHash, LeaseId, Moment, Priority, Rejection, Sealed, SlotId, Ticket,
+    Verdict, WindowConfig,
 };
 
 /// What the ledger is told once.
@@ -94,6 +96,8 @@ pub struct LedgerPolicy {
 struct Offering {
     /// Entries that can be offered, in order. Filled by leases, deaths, due retries and freed keys.
     waiting: VecDeque<Ticket>,
+    /// Likewise the urgent ones, the most urgent first. They are offered before all others.
+    urgent: VecDeque<Ticket>,
     /// Entries that the strategy is choosing for right now, or [`expired::LEFT`]; emptied by its answer, or by its death.
     offered: Vec<Ticket>,
     /// The roster version of the offer: answers to an old roster may name slots that have gone, which is nobody's fault.
@@ -126,6 +130,8 @@ struct Sums {
     stuck: usize,
     /// Entries in `Parked`.
     parked: usize,
+    /// Urgent entries among them.
+    urgent_parked: usize,
     /// Entries in `Behind`.
     behind: usize,
 }
@@ -143,11 +149,20 @@ struct Gate {
 pub trait OutOfBlock<B>: Clone {
     /// The handle of the job at this place.
     fn out_of(block: &B, place: u8) -> Self;
+
+    /// How urgent the job is.
+    fn priority(&self) -> Priority {
+        Priority(0)
+    }
 }
 
 impl<J> OutOfBlock<Arc<Block<J>>> for Sealed<J> {
     fn out_of(block: &Arc<Block<J>>, place: u8) -> Self {
         Self::in_block(Arc::clone(block), place)
+    }
+
+    fn priority(&self) -> Priority {
+        Sealed::priority(self)
     }
 }
 
@@ -181,6 +196,8 @@ pub struct Ledger<H = (), B = ()> {
     sums: Sums,
     /// Credit that the queue has and has not used. Cleared when the queue is attached anew.
     credit: usize,
+    /// Likewise the credit for urgent jobs alone.
+    urgent_credit: usize,
     /// The running number of the next delivery.
     next_number: u64,
     /// Grows with each change of membership or weight.
@@ -206,6 +223,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             shelved: BTreeSet::new(),
             sums: Sums::default(),
             credit: 0,
+            urgent_credit: 0,
             next_number,
             version,
             gate: Gate::default(),
@@ -237,7 +255,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             true => Suspicion::OfProcess,
             false => Suspicion::None,
         };
-        let ticket = self.entries.add(job, lease, attempt, key, suspicion);
+        let priority = job.priority();
+        let ticket = self.entries.add(job, lease, attempt, key, priority, suspicion);
         match key {
             Some(key) => self.stand_in_line(key, ticket, effects),
             None => self.wait_behind(ticket, effects),
@@ -265,8 +284,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Does nothing for a job that stands behind another one of its key, which waits anyway, and nothing for a suspect, whose
     /// time had come when it was leased before.
     pub fn shelve(&mut self, ticket: Ticket, until: Moment) {
-        if self.offering.waiting.back() == Some(&ticket) {
-            self.offering.waiting.pop_back();
+        if self.leaves_waiting(ticket) {
             self.entries.set_state(ticket, State::Shelved(until));
             self.shelved.insert((until, ticket));
         }
@@ -343,7 +361,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         self.put_in_front(&due);
     }
 
-    /// Puts entries in front of all others, in their order.
+    /// Puts entries in front of all others of their priority, in their order.
     fn put_in_front(&mut self, tickets: &[Ticket]) {
         self.offering.news |= !tickets.is_empty();
         for ticket in tickets.iter().rev() {
@@ -351,6 +369,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             if self.is_suspect_of_process(*ticket) {
                 self.suspects.alone = self.suspects.alone.filter(|alone| alone != ticket);
                 self.suspects.waiting.push_front(*ticket);
+            } else if self.entries.priority(*ticket).is_urgent() {
+                self.wait_urgently(*ticket, true);
             } else {
                 self.offering.waiting.push_front(*ticket);
             }

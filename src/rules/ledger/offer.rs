@@ -1,5 +1,6 @@
 //! Offers: entries that the strategy chooses consumers for, a batch at a time.
 
+use super::demand::BEYOND;
 use super::entries::State;
 use super::expired::LEFT;
 use super::slots::SlotPhase;
@@ -18,27 +19,44 @@ pub struct Offer {
 }
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
-    /// Puts waiting jobs on offer, as many as there is room for: first entries, in order, into `offers`, then jobs in blocks,
-    /// see [`offered_in_blocks`](Self::offered_in_blocks). Nothing happens while an offer is open, so a strategy that is slow gets larger batches.
+    /// Puts waiting jobs on offer, as many as there is room for: first entries into `offers`, the urgent ones in front, then jobs
+    /// in blocks, see [`offered_in_blocks`](Self::offered_in_blocks). Nothing happens while an offer is open, so a strategy that is slow gets larger batches.
     pub fn offer(&mut self, offers: &mut Vec<Offer>) {
-        if self.gate.is_paused || !self.offering.news || self.sums.room == 0 || self.is_offering() {
+        if self.gate.is_paused || !self.offering.news || self.is_offering() {
+            return;
+        }
+        let room = self.sums.room;
+        if room == 0 && (self.offering.urgent.is_empty() || self.keeps_others_back()) {
             return;
         }
         if self.keeps_others_back() {
             return self.offer_suspect(offers);
         }
         self.offering.news = false;
-        let most = self.sums.room + self.offering.held_back;
-        let count = most.min(self.offering.waiting.len());
-        for ticket in self.offering.waiting.drain(..count) {
+        let most = if room == 0 {
+            0
+        } else {
+            room + self.offering.held_back
+        };
+        // Where nobody has room, a strategy may still know for whom it waits.
+        let more = BEYOND.saturating_sub(self.sums.urgent_parked);
+        let offering = &mut self.offering;
+        let urgent = most.max(more).min(offering.urgent.len());
+        let most = most.max(urgent);
+        let plain = (most - urgent).min(offering.waiting.len());
+        for ticket in offering
+            .urgent
+            .drain(..urgent)
+            .chain(offering.waiting.drain(..plain))
+        {
             let entry = self.entries.must(ticket);
             entry.state = State::Offered;
             let attempt = entry.attempt;
             offers.push(Offer { ticket, attempt });
-            self.offering.offered.push(ticket);
+            offering.offered.push(ticket);
         }
         self.offering.version = self.version;
-        self.offer_blocks(most - count);
+        self.offer_blocks(most - urgent - plain);
     }
 
     /// Whether the strategy owes an answer.
@@ -87,8 +105,15 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         // Jobs that were beyond the reach of this offer may find the room that the held ones left.
         let unseen = self.sums.room > 0
             && !self.keeps_others_back()
-            && (!self.offering.waiting.is_empty() || self.blocks.unplaced() > held_in_blocks);
+            && (!self.offering.waiting.is_empty()
+                || !self.offering.urgent.is_empty()
+                || self.blocks.unplaced() > held_in_blocks);
         let news = self.offering.news || unseen;
+        let is_urgent = |ticket: &Ticket| self.entries.priority(*ticket).is_urgent();
+        if self.sums.parked > self.sums.urgent_parked && held.iter().any(is_urgent) {
+            // Nobody has room for an urgent job, and it waits for no consumer of its own: the next room is not for others.
+            self.unpark_everywhere(effects);
+        }
         self.put_in_front(&held);
         self.offering.news = news;
         self.offering.held_back = held.len() + held_in_blocks;

@@ -31,6 +31,8 @@ pub enum Plant {
     DeadlineKeepsInFlight,
     /// A recall takes what its consumer has begun.
     RecallsBegun,
+    /// A consumer does an urgent job when it has done what it held before.
+    UrgentGoesBehind,
     /// Time in which the process stood still counts against consumers.
     ChargesStandstills,
     /// One of the jobs that were not done is not handed out when the host ends.
@@ -56,7 +58,7 @@ pub enum PlantedIn {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoFence,
         Self::FenceIgnoresIncarnation,
         Self::FenceIgnoresAttempt,
@@ -65,6 +67,7 @@ impl Plant {
         Self::NoKeyLock,
         Self::DeadlineKeepsInFlight,
         Self::RecallsBegun,
+        Self::UrgentGoesBehind,
         Self::ChargesStandstills,
         Self::LosesOneAtHostEnd,
         Self::LetsGoOfTheFile,
@@ -82,7 +85,10 @@ impl Plant {
             | Self::RequeuesAtBack
             | Self::NoKeyLock
             | Self::DeadlineKeepsInFlight => PlantedIn::Ledger,
-            Self::RecallsBegun | Self::ChargesStandstills | Self::LosesOneAtHostEnd => PlantedIn::Group,
+            Self::RecallsBegun
+            | Self::UrgentGoesBehind
+            | Self::ChargesStandstills
+            | Self::LosesOneAtHostEnd => PlantedIn::Group,
             Self::LetsGoOfTheFile | Self::AcceptsUnflushed | Self::ChargesAllLeased => PlantedIn::File,
         }
     }
@@ -98,6 +104,7 @@ impl Plant {
             Self::NoKeyLock => "no-key-lock",
             Self::DeadlineKeepsInFlight => "deadline-keeps-in-flight",
             Self::RecallsBegun => "recalls-begun",
+            Self::UrgentGoesBehind => "urgent-goes-behind",
             Self::ChargesStandstills => "charges-standstills",
             Self::LosesOneAtHostEnd => "loses-one-at-host-end",
             Self::LetsGoOfTheFile => "lets-go-of-the-file",

@@ -49,6 +49,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             && !self.is_offering()
             && !self.keeps_others_back()
             && self.offering.waiting.is_empty()
+            && self.offering.urgent.is_empty()
             && self.blocks.unplaced() == 0
             && self.leases() > self.sums.behind + self.shelved.len()
     }
@@ -140,6 +141,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         }
         self.put_in_front(&front);
         self.recall_pieces(slot, &recalled.pieces, effects);
+        self.fill(slot, effects);
     }
 
     /// The consumer looked at a delivery that it must not begin. If nobody took it back (the source delivered the job twice,

@@ -79,7 +79,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let job = H::out_of(block, place);
         let key = self.blocks.key(ticket, place);
         let lease = self.blocks.leave(ticket, Places::only(place)).of_place(place);
-        self.entries.add(job, lease, 1, key, Suspicion::None)
+        let priority = job.priority();
+        self.entries.add(job, lease, 1, key, priority, Suspicion::None)
     }
 
     fn set_out(&mut self, ticket: Ticket, slot: SlotId, number: DeliveryNumber) {

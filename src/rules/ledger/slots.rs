@@ -48,7 +48,7 @@ pub(super) struct Slot {
     pub(super) in_pieces: u32,
     /// What it gets of the block that is being dealt out; empty between two blocks.
     pub(super) dealt: Places,
-    /// Entries that the strategy sent here while the window was full.
+    /// Entries that the strategy sent here while the window was full, the most urgent first.
     pub(super) parked: VecDeque<Ticket>,
     /// The suspect that its consumer holds alone; nothing else is handed out here meanwhile.
     pub(super) alone: Option<Ticket>,

@@ -35,16 +35,17 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         entry.is_some_and(|entry| entry.suspicion == Suspicion::OfProcess)
     }
 
-    /// Puts an entry behind all others of its kind. With the first suspect, what was chosen for a consumer and waits for its
+    /// Puts an entry behind all others of its kind and priority. With the first suspect, what was chosen for a consumer and waits for its
     /// room goes back: it would keep that consumer's seat without room, and a strategy that looks for room would hold for ever.
     pub(super) fn wait_behind(&mut self, ticket: Ticket, effects: &mut Effects<H, B>) {
         if !self.is_suspect_of_process(ticket) {
-            return self.offering.waiting.push_back(ticket);
+            return match self.entries.priority(ticket).is_urgent() {
+                true => self.wait_urgently(ticket, false),
+                false => self.offering.waiting.push_back(ticket),
+            };
         }
         if self.suspects.waiting.is_empty() && self.sums.parked > 0 {
-            for index in 0..self.slots.len() {
-                self.unpark_all(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
-            }
+            self.unpark_everywhere(effects);
         }
         self.suspects.waiting.push_back(ticket);
     }

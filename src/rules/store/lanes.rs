@@ -45,6 +45,8 @@ pub(super) struct Lanes<J> {
     urgent: BTreeMap<Reverse<Priority>, Lane<J>>,
     /// Jobs in all lanes together.
     len: usize,
+    /// Jobs in `plain`.
+    plain_len: usize,
 }
 
 impl<J> Lanes<J> {
@@ -53,6 +55,7 @@ impl<J> Lanes<J> {
             plain: Lane::default(),
             urgent: BTreeMap::new(),
             len: 0,
+            plain_len: 0,
         }
     }
 
@@ -60,17 +63,37 @@ impl<J> Lanes<J> {
         self.len
     }
 
+    /// Urgent jobs in all lanes together.
+    pub(super) fn urgent(&self) -> usize {
+        self.len - self.plain_len
+    }
+
     /// Adds jobs that are younger than every other one of their priority and never leave from the middle.
     #[inline]
     pub(super) fn push_back(&mut self, entry: Entry<J>) {
-        self.len += entry.len();
+        self.count_in(&entry);
         self.lane(entry.priority()).fresh.push_back(entry);
     }
 
     /// Adds jobs at the place that their numbers give them.
     pub(super) fn insert(&mut self, entry: Entry<J>) {
-        self.len += entry.len();
+        self.count_in(&entry);
         self.lane(entry.priority()).sorted.insert(entry.oldest(), entry);
+    }
+
+    #[inline]
+    fn count_in(&mut self, entry: &Entry<J>) {
+        self.len += entry.len();
+        if entry.priority() == Priority(0) {
+            self.plain_len += entry.len();
+        }
+    }
+
+    fn count_out(&mut self, entry: &Entry<J>) {
+        self.len -= entry.len();
+        if entry.priority() == Priority(0) {
+            self.plain_len -= entry.len();
+        }
     }
 
     #[inline]
@@ -84,7 +107,7 @@ impl<J> Lanes<J> {
     /// Takes out jobs that were added by [`insert`](Self::insert).
     pub(super) fn remove(&mut self, priority: Priority, oldest: u64) -> Option<Entry<J>> {
         let entry = self.lane(priority).sorted.remove(&oldest)?;
-        self.len -= entry.len();
+        self.count_out(&entry);
         Some(entry)
     }
 
@@ -92,6 +115,7 @@ impl<J> Lanes<J> {
     /// there are too many.
     pub(super) fn pop(&mut self, most: usize, mut take: impl FnMut(Entry<J>, Option<&Entry<J>>)) {
         let mut wanted = most.min(self.len);
+        self.plain_len -= wanted.saturating_sub(self.urgent());
         self.len -= wanted;
         for lane in self.urgent.values_mut().chain([&mut self.plain]) {
             while wanted > 0
@@ -125,13 +149,13 @@ impl<J> Lanes<J> {
         let mut urgent = self.urgent.range_mut(Reverse(priority)..).rev();
         let plain = self.plain.pop();
         let entry = plain.or_else(|| urgent.find_map(|(_, lane)| lane.pop()))?;
-        self.len -= entry.len();
+        self.count_out(&entry);
         Some(entry)
     }
 
     /// Takes all jobs, in no order.
     pub(super) fn take_all(&mut self, into: &mut Vec<Entry<J>>) {
-        self.len = 0;
+        (self.len, self.plain_len) = (0, 0);
         let urgent = std::mem::take(&mut self.urgent);
         let plain = std::mem::take(&mut self.plain);
         for lane in urgent.into_values().chain([plain]) {

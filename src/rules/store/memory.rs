@@ -235,6 +235,10 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         });
     }
 
+    fn urgent(&self) -> usize {
+        self.lanes.urgent()
+    }
+
     fn ack_places(&mut self, _now: Moment, lease: LeaseId, places: Places, _news: &mut News<J>) -> usize {
         self.leases.finish(lease, places)
     }

@@ -212,6 +212,12 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     /// whole process uses attempts up as well.
     fn lease(&mut self, now: Moment, most: usize, leased: &mut Vec<Leased<J>>, news: &mut News<J>);
 
+    /// How many of the ready jobs are urgent: those are leased first. A store that cannot tell says 0; then urgent jobs wait for
+    /// credit as all others.
+    fn urgent(&self) -> usize {
+        0
+    }
+
     /// Jobs that were leased together were done in their first attempt. Returns for how many of them that does not count any
     /// more. A store that leases one by one need not write this.
     fn ack_places(&mut self, now: Moment, lease: LeaseId, places: Places, news: &mut News<J>) -> usize {

@@ -112,12 +112,12 @@ impl ConsistentHash {
         }
     }
 
-    /// The living slot of the first point at or after the job's place; one that is stuck only if it `takes_stuck`.
-    fn slot(&self, job: &AssignJob, roster: &Roster, takes_stuck: bool) -> Option<SlotId> {
+    /// The living slot of the first point at or after the job's place, of those that are not stuck.
+    fn slot(&self, job: &AssignJob, roster: &Roster) -> Option<SlotId> {
         let place = Place::of(job);
         let lives = |point: &Point| {
             let seat = roster.position(point.slot).and_then(|index| roster.seat(index));
-            seat.is_some_and(|seat| takes_stuck || !seat.is_stuck)
+            seat.is_some_and(|seat| !seat.is_stuck)
         };
         let first = self.ring.get(&place)?;
         if lives(first) {
@@ -144,13 +144,11 @@ impl Chooser for ConsistentHash {
         if self.version != Some(roster.version()) {
             self.follow(roster);
         }
-        let mut slot = self
-            .slot(job, roster, false)
-            .or_else(|| self.slot(job, roster, true));
-        if slot.is_none() && !roster.is_empty() {
+        let mut slot = self.slot(job, roster);
+        if slot.is_none() && roster.seats().iter().any(|seat| !seat.is_stuck) {
             // A roster whose version did not grow with a change: the ring follows it rather than that nobody gets the job.
             self.follow(roster);
-            slot = self.slot(job, roster, true);
+            slot = self.slot(job, roster);
         }
         slot.map_or(Choice::Hold, Choice::Slot)
     }

@@ -13,6 +13,7 @@
 //! | a standstill is nobody's fault | a consumer or a strategy whose deadline passed only because the process, or the thread of the supervisor, stood still |
 //! | the end of a process is charged to one alone | an attempt charged for the end of a process to a job that was not at work, or not alone |
 //! | what was taken back does not begin | a delivery that was taken back although it had begun, or that began after that |
+//! | an urgent job is not overtaken | a job that began at a consumer while a more urgent one had lain there, not begun, for longer than a look takes |
 //! | restart budget | more restarts within the period than the budget allows |
 //! | memory bounds | a consumer that holds more deliveries than its window may grow to |
 //! | one owner | another process that gets the file of a durable queue while its owner lives |
@@ -40,6 +41,7 @@ mod limits;
 mod recall;
 mod redelivery;
 mod standstill;
+mod urgent;
 
 use std::fmt;
 
@@ -113,6 +115,11 @@ impl<'h> Facts<'h> {
         self.history.jobs.get(place).and_then(|job| job.key)
     }
 
+    /// How urgent the job at this place is.
+    fn priority(&self, place: usize) -> u8 {
+        self.history.jobs.get(place).map_or(0, |job| job.priority)
+    }
+
     /// The place of the first job with the key of this one: what is kept by key is kept there.
     fn family(&self, place: usize) -> Option<usize> {
         self.families.get(place).copied().flatten()
@@ -128,7 +135,7 @@ impl<'h> Facts<'h> {
 type Invariant = fn(&Facts<'_>) -> Judged;
 
 /// The invariants of every group, in the order in which they are reported.
-const INVARIANTS: [(&str, Invariant); 16] = [
+const INVARIANTS: [(&str, Invariant); 17] = [
     ("nothing is lost", ends::nothing_is_lost),
     ("nobody is left waiting", ends::nobody_is_left_waiting),
     ("nothing is acked twice", acks::nothing_is_acked_twice),
@@ -149,6 +156,7 @@ const INVARIANTS: [(&str, Invariant); 16] = [
         "what was taken back does not begin",
         recall::what_was_taken_back_does_not_begin,
     ),
+    ("an urgent job is not overtaken", urgent::is_not_overtaken),
     ("restart budget", limits::restart_budget),
     ("memory bounds", limits::memory_bounds),
     ("one owner", ends::one_owner),

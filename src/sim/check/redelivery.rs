@@ -153,7 +153,10 @@ impl Look<'_> {
             death.overtook.push((job, slot));
         } else if let Some(index) = death.held.iter().position(|held| *held == job) {
             death.held.swap_remove(index);
-            if let Some((first, _)) = death.overtook.iter().find(|(_, to)| *to == slot) {
+            let priority = self.facts.priority(job);
+            let went_first =
+                |(other, to): &&(usize, SlotId)| *to == slot && self.facts.priority(*other) <= priority;
+            if let Some((first, _)) = death.overtook.iter().find(went_first) {
                 return Err(format!(
                     "{slot} got job {first}, which had waited, before job {job} at {at}, which a consumer held that died at {}",
                     death.at

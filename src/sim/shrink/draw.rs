@@ -86,7 +86,8 @@ impl Draw {
         }
         match self.random.u8(0..4) {
             0 => job.key = None,
-            1 => job.key = Some(0),
+            // Of one key all are equally urgent, else the queue may change their order.
+            1 => (job.key, job.priority) = (Some(0), 0),
             _ => {}
         }
         Some(job)

@@ -166,7 +166,8 @@ impl<F: FnMut(&Plan) -> Option<History>> Work<F> {
                 |job: &mut PlannedJob| job.work_ms = 0,
                 |job: &mut PlannedJob| job.work_ms = job.work_ms.min(2),
                 |job: &mut PlannedJob| job.key = None,
-                |job: &mut PlannedJob| job.key = job.key.map(|_| 0),
+                |job: &mut PlannedJob| job.priority = 0,
+                |job: &mut PlannedJob| (job.key, job.priority) = (job.key.map(|_| 0), 0),
             ] {
                 let mut plan = self.best.clone();
                 if let Some(job) = plan.jobs.get_mut(index) {

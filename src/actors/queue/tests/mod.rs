@@ -166,7 +166,11 @@ impl<S: Store<u64>> Rig<S> {
 
     fn demand(&self, epoch: u64, credit: usize) {
         let epoch = Epoch(epoch);
-        self.queue.do_send(Demand { epoch, credit });
+        self.queue.do_send(Demand {
+            epoch,
+            credit,
+            urgent: 0,
+        });
     }
 
     fn sealed(&self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {

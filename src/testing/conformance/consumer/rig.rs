@@ -196,7 +196,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             parcels.push(Parcel::one(job, ticket, number, attempt));
         }
         match &life.door {
-            Door::Shell(door) => door.do_send(DeliverBatch { parcels }),
+            Door::Shell(door) => door.do_send(DeliverBatch {
+                parcels,
+                has_urgent: false,
+            }),
             Door::Actor(door) => {
                 let deliveries = parcels
                     .iter()

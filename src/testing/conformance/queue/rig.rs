@@ -279,6 +279,7 @@ impl<S: QueueSource<u64>> Rig<S> {
         self.life.door.demand.do_send(Demand {
             epoch: Epoch(epoch),
             credit,
+            urgent: 0,
         });
     }
 
