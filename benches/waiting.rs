@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use consumer_group::config::Affinity;
-use consumer_group::{Delivery, Group, GroupConfig, Placement, StrategyName};
+use consumer_group::{Delivery, Group, GroupConfig, Placement, StrategyKind};
 
 /// How long a job takes, and when it was sent.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ fn work(ms: u64) -> Work {
 /// From `send` to the begin, of each short job.
 type Waits = Arc<Mutex<Vec<Duration>>>;
 
-fn group(strategy: StrategyName, consumers: usize, waits: &Waits) -> Option<Group<Work, ()>> {
+fn group(strategy: StrategyKind, consumers: usize, waits: &Waits) -> Option<Group<Work, ()>> {
     let waits = Arc::clone(waits);
     let config = GroupConfig {
         strategy,
@@ -64,7 +64,7 @@ fn group(strategy: StrategyName, consumers: usize, waits: &Waits) -> Option<Grou
 
 /// After how long the last of the short jobs begins that are sent behind the long ones.
 async fn last_begin(
-    strategy: StrategyName,
+    strategy: StrategyKind,
     consumers: usize,
     long: &[u64],
     short: &[u64],
@@ -88,7 +88,7 @@ async fn last_begin(
 }
 
 /// A hundred long jobs with short ones behind them: the waits, sorted.
-async fn stream(strategy: StrategyName) -> Option<Vec<Duration>> {
+async fn stream(strategy: StrategyKind) -> Option<Vec<Duration>> {
     let waits = Waits::default();
     let group = group(strategy, 2, &waits)?;
     let (producers, mut results) = group.producer_group();
@@ -115,7 +115,7 @@ fn at(waits: &[Duration], part: f64) -> Duration {
         .unwrap_or_default()
 }
 
-async fn row(strategy: StrategyName) -> Option<()> {
+async fn row(strategy: StrategyKind) -> Option<()> {
     let one = last_begin(strategy, 2, &[300], &[0; 10]).await?;
     let four = last_begin(strategy, 5, &[500; 4], &[0; 100]).await?;
     let twenty = last_begin(strategy, 4, &[2_000], &[10; 20]).await?;
@@ -135,12 +135,12 @@ fn main() {
     );
     actix::System::new().block_on(async {
         for strategy in [
-            StrategyName::RoundRobin,
-            StrategyName::Weighted,
-            StrategyName::LeastLoaded,
-            StrategyName::TwoChoices,
-            StrategyName::ConsistentHash,
-            StrategyName::Sticky,
+            StrategyKind::RoundRobin,
+            StrategyKind::Weighted,
+            StrategyKind::LeastLoaded,
+            StrategyKind::TwoChoices,
+            StrategyKind::ConsistentHash,
+            StrategyKind::Sticky,
         ] {
             if row(strategy).await.is_none() {
                 println!("{strategy:?} did not end");

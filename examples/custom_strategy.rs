@@ -3,7 +3,7 @@
 //! | you need | you write |
 //! |---|---|
 //! | one rule | a closure for `strategy_fn` |
-//! | a rule with a memory, to be tested without a runtime | a type that implements `Chooser` |
+//! | a rule with a memory, to be tested without a runtime | a type that implements `Strategy` |
 //! | a clock, another service, messages from elsewhere | an actix actor that handles `Assign` |
 //!
 //! A strategy sees what is in `AssignJob` (id, key, priority, attempt) and the roster of live consumers. It never sees the
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use consumer_group::strategy::{
-    Assign, AssignJob, Assigned, Choice, Chooser, KeyHash, Roster, Seat, strategy_fn,
+    Assign, AssignJob, Assigned, Choice, KeyHash, Roster, Seat, Strategy, strategy_fn,
 };
 use consumer_group::{Delivery, EventKind, Group, Job, Key, SlotId};
 use tokio::time::timeout;
@@ -83,7 +83,7 @@ impl Nearest {
     }
 }
 
-impl Chooser for Nearest {
+impl Strategy for Nearest {
     fn choose(&mut self, job: &AssignJob, roster: &Roster) -> Choice {
         let home = self
             .regions

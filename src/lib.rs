@@ -34,7 +34,7 @@
 //! | start from tokio, axum or a plain `main` | [`Host`] |
 //! | send jobs and get results | [`Producer`], [`Group::producer_group`] |
 //! | write a consumer | [`Consumer`], [`ConsumerActor`], [`BatchConsumer`] |
-//! | choose or write a strategy | [`StrategyName`], [`strategy`] |
+//! | choose or write a strategy | [`StrategyKind`], [`strategy`] |
 //! | bring a queue of your own | [`queue`] |
 //! | see what happens | [`Group::events`], [`EventKind`], [`Group::health`] |
 //! | set numbers and names | [`GroupConfig`] |
@@ -85,7 +85,7 @@
 // only: nothing in them is promised.
 
 #[doc(hidden)]
-pub mod words;
+pub mod types;
 
 #[doc(hidden)]
 pub mod rules;
@@ -119,10 +119,10 @@ pub use group::{
     SendError, SendErrorKind, StartError, StoppedError, Undelivered,
 };
 pub use protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, Delivery};
-pub use words::{
+pub use types::{
     Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Event, EventKind, Failure, FencingToken,
     GroupConfig, GroupState, Health, Incarnation, Job, JobId, Key, Outcome, PayloadRef, Placement, Priority,
-    Role, SlotId, StrategyName,
+    Role, SlotId, StrategyKind,
 };
 
 /// A place in the code of a consumer at which a simulated fault can end it, half way through its effects.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use consumer_group::sim::{
-    Answer, Checker, Entry, FaultKind, Happening, History, Plan, PlanShape, PlannedJob, Plant, PlantedIn,
+    Answer, Checker, Entry, FaultKind, History, Occurrence, Plan, PlanShape, PlannedJob, Plant, PlantedIn,
     Report, RunError, Simulation, Sweep, When, check, draw, note, stock,
 };
 use consumer_group::{
@@ -80,7 +80,7 @@ fn jobs_in_blocks_meet_every_fault_and_no_promise_is_broken() {
 /// A piece of a block takes 64 delivery numbers, a single job takes one.
 fn has_blocks(history: &History) -> bool {
     let numbers = history.entries.iter().filter_map(|entry| match &entry.what {
-        Happening::Group(EventKind::Delivered { number, .. }) => Some(number.0 & 0xff_ffff),
+        Occurrence::Group(EventKind::Delivered { number, .. }) => Some(number.0 & 0xff_ffff),
         _ => None,
     });
     numbers.max().unwrap_or(0) > 4 * 64
@@ -332,7 +332,8 @@ fn a_blocked_thread_comes_back_as_a_zombie_whose_word_does_not_count() {
         plan = plan.job(job * 2, None, 0);
     }
     let history = assert_holds(&plan.fault(attempt(5, 1), FaultKind::Block { ms: 300 }));
-    let worked = |happening: &Happening| matches!(happening, Happening::Worked(attempt) if attempt.job == 5);
+    let worked =
+        |happening: &Occurrence| matches!(happening, Occurrence::Worked(attempt) if attempt.job == 5);
     assert_eq!(
         history.entries.iter().filter(|entry| worked(&entry.what)).count(),
         2
@@ -465,7 +466,7 @@ fn faults_that_overlap_end_each_for_itself() {
     let worked = |plan: &Plan| {
         let history = assert_holds(plan);
         let mut entries = history.entries.iter();
-        let worked = entries.find(|entry| matches!(entry.what, Happening::Worked(_)));
+        let worked = entries.find(|entry| matches!(entry.what, Occurrence::Worked(_)));
         (
             worked.unwrap().at.as_millis(),
             history.events().any(|(_, kind)| is_death(kind)),
@@ -488,7 +489,7 @@ fn a_run_lasts_until_the_last_of_what_is_held_up_goes_on() {
         .fault(at(1, 50), FaultKind::Block { ms: 60 })
         .fault(at(0, 70), FaultKind::Block { ms: 60 });
     let history = assert_holds(&plan);
-    let is_over = |what: &Happening| matches!(what, Happening::Over { .. });
+    let is_over = |what: &Occurrence| matches!(what, Occurrence::Over { .. });
     assert_eq!(
         history
             .entries
@@ -519,7 +520,7 @@ fn a_queue_that_stays_full_ends_the_run_with_a_reason() {
     let plan = (0..20).fold(Plan::new(1), |plan, _| plan.job(0, None, 0));
     let history = simulation.run(&plan).unwrap();
     let refused = history.entries.iter().find_map(|entry| match &entry.what {
-        Happening::Refused { reason, .. } => Some(reason.as_str()),
+        Occurrence::Refused { reason, .. } => Some(reason.as_str()),
         _ => None,
     });
     assert_eq!(
@@ -628,7 +629,7 @@ fn a_failpoint_is_of_its_delivery() {
 fn a_history_without_the_ack_of_a_job_shows_a_loss() {
     let mut history = stock().run(&twelve_jobs()).unwrap();
     assert_eq!(check(&history), []);
-    let is_ack = |entry: &Entry| matches!(entry.what, Happening::Group(EventKind::Acked { .. }));
+    let is_ack = |entry: &Entry| matches!(entry.what, Occurrence::Group(EventKind::Acked { .. }));
     let index = history.entries.iter().position(is_ack).unwrap();
     history.entries.remove(index);
     assert_eq!(check(&history)[0].invariant, "nothing is lost");
@@ -1013,15 +1014,15 @@ fn a_group_whose_host_ends_hands_out_every_job_and_answers_every_caller() {
         assert!(history.end.failed.is_some());
         for entry in &history.entries {
             match entry.what {
-                Happening::HandedOut { .. } => handed_out += 1,
-                Happening::Answered {
+                Occurrence::HandedOut { .. } => handed_out += 1,
+                Occurrence::Answered {
                     answer: Answer::GivenBack,
                     ..
                 } => answered += 1,
                 _ => {}
             }
         }
-        let late = |entry: &&Entry| matches!(entry.what, Happening::Refused { job: 12, .. });
+        let late = |entry: &&Entry| matches!(entry.what, Occurrence::Refused { job: 12, .. });
         assert!(
             history.entries.iter().any(|entry| late(&entry)),
             "a job was taken after the end"
@@ -1043,7 +1044,8 @@ fn a_group_without_threads_goes_on_with_the_consumers_that_it_has_and_is_whole_a
             .fault(attempt(0, 1), FaultKind::CrashArbiter)
             .job(100, None, 2);
         let history = assert_holds(&plan);
-        let others = |entry: &Entry| matches!(entry.what, Happening::Worked(_)) && entry.at.as_millis() < 250;
+        let others =
+            |entry: &Entry| matches!(entry.what, Occurrence::Worked(_)) && entry.at.as_millis() < 250;
         assert!(
             history.entries.iter().any(others),
             "the other consumers worked on"

@@ -11,8 +11,8 @@
 use consumer_group::EventKind;
 use consumer_group::durable::DurableQueue;
 use consumer_group::sim::{
-    Entry, FaultKind, Happening, History, Plan, PlanShape, Plant, PlantedIn, Report, Simulation, Sweep, When,
-    check, stock,
+    Entry, FaultKind, History, Occurrence, Plan, PlanShape, Plant, PlantedIn, Report, Simulation, Sweep,
+    When, check, stock,
 };
 
 /// The stock group over a queue in a file of the simulation.
@@ -51,7 +51,7 @@ fn steady(seed: u64) -> Plan {
     plan
 }
 
-fn count(history: &History, what: &Happening) -> usize {
+fn count(history: &History, what: &Occurrence) -> usize {
     history.entries.iter().filter(|entry| entry.what == *what).count()
 }
 
@@ -59,8 +59,8 @@ fn count(history: &History, what: &Happening) -> usize {
 fn a_process_that_ends_leaves_every_accepted_job_to_the_next_one() {
     for seed in 0..12 {
         let history = assert_holds(&steady(seed).fault(at(1 + seed * 9), FaultKind::ProcessEnd));
-        assert_eq!(count(&history, &Happening::ProcessEnded), 1);
-        assert_eq!(count(&history, &Happening::StartedAgain), 1);
+        assert_eq!(count(&history, &Occurrence::ProcessEnded), 1);
+        assert_eq!(count(&history, &Occurrence::StartedAgain), 1);
     }
 }
 
@@ -68,8 +68,8 @@ fn a_process_that_ends_leaves_every_accepted_job_to_the_next_one() {
 fn a_durable_queue_outlives_the_host_of_its_group() {
     for seed in 0..12 {
         let history = assert_holds(&steady(seed).fault(at(1 + seed * 9), FaultKind::HostEnd));
-        assert_eq!(count(&history, &Happening::HostEnded), 1);
-        assert_eq!(count(&history, &Happening::StartedAgain), 1);
+        assert_eq!(count(&history, &Occurrence::HostEnded), 1);
+        assert_eq!(count(&history, &Occurrence::StartedAgain), 1);
     }
 }
 
@@ -86,8 +86,8 @@ fn a_commit_that_fails_loses_nothing_and_lets_no_second_opener_in() {
                 },
             );
         let history = assert_holds(&plan);
-        failed += count(&history, &Happening::CommitFailed);
-        assert_eq!(count(&history, &Happening::TakenByAnother), 0);
+        failed += count(&history, &Occurrence::CommitFailed);
+        assert_eq!(count(&history, &Occurrence::TakenByAnother), 0);
     }
     assert!(failed > 12, "{failed} commits failed");
 }
@@ -105,7 +105,7 @@ fn a_job_that_ends_the_process_is_found_alone_and_its_neighbours_keep_their_atte
     for seed in 0..6 {
         let job = 7 + seed as usize;
         let history = assert_holds(&deadly(steady(seed), job));
-        assert_eq!(count(&history, &Happening::ProcessEnded), 4);
+        assert_eq!(count(&history, &Occurrence::ProcessEnded), 4);
         let (id, mut dead) = (history.jobs[job].id, Vec::new());
         for (_, kind) in history.events() {
             match kind {
@@ -131,9 +131,9 @@ fn what_a_second_opener_writes_between_two_lives_is_kept() {
             .fault(at(600), FaultKind::ProcessEnd)
             .job(610, None, 5);
         let history = assert_holds(&plan);
-        visits += count(&history, &Happening::Visited { before: 0 });
+        visits += count(&history, &Occurrence::Visited { before: 0 });
         assert_eq!(
-            count(&history, &Happening::LookedInto { visits: 1 }),
+            count(&history, &Occurrence::LookedInto { visits: 1 }),
             1,
             "seed {seed}"
         );
@@ -150,8 +150,8 @@ fn the_first_commit_after_one_that_failed_is_on_the_disk() {
         .fault(at(900), FaultKind::ProcessEnd)
         .job(1_000, None, 5);
     let history = assert_holds(&plan);
-    assert_eq!(count(&history, &Happening::CommitFailed), 1);
-    let begun = |entry: &&Entry| matches!(&entry.what, Happening::Begun(attempt) if attempt.job == 0);
+    assert_eq!(count(&history, &Occurrence::CommitFailed), 1);
+    let begun = |entry: &&Entry| matches!(&entry.what, Occurrence::Begun(attempt) if attempt.job == 0);
     assert_eq!(
         history.entries.iter().filter(begun).count(),
         1,

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actix::{Actor, Context, Handler};
 use consumer_group::events::QueueCounts;
 use consumer_group::queue::{
-    Attach, AttachError, Attached, Command, Demand, LeaseTable, Leased, Push, Pushed, QueueCommand,
-    QueueReply, QueueShell, Refusal, Refused, Sealed, Settle, SettleReply, Settled, Verdict,
+    Attach, AttachError, Attached, Command, Demand, JobRef, LeaseTable, Leased, Push, Pushed, QueueCommand,
+    QueueReply, QueueShell, Refusal, Refused, Settle, SettleReply, Settled, Verdict,
 };
 
 type Job = u64;
@@ -27,8 +27,8 @@ pub(crate) struct Shelf(Mutex<Jobs>);
 struct Jobs {
     shell: QueueShell<Job>,
     /// By age: a job that comes back stands where it stood before.
-    waiting: BTreeMap<u64, Sealed<Job>>,
-    leased: LeaseTable<(u64, Sealed<Job>)>,
+    waiting: BTreeMap<u64, JobRef<Job>>,
+    leased: LeaseTable<(u64, JobRef<Job>)>,
     next: u64,
 }
 
@@ -70,7 +70,7 @@ impl Jobs {
         while leased.len() < self.shell.credit()
             && let Some((place, job)) = self.waiting.pop_first()
         {
-            let lease = self.leased.begin((place, Sealed::clone(&job)));
+            let lease = self.leased.begin((place, JobRef::clone(&job)));
             // The attempt is always 1: the group counts.
             leased.push(Leased::one(lease, 1, job));
         }

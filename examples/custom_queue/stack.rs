@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use consumer_group::config::Overflow;
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    Bound, Capabilities, DeadSelection, LeaseId, Leased, News, Refusal, Refused, Run, Sealed, Settled, Store,
+    Bound, Capabilities, DeadSelection, JobRef, LeaseId, Leased, News, Refusal, Refused, Run, Settled, Store,
     Verdict,
 };
 use consumer_group::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId};
@@ -27,7 +27,7 @@ pub(crate) struct Stack<J> {
 /// A job with what happened to it.
 struct Kept<J> {
     number: u64,
-    job: Sealed<J>,
+    job: JobRef<J>,
     attempts: u32,
     history: Vec<AttemptRecord>,
 }
@@ -55,7 +55,7 @@ impl<J> Stack<J> {
         self.next
     }
 
-    fn put_on_top(&mut self, job: Sealed<J>, history: Vec<AttemptRecord>) {
+    fn put_on_top(&mut self, job: JobRef<J>, history: Vec<AttemptRecord>) {
         let number = self.number();
         self.ready.push(Kept {
             number,
@@ -229,7 +229,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         self.take_dead(which, usize::MAX).len()
     }
 
-    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
+    fn take_unfinished(&mut self) -> Vec<JobRef<J>> {
         self.take_back(Moment::START);
         self.ready.drain(..).map(|kept| kept.job).collect()
     }

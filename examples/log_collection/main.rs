@@ -41,7 +41,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use consumer_group::{
-    BatchSize, Drained, Group, GroupConfig, Job, Placement, ProducerGroup, Results, StrategyName,
+    BatchSize, Drained, Group, GroupConfig, Job, Placement, ProducerGroup, Results, StrategyKind,
 };
 use tokio::sync::mpsc;
 
@@ -139,7 +139,7 @@ async fn run(args: &Args, files: Files) -> Told<()> {
 fn parsing(args: &Args) -> GroupConfig {
     let mut config = GroupConfig {
         consumers: args.consumers,
-        strategy: StrategyName::Sticky,
+        strategy: StrategyKind::Sticky,
         order_by_key: true,
         results: HELD,
         // A panic is told in the report.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use consumer_group::StrategyName;
+use consumer_group::StrategyKind;
 use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
 
@@ -30,7 +30,7 @@ Checksums go to the standard output, the report to the standard error stream.";
 pub(crate) struct Args {
     pub(crate) dir: PathBuf,
     pub(crate) consumers: Option<u64>,
-    pub(crate) strategy: Option<StrategyName>,
+    pub(crate) strategy: Option<StrategyKind>,
     pub(crate) weights: Vec<u32>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) panic_every: Option<u64>,
@@ -59,6 +59,6 @@ fn weights(text: &str) -> Result<Vec<u32>, &'static str> {
 }
 
 /// The names are those of the configuration file, and so are the words for a wrong one.
-fn strategy(name: &str) -> Result<StrategyName, Error> {
-    StrategyName::deserialize(StrDeserializer::<Error>::new(name))
+fn strategy(name: &str) -> Result<StrategyKind, Error> {
+    StrategyKind::deserialize(StrDeserializer::<Error>::new(name))
 }

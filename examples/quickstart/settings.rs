@@ -1,6 +1,6 @@
 //! The configuration of the group: a file, then the environment, then the arguments.
 
-use consumer_group::{GroupConfig, Placement, StrategyName};
+use consumer_group::{GroupConfig, Placement, StrategyKind};
 
 use crate::Told;
 use crate::args::Args;
@@ -25,7 +25,7 @@ pub(crate) fn group_config(args: &Args) -> Told<GroupConfig> {
     }
     if !args.weights.is_empty() {
         config.weights = args.weights.clone();
-        config.strategy = StrategyName::Weighted;
+        config.strategy = StrategyKind::Weighted;
     }
     if let Some(strategy) = args.strategy {
         config.strategy = strategy;

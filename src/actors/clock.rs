@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use crate::protocol::faults;
-use crate::words::Moment;
+use crate::types::Moment;
 
 /// No timer is set for later: beyond it some platforms can tell no instant.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use super::Clock;
 use crate::protocol::faults;
-use crate::words::{Event, EventKind};
+use crate::types::{Event, EventKind};
 
 /// How many events may wait for the slowest subscriber before it misses some.
 const KEPT: usize = 8_192;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::instant_after;
-use crate::rules::watch::{LOOKS, Standstill, pause};
+use crate::rules::hang_detector::{LOOKS, Standstill, pause};
 
 /// Ends when this much time has passed in which its thread ran.
 pub(crate) struct FairSleep {

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::cell::guard_of_a_task;
 use super::host_end::{Ending, Resident, join};
-use crate::words::{HostReport, PanicReport};
+use crate::types::{HostReport, PanicReport};
 
 /// How long a host that is dropped drains, unless [`HostBuilder::drop_within`] says otherwise.
 const DROP_WITHIN: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix_rt::System;
 
-use crate::words::{HostReport, LeftOnHost};
+use crate::types::{HostReport, LeftOnHost};
 
 /// What one resident may take to end after its time to drain is over.
 const TO_END: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub(crate) struct Resident {
 /// How a resident ended.
 pub(crate) struct Drained {
     /// The jobs that were not finished.
-    pub(crate) unfinished: Vec<crate::words::JobId>,
+    pub(crate) unfinished: Vec<crate::types::JobId>,
     pub(crate) has_ended: bool,
 }
 

@@ -1,19 +1,19 @@
 //! Floor 4, **actors**: thin shells around the rules. Siblings meet only in the protocol.
 
 mod arbiter;
+pub(crate) mod arbiter_pool;
 pub(crate) mod cell;
 mod clock;
 pub(crate) mod consumer;
+pub(crate) mod dead_letter_store;
 mod events;
 mod fair_time;
 pub(crate) mod guardian;
-pub(crate) mod homes;
 pub(crate) mod host;
 mod host_end;
 pub(crate) mod intake;
 pub mod queue;
 pub(crate) mod results;
-pub(crate) mod shelf;
 mod strategy;
 pub mod supervision;
 pub(crate) mod supervisor;
@@ -26,4 +26,4 @@ pub use consumer::BatchSize;
 pub use events::{EventBus, Events};
 pub use host::{Host, HostBuilder, HostRunError, HostStartError};
 pub(crate) use host_end::{Drained, Resident};
-pub use strategy::ChooserStrategy;
+pub use strategy::StrategyShell;

@@ -9,12 +9,12 @@ use std::task::{Context as Wake, Poll, Waker};
 use actix::{Actor, Context, Handler};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::shelf::Shelf;
-use crate::protocol::{AddressedOutcome, Outcomes, SealedFates};
+use super::dead_letter_store::DeadLetterStore;
+use crate::protocol::{AddressedOutcome, DeadLetteredRefs, Outcomes};
 use crate::rules::pending::PendingJobs;
 use crate::rules::store::DeadSelection;
-use crate::words::{
-    DeadLetter, Guarded, JobId, Outcome, QueueConfig, ReplyTo, Sealed, call_guarded, drop_guarded,
+use crate::types::{
+    DeadLetter, Guarded, JobId, JobRef, Outcome, QueueConfig, ReplyTo, call_guarded, drop_guarded,
     wake_guarded,
 };
 
@@ -22,7 +22,7 @@ use crate::words::{
 #[derive(Debug)]
 pub(crate) enum NoOutcome<J> {
     /// The group ended and hands the job back.
-    Returned(Sealed<J>),
+    Returned(JobRef<J>),
 }
 
 /// What arrives for a call.
@@ -35,7 +35,7 @@ const CALLS: ReplyTo = ReplyTo(0);
 pub(crate) struct Mailboxes<J, O> {
     inner: Mutex<Inner<J, O>>,
     /// The latest dead letters since a drain began.
-    noted: Shelf<J>,
+    noted: DeadLetterStore<J>,
 }
 
 struct Inner<J, O> {
@@ -69,7 +69,7 @@ impl<J, O> Mailboxes<J, O> {
         };
         Self {
             inner: Mutex::new(inner),
-            noted: Shelf::new(config),
+            noted: DeadLetterStore::new(config),
         }
     }
 
@@ -203,7 +203,7 @@ impl<J, O> Mailboxes<J, O> {
 
     /// The group ended: these jobs will never have an outcome. Callers get theirs back; the others learn that the stream
     /// has ended.
-    pub(crate) fn end(&self, unfinished: &[Sealed<J>]) {
+    pub(crate) fn end(&self, unfinished: &[JobRef<J>]) {
         let (mut called, mut wakers) = (Vec::new(), Vec::new());
         let mut inner = self.lock();
         inner.closed = true;
@@ -217,7 +217,7 @@ impl<J, O> Mailboxes<J, O> {
         }
         drop(inner);
         for (call, job) in called {
-            answer(call, Err(NoOutcome::Returned(Sealed::clone(job))));
+            answer(call, Err(NoOutcome::Returned(JobRef::clone(job))));
         }
         // The oldest first: the order of a map is another one each time.
         rest.sort_unstable_by_key(|(job, _)| *job);
@@ -295,10 +295,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Outcomes<J, O>> for Re
     }
 }
 
-impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SealedFates<J>> for ResultQueue<J, O> {
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<DeadLetteredRefs<J>> for ResultQueue<J, O> {
     type Result = ();
 
-    fn handle(&mut self, mut fates: SealedFates<J>, _: &mut Context<Self>) {
+    fn handle(&mut self, mut fates: DeadLetteredRefs<J>, _: &mut Context<Self>) {
         if let Some(dead) = fates.dead.take() {
             self.mailboxes.bury(dead);
         }

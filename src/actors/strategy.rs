@@ -3,12 +3,12 @@
 use actix::{Actor, Context, Handler};
 
 use crate::protocol::{Assign, Assigned};
-use crate::rules::strategies::{AssignJob, Choice, Chooser, Share, Turns};
-use crate::words::{Places, Roster, SlotId};
+use crate::rules::strategies::{AssignJob, Choice, Share, Strategy, Turns};
+use crate::types::{Places, Roster, SlotId};
 
-/// Runs a [`Chooser`] as an actor.
+/// Runs a [`Strategy`] as an actor.
 #[derive(Debug)]
-pub struct ChooserStrategy<C> {
+pub struct StrategyShell<C> {
     chooser: C,
     /// The version of the last roster that the chooser saw.
     seen: Option<u64>,
@@ -16,7 +16,7 @@ pub struct ChooserStrategy<C> {
     turns: Vec<Turns>,
 }
 
-impl<C: Chooser> ChooserStrategy<C> {
+impl<C: Strategy> StrategyShell<C> {
     /// An actor around `chooser`.
     pub fn new(chooser: C) -> Self {
         Self {
@@ -67,11 +67,11 @@ fn add(shares: &mut Vec<Share>, from: usize, part: u32, slot: SlotId, only: Plac
     }
 }
 
-impl<C: Chooser + Unpin> Actor for ChooserStrategy<C> {
+impl<C: Strategy + Unpin> Actor for StrategyShell<C> {
     type Context = Context<Self>;
 }
 
-impl<C: Chooser + Unpin> Handler<Assign> for ChooserStrategy<C> {
+impl<C: Strategy + Unpin> Handler<Assign> for StrategyShell<C> {
     type Result = Assigned;
 
     fn handle(&mut self, mut assign: Assign, _: &mut Context<Self>) -> Assigned {

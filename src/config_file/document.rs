@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::refusal::{Expected, join, refused};
-use crate::words::{ConfigError, GroupConfig};
+use crate::types::{ConfigError, GroupConfig};
 
 /// The most dots that one line may have. Each dot may open a table in a table, and tables in tables are released one
 /// inside the other. The parser limits inline tables to 80, one in the other, but not the dots in each: together they

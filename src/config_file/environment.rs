@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::{is_too_deep, read_over};
 use super::refusal::{Expected, known_keys, nearest};
-use crate::words::{ConfigError, GroupConfig};
+use crate::types::{ConfigError, GroupConfig};
 
 /// What the name of every variable begins with.
 const PREFIX: &str = "CONSUMER_GROUP_";

@@ -16,7 +16,7 @@ mod environment;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::words::{ConfigError, GroupConfig};
+use crate::types::{ConfigError, GroupConfig};
 
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]

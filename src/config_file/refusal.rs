@@ -3,7 +3,7 @@
 //! The bounds of the numbers come from `words`. Which keys and which names there are, the type itself is asked: a derived
 //! `Deserialize` that meets an unknown name tells all that it knows.
 
-use crate::words::{ConfigError, GroupConfig, range_of};
+use crate::types::{ConfigError, GroupConfig, range_of};
 
 /// What the type expects at a key.
 pub(super) enum Expected {

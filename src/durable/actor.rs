@@ -15,7 +15,7 @@ use crate::protocol::{
     Attach, AttachError, Attached, Command, Demand, Push, Pushed, QueueCommand, QueueReply, Settle,
     SettleReply,
 };
-use crate::words::Moment;
+use crate::types::Moment;
 
 /// The actor of a [`DurableQueue`](super::DurableQueue). Everything that must outlive it is in the core.
 pub struct DurableActor<J: Send + Sync + 'static> {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::words::{Guarded, drop_guarded};
+use crate::types::{Guarded, drop_guarded};
 
 /// Turns payloads into bytes and back. A queue keeps one codec for all its life: its name is written into the file.
 ///

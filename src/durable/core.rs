@@ -11,7 +11,7 @@ use super::owner::Owner;
 use super::state::{Needed, State};
 use crate::protocol::{Handover, faults};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Moment, Run, Sealed, WriteFailure};
+use crate::types::{JobRef, Moment, Run, WriteFailure};
 
 /// What is done once changes are on disk.
 pub(super) type Then = Box<dyn FnOnce() + Send>;
@@ -51,7 +51,7 @@ impl<J> Pushing<J> {
 
 /// Those of the jobs of a push that were refused.
 pub(super) fn refused_of<J>(
-    jobs: impl Iterator<Item = Sealed<J>>,
+    jobs: impl Iterator<Item = JobRef<J>>,
     refused: &[(usize, Refusal)],
 ) -> Vec<Refused<J>> {
     let mut refused = refused.iter().copied().peekable();

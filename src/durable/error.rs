@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use crate::words::{ConfigError, WriteFailure};
+use crate::types::{ConfigError, WriteFailure};
 
 /// Why the file of a queue could not be opened, read or written. Its text says everything, the cause as well.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use super::engine::{Change, Engine, Meta, Table};
 use super::error::{FileError, OpenError, OpenErrorReason};
 use super::format::{Dead, FORMAT, JobParts, Mark, Single};
 use super::wait::Wait;
-use crate::words::{DeadReason, JobId, Moment};
+use crate::types::{DeadReason, JobId, Moment};
 
 /// How long an owner is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ pub struct DeadRecord {
     /// When it died; 1970 if that cannot be read.
     #[serde(
         rename = "died_unix_ms",
-        serialize_with = "crate::words::as_millis::serialize"
+        serialize_with = "crate::types::as_millis::serialize"
     )]
     pub died: Moment,
     /// Why.

@@ -29,12 +29,12 @@ mod durability;
 mod engine;
 mod error;
 // Open for the fuzzer and for tests that break files.
+mod encoding;
 #[doc(hidden)]
 pub mod format;
 mod gate;
 pub mod inspect;
 mod owner;
-mod paper;
 mod second_opener;
 mod simulated_disk;
 mod simulated_thread;

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "config-file")]
 pub use crate::config_file::ConfigFileError;
-pub use crate::words::{
+pub use crate::types::{
     Affinity, BackoffConfig, ConfigError, Overflow, PastBudget, QueueConfig, RestartConfig, RetryConfig,
     WindowConfig,
 };

@@ -1,5 +1,5 @@
 //! What stands inside of [events](crate::EventKind) and of the [health view](crate::Health).
 
-pub use crate::words::{
+pub use crate::types::{
     DeliveryNumber, HeldCounts, Moment, PanicReport, QueueCounts, SlotHealth, SlotState, WriteFailure,
 };

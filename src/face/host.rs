@@ -1,4 +1,4 @@
 //! How a [`Host`](crate::Host) is made, and what is said of its end.
 
 pub use crate::actors::{HostBuilder, HostRunError, HostStartError, NoArbiter};
-pub use crate::words::{HostReport, LeftOnHost};
+pub use crate::types::{HostReport, LeftOnHost};

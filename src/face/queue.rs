@@ -20,14 +20,14 @@ pub use crate::actors::queue::{
     StoreSource, Wake, queue_of,
 };
 pub use crate::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Handover, Push, Pushed, QueueActor,
-    QueueCommand, QueueReply, Settle, SettleReply, Tell,
+    Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Handover, Push, Pushed,
+    QueueActor, QueueCommand, QueueNews, QueueReply, Settle, SettleReply,
 };
 pub use crate::rules::store::{
     Admission, Asking, Bound, DeadSelection, LeaseTable, Leased, MemoryStore, News, Refusal, Refused,
     Settled, Store,
 };
-pub use crate::words::{
-    AckedPlaces, Begin, Block, Capabilities, Epoch, LeaseId, Places, Rejection, Renewal, ReplyTo, Retry, Run,
-    Sealed, SettleItem, Verdict,
+pub use crate::types::{
+    AckedPlaces, Begin, Block, Capabilities, Epoch, JobRef, LeaseId, Places, Rejection, Renewal, ReplyTo,
+    Retry, Run, SettleItem, Verdict,
 };

@@ -15,13 +15,13 @@
 //! All of them are deterministic: the same seed and the same questions give the same answers. None of them ever names a
 //! slot that is not in the roster. Order by key does not depend on the strategy; the ledger keeps it.
 //!
-//! Whoever needs more than a [`Chooser`] has (a clock, a remote service, state that others change) writes an actor that is a
+//! Whoever needs more than a [`Strategy`] has (a clock, a remote service, state that others change) writes an actor that is a
 //! [`StrategyActor`]. Code for each stands in `docs/extending.md`.
 
-pub use crate::actors::ChooserStrategy;
+pub use crate::actors::StrategyShell;
 pub use crate::protocol::{Assign, Assigned, StrategyActor};
 pub use crate::rules::strategies::{
-    AssignJob, Choice, Chooser, ConsistentHash, LeastLoaded, RoundRobin, Share, Sticky, StrategyFn, Turns,
+    AssignJob, Choice, ConsistentHash, LeastLoaded, RoundRobin, Share, Sticky, Strategy, StrategyFn, Turns,
     TwoChoices, Weighted, by_name, strategy_fn,
 };
-pub use crate::words::{KeyHash, Roster, Seat, Weight};
+pub use crate::types::{KeyHash, Roster, Seat, Weight};

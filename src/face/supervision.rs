@@ -49,7 +49,7 @@ pub use crate::actors::supervision::{
     stop_with_error,
 };
 pub use crate::group::{GroupChild, GroupHandle, GroupRunner, NoGroupError};
-pub use crate::words::{
+pub use crate::types::{
     AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
     SupervisorConfig, TreeEvent, TreeNode,
 };

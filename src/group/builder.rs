@@ -11,21 +11,21 @@ use super::errors::StartError;
 use super::handle::Group;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::consumer::{ActorMaker, BatchMaker, BatchSize, ConsumerMaker, ShellMaker};
+use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::guardian::{Guardian, GuardianParts, QueueOfGroup, StrategyMaker};
 use crate::actors::intake::Intake;
 use crate::actors::queue::{MemoryQueue, QueueRest, QueueRoom, QueueSource};
 use crate::actors::results::Mailboxes;
-use crate::actors::shelf::Shelf;
-use crate::actors::supervisor::Wiring;
-use crate::actors::{ChooserStrategy, Clock, EventBus, Host, check_arbiter};
+use crate::actors::supervisor::GroupContext;
+use crate::actors::{Clock, EventBus, Host, StrategyShell, check_arbiter};
 use crate::protocol::{
-    Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, Desired, QueueDoor, StrategyActor,
+    Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, Desired, QueueAddr, StrategyActor,
 };
 use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
-use crate::rules::strategies::{self, Chooser};
-use crate::words::{
-    Affinity, Capabilities, Epoch, Failure, GroupConfig, Guarded, Placement, RetryConfig, Sealed, SlotId,
+use crate::rules::strategies::{self, Strategy};
+use crate::types::{
+    Affinity, Capabilities, Epoch, Failure, GroupConfig, Guarded, JobRef, Placement, RetryConfig, SlotId,
     Weight,
 };
 
@@ -181,9 +181,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     /// A pure strategy of your own, in the stock actor. `factory` runs once for each life of the strategy actor.
     pub fn strategy<C>(self, factory: impl Fn() -> C + Send + 'static) -> Self
     where
-        C: Chooser + Unpin,
+        C: Strategy + Unpin,
     {
-        self.strategy_actor(move || ChooserStrategy::new(factory()))
+        self.strategy_actor(move || StrategyShell::new(factory()))
     }
 
     /// A strategy that is an actor of your own. `factory` runs once for each of its lives.
@@ -291,7 +291,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         room,
         clock,
         JobIds::new(fastrand::u64(..)),
-        Box::new(move |job: &Sealed<J>| {
+        Box::new(move |job: &JobRef<J>| {
             if let Some(reply_to) = job.reply_to() {
                 awaiting.unexpect(reply_to, [job.id()]);
             }
@@ -306,10 +306,10 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         draining: false,
     };
     let results = config.results;
-    let shelf = (!capabilities.dead_letter).then(|| Arc::new(Shelf::new(&config.queue)));
+    let shelf = (!capabilities.dead_letter).then(|| Arc::new(DeadLetterStore::new(&config.queue)));
     let own_shelf = shelf.clone();
     let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
-    let wiring_maker = Box::new(move |guardian, tell, fates| Wiring {
+    let group_context_maker = Box::new(move |guardian, tell, fates| GroupContext {
         retry_backoff: Backoff::new(&config.retry.backoff),
         recalls: config.affinity != Some(Affinity::Strict),
         config,
@@ -326,7 +326,7 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         fates,
     });
     let parts = GuardianParts {
-        wiring_maker,
+        group_context_maker,
         queue,
         is_volatile: capabilities.volatile,
         make_strategy,
@@ -365,8 +365,8 @@ struct SourceOfGroup<S> {
 }
 
 impl<J: Send + Sync + 'static, S: QueueSource<J>> QueueOfGroup<J> for SourceOfGroup<S> {
-    fn start(&self, seed: CellSeed, hooks: CellHooks) -> Option<QueueDoor<J>> {
-        spawn_in_cell(seed, hooks, false, |_| self.source.create(self.clock)).map(QueueDoor::new)
+    fn start(&self, seed: CellSeed, hooks: CellHooks) -> Option<QueueAddr<J>> {
+        spawn_in_cell(seed, hooks, false, |_| self.source.create(self.clock)).map(QueueAddr::new)
     }
 
     fn take_rest(&self) -> Option<QueueRest<J>> {
@@ -379,7 +379,7 @@ fn built_in(config: &GroupConfig, random: u64) -> StrategyMaker {
     let name = config.strategy;
     Box::new(move |seed, hooks| {
         let address = spawn_in_cell(seed, hooks, false, |_| {
-            ChooserStrategy::new(strategies::by_name(name, random))
+            StrategyShell::new(strategies::by_name(name, random))
         });
         address.map(actix::Addr::recipient) as Option<Recipient<Assign>>
     })

@@ -25,9 +25,9 @@ use super::handle::{Drained, Group};
 use super::producer::Producer;
 use crate::actors::cell::note_cause;
 use crate::actors::check_arbiter;
-use crate::actors::intake::NotAdmitted;
+use crate::actors::intake::AdmissionError;
 use crate::actors::supervision::{Child, Handle, NotDelivered, SendError};
-use crate::words::{Cause, Moment, Sealed, Shutdown, text_of};
+use crate::types::{Cause, JobRef, Moment, Shutdown, text_of};
 
 /// How long an orderly end drains, unless [`GroupChild::drain_within`] says otherwise.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ struct Settings<J> {
 
 /// A job that a group did not finish.
 struct Unfinished<J> {
-    job: Sealed<J>,
+    job: JobRef<J>,
     /// When it was handed back, by the clock of that group.
     at: Moment,
 }
@@ -367,7 +367,7 @@ impl<J: Send + Sync + 'static> Settings<J> {
 impl<J: Send + Sync + 'static> Unfinished<J> {
     /// The job for a group by whose clock it is `now`: its times count on, and nobody waits for its outcome. Gives it back if
     /// that cannot be said, because somebody else still holds the job.
-    fn again(self, now: Moment) -> Result<Sealed<J>, Self> {
+    fn again(self, now: Moment) -> Result<JobRef<J>, Self> {
         let Self { job, at } = self;
         job.for_another_group(at, now).map_err(|job| Self { job, at })
     }
@@ -397,7 +397,7 @@ async fn hand_over_once<J: Send + Sync + 'static, O: Send + 'static>(
     while left > 0 {
         match intake.admit(1).await {
             Ok(_) => {}
-            Err(NotAdmitted::Full) => {
+            Err(AdmissionError::Full) => {
                 tokio::time::sleep(ASK_AGAIN).await;
                 continue;
             }

@@ -7,25 +7,25 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::errors::StoppedError;
-use crate::actors::intake::{Intake, NotAdmitted};
-use crate::actors::shelf::Shelf;
-use crate::protocol::{Command, QueueCommand, QueueDoor, QueueReply};
+use crate::actors::dead_letter_store::DeadLetterStore;
+use crate::actors::intake::{AdmissionError, Intake};
+use crate::protocol::{Command, QueueAddr, QueueCommand, QueueReply};
 use crate::rules::store::DeadSelection;
-use crate::words::{DeadLetter, JobId, QueueCounts};
+use crate::types::{DeadLetter, JobId, QueueCounts};
 use tokio::sync::watch;
 
 /// The dead letters of a group. Clones see the same ones.
 pub struct DeadLetters<J: Send + Sync + 'static> {
-    doors: watch::Receiver<Option<QueueDoor<J>>>,
+    doors: watch::Receiver<Option<QueueAddr<J>>>,
     /// Where they are if the queue keeps none itself.
-    shelf: Option<Arc<Shelf<J>>>,
+    shelf: Option<Arc<DeadLetterStore<J>>>,
     intake: Arc<Intake<J>>,
 }
 
 impl<J: Send + Sync + 'static> DeadLetters<J> {
     pub(super) fn new(
-        doors: watch::Receiver<Option<QueueDoor<J>>>,
-        shelf: Option<Arc<Shelf<J>>>,
+        doors: watch::Receiver<Option<QueueAddr<J>>>,
+        shelf: Option<Arc<DeadLetterStore<J>>>,
         intake: Arc<Intake<J>>,
     ) -> Self {
         Self { doors, shelf, intake }
@@ -100,7 +100,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// First the room is taken, then the letter leaves the shelf: at no moment it is nowhere.
     async fn send_back_from(
         &self,
-        shelf: &Shelf<J>,
+        shelf: &DeadLetterStore<J>,
         which: &DeadSelection,
     ) -> Result<Vec<JobId>, StoppedError> {
         let meant = shelf
@@ -115,8 +115,8 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
         for job in meant {
             match self.intake.admit(1).await {
                 Ok(_) => {}
-                Err(NotAdmitted::Full) => break,
-                Err(NotAdmitted::Closed) => return Err(StoppedError),
+                Err(AdmissionError::Full) => break,
+                Err(AdmissionError::Closed) => return Err(StoppedError),
             }
             let letter = shelf.take(&DeadSelection::Jobs(vec![job])).pop();
             // Somebody else may have taken the letter meanwhile; then the room goes back.
@@ -150,7 +150,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
 
 /// What the queue holds.
 pub(super) async fn count<J: Send + Sync + 'static>(
-    doors: &watch::Receiver<Option<QueueDoor<J>>>,
+    doors: &watch::Receiver<Option<QueueAddr<J>>>,
 ) -> Result<QueueCounts, StoppedError> {
     match ask_queue(doors, QueueCommand::Counts).await? {
         QueueReply::Counts(counts) => Ok(counts),
@@ -161,7 +161,7 @@ pub(super) async fn count<J: Send + Sync + 'static>(
 /// Asks the present life of the queue, or the next one if it dies before it answers. A command that was carried out
 /// without an answer is carried out again; each of them may be.
 async fn ask_queue<J: Send + Sync + 'static>(
-    doors: &watch::Receiver<Option<QueueDoor<J>>>,
+    doors: &watch::Receiver<Option<QueueAddr<J>>>,
     command: QueueCommand,
 ) -> Result<QueueReply<J>, StoppedError> {
     let mut doors = doors.clone();

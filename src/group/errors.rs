@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::actors::{HostRunError, NoArbiter};
-use crate::words::{ConfigError, DeadLetter, Job, JobId, PayloadRef, Sealed, WriteFailure};
+use crate::types::{ConfigError, DeadLetter, Job, JobId, JobRef, PayloadRef, WriteFailure};
 
 /// What kind of a [`SendError`] it is: why the job was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,15 +116,15 @@ pub enum StartError {
 /// The supervisor may have lost the news of a job that was in fact done; such a job is in here too.
 #[derive(Clone)]
 pub struct Undelivered<J> {
-    job: Sealed<J>,
+    job: JobRef<J>,
 }
 
 impl<J> Undelivered<J> {
-    pub(crate) fn new(job: Sealed<J>) -> Self {
+    pub(crate) fn new(job: JobRef<J>) -> Self {
         Self { job }
     }
 
-    pub(super) fn into_sealed(self) -> Sealed<J> {
+    pub(super) fn into_sealed(self) -> JobRef<J> {
         self.job
     }
 
@@ -138,7 +138,7 @@ impl<J> Undelivered<J> {
         self.job.payload()
     }
 
-    /// Takes the job out, with all that was wished for it: see [`Sealed::into_job`].
+    /// Takes the job out, with all that was wished for it: see [`JobRef::into_job`].
     ///
     /// # Errors
     /// This itself, while somebody else (a consumer that blocks its thread, a dead letter) still holds the job.
@@ -158,7 +158,7 @@ impl<J> CallError<J> {
         }
     }
 
-    /// The job with all that was wished for it, to send it again: see [`Sealed::into_job`]. `None` while somebody else holds it.
+    /// The job with all that was wished for it, to send it again: see [`JobRef::into_job`]. `None` while somebody else holds it.
     pub fn into_job(self) -> Option<Job<J>> {
         match self {
             Self::Send(error) => error.job,

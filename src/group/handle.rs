@@ -10,12 +10,12 @@ use super::dead_letters::{self, DeadLetters, or_changed};
 use super::errors::{StoppedError, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
+use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::guardian::{Guardian, Shared, Status};
 use crate::actors::intake::Intake;
-use crate::actors::shelf::Shelf;
 use crate::actors::{Drained as HostDrained, Events, Resident};
 use crate::protocol::{AskHealth, Order};
-use crate::words::{DeadLetter, GroupState, Health, MOST_CONSUMERS, Moment, ReplyTo, Role, SlotId, Weight};
+use crate::types::{DeadLetter, GroupState, Health, MOST_CONSUMERS, Moment, ReplyTo, Role, SlotId, Weight};
 
 /// A running group. Clones are handles to the same group; when the last one is dropped, the group stops.
 ///
@@ -29,7 +29,7 @@ struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
     shared: Shared<J, O>,
     guardian: Addr<Guardian<J, O>>,
     /// The group's own dead letters, if the queue has none.
-    shelf: Option<Arc<Shelf<J>>>,
+    shelf: Option<Arc<DeadLetterStore<J>>>,
     /// Outcomes that a producer group may have outstanding or unread.
     results: usize,
     is_volatile: bool,
@@ -52,7 +52,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     pub(super) fn new(
         shared: Shared<J, O>,
         guardian: Addr<Guardian<J, O>>,
-        shelf: Option<Arc<Shelf<J>>>,
+        shelf: Option<Arc<DeadLetterStore<J>>>,
         results: usize,
         is_volatile: bool,
     ) -> Self {

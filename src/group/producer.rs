@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::errors::{BatchSendError, CallError, SendError, SendErrorKind, Undelivered};
-use crate::actors::intake::{Intake, NotAdmitted, Word};
+use crate::actors::intake::{AdmissionError, Intake, Word};
 use crate::actors::results::{Mailboxes, NoOutcome};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Job, JobId, ReplyTo, Sealed};
+use crate::types::{Job, JobId, JobRef, ReplyTo};
 
 /// Puts jobs on the group's queue. Clones are cheap, and a producer can be used from any thread.
 ///
@@ -203,7 +203,7 @@ async fn hear<J>(word: Option<Word<J>>, turned_away: &mut Vec<(JobId, SendError<
     }
 }
 
-async fn unsent<J>(job: Sealed<J>, kind: SendErrorKind) -> (JobId, SendError<J>) {
+async fn unsent<J>(job: JobRef<J>, kind: SendErrorKind) -> (JobId, SendError<J>) {
     let id = job.id();
     let job = alone(job).await;
     if job.is_none() {
@@ -217,7 +217,7 @@ const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// The job, once nobody else holds it. A queue that refuses a job lets it go, but another thread of it may do so a moment
 /// after the answer. `None` for a queue that keeps it.
-async fn alone<J>(mut job: Sealed<J>) -> Option<Job<J>> {
+async fn alone<J>(mut job: JobRef<J>) -> Option<Job<J>> {
     let until = Instant::now() + LETS_GO_WITHIN;
     loop {
         job = match job.into_job() {
@@ -263,11 +263,11 @@ impl<J, O> Drop for Expected<'_, J, O> {
     }
 }
 
-impl From<NotAdmitted> for SendErrorKind {
-    fn from(reason: NotAdmitted) -> Self {
+impl From<AdmissionError> for SendErrorKind {
+    fn from(reason: AdmissionError) -> Self {
         match reason {
-            NotAdmitted::Full => Self::Full,
-            NotAdmitted::Closed => Self::Closed,
+            AdmissionError::Full => Self::Full,
+            AdmissionError::Closed => Self::Closed,
         }
     }
 }
@@ -303,11 +303,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> fmt::Debug for Producer<J, O> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::Moment;
+    use crate::types::Moment;
 
-    fn sealed() -> Sealed<u32> {
+    fn sealed() -> JobRef<u32> {
         let id = JobId::from_uuid(uuid::Uuid::nil());
-        Sealed::new(id, Job::new(7), None, Moment::START)
+        JobRef::new(id, Job::new(7), None, Moment::START)
     }
 
     fn paused(test: impl Future<Output = ()>) {
@@ -320,7 +320,7 @@ mod tests {
     fn a_refused_job_is_handed_back_even_if_its_queue_lets_go_of_it_a_moment_after_the_answer() {
         paused(async {
             let job = sealed();
-            let (holder, late) = (Sealed::clone(&job), Duration::from_millis(20));
+            let (holder, late) = (JobRef::clone(&job), Duration::from_millis(20));
             let held = tokio::spawn(async move {
                 tokio::time::sleep(late).await;
                 drop(holder);
@@ -334,7 +334,7 @@ mod tests {
     fn a_queue_that_keeps_a_refused_job_is_not_waited_for_for_ever() {
         paused(async {
             let job = sealed();
-            let _holder = Sealed::clone(&job);
+            let _holder = JobRef::clone(&job);
             assert!(alone(job).await.is_none());
         });
     }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::errors::{BatchSendError, SendError, SendErrorKind};
 use super::producer::Producer;
 use crate::actors::results::Mailboxes;
-use crate::words::{Job, JobId, Outcome, ReplyTo};
+use crate::types::{Job, JobId, Outcome, ReplyTo};
 
 /// Producers that share one result queue. Clones belong to the same group.
 ///

@@ -4,7 +4,7 @@
 //! supervisor ──DeliverBatch──▶ stock shell ──&Delivery──▶ Consumer          (door 1: an async method)
 //! supervisor ──Deliver───────▶ any actix actor                              (door 2: settles each delivery itself)
 //! supervisor ──DeliverBatch──▶ stock shell ──&mut Vec<Deliver>──▶ BatchConsumer (door 3: many at once)
-//! consumers  ──Settlement────▶ SettleDesk ──SettlesWaiting──▶ supervisor
+//! consumers  ──Settlement────▶ SettleQueue ──SettlesQueued──▶ supervisor
 //! ```
 
 use std::future::{Future, ready};
@@ -12,9 +12,9 @@ use std::future::{Future, ready};
 use actix::{Actor, Handler};
 
 use super::{ConsumerInfo, Deliver, Delivery};
-use crate::words::Failure;
+use crate::types::Failure;
 
-/// Door 1: a consumer as a type with an async method.
+/// ConsumerAddr 1: a consumer as a type with an async method.
 ///
 /// One delivery at a time: `consume` is called with the next delivery after the one before has ended. Its future need not
 /// be `Send`; it lives on the consumer's arbiter.
@@ -48,7 +48,7 @@ pub trait Consumer: 'static {
     ) -> impl Future<Output = Result<Self::Output, Failure>>;
 }
 
-/// Door 3: a consumer that takes many deliveries at once.
+/// ConsumerAddr 3: a consumer that takes many deliveries at once.
 ///
 /// A batch closes when it is full, when the time that was set at the builder has passed since the consumer began to gather
 /// it, or when nothing more comes: see [`BatchSize`](crate::BatchSize). Each delivery is settled on its own. After `Ok`, deliveries left in `batch` count as abandoned; after `Err`,
@@ -79,7 +79,7 @@ pub trait BatchConsumer: 'static {
     ) -> impl Future<Output = Result<(), Failure>>;
 }
 
-/// Door 2: every actix actor that handles [`Deliver`] is a consumer; there is nothing else to implement.
+/// ConsumerAddr 2: every actix actor that handles [`Deliver`] is a consumer; there is nothing else to implement.
 ///
 /// Deliveries come one in a message, as many as its prefetch window has room for, whether or not earlier ones are settled.
 /// The window begins at 16 and grows while deliveries come back fast; set `window.min` if the actor should work on more at

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use super::{ConsumerInfo, Delivery, DonePlaces, Parcel, SettleDesk, SettledDelivery, Work};
-use crate::words::{Failure, Guarded, Places, Sealed, Ticket};
+use super::{ConsumerInfo, Delivery, DonePlaces, Parcel, SettleQueue, SettledDelivery, Work};
+use crate::types::{Failure, Guarded, JobRef, Places, Ticket};
 
-/// Deliveries for the stock shell. Without any it only makes the shell look at its board.
+/// Deliveries for the stock shell. Without any it only makes the shell look at its heartbeat.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct DeliverBatch<J: Send + Sync + 'static> {
@@ -26,7 +26,7 @@ pub struct DeliverBatch<J: Send + Sync + 'static> {
 pub struct Deliver<J: Send + Sync + 'static, O: Send + 'static> {
     delivery: Delivery<'static, J>,
     ticket: Ticket,
-    desk: Arc<SettleDesk<O>>,
+    desk: Arc<SettleQueue<O>>,
     settled: bool,
 }
 
@@ -41,7 +41,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
     pub(crate) fn all_of(
         parcel: &Parcel<J>,
         consumer: &Arc<ConsumerInfo>,
-        desk: &Arc<SettleDesk<O>>,
+        desk: &Arc<SettleQueue<O>>,
     ) -> impl Iterator<Item = Self> {
         let deliver = |job| Self::new(parcel, job, consumer, desk);
         parcel.run.handles().filter_map(deliver)
@@ -49,9 +49,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
 
     fn new(
         parcel: &Parcel<J>,
-        job: Sealed<J>,
+        job: JobRef<J>,
         consumer: &Arc<ConsumerInfo>,
-        desk: &Arc<SettleDesk<O>>,
+        desk: &Arc<SettleQueue<O>>,
     ) -> Option<Self> {
         let (ticket, number) = (parcel.ticket, parcel.first.at(job.place()));
         let attempt = (number, parcel.attempt);
@@ -92,7 +92,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
             has_outputs,
         };
         let consumer = self.delivery.consumer();
-        consumer.board.note_progress();
+        consumer.heartbeat.note_progress();
         self.desk
             .done(consumer, done, Some(output).filter(|_| has_outputs));
     }
@@ -146,7 +146,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
     fn speak(&self, work: Work) {
         let (ticket, number) = (self.ticket, self.delivery.number());
         let consumer = self.delivery.consumer();
-        consumer.board.note_progress();
+        consumer.heartbeat.note_progress();
         self.desk
             .settle(consumer, SettledDelivery { ticket, number, work });
     }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::words::{
-    DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, JobView, Key, Moment, Owned, Places, Run,
-    Sealed, SlotId, Ticket,
+use crate::types::{
+    DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, JobRef, JobView, Key, Moment, Owned, Places,
+    Run, SlotId, Ticket,
 };
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
@@ -20,7 +20,7 @@ pub struct ConsumerInfo {
     /// The life of the supervisor that made it.
     pub epoch: Epoch,
     /// Where consumer and supervisor see each other without a message.
-    pub(crate) board: SlotBoard,
+    pub(crate) heartbeat: Heartbeat,
     /// The clock of the group, for jobs that expire.
     pub(crate) now: Now,
 }
@@ -45,7 +45,7 @@ const SIGN_OF_LIFE: u64 = 1 << 32;
 
 /// What the consumer's side and the supervisor can see of each other even while the consumer's thread is blocked.
 #[derive(Debug, Default)]
-pub struct SlotBoard {
+pub struct Heartbeat {
     /// Grows with each delivery that ends and each sign of life. Written by the consumer's side, read by the supervisor:
     /// no growth for a deadline, while deliveries are held, is a hang. The lower half counts the deliveries alone: one that
     /// works on and gives signs of life holds up what waits behind it all the same.
@@ -61,7 +61,7 @@ pub struct SlotBoard {
     complete: AtomicBool,
 }
 
-impl SlotBoard {
+impl Heartbeat {
     /// Notes that a delivery has ended.
     pub fn note_progress(&self) {
         self.grow(1);
@@ -142,7 +142,7 @@ pub struct Parcel<J> {
 
 impl<J> Parcel<J> {
     /// An attempt to have one job done.
-    pub fn one(job: &Sealed<J>, ticket: Ticket, number: DeliveryNumber, attempt: u32) -> Self {
+    pub fn one(job: &JobRef<J>, ticket: Ticket, number: DeliveryNumber, attempt: u32) -> Self {
         Self {
             run: job.as_run(),
             ticket,
@@ -204,7 +204,7 @@ impl<'a, J> Delivery<'a, J> {
 
     /// None if nobody can look at the payload without a lock: it has gone, or somebody holds that lock and may do so for ever.
     pub(crate) fn owned(
-        job: Sealed<J>,
+        job: JobRef<J>,
         (number, attempt): (DeliveryNumber, u32),
         consumer: Arc<ConsumerInfo>,
     ) -> Option<Delivery<'static, J>> {
@@ -226,7 +226,7 @@ impl<'a, J> Delivery<'a, J> {
     }
 
     /// The job, shared: for handlers that must keep it longer than the delivery.
-    pub fn shared_job(&self) -> Sealed<J> {
+    pub fn shared_job(&self) -> JobRef<J> {
         let _ = self.begin();
         self.view().hold()
     }
@@ -294,7 +294,7 @@ impl<'a, J> Delivery<'a, J> {
     /// Whether this consumer was given up on: whatever it says from now on counts for nothing, so work in progress can as
     /// well end.
     pub fn is_fenced(&self) -> bool {
-        self.consumer().board.has_ended()
+        self.consumer().heartbeat.has_ended()
     }
 
     /// Whether its job has expired before it began. Reads the clock only for a job that can.
@@ -307,7 +307,7 @@ impl<'a, J> Delivery<'a, J> {
     /// A sign of life: the deadline of this consumer starts anew, for all deliveries that it holds. For work that takes long
     /// and is well. It is no message, so it costs next to nothing.
     pub fn extend(&self) {
-        self.consumer().board.note_life();
+        self.consumer().heartbeat.note_life();
     }
 
     /// The delivery, as a world sees it.

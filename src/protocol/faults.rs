@@ -23,7 +23,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::rules::ledger::Plant;
-use crate::words::{
+use crate::types::{
     Cause, DeliveryNumber, Epoch, EventKind, Failure, Incarnation, JobId, KeyHash, Moment, Role, SlotId,
 };
 

@@ -5,32 +5,32 @@
 mod consumer;
 mod deliver;
 mod delivery;
-mod desk;
 #[doc(hidden)]
 pub mod faults;
 mod handover;
-mod inside;
+mod inside_cell;
 mod queue;
 mod response;
 mod results;
+mod settle_queue;
 mod strategy;
 mod supervisor;
 
 pub use consumer::{BatchConsumer, Consumer, ConsumerActor};
 pub use deliver::{Deliver, DeliverBatch};
 pub(crate) use delivery::Now;
-pub use delivery::{ConsumerInfo, Delivery, Parcel, SlotBoard};
-pub use desk::{DonePlaces, SettleDesk, SettledDelivery, Settlement, SettlesWaiting, Work};
+pub use delivery::{ConsumerInfo, Delivery, Heartbeat, Parcel};
 pub use handover::Handover;
-pub(crate) use inside::{inside_cell, mark_inside_cell};
+pub(crate) use inside_cell::{inside_cell, mark_inside_cell};
 pub use queue::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueActor, QueueCommand,
-    QueueReply, Settle, SettleReply, Tell,
+    Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueActor,
+    QueueCommand, QueueNews, QueueReply, Settle, SettleReply,
 };
-pub(crate) use results::SealedFates;
+pub(crate) use results::DeadLetteredRefs;
 pub use results::{AddressedOutcome, Outcomes};
+pub use settle_queue::{DonePlaces, SettleQueue, SettledDelivery, Settlement, SettlesQueued, Work};
 pub use strategy::{Assign, Assigned, StrategyActor};
 pub(crate) use supervisor::{
-    AskHealth, ConsumerDown, ConsumerUp, Desired, Door, Notice, Order, QueueDoor, QueueUp, ResultsUp,
+    AskHealth, ConsumerAddr, ConsumerDown, ConsumerUp, Desired, Notice, Order, QueueAddr, QueueUp, ResultsUp,
     RoleDown, StrategyUp, SupervisorHealth,
 };

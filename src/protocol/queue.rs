@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Handover;
 use crate::rules::store::{DeadSelection, Leased, Refused};
-use crate::words::{AckedPlaces, DeadLetter, Epoch, EventKind, JobId, QueueCounts, Run, Sealed, SettleItem};
+use crate::types::{AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobRef, QueueCounts, Run, SettleItem};
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl<J: Send + Sync + 'static> Push<J> {
     }
 
     /// Takes the jobs one by one, for a queue that knows no blocks; from here on they are the queue's to keep.
-    pub fn take_jobs(&mut self) -> Vec<Sealed<J>> {
+    pub fn take_jobs(&mut self) -> Vec<JobRef<J>> {
         let runs = self.runs.take().unwrap_or_default();
         runs.into_iter().flat_map(Run::into_jobs).collect()
     }
@@ -61,9 +61,9 @@ pub struct Attach<J: Send + Sync + 'static> {
     /// Where batches go.
     pub batches: Recipient<Batch<J>>,
     /// Where the queue tells what it did by itself.
-    pub tell: Recipient<Tell>,
+    pub tell: Recipient<QueueNews>,
     /// Where the queue tells which jobs became dead letters, for whoever waits for their outcome.
-    pub fates: Recipient<Fates<J>>,
+    pub fates: Recipient<DeadLetteredJobs<J>>,
 }
 
 /// The answer to [`Attach`].
@@ -168,7 +168,7 @@ impl Message for Settle {
 /// What a queue did by itself, for the events.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Tell {
+pub struct QueueNews {
     /// What happened, in order.
     pub events: Vec<EventKind>,
 }
@@ -176,7 +176,7 @@ pub struct Tell {
 /// Jobs that became dead letters, for whoever waits for their outcome. The queue sends all of them.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Fates<J: Send + Sync + 'static> {
+pub struct DeadLetteredJobs<J: Send + Sync + 'static> {
     /// The dead letters.
     pub dead: Vec<DeadLetter<J>>,
 }
@@ -220,7 +220,7 @@ pub enum QueueReply<J> {
     /// How many dead letters were forgotten.
     Purged(usize),
     /// The jobs that were handed out, oldest first.
-    Unfinished(Vec<Sealed<J>>),
+    Unfinished(Vec<JobRef<J>>),
     /// The queue cannot do that, for the reason given.
     Unsupported(&'static str),
 }

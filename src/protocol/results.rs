@@ -2,19 +2,19 @@
 //!
 //! ```text
 //! supervisor ──Outcomes──▶ RESULT QUEUE                    jobs that were done
-//! queue ──Fates──▶ guardian ──SealedFates──▶ RESULT QUEUE  jobs that became dead letters
+//! queue ──DeadLetteredJobs──▶ guardian ──DeadLetteredRefs──▶ RESULT QUEUE  jobs that became dead letters
 //! ```
 
 use actix::Message;
 
 use super::Handover;
-use crate::words::{DeadLetter, Guarded, Outcome, ReplyTo};
+use crate::types::{DeadLetter, Guarded, Outcome, ReplyTo};
 
 /// The fates that a queue sent, on from the guardian, which cannot die, to the result queue, which can: in a handover, so
 /// that they reach the mailboxes of the producers all the same.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct SealedFates<J: Send + Sync + 'static> {
+pub(crate) struct DeadLetteredRefs<J: Send + Sync + 'static> {
     pub(crate) dead: Handover<Vec<DeadLetter<J>>>,
 }
 

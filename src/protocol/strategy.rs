@@ -8,7 +8,7 @@
 use actix::{Actor, Handler, Message};
 
 use crate::rules::strategies::{AssignJob, Choice, Share};
-use crate::words::{Places, Roster};
+use crate::types::{Places, Roster};
 
 /// Jobs that need a consumer, and the consumers there are.
 ///
@@ -82,7 +82,7 @@ impl Message for Assign {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a strategy actor",
     note = "a strategy actor has `type Context = actix::Context<Self>` and handles `consumer_group::strategy::Assign`",
-    note = "for a pure decision implement `Chooser` instead, or use `strategy_fn` with a closure"
+    note = "for a pure decision implement `Strategy` instead, or use `strategy_fn` with a closure"
 )]
 pub trait StrategyActor: Actor<Context = actix::Context<Self>> + Handler<Assign> {}
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use actix::{Addr, Message, Recipient};
 
 use super::{Assign, Attach, Command, Deliver, DeliverBatch, Demand, Outcomes, Push, QueueActor, Settle};
-use crate::words::{Cause, HeldCounts, Incarnation, Role, SlotHealth, SlotId, Weight};
+use crate::types::{Cause, HeldCounts, Incarnation, Role, SlotHealth, SlotId, Weight};
 
 /// How deliveries reach a consumer.
 #[derive(Debug)]
-pub(crate) enum Door<J: Send + Sync + 'static, O: Send + 'static> {
+pub(crate) enum ConsumerAddr<J: Send + Sync + 'static, O: Send + 'static> {
     /// Through the stock shell, many in one message.
     Shell(Recipient<DeliverBatch<J>>),
     /// To an actor of the user, one in a message.
@@ -25,7 +25,7 @@ pub(crate) enum Door<J: Send + Sync + 'static, O: Send + 'static> {
 pub(crate) struct ConsumerUp<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) slot: SlotId,
     pub(crate) incarnation: Incarnation,
-    pub(crate) door: Door<J, O>,
+    pub(crate) door: ConsumerAddr<J, O>,
 }
 
 /// A consumer ended.
@@ -40,12 +40,12 @@ pub(crate) struct ConsumerDown {
 /// The addresses of one life of the queue actor. Everyone who pushes takes a copy of the door for each push, so most of it is
 /// shared.
 #[derive(Debug)]
-pub(crate) struct QueueDoor<J: Send + Sync + 'static> {
+pub(crate) struct QueueAddr<J: Send + Sync + 'static> {
     pub(crate) push: Recipient<Push<J>>,
     others: Arc<OtherAddresses<J>>,
 }
 
-/// The addresses of a [`QueueDoor`] that are used now and then. To `send`, take a copy of one: an address that is shared waits
+/// The addresses of a [`QueueAddr`] that are used now and then. To `send`, take a copy of one: an address that is shared waits
 /// while a message that was sent by it has no room.
 #[derive(Debug)]
 pub(crate) struct OtherAddresses<J: Send + Sync + 'static> {
@@ -55,7 +55,7 @@ pub(crate) struct OtherAddresses<J: Send + Sync + 'static> {
     pub(crate) command: Recipient<Command<J>>,
 }
 
-impl<J: Send + Sync + 'static> QueueDoor<J> {
+impl<J: Send + Sync + 'static> QueueAddr<J> {
     pub(crate) fn new<A: QueueActor<J>>(address: Addr<A>) -> Self {
         let others = OtherAddresses {
             attach: address.clone().recipient(),
@@ -70,7 +70,7 @@ impl<J: Send + Sync + 'static> QueueDoor<J> {
     }
 }
 
-impl<J: Send + Sync + 'static> Deref for QueueDoor<J> {
+impl<J: Send + Sync + 'static> Deref for QueueAddr<J> {
     type Target = OtherAddresses<J>;
 
     fn deref(&self) -> &OtherAddresses<J> {
@@ -78,7 +78,7 @@ impl<J: Send + Sync + 'static> Deref for QueueDoor<J> {
     }
 }
 
-impl<J: Send + Sync + 'static> Clone for QueueDoor<J> {
+impl<J: Send + Sync + 'static> Clone for QueueAddr<J> {
     fn clone(&self) -> Self {
         Self {
             push: self.push.clone(),
@@ -90,7 +90,7 @@ impl<J: Send + Sync + 'static> Clone for QueueDoor<J> {
 /// A new life of the queue actor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct QueueUp<J: Send + Sync + 'static>(pub(crate) QueueDoor<J>);
+pub(crate) struct QueueUp<J: Send + Sync + 'static>(pub(crate) QueueAddr<J>);
 
 /// A new life of the strategy actor.
 #[derive(Debug, Message)]
@@ -102,7 +102,7 @@ pub(crate) struct StrategyUp(pub(crate) Recipient<Assign>);
 #[rtype(result = "()")]
 pub(crate) struct ResultsUp<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) outcomes: Recipient<Outcomes<J, O>>,
-    pub(crate) fates: Recipient<super::SealedFates<J>>,
+    pub(crate) fates: Recipient<super::DeadLetteredRefs<J>>,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Clone for ResultsUp<J, O> {

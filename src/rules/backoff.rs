@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::words::BackoffConfig;
+use crate::types::BackoffConfig;
 
 /// A wait that grows with every failure: the nth wait is `min · factor^n`, spread at random, never below `min` and never
 /// above `max`.
@@ -94,7 +94,7 @@ fn zero_to_one(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::cases;
+    use crate::types::cases::cases;
 
     use super::*;
 

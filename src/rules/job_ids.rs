@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::words::JobId;
+use crate::types::JobId;
 
 /// Bits of the counter; the RFC asks for 12 to 42. 262,144 names in one millisecond; past that the timestamp runs ahead.
 const COUNTER_BITS: u32 = 18;

@@ -2,6 +2,7 @@
 //! time and random numbers come in as arguments, so a test, a property and a model checker drive the very same code.
 
 pub mod backoff;
+pub mod hang_detector;
 pub mod job_ids;
 pub mod ledger;
 pub(crate) mod pending;
@@ -9,5 +10,4 @@ pub mod restart;
 pub mod store;
 pub mod strategies;
 pub mod supervision;
-pub mod watch;
 pub mod window;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::words::{JobId, Places};
+use crate::types::{JobId, Places};
 
 /// Names that are awaited. Names that follow each other share an entry, so that most of them cost a bit.
 #[derive(Debug, Default)]
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::rules::job_ids::JobIds;
-    use crate::words::cases::{cases, some};
+    use crate::types::cases::{cases, some};
 
     #[test]
     fn pending_jobs_are_a_set_of_names() {

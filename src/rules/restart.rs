@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::words::Moment;
+use crate::types::Moment;
 
 /// How many restarts are allowed within a sliding window of time.
 ///
@@ -72,14 +72,14 @@ impl RestartBudget {
 /// Only time in which the child is up is quiet. If the waits themselves counted, none could grow beyond the period: after a
 /// wait that is longer, the next death would always look like the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Streak {
+pub struct CrashStreak {
     /// Since when the present life is up; `None` before it is, and between two lives.
     up_since: Option<Moment>,
     /// Deaths since the last quiet period, the present one not counted.
     in_a_row: u32,
 }
 
-impl Streak {
+impl CrashStreak {
     /// The present life is up at `now`.
     pub fn up(&mut self, now: Moment) {
         self.up_since = Some(now);
@@ -105,7 +105,7 @@ impl Streak {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::{cases, some};
+    use crate::types::cases::{cases, some};
 
     use super::*;
 
@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn the_wait_grows_with_each_death_and_starts_again_after_a_quiet_period_or_work() {
         let period = Duration::from_secs(1);
-        let mut streak = Streak::default();
-        let life = |streak: &mut Streak, up: u64, died: u64| {
+        let mut streak = CrashStreak::default();
+        let life = |streak: &mut CrashStreak, up: u64, died: u64| {
             streak.up(Moment::from_millis(up));
             streak.died(Moment::from_millis(died), period)
         };
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_wait_beyond_the_period_is_not_quiet_and_neither_is_a_start_that_fails() {
         let period = Duration::from_secs(1);
-        let mut streak = Streak::default();
+        let mut streak = CrashStreak::default();
         for (nth, at) in [(0, 0), (1, 5_000), (2, 15_000), (3, 60_000)] {
             assert_eq!(streak.died(Moment::from_millis(at), period), nth);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::words::WindowConfig;
+use crate::types::WindowConfig;
 
 /// The first window, in deliveries, where the bounds allow it.
 const FIRST: u32 = 16;
@@ -150,7 +150,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::cases;
+    use crate::types::cases::cases;
 
     #[test]
     fn a_consumer_that_works_side_by_side_keeps_its_first_window_and_gets_it_back_after_deaths() {

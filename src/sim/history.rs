@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Fault;
-use crate::words::{DeliveryNumber, Epoch, EventKind, GroupConfig, Incarnation, JobId, Moment, SlotId};
+use crate::types::{DeliveryNumber, Epoch, EventKind, GroupConfig, Incarnation, JobId, Moment, SlotId};
 
 /// What happened in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,14 +55,14 @@ pub struct Entry {
     /// When, since the start of the run.
     pub at: Moment,
     /// What.
-    pub what: Happening,
+    pub what: Occurrence,
 }
 
 /// What happened. Jobs and faults are given by their place in the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Happening {
+pub enum Occurrence {
     /// A job was sent.
     Sent {
         /// The job.
@@ -224,7 +224,7 @@ impl History {
     /// The events of the group among the entries.
     pub fn events(&self) -> impl Iterator<Item = (Moment, &EventKind)> {
         self.entries.iter().filter_map(|entry| match &entry.what {
-            Happening::Group(kind) => Some((entry.at, kind)),
+            Occurrence::Group(kind) => Some((entry.at, kind)),
             _ => None,
         })
     }

@@ -12,7 +12,7 @@ use super::history::Answer;
 use super::patience::{LOOK, Patience};
 use super::world::RunWorld;
 use crate::group::{CallError, Group, Producer};
-use crate::words::Job;
+use crate::types::Job;
 
 /// Of so many jobs of such a run one is sent by a caller, who waits for its outcome.
 const CALLS: usize = 3;

@@ -19,29 +19,29 @@
 //! clock is read. Everything else is the group of production.
 
 mod check;
+mod coverage;
+mod defaults;
 mod history;
 mod host;
 mod names;
 mod patience;
 mod plan;
 mod print;
-mod reached;
 mod report;
 mod run;
 mod shrink;
-mod stock;
 mod sweep;
 mod timeline;
 mod world;
 
 pub use check::{Checker, Violation, check};
-pub use history::{Answer, Attempt, End, Entry, Happening, History, PlannedFault, SentJob};
+pub use coverage::{Reached, STATES};
+pub use defaults::{PlanShape, stock};
+pub use history::{Answer, Attempt, End, Entry, History, Occurrence, PlannedFault, SentJob};
 pub use plan::{Fault, FaultKind, Plan, PlanError, PlannedJob, When};
-pub use reached::{Reached, STATES};
 pub use report::{FaultLine, Report};
 pub use run::{RunError, Simulation};
 pub use shrink::{Shrunk, shrink};
-pub use stock::{PlanShape, stock};
 pub use sweep::{Failure, Sweep, Swept};
 pub use timeline::draw;
 

@@ -1,7 +1,7 @@
 //! Names: which job of the plan is called so in the group. The world of a run asks several times for each delivery, and so does
 //! the checker.
 
-use crate::words::JobId;
+use crate::types::JobId;
 
 /// Names of jobs and their places in the plan, in the order of the names.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::plan::{FaultKind, Plan};
 use super::world::RunWorld;
-use crate::words::{GroupConfig, Moment};
+use crate::types::{GroupConfig, Moment};
 
 /// How often the end of a run is looked for.
 pub(super) const LOOK: Duration = Duration::from_millis(10);

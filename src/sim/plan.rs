@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::Role;
+use crate::types::Role;
 
 /// The latest time in a plan, and the longest wait, in ms: a day.
 const LONGEST_MS: u64 = 24 * 3600 * 1000;

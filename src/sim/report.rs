@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::check::Checker;
-use super::history::{Happening, History, PlannedFault};
+use super::history::{History, Occurrence, PlannedFault};
 use super::plan::FaultKind;
-use crate::words::{EventKind, Moment, Role};
+use crate::types::{EventKind, Moment, Role};
 
 /// What a run was, in a form to print.
 ///
@@ -66,11 +66,11 @@ impl Report {
         let mut worked: BTreeMap<usize, usize> = BTreeMap::new();
         for entry in &history.entries {
             match &entry.what {
-                Happening::Worked(attempt) => *worked.entry(attempt.job).or_default() += 1,
-                Happening::Group(EventKind::Acked { job, .. }) => {
+                Occurrence::Worked(attempt) => *worked.entry(attempt.job).or_default() += 1,
+                Occurrence::Group(EventKind::Acked { job, .. }) => {
                     acked.extend(places.get(job));
                 }
-                Happening::Group(EventKind::DeadLettered { job, .. }) => {
+                Occurrence::Group(EventKind::DeadLettered { job, .. }) => {
                     dead.extend(places.get(job));
                 }
                 _ => {}
@@ -134,10 +134,10 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
         .position(|other| std::ptr::eq(other, planned));
     let mut is_after = false;
     for entry in &history.entries {
-        if let Happening::Fired { fault } = entry.what {
+        if let Occurrence::Fired { fault } = entry.what {
             is_after |= Some(fault) == index;
         }
-        let Happening::Group(kind) = &entry.what else {
+        let Occurrence::Group(kind) = &entry.what else {
             continue;
         };
         match kind {

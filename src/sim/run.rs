@@ -15,7 +15,7 @@ use crate::actors::queue::QueueSource;
 use crate::group::{Group, GroupBuilder, StartError};
 use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
-use crate::words::{GroupConfig, Job, Placement};
+use crate::types::{GroupConfig, Job, Placement};
 
 /// A group and its jobs, to be run under plans of faults.
 ///
@@ -508,7 +508,7 @@ async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
 }
 
 async fn has_failed<J: Send + Sync + 'static, O: Send + 'static>(group: &Group<J, O>) -> Option<String> {
-    use crate::words::GroupState;
+    use crate::types::GroupState;
     if matches!(group.state(), GroupState::Failed | GroupState::Stopped) {
         Some(group.stopped().await.unwrap_or_else(|| "it ended".to_owned()))
     } else {
@@ -523,7 +523,7 @@ fn foreign_wake(history: &History) -> Option<(usize, String)> {
         .iter()
         .enumerate()
         .find_map(|(index, entry)| match &entry.what {
-            super::history::Happening::ForeignWake { actor } => Some((index, actor.clone())),
+            super::history::Occurrence::ForeignWake { actor } => Some((index, actor.clone())),
             _ => None,
         })
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::check::{Checker, Violation};
+use super::coverage::Reached;
 use super::history::History;
 use super::plan::Plan;
-use super::reached::Reached;
 use super::run::{RunError, Simulation};
 use super::shrink::{Shrunk, shrink};
 

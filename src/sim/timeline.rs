@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::history::{Attempt, Happening, History, PlannedFault};
+use super::history::{Attempt, History, Occurrence, PlannedFault};
 use super::plan::FaultKind;
-use crate::words::{EventKind, Moment, Role, SlotId};
+use crate::types::{EventKind, Moment, Role, SlotId};
 
 const LEFT: f64 = 118.0;
 const WIDTH: f64 = 1_000.0;
@@ -117,26 +117,26 @@ impl<'h> Drawing<'h> {
         for entry in &self.history.entries {
             let now = at(entry.at);
             match &entry.what {
-                Happening::Sent { .. } => {
+                Occurrence::Sent { .. } => {
                     open += 1;
                     self.note_backlog(now, open);
                 }
-                Happening::Begun(attempt) => self.bars.push(Bar {
+                Occurrence::Begun(attempt) => self.bars.push(Bar {
                     attempt: *attempt,
                     from: now,
                     to: None,
                     colour: CUT,
                 }),
-                Happening::Worked(attempt) => self.end_bar(attempt, now, DONE),
-                Happening::Failed(attempt) => self.end_bar(attempt, now, FAILED),
-                Happening::HostEnded | Happening::ProcessEnded => {
+                Occurrence::Worked(attempt) => self.end_bar(attempt, now, DONE),
+                Occurrence::Failed(attempt) => self.end_bar(attempt, now, FAILED),
+                Occurrence::HostEnded | Occurrence::ProcessEnded => {
                     self.give_up(|_| true, now);
                     for lane in 0..self.slots + 4 {
                         self.end_life(lane, now);
                     }
                     self.cut_bars(None, now);
                 }
-                Happening::Group(kind) => {
+                Occurrence::Group(kind) => {
                     if let EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } = kind
                         && let Some(place) = places.get(job)
                         && finished.insert(*place)
@@ -382,7 +382,7 @@ impl<'h> Drawing<'h> {
     fn draw_stretches(&mut self) {
         let mut over: BTreeMap<usize, f64> = BTreeMap::new();
         for entry in &self.history.entries {
-            if let Happening::Over { fault } = entry.what {
+            if let Occurrence::Over { fault } = entry.what {
                 over.insert(fault, at(entry.at));
             }
         }

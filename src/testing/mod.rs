@@ -31,7 +31,7 @@ pub use probe::{Act, Entry, Probe, ProbeConsumer, Seen, Step};
 pub use runtime::paused;
 
 use crate::group::Group;
-use crate::words::Role;
+use crate::types::Role;
 
 /// Ends one of the group's own actors, as a fault would. The guardian starts it again and no job is lost: try it.
 pub fn end_role<J: Send + Sync + 'static, O: Send + 'static>(group: &Group<J, O>, role: Role) {

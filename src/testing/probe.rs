@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Gate;
 use crate::protocol::{Consumer, ConsumerInfo, Delivery};
-use crate::words::{Failure, FencingToken, Incarnation, JobId, Key, SlotId};
+use crate::types::{Failure, FencingToken, Incarnation, JobId, Key, SlotId};
 
 /// What a probe does with a delivery.
 ///

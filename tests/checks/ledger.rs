@@ -10,7 +10,7 @@ use consumer_group::rules::ledger::{
     Effects, Input, Ledger, LedgerPolicy, Recalled, Report, SlotPhase, Stale,
 };
 use consumer_group::strategy::{Choice, KeyHash, Share, Weight};
-use consumer_group::words::Ticket;
+use consumer_group::types::Ticket;
 use consumer_group::{Cause, DeadReason, Incarnation, SlotId};
 use proptest::prelude::*;
 

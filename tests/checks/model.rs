@@ -13,7 +13,7 @@ use consumer_group::queue::{LeaseId, Verdict};
 use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Report, SlotPhase};
 use consumer_group::sim::{Plant, PlantedIn};
 use consumer_group::strategy::{Choice, KeyHash, Weight};
-use consumer_group::words::Ticket;
+use consumer_group::types::Ticket;
 use consumer_group::{Cause, Incarnation, SlotId};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 

@@ -350,7 +350,7 @@ mod restarts {
 }
 
 mod epochs {
-    use consumer_group::queue::{Attach, Batch, Clock, Epoch, Fates, QueueSource, Tell};
+    use consumer_group::queue::{Attach, Batch, Clock, DeadLetteredJobs, Epoch, QueueNews, QueueSource};
 
     use super::*;
 
@@ -369,7 +369,7 @@ mod epochs {
         )*};
     }
 
-    ignores!(Batch<u64>, Tell, Fates<u64>);
+    ignores!(Batch<u64>, QueueNews, DeadLetteredJobs<u64>);
 
     pub(super) async fn attach(queue: &DurableQueue<u64>, epoch: u64) {
         use actix::Actor as _;

@@ -13,7 +13,7 @@ use consumer_group::{
     Failure, Group, GroupConfig, Incarnation, JobId, Placement, SlotId,
 };
 
-/// Door 1 with a state of its own, a start and futures that cannot leave their thread.
+/// ConsumerAddr 1 with a state of its own, a start and futures that cannot leave their thread.
 struct Counter {
     done: Rc<std::cell::Cell<u32>>,
     seat: Option<(SlotId, Incarnation)>,
@@ -133,7 +133,7 @@ enum Ending {
     DropPanics,
 }
 
-/// Door 2: treats first attempts as the job says, and acks later ones.
+/// ConsumerAddr 2: treats first attempts as the job says, and acks later ones.
 struct Plain {
     ending: Ending,
     kept: Vec<Deliver<Way, u32>>,
@@ -435,7 +435,7 @@ fn a_delivery_that_an_actor_keeps_past_the_deadline_goes_to_its_replacement() {
 /// What a batch consumer does with a batch.
 type Treatment = fn(&mut Vec<Deliver<u64, u64>>) -> Result<(), Failure>;
 
-/// Door 3.
+/// ConsumerAddr 3.
 struct Batches {
     sizes: Log<usize>,
     way: Treatment,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Recipient};
 use consumer_group::events::QueueCounts;
 use consumer_group::queue::{
-    ActorQueue, Attach, AttachError, Attached, Batch, Capabilities, Command, Demand, LeaseId, Leased, Push,
-    Pushed, QueueCommand, QueueReply, Sealed, Settle, SettleReply, Verdict,
+    ActorQueue, Attach, AttachError, Attached, Batch, Capabilities, Command, Demand, JobRef, LeaseId, Leased,
+    Push, Pushed, QueueCommand, QueueReply, Settle, SettleReply, Verdict,
 };
 use consumer_group::{
     BatchConsumer, BatchSize, CallError, Cause, DeadReason, Deliver, Delivery, EventKind, Failure, Group,
@@ -23,8 +23,8 @@ const LONG: Duration = Duration::from_secs(5);
 /// The least queue: keeps jobs until their lease ends.
 #[derive(Default)]
 struct Least {
-    waiting: Vec<Sealed<u32>>,
-    leased: BTreeMap<LeaseId, Sealed<u32>>,
+    waiting: Vec<JobRef<u32>>,
+    leased: BTreeMap<LeaseId, JobRef<u32>>,
     link: Option<(consumer_group::queue::Epoch, Recipient<Batch<u32>>)>,
     credit: usize,
     next_lease: u64,
@@ -41,7 +41,7 @@ impl Least {
         for job in self.waiting.drain(..count) {
             self.next_lease += 1;
             let lease = LeaseId(self.next_lease);
-            self.leased.insert(lease, Sealed::clone(&job));
+            self.leased.insert(lease, JobRef::clone(&job));
             jobs.push(Leased::one(lease, 1, job));
         }
         self.credit -= jobs.len();

@@ -522,7 +522,7 @@ fn jobs_that_travel_together_have_each_their_own_outcome_over_failures_deaths_an
 fn jobs_with_keys_that_travel_together_go_each_to_the_consumer_of_its_key() {
     paused(async {
         let group = local()
-            .configure(|config| config.strategy = consumer_group::StrategyName::ConsistentHash)
+            .configure(|config| config.strategy = consumer_group::StrategyKind::ConsistentHash)
             .consume_with(4, async |delivery: &Delivery<u64>| {
                 assert_eq!(
                     delivery.key(),

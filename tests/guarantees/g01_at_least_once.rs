@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use consumer_group::{
-    Delivery, EventKind, Events, Failure, Group, GroupConfig, JobId, Placement, Role, StrategyName,
+    Delivery, EventKind, Events, Failure, Group, GroupConfig, JobId, Placement, Role, StrategyKind,
 };
 
 use crate::common::{Log, calm, event, local, next_outcome, paused, system, within};
@@ -36,7 +36,7 @@ async fn killed(group: &Group<u64, u64>, events: &mut Events, role: Role) {
 }
 
 /// Sends jobs, kills the given roles in turn while they are done, and checks that each has exactly one outcome.
-async fn every_job_ends(placement: Placement, roles: &[Role], strategy: StrategyName) {
+async fn every_job_ends(placement: Placement, roles: &[Role], strategy: StrategyKind) {
     let done: Log<u64> = Log::new();
     let noted = done.clone();
     let group = Group::builder()
@@ -117,7 +117,7 @@ macro_rules! survives {
     ($($name:ident: $placement:expr, $roles:expr, $strategy:ident, $run:ident;)*) => {$(
         #[test]
         fn $name() {
-            $run(every_job_ends($placement, &$roles, StrategyName::$strategy));
+            $run(every_job_ends($placement, &$roles, StrategyKind::$strategy));
         }
     )*};
 }

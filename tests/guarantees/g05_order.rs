@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use consumer_group::{Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, Role, StrategyName};
+use consumer_group::{Delivery, EventKind, Failure, Group, GroupConfig, Job, Placement, Role, StrategyKind};
 
 use crate::common::{calm, event, local, next_outcome, paused, system};
 
@@ -86,7 +86,7 @@ impl Drop for Running {
     }
 }
 
-async fn keys_stay_in_order(placement: Placement, strategy: StrategyName) {
+async fn keys_stay_in_order(placement: Placement, strategy: StrategyKind) {
     let witness = Witness::default();
     let seen = witness.clone();
     let group = Group::builder()
@@ -181,7 +181,7 @@ macro_rules! in_order {
     ($($name:ident: $placement:expr, $strategy:ident, $run:ident;)*) => {$(
         #[test]
         fn $name() {
-            $run(keys_stay_in_order($placement, StrategyName::$strategy));
+            $run(keys_stay_in_order($placement, StrategyKind::$strategy));
         }
     )*};
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use consumer_group::events::SlotState;
-use consumer_group::{Delivery, EventKind, Group, GroupConfig, Job, Placement, SlotId, StrategyName};
+use consumer_group::{Delivery, EventKind, Group, GroupConfig, Job, Placement, SlotId, StrategyKind};
 
 use crate::common::{
     Gate, Log, Probe, calm, event, next_outcome, paused, probe, settle_down, system, window, within,
 };
 
 /// A group that notes where its jobs are done. The windows are wide, so only the strategy decides.
-fn noting(strategy: StrategyName, consumers: usize, weights: &[u32]) -> (Group<u64, ()>, Log<SlotId>) {
+fn noting(strategy: StrategyKind, consumers: usize, weights: &[u32]) -> (Group<u64, ()>, Log<SlotId>) {
     let done = Log::new();
     let noted = done.clone();
     let group = Group::builder()
@@ -67,7 +67,7 @@ async fn grown_to(group: &Group<u64, ()>, live: usize) {
 #[test]
 fn equal_consumers_get_equal_shares_also_after_scaling_up_and_down() {
     paused(async {
-        let (group, done) = noting(StrategyName::RoundRobin, 4, &[]);
+        let (group, done) = noting(StrategyKind::RoundRobin, 4, &[]);
         grown_to(&group, 4).await;
         assert_eq!(
             shares(&group, &done, 400).await,
@@ -86,7 +86,7 @@ fn equal_consumers_get_equal_shares_also_after_scaling_up_and_down() {
 #[test]
 fn weights_from_the_start_give_exact_shares() {
     paused(async {
-        let (group, done) = noting(StrategyName::Weighted, 3, &[5, 3, 2]);
+        let (group, done) = noting(StrategyKind::Weighted, 3, &[5, 3, 2]);
         grown_to(&group, 3).await;
         assert_eq!(
             shares(&group, &done, 100).await,
@@ -98,7 +98,7 @@ fn weights_from_the_start_give_exact_shares() {
 #[test]
 fn a_weight_that_changes_at_run_time_gives_exact_shares_from_then_on() {
     paused(async {
-        let (group, done) = noting(StrategyName::Weighted, 2, &[]);
+        let (group, done) = noting(StrategyKind::Weighted, 2, &[]);
         grown_to(&group, 2).await;
         assert_eq!(shares(&group, &done, 100).await, [(0, 50), (1, 50)].into());
         let mut events = group.events();
@@ -115,7 +115,7 @@ fn a_weight_that_changes_at_run_time_gives_exact_shares_from_then_on() {
 #[test]
 fn weights_and_size_outlive_the_supervisor() {
     paused(async {
-        let (group, done) = noting(StrategyName::Weighted, 2, &[]);
+        let (group, done) = noting(StrategyKind::Weighted, 2, &[]);
         group.set_weight(SlotId(0), 3);
         group.scale(3);
         grown_to(&group, 3).await;
@@ -132,7 +132,7 @@ fn weights_and_size_outlive_the_supervisor() {
 #[test]
 fn a_group_scaled_to_nothing_keeps_its_jobs_until_it_is_scaled_up() {
     paused(async {
-        let (group, done) = noting(StrategyName::RoundRobin, 2, &[]);
+        let (group, done) = noting(StrategyKind::RoundRobin, 2, &[]);
         grown_to(&group, 2).await;
         group.scale(0);
         grown_to(&group, 0).await;
@@ -197,7 +197,7 @@ async fn with_a_key_in_flight(
     let (note, mut noted) = probe();
     let group = Group::builder()
         .config(GroupConfig {
-            strategy: StrategyName::ConsistentHash,
+            strategy: StrategyKind::ConsistentHash,
             placement: Placement::Local,
             order_by_key,
             ..GroupConfig::default()
@@ -266,7 +266,7 @@ fn when_a_hash_ring_grows_only_keys_of_the_new_consumer_move() {
     paused(async {
         let group = Group::builder()
             .config(GroupConfig {
-                strategy: StrategyName::ConsistentHash,
+                strategy: StrategyKind::ConsistentHash,
                 placement: Placement::Local,
                 ..GroupConfig::default()
             })

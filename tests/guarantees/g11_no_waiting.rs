@@ -8,7 +8,7 @@ use consumer_group::config::Affinity;
 use consumer_group::strategy::strategy_fn;
 use consumer_group::{
     BatchConsumer, BatchSize, Cause, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder, GroupConfig,
-    Job, Placement, SlotId, StrategyName,
+    Job, Placement, SlotId, StrategyKind,
 };
 use tokio::time::Instant;
 
@@ -17,16 +17,16 @@ use crate::common::{
 };
 
 /// Every built-in strategy, those that bind a key to a consumer with the affinity that lets go.
-const ALL: [(StrategyName, Option<Affinity>); 6] = [
-    (StrategyName::RoundRobin, None),
-    (StrategyName::Weighted, None),
-    (StrategyName::LeastLoaded, None),
-    (StrategyName::TwoChoices, None),
-    (StrategyName::ConsistentHash, Some(Affinity::Prefer)),
-    (StrategyName::Sticky, Some(Affinity::Prefer)),
+const ALL: [(StrategyKind, Option<Affinity>); 6] = [
+    (StrategyKind::RoundRobin, None),
+    (StrategyKind::Weighted, None),
+    (StrategyKind::LeastLoaded, None),
+    (StrategyKind::TwoChoices, None),
+    (StrategyKind::ConsistentHash, Some(Affinity::Prefer)),
+    (StrategyKind::Sticky, Some(Affinity::Prefer)),
 ];
 
-fn by(strategy: StrategyName, affinity: Option<Affinity>) -> impl FnOnce(&mut GroupConfig) {
+fn by(strategy: StrategyKind, affinity: Option<Affinity>) -> impl FnOnce(&mut GroupConfig) {
     move |config| {
         config.strategy = strategy;
         config.affinity = affinity;
@@ -211,7 +211,7 @@ fn a_consumer_beside_one_that_blocks_their_thread_does_not_keep_its_jobs_either(
         let group: Group<u64, SlotId> = Group::builder()
             .placement(Placement::Arbiters(2))
             .configure(calm)
-            .configure(by(StrategyName::RoundRobin, None))
+            .configure(by(StrategyKind::RoundRobin, None))
             .consume_with(4, async move |delivery: &Delivery<u64>| {
                 if *delivery.job() == LONG {
                     begin.send(()).unwrap();
@@ -247,7 +247,7 @@ fn a_consumer_beside_one_that_blocks_their_thread_does_not_keep_its_jobs_either(
 
 #[test]
 fn what_waits_for_a_full_consumer_goes_to_an_idle_one() {
-    for strategy in [StrategyName::RoundRobin, StrategyName::Weighted] {
+    for strategy in [StrategyKind::RoundRobin, StrategyKind::Weighted] {
         paused(async move {
             let gate = Gate::shut();
             let narrow = |config: &mut GroupConfig| window(config, 1);
@@ -310,7 +310,7 @@ fn a_consumer_that_gives_signs_of_life_is_busy_all_the_same() {
 
 #[test]
 fn with_strict_affinity_a_job_waits_for_the_consumer_of_its_key() {
-    for strategy in [StrategyName::ConsistentHash, StrategyName::Sticky] {
+    for strategy in [StrategyKind::ConsistentHash, StrategyKind::Sticky] {
         paused(async move {
             let gate = Gate::shut();
             let group = awaiting(local().configure(by(strategy, None)), 2, &gate)
@@ -379,8 +379,8 @@ fn jobs_of_a_key_keep_their_order_when_they_are_taken_back() {
 #[test]
 fn round_robin_and_weights_stay_exact_over_equal_work() {
     for (strategy, weights, shares) in [
-        (StrategyName::RoundRobin, vec![], [50, 50]),
-        (StrategyName::Weighted, vec![3, 1], [75, 25]),
+        (StrategyKind::RoundRobin, vec![], [50, 50]),
+        (StrategyKind::Weighted, vec![3, 1], [75, 25]),
     ] {
         paused(async move {
             let group = awaiting(local().configure(by(strategy, None)), 2, &Gate::shut())

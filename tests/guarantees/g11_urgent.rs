@@ -6,30 +6,30 @@ use actix::{Actor, AtomicResponse, Context, Handler, WrapFuture};
 use consumer_group::config::Affinity;
 use consumer_group::{
     BatchConsumer, BatchSize, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder, GroupConfig, Job,
-    Placement, SlotId, StrategyName,
+    Placement, SlotId, StrategyKind,
 };
 
 use crate::common::{Gate, Log, Probe, calm, event, local, paused, probe, system, told, window, within};
 
 /// Every built-in strategy, with every affinity that it knows.
-const ALL: [(StrategyName, Option<Affinity>); 8] = [
-    (StrategyName::RoundRobin, None),
-    (StrategyName::Weighted, None),
-    (StrategyName::LeastLoaded, None),
-    (StrategyName::TwoChoices, None),
-    (StrategyName::ConsistentHash, Some(Affinity::Prefer)),
-    (StrategyName::Sticky, Some(Affinity::Prefer)),
-    (StrategyName::ConsistentHash, Some(Affinity::Strict)),
-    (StrategyName::Sticky, Some(Affinity::Strict)),
+const ALL: [(StrategyKind, Option<Affinity>); 8] = [
+    (StrategyKind::RoundRobin, None),
+    (StrategyKind::Weighted, None),
+    (StrategyKind::LeastLoaded, None),
+    (StrategyKind::TwoChoices, None),
+    (StrategyKind::ConsistentHash, Some(Affinity::Prefer)),
+    (StrategyKind::Sticky, Some(Affinity::Prefer)),
+    (StrategyKind::ConsistentHash, Some(Affinity::Strict)),
+    (StrategyKind::Sticky, Some(Affinity::Strict)),
 ];
 
 /// Those with which any consumer may get any job.
-fn free() -> impl Iterator<Item = (StrategyName, Option<Affinity>)> {
+fn free() -> impl Iterator<Item = (StrategyKind, Option<Affinity>)> {
     ALL.into_iter()
         .filter(|(_, affinity)| *affinity != Some(Affinity::Strict))
 }
 
-fn by((strategy, affinity): (StrategyName, Option<Affinity>)) -> impl FnOnce(&mut GroupConfig) {
+fn by((strategy, affinity): (StrategyKind, Option<Affinity>)) -> impl FnOnce(&mut GroupConfig) {
     move |config| {
         config.strategy = strategy;
         config.affinity = affinity;

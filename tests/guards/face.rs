@@ -56,9 +56,9 @@ fn no_page_example_or_adapter_names_the_engine() {
 #[test]
 fn the_guard_sees_the_engine_in_paths_and_in_lists() {
     assert!(names_the_engine("use consumer_group::protocol::Assign;"));
-    assert!(names_the_engine("use consumer_group::{Group,\n words::Job};"));
+    assert!(names_the_engine("use consumer_group::{Group,\n types::Job};"));
     assert!(!names_the_engine(
-        "use consumer_group::{Group,\n Job}; use super::words::Job;"
+        "use consumer_group::{Group,\n Job}; use super::types::Job;"
     ));
 }
 

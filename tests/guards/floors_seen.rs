@@ -4,24 +4,24 @@ use super::floors::violations;
 use super::imports::Tree;
 
 /// A sound library: a file a line, and what is in it.
-const SOUND: &str = "lib.rs: pub mod words; pub mod rules; pub use words::Job;
+const SOUND: &str = "lib.rs: pub mod types; pub mod rules; pub use types::Job;
 words/mod.rs: mod job; mod id; pub use job::Job;
 words/job.rs: use super::id::Id; pub struct Job(Id);
 words/id.rs: pub struct Id;
-rules/mod.rs: pub mod store; use crate::words::Job;
-rules/store.rs: use crate::words::{Job, id::{self, Id}};
+rules/mod.rs: pub mod store; use crate::types::Job;
+rules/store.rs: use crate::types::{Job, id::{self, Id}};
 protocol/mod.rs: use crate::{rules::store, words};
 actors/mod.rs: mod queue; mod supervisor;
 actors/queue.rs: use crate::protocol; fn f() { crate::rules::store::g() }
 actors/supervisor/mod.rs: use super::queue::Queue;
-config_file.rs: use crate::words::Job;";
+config_file.rs: use crate::types::Job;";
 
 /// A file, its code, and what the guard says to it in the sound library.
 const BROKEN: [[&str; 3]; 17] = [
     [
         "words/key.rs",
         "//! A key.\n\nuse crate::rules::store::Store;",
-        "key.rs:3: `words::key` imports `rules::store`, which stands above it",
+        "key.rs:3: `types::key` imports `rules::store`, which stands above it",
     ],
     [
         "words/key.rs",
@@ -30,7 +30,7 @@ const BROKEN: [[&str; 3]; 17] = [
     ],
     [
         "words/key.rs",
-        "use crate::{\n  words::{Job},\n  rules::{store::{self as q}},\n};",
+        "use crate::{\n  types::{Job},\n  rules::{store::{self as q}},\n};",
         "which stands above it",
     ],
     [
@@ -77,15 +77,15 @@ const BROKEN: [[&str; 3]; 17] = [
     ],
     [
         "words/id.rs",
-        "use crate::words::job::Job;",
-        "src/words: a circle",
+        "use crate::types::job::Job;",
+        "src/types: a circle",
     ],
-    // `super::Job` is `words::job::Job`, and `job` imports `id`.
-    ["words/id.rs", "fn f(_: super::Job) {}", "src/words: a circle"],
+    // `super::Job` is `types::job::Job`, and `job` imports `id`.
+    ["words/id.rs", "fn f(_: super::Job) {}", "src/types: a circle"],
     [
         "words/id.rs",
-        "use crate::words::{self, Job as J};",
-        "src/words: a circle",
+        "use crate::types::{self, Job as J};",
+        "src/types: a circle",
     ],
     ["helpers/mod.rs", "", "src/helpers: it stands on no floor"],
 ];
@@ -114,7 +114,7 @@ fn the_guard_lets_sound_code_and_tests_alone() {
         "",
         "// use crate::rules::store;",
         "#[cfg(test)]\nmod tests {\nuse crate::rules::store; }",
-        "pub(crate) struct A; pub(super) struct B; pub(in crate::words) struct C;",
+        "pub(crate) struct A; pub(super) struct B; pub(in crate::types) struct C;",
     ] {
         assert_eq!(violations(&tree("words/key.rs", text)), [].into());
     }

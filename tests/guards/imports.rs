@@ -83,7 +83,7 @@ fn paths<'c>(code: &'c str, begin: &str) -> Vec<(Vec<&'c str>, &'c str, usize)> 
     let mut found = Vec::new();
     for (at, _) in code.match_indices(begin) {
         let before = &code[..at];
-        // `pub(in crate::words)` imports nothing.
+        // `pub(in crate::types)` imports nothing.
         let is_inside = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | ':');
         if !before.ends_with(is_inside) && !before.ends_with("(in ") {
             let (mut paths, line) = (Vec::new(), before.matches('\n').count() + 1);

@@ -8,14 +8,14 @@ use actix::{Actor, Context, Handler};
 use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    ActorQueue, Bound, Capabilities, Clock, DeadSelection, LeaseId, Leased, MemoryQueue, MemoryStore, News,
-    QueueRoom, QueueSource, Refused, Run, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
+    ActorQueue, Bound, Capabilities, Clock, DeadSelection, JobRef, LeaseId, Leased, MemoryQueue, MemoryStore,
+    News, QueueRoom, QueueSource, Refused, Run, Settled, Store, StoreQueue, Verdict, queue_of,
 };
-use consumer_group::strategy::{Assign, Assigned, Choice, ChooserStrategy, RoundRobin, by_name, strategy_fn};
+use consumer_group::strategy::{Assign, Assigned, Choice, RoundRobin, StrategyShell, by_name, strategy_fn};
 use consumer_group::testing::conformance::{self, QueueTraits, Report};
 use consumer_group::testing::{ManualQueue, Probe};
 use consumer_group::{
-    BatchConsumer, BatchSize, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, SlotId, StrategyName,
+    BatchConsumer, BatchSize, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, SlotId, StrategyKind,
 };
 
 #[path = "../../examples/custom_queue/plain.rs"]
@@ -102,7 +102,7 @@ enum Fault {
 }
 
 struct Small {
-    job: Sealed<u64>,
+    job: JobRef<u64>,
     attempts: u32,
 }
 
@@ -239,12 +239,12 @@ impl Store<u64> for SmallStore {
         0
     }
 
-    fn take_unfinished(&mut self) -> Vec<Sealed<u64>> {
+    fn take_unfinished(&mut self) -> Vec<JobRef<u64>> {
         self.take_back(Moment::START);
         let jobs = self
             .ready
             .values()
-            .map(|small| Sealed::clone(&small.job))
+            .map(|small| JobRef::clone(&small.job))
             .collect();
         if !self.has(Fault::HandsOutTwice) {
             self.ready.clear();
@@ -374,22 +374,22 @@ mod custom_queues {
 mod strategy_actors {
     use super::*;
 
-    const ALL: [StrategyName; 6] = [
-        StrategyName::RoundRobin,
-        StrategyName::Weighted,
-        StrategyName::ConsistentHash,
-        StrategyName::LeastLoaded,
-        StrategyName::TwoChoices,
-        StrategyName::Sticky,
+    const ALL: [StrategyKind; 6] = [
+        StrategyKind::RoundRobin,
+        StrategyKind::Weighted,
+        StrategyKind::ConsistentHash,
+        StrategyKind::LeastLoaded,
+        StrategyKind::TwoChoices,
+        StrategyKind::Sticky,
     ];
 
     #[test]
     fn every_built_in_strategy_keeps_its_promises() {
         for name in ALL {
             let mut suite = conformance::chooser(move || by_name(name, 7));
-            if matches!(name, StrategyName::ConsistentHash | StrategyName::Sticky) {
+            if matches!(name, StrategyKind::ConsistentHash | StrategyKind::Sticky) {
                 suite = suite.keeps_keys();
-            } else if matches!(name, StrategyName::LeastLoaded | StrategyName::TwoChoices) {
+            } else if matches!(name, StrategyKind::LeastLoaded | StrategyKind::TwoChoices) {
                 suite = suite.never_parks();
             }
             let report = suite.run();
@@ -406,7 +406,7 @@ mod strategy_actors {
             })
         };
         conformance::chooser(first_come).never_parks().assert();
-        conformance::strategy(move || ChooserStrategy::new(first_come()))
+        conformance::strategy(move || StrategyShell::new(first_come()))
             .never_parks()
             .assert();
     }

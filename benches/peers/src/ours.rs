@@ -9,7 +9,7 @@ use consumer_group::config::BackoffConfig;
 use consumer_group::queue::MemoryQueue;
 use consumer_group::{
     Consumer, ConsumerInfo, Delivery, Failure, Group, Job, Placement, Producer, ProducerGroup, Results,
-    StrategyName,
+    StrategyKind,
 };
 
 use crate::answered::ON_THE_WAY;
@@ -74,10 +74,10 @@ pub fn group_of<J: Payload>(
             };
             if in_order {
                 config.order_by_key = true;
-                config.strategy = StrategyName::ConsistentHash;
+                config.strategy = StrategyKind::ConsistentHash;
             }
             if handler == Handler::OneInHundredSlow {
-                config.strategy = StrategyName::LeastLoaded;
+                config.strategy = StrategyKind::LeastLoaded;
             }
         })
         .consumers(workers, move || Worker(Arc::clone(&meter), PhantomData))

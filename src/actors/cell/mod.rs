@@ -35,7 +35,7 @@ pub(crate) use noted_cause::note_cause;
 
 use crate::protocol::faults::{self, CellSeam, Order};
 use crate::protocol::mark_inside_cell;
-use crate::words::{Cause, Guarded, PanicReport, text_of};
+use crate::types::{Cause, Guarded, PanicReport, text_of};
 
 /// What the maker of a cell wants to be told.
 pub(crate) struct CellHooks {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::words::Cause;
+use crate::types::Cause;
 
 thread_local! {
     /// Why the actor that is polled now is about to stop.

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Once};
 
 use crate::protocol::inside_cell;
-use crate::words::{PanicReport, is_nested_panic, panic_message};
+use crate::types::{PanicReport, is_nested_panic, panic_message};
 
 thread_local! {
     /// Whether panics of the present cell are kept off the standard error stream, and where the last one was.

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::inbox::{Inbox, urgent_first};
-use super::shell::ShellBerth;
+use super::shell::ShellParams;
 use crate::actors::instant_after;
 use crate::protocol::faults;
-use crate::protocol::{BatchConsumer, Deliver, Door, Parcel, SlotBoard};
-use crate::words::{Failure, Guarded};
+use crate::protocol::{BatchConsumer, ConsumerAddr, Deliver, Heartbeat, Parcel};
+use crate::types::{Failure, Guarded};
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct BatchSize {
 
 pub(super) async fn work<C: BatchConsumer>(
     consumer: C,
-    berth: ShellBerth<C::Job, C::Output>,
-    door: Door<C::Job, C::Output>,
+    berth: ShellParams<C::Job, C::Output>,
+    door: ConsumerAddr<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
     size: BatchSize,
 ) -> Result<(), Failure> {
@@ -34,9 +34,9 @@ pub(super) async fn work<C: BatchConsumer>(
     consumer.started(&berth.info).await?;
     berth.tell_up(door);
     let mut arrived = VecDeque::new();
-    while !berth.info.board.has_ended() {
-        gather(&mut arrived, &inbox, size, &berth.info.board).await;
-        if berth.info.board.has_ended() {
+    while !berth.info.heartbeat.has_ended() {
+        gather(&mut arrived, &inbox, size, &berth.info.heartbeat).await;
+        if berth.info.heartbeat.has_ended() {
             break;
         }
         let mut batch: Vec<_> = take_out(&mut arrived, size.most.max(1))
@@ -49,7 +49,7 @@ pub(super) async fn work<C: BatchConsumer>(
             continue;
         }
         if faults::is_simulated() {
-            batch = with_faults(batch, &berth.info.board).await;
+            batch = with_faults(batch, &berth.info.heartbeat).await;
         }
         if let Err(failure) = consumer.consume(&mut batch).await {
             for delivery in batch {
@@ -63,12 +63,12 @@ pub(super) async fn work<C: BatchConsumer>(
 /// Meets each delivery with the fault that a simulation has for it; those that fail do not come to the consumer.
 async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
     batch: Vec<Deliver<J, O>>,
-    board: &SlotBoard,
+    heartbeat: &Heartbeat,
 ) -> Vec<Deliver<J, O>> {
     let mut left = Vec::with_capacity(batch.len());
     for delivery in batch {
         // A fault may have held it up for so long that it was given up on.
-        if board.has_ended() {
+        if heartbeat.has_ended() {
             break;
         }
         if faults::before_work(delivery.seen()).await {
@@ -82,20 +82,25 @@ async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
 
 /// Waits until a batch can be closed. It rests only while it holds deliveries back: one that waits for the first of them may
 /// have others out, which it gave to a task and which never end.
-async fn gather<J>(arrived: &mut VecDeque<Parcel<J>>, inbox: &Inbox<J>, size: BatchSize, board: &SlotBoard) {
+async fn gather<J>(
+    arrived: &mut VecDeque<Parcel<J>>,
+    inbox: &Inbox<J>,
+    size: BatchSize,
+    heartbeat: &Heartbeat,
+) {
     if arrived.is_empty() {
         arrived.append(&mut inbox.take().await);
     }
     let deadline = instant_after(size.wait);
-    board.rest(true);
+    heartbeat.rest(true);
     while jobs(arrived) < size.most {
-        let more = inbox.take_unless(|| board.is_complete());
+        let more = inbox.take_unless(|| heartbeat.is_complete());
         match tokio::time::timeout_at(deadline, more).await {
             Ok(Some(mut more)) => arrived.append(&mut more),
             Ok(None) | Err(_) => break,
         }
     }
-    board.rest(false);
+    heartbeat.rest(false);
     urgent_first(arrived);
 }
 

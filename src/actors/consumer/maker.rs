@@ -9,18 +9,18 @@ use actix::{Addr, Recipient};
 use tokio::sync::mpsc;
 
 use super::batch_worker::{self, BatchSize};
-use super::shell::{Shell, ShellBerth, StartFailure};
+use super::shell::{Shell, ShellParams, StartFailure};
 use super::worker;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::protocol::{
-    BatchConsumer, Consumer, ConsumerActor, ConsumerDown, ConsumerInfo, ConsumerUp, Door, SettleDesk,
+    BatchConsumer, Consumer, ConsumerActor, ConsumerAddr, ConsumerDown, ConsumerInfo, ConsumerUp, SettleQueue,
 };
-use crate::words::Guarded;
+use crate::types::Guarded;
 
 /// The place that the supervisor has prepared for a consumer; it travels to the consumer's home.
-pub(crate) struct Berth<J: Send + Sync + 'static, O: Send + 'static> {
+pub(crate) struct SpawnParams<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) info: Arc<ConsumerInfo>,
-    pub(crate) desk: Arc<SettleDesk<O>>,
+    pub(crate) desk: Arc<SettleQueue<O>>,
     pub(crate) seed: CellSeed,
     pub(crate) quiet: bool,
     pub(crate) up: Recipient<ConsumerUp<J, O>>,
@@ -31,11 +31,11 @@ pub(crate) struct Berth<J: Send + Sync + 'static, O: Send + 'static> {
 
 /// Makes consumers, each on the thread where it shall live.
 pub(crate) trait ConsumerMaker<J: Send + Sync + 'static, O: Send + 'static>: Send + Sync {
-    fn make(&self, berth: Berth<J, O>);
+    fn make(&self, berth: SpawnParams<J, O>);
 }
 
-impl<J: Send + Sync + 'static, O: Send + 'static> Berth<J, O> {
-    fn split(self) -> (CellSeed, CellHooks, bool, ShellBerth<J, O>) {
+impl<J: Send + Sync + 'static, O: Send + 'static> SpawnParams<J, O> {
+    fn split(self) -> (CellSeed, CellHooks, bool, ShellParams<J, O>) {
         let Self {
             info,
             desk,
@@ -48,7 +48,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Berth<J, O> {
         let start_failure = StartFailure::default();
         let (at_end, at_down, noted) = (Arc::clone(&info), Arc::clone(&info), Rc::clone(&start_failure));
         let hooks = CellHooks {
-            ended: Box::new(move |_| at_end.board.end()),
+            ended: Box::new(move |_| at_end.heartbeat.end()),
             down: Box::new(move |cause| {
                 let cause = noted.take().unwrap_or(cause);
                 let ConsumerInfo {
@@ -66,7 +66,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Berth<J, O> {
             seed,
             hooks,
             quiet,
-            ShellBerth {
+            ShellParams {
                 info,
                 desk,
                 up,
@@ -76,11 +76,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Berth<J, O> {
     }
 }
 
-/// Door 1: a type with an async method, in the stock shell.
+/// ConsumerAddr 1: a type with an async method, in the stock shell.
 pub(crate) struct ShellMaker<F>(pub(crate) Guarded<F>);
 
 impl<C: Consumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for ShellMaker<F> {
-    fn make(&self, berth: Berth<C::Job, C::Output>) {
+    fn make(&self, berth: SpawnParams<C::Job, C::Output>) {
         let (seed, hooks, quiet, shell) = berth.split();
         spawn_in_cell(seed, hooks, quiet, |context| {
             let consumer = (self.0)();
@@ -91,7 +91,7 @@ impl<C: Consumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> f
     }
 }
 
-/// Door 2: an actor of the user.
+/// ConsumerAddr 2: an actor of the user.
 pub(crate) struct ActorMaker<F, A>(pub(crate) Guarded<F>, pub(crate) PhantomData<fn() -> A>);
 
 impl<J, O, A, F> ConsumerMaker<J, O> for ActorMaker<F, A>
@@ -101,20 +101,20 @@ where
     A: ConsumerActor<J, O>,
     F: Fn(&ConsumerInfo) -> A + Send + Sync,
 {
-    fn make(&self, berth: Berth<J, O>) {
+    fn make(&self, berth: SpawnParams<J, O>) {
         let (seed, hooks, quiet, shell) = berth.split();
         let address: Option<Addr<A>> = spawn_in_cell(seed, hooks, quiet, |_| (self.0)(&shell.info));
         if let Some(address) = address {
-            shell.tell_up(Door::Actor(address.recipient()));
+            shell.tell_up(ConsumerAddr::Actor(address.recipient()));
         }
     }
 }
 
-/// Door 3: a type that takes many deliveries at once, in its stock shell.
+/// ConsumerAddr 3: a type that takes many deliveries at once, in its stock shell.
 pub(crate) struct BatchMaker<F>(pub(crate) Guarded<F>, pub(crate) BatchSize);
 
 impl<C: BatchConsumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for BatchMaker<F> {
-    fn make(&self, berth: Berth<C::Job, C::Output>) {
+    fn make(&self, berth: SpawnParams<C::Job, C::Output>) {
         let (seed, hooks, quiet, shell) = berth.split();
         spawn_in_cell(seed, hooks, quiet, |context| {
             let (consumer, size) = ((self.0)(), self.1);

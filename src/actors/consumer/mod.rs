@@ -7,4 +7,4 @@ mod shell;
 mod worker;
 
 pub use batch_worker::BatchSize;
-pub(crate) use maker::{ActorMaker, BatchMaker, Berth, ConsumerMaker, ShellMaker};
+pub(crate) use maker::{ActorMaker, BatchMaker, ConsumerMaker, ShellMaker, SpawnParams};

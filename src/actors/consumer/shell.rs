@@ -9,8 +9,8 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 
 use super::inbox::Inbox;
-use crate::protocol::{ConsumerInfo, ConsumerUp, DeliverBatch, Door, SettleDesk};
-use crate::words::{Cause, Failure};
+use crate::protocol::{ConsumerAddr, ConsumerInfo, ConsumerUp, DeliverBatch, SettleQueue};
+use crate::types::{Cause, Failure};
 
 /// The life of a consumer: it ends with an error only if it could not start.
 type Life = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
@@ -19,16 +19,16 @@ type Life = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 pub(super) type StartFailure = Rc<RefCell<Option<Cause>>>;
 
 /// What the life inside a shell needs to know and whom it can talk to.
-pub(super) struct ShellBerth<J: Send + Sync + 'static, O: Send + 'static> {
+pub(super) struct ShellParams<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) info: Arc<ConsumerInfo>,
-    pub(super) desk: Arc<SettleDesk<O>>,
+    pub(super) desk: Arc<SettleQueue<O>>,
     pub(super) up: Recipient<ConsumerUp<J, O>>,
     pub(super) start_failure: StartFailure,
 }
 
-impl<J: Send + Sync + 'static, O: Send + 'static> ShellBerth<J, O> {
+impl<J: Send + Sync + 'static, O: Send + 'static> ShellParams<J, O> {
     /// Tells the supervisor that deliveries can come.
-    pub(super) fn tell_up(&self, door: Door<J, O>) {
+    pub(super) fn tell_up(&self, door: ConsumerAddr<J, O>) {
         let ConsumerInfo {
             slot, incarnation, ..
         } = *self.info;
@@ -52,8 +52,8 @@ impl<J: Send + Sync + 'static> Shell<J> {
     /// A shell for the life that `live` makes of the berth, the door and the inbox.
     pub(super) fn new<O, F>(
         context: &mut Context<Self>,
-        berth: ShellBerth<J, O>,
-        live: impl FnOnce(ShellBerth<J, O>, Door<J, O>, Rc<Inbox<J>>) -> F,
+        berth: ShellParams<J, O>,
+        live: impl FnOnce(ShellParams<J, O>, ConsumerAddr<J, O>, Rc<Inbox<J>>) -> F,
     ) -> Self
     where
         O: Send + 'static,
@@ -61,7 +61,7 @@ impl<J: Send + Sync + 'static> Shell<J> {
     {
         let inbox = Rc::new(Inbox::new());
         let start_failure = Rc::clone(&berth.start_failure);
-        let door = Door::Shell(context.address().recipient());
+        let door = ConsumerAddr::Shell(context.address().recipient());
         let life = live(berth, door, Rc::clone(&inbox));
         Self {
             life: Some(Box::pin(life)),

@@ -17,12 +17,12 @@ use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::inbox::Inbox;
-use super::shell::ShellBerth;
+use super::shell::ShellParams;
 use crate::protocol::faults;
 use crate::protocol::{
-    Consumer, ConsumerInfo, Delivery, DonePlaces, Door, Parcel, SettledDelivery, Settlement, Work,
+    Consumer, ConsumerAddr, ConsumerInfo, Delivery, DonePlaces, Parcel, SettledDelivery, Settlement, Work,
 };
-use crate::words::{DeliveryNumber, Failure, Guarded, Places};
+use crate::types::{DeliveryNumber, Failure, Guarded, Places};
 
 /// After this much work the settled deliveries go to the desk, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
@@ -37,8 +37,8 @@ const MOST_BLIND: u32 = 1_024;
 /// this life was ended meanwhile.
 pub(super) async fn work<C: Consumer>(
     consumer: C,
-    berth: ShellBerth<C::Job, C::Output>,
-    door: Door<C::Job, C::Output>,
+    berth: ShellParams<C::Job, C::Output>,
+    door: ConsumerAddr<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
 ) -> Result<(), Failure> {
     // It may panic in its `Drop`, and while its own panic unwinds that would end the process.
@@ -47,7 +47,7 @@ pub(super) async fn work<C: Consumer>(
     berth.tell_up(door);
     let mut pace = Pace::new();
     let outbox = Outbox::new(berth);
-    while !outbox.berth.info.board.has_ended() {
+    while !outbox.berth.info.heartbeat.has_ended() {
         let arrived = inbox.take().await;
         outbox.restart_clock();
         pace.resume();
@@ -66,7 +66,7 @@ struct InHand<'a, J> {
 
 impl<J> Drop for InHand<'_, J> {
     fn drop(&mut self) {
-        if self.info.board.has_ended() {
+        if self.info.heartbeat.has_ended() {
             self.parcel.run.sweep();
         }
     }
@@ -82,7 +82,7 @@ async fn work_through<C: Consumer>(
     pace: &mut Pace,
 ) {
     let info = &outbox.berth.info;
-    let board = &info.board;
+    let heartbeat = &info.heartbeat;
     let mut waker = present_waker().await;
     let mut arrived = arrived.into_iter();
     while let Some(parcel) = arrived.next() {
@@ -94,7 +94,7 @@ async fn work_through<C: Consumer>(
         for job in parcel.run.views() {
             // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
             // up stops here, before it touches the next delivery, which somebody else has by now.
-            if board.has_ended() {
+            if heartbeat.has_ended() {
                 return;
             }
             let number = parcel.first.at(job.place());
@@ -147,7 +147,7 @@ async fn work_through<C: Consumer>(
             std::mem::forget(delivery);
             // The look at the payload ends before anybody hears that the job is done: who drops it then finds no reader.
             drop(payload);
-            board.note_progress();
+            heartbeat.note_progress();
             match result {
                 Ok(output) => {
                     outbox.done(job.place());
@@ -243,7 +243,7 @@ async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
 
 /// What was settled and is not on the desk yet.
 struct Outbox<J: Send + Sync + 'static, O: Send + 'static> {
-    berth: ShellBerth<J, O>,
+    berth: ShellParams<J, O>,
     settled: RefCell<Settled<O>>,
     /// Jobs of the parcel in hand that were done: of the last one in `Settled::done`.
     in_hand: Cell<Places>,
@@ -273,7 +273,7 @@ impl<O> Settled<O> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
-    fn new(berth: ShellBerth<J, O>) -> Self {
+    fn new(berth: ShellParams<J, O>) -> Self {
         Self {
             berth,
             settled: RefCell::new(Settled {
@@ -301,7 +301,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     #[cold]
     #[inline(never)]
     fn pass_over(&self, parcel: &Parcel<J>, number: DeliveryNumber, work: Work) {
-        self.berth.info.board.note_progress();
+        self.berth.info.heartbeat.note_progress();
         self.put(parcel, number, work);
     }
 

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::Guardian;
 use crate::actors::fair_time::within_fair_time;
-use crate::protocol::{Command, Handover, QueueCommand, QueueDoor, QueueReply, SealedFates};
-use crate::words::{Cause, EventKind, GroupState, Role, Sealed};
+use crate::protocol::{Command, DeadLetteredRefs, Handover, QueueAddr, QueueCommand, QueueReply};
+use crate::types::{Cause, EventKind, GroupState, JobRef, Role};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     pub(super) fn drain(&mut self, everything: bool, deadline: Duration, context: &mut Context<Self>) {
@@ -97,7 +97,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 // Outcomes that are on their way arrive before the producers are told that no more will come. Without an
                 // answer the result queue has died, and what it had not read has arrived by itself.
                 let dead = Handover::or_else(Vec::new(), |_| {});
-                let _ = results.fates.send(SealedFates { dead }).await;
+                let _ = results.fates.send(DeadLetteredRefs { dead }).await;
             }
             answers
         };
@@ -143,7 +143,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         &mut self,
         state: GroupState,
         reason: Option<String>,
-        mut unfinished: Vec<Sealed<J>>,
+        mut unfinished: Vec<JobRef<J>>,
         context: &mut Context<Self>,
     ) {
         unfinished.extend(self.root.intake.take_rest());
@@ -158,7 +158,7 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Asks the queue: its present life, or the next one if it dies over the question.
 async fn ask<J: Send + Sync + 'static>(
-    mut doors: watch::Receiver<Option<QueueDoor<J>>>,
+    mut doors: watch::Receiver<Option<QueueAddr<J>>>,
     question: QueueCommand,
 ) -> Option<QueueReply<J>> {
     loop {

@@ -27,13 +27,14 @@ use tokio::sync::{mpsc, watch};
 use crate::actors::cell::{CellHandle, CellHooks, CellSeed, Life};
 use crate::actors::intake::Intake;
 use crate::actors::results::Mailboxes;
-use crate::actors::supervisor::{Supervisor, Wiring};
+use crate::actors::supervisor::{GroupContext, Supervisor};
 use crate::actors::{Clock, EventBus};
 use crate::protocol::{
-    AskHealth, Assign, Desired, Fates, Handover, Notice, QueueDoor, ResultsUp, SealedFates, Tell,
+    AskHealth, Assign, DeadLetteredJobs, DeadLetteredRefs, Desired, Handover, Notice, QueueAddr, QueueNews,
+    ResultsUp,
 };
-use crate::rules::supervision::{Family, FamilyRules, Order};
-use crate::words::{
+use crate::rules::supervision::{ChildSet, Order, SupervisionRules};
+use crate::types::{
     BackoffConfig, Cause, Epoch, EventKind, GroupState, PastBudget, Restart, RestartConfig, Role,
 };
 
@@ -42,9 +43,10 @@ pub(crate) use root::{Leftovers, QueueOfGroup, Root};
 /// Makes one life of the strategy actor in a cell.
 pub(crate) type StrategyMaker = Box<dyn Fn(CellSeed, CellHooks) -> Option<Recipient<Assign>> + Send>;
 
-/// Makes the wiring once the guardian's address is known.
-pub(crate) type WiringMaker<J, O> =
-    Box<dyn FnOnce(Recipient<Notice>, Recipient<Tell>, Recipient<Fates<J>>) -> Wiring<J, O>>;
+/// Makes the group once the guardian's address is known.
+pub(crate) type GroupContextMaker<J, O> = Box<
+    dyn FnOnce(Recipient<Notice>, Recipient<QueueNews>, Recipient<DeadLetteredJobs<J>>) -> GroupContext<J, O>,
+>;
 
 /// What the group's handles can see without asking.
 pub(crate) struct Shared<J: Send + Sync + 'static, O: Send + 'static> {
@@ -52,7 +54,7 @@ pub(crate) struct Shared<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     pub(crate) bus: EventBus,
     pub(crate) clock: Clock,
-    pub(crate) doors: watch::Receiver<Option<QueueDoor<J>>>,
+    pub(crate) doors: watch::Receiver<Option<QueueAddr<J>>>,
     pub(crate) status: watch::Receiver<Status>,
     /// What the group hands out when it has ended.
     pub(crate) leftovers: Arc<Mutex<Leftovers<J>>>,
@@ -86,16 +88,16 @@ struct RoleCell {
 
 /// The roles are four children, each with a budget of its own; past it the group fails. A role is started again at once:
 /// without it nothing goes on.
-fn family_of_roles(restart: &RestartConfig) -> Family {
+fn family_of_roles(restart: &RestartConfig) -> ChildSet {
     let at_once = BackoffConfig {
         min_ms: 0,
         max_ms: 0,
         ..restart.backoff
     };
-    let mut family = Family::new(FamilyRules {
+    let mut family = ChildSet::new(SupervisionRules {
         past_budget: PastBudget::Escalate,
         backoff: at_once,
-        ..FamilyRules::of_slots(restart)
+        ..SupervisionRules::of_slots(restart)
     });
     for _ in ROLES {
         family.add(Restart::Permanent, false);
@@ -106,15 +108,15 @@ fn family_of_roles(restart: &RestartConfig) -> Family {
 /// The guardian actor.
 pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
     /// Taken at the start.
-    wiring_maker: Option<WiringMaker<J, O>>,
-    wiring: Option<Arc<Wiring<J, O>>>,
+    group_context_maker: Option<GroupContextMaker<J, O>>,
+    group: Option<Arc<GroupContext<J, O>>>,
     root: Rc<Root<J, O>>,
     make_strategy: StrategyMaker,
     roles: BTreeMap<Role, RoleCell>,
     /// How the last life of each role ended.
     last_causes: BTreeMap<Role, Cause>,
     /// Which role is started again. Made at the start.
-    family: Option<Family>,
+    family: Option<ChildSet>,
     strategy: Option<Recipient<Assign>>,
     results: Option<ResultsUp<J, O>>,
     supervisor: Option<Addr<Supervisor<J, O>>>,
@@ -131,7 +133,7 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
 
 /// The parts that a guardian is made of.
 pub(crate) struct GuardianParts<J: Send + Sync + 'static, O: Send + 'static> {
-    pub(crate) wiring_maker: WiringMaker<J, O>,
+    pub(crate) group_context_maker: GroupContextMaker<J, O>,
     pub(crate) queue: Box<dyn QueueOfGroup<J> + Send>,
     pub(crate) is_volatile: bool,
     pub(crate) make_strategy: StrategyMaker,
@@ -164,8 +166,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             leftovers: Arc::clone(&leftovers),
         };
         let guardian = Self {
-            wiring_maker: Some(parts.wiring_maker),
-            wiring: None,
+            group_context_maker: Some(parts.group_context_maker),
+            group: None,
             root: Rc::new(Root {
                 queue: parts.queue,
                 is_volatile: parts.is_volatile,
@@ -219,21 +221,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        if let Some(make) = self.wiring_maker.take() {
+        if let Some(make) = self.group_context_maker.take() {
             let address = context.address();
             let (notices, tell, fates) = (
                 address.clone().recipient(),
                 address.clone().recipient(),
                 address.recipient(),
             );
-            self.wiring = Some(Arc::new(make(notices, tell, fates)));
+            self.group = Some(Arc::new(make(notices, tell, fates)));
         }
         let pump = Arc::clone(&self.root.intake).pump(self.root.doors.subscribe());
         context.spawn(pump.into_actor(self));
         self.family = self
-            .wiring
+            .group
             .as_ref()
-            .map(|wiring| family_of_roles(&wiring.config.restart));
+            .map(|group| family_of_roles(&group.config.restart));
         self.decide(context, |family, orders| {
             for (child, _) in (0..).zip(ROLES) {
                 family.start(child, orders);
@@ -242,10 +244,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
     }
 }
 
-impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Tell> for Guardian<J, O> {
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueNews> for Guardian<J, O> {
     type Result = ();
 
-    fn handle(&mut self, tell: Tell, context: &mut Context<Self>) {
+    fn handle(&mut self, tell: QueueNews, context: &mut Context<Self>) {
         for kind in tell.events {
             self.tell(kind);
         }
@@ -257,14 +259,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Tell> for Guardian<J, 
 }
 
 /// The queue's word on dead letters goes through here, since a result queue that dies would take it along.
-impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Fates<J>> for Guardian<J, O> {
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<DeadLetteredJobs<J>> for Guardian<J, O> {
     type Result = ();
 
-    fn handle(&mut self, fates: Fates<J>, _: &mut Context<Self>) {
+    fn handle(&mut self, fates: DeadLetteredJobs<J>, _: &mut Context<Self>) {
         let mailboxes = Arc::clone(&self.root.mailboxes);
         let dead = Handover::or_else(fates.dead, move |dead| mailboxes.bury(dead));
         if let Some(results) = &self.results {
-            results.fates.do_send(SealedFates { dead });
+            results.fates.do_send(DeadLetteredRefs { dead });
         }
     }
 }
@@ -285,11 +287,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     fn clock(&self) -> Option<Clock> {
-        self.wiring.as_ref().map(|wiring| wiring.clock)
+        self.group.as_ref().map(|group| group.clock)
     }
 
     /// Asks the family, and carries out what it decided.
-    fn decide(&mut self, context: &mut Context<Self>, ask: impl FnOnce(&mut Family, &mut Vec<Order>)) {
+    fn decide(&mut self, context: &mut Context<Self>, ask: impl FnOnce(&mut ChildSet, &mut Vec<Order>)) {
         let mut orders = Vec::new();
         if let Some(family) = &mut self.family {
             ask(family, &mut orders);
@@ -300,8 +302,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     fn tell(&self, kind: EventKind) {
-        if let Some(wiring) = &self.wiring {
-            wiring.bus.tell(kind);
+        if let Some(group) = &self.group {
+            group.bus.tell(kind);
         }
     }
 }

@@ -11,11 +11,11 @@ use super::{Guardian, ROLES, RoleCell};
 use crate::actors::cell::{CellHandle, CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::fair_time::within_fair_time;
 use crate::actors::results::ResultQueue;
-use crate::actors::supervisor::{Life, Supervisor, Wiring};
+use crate::actors::supervisor::{GroupContext, Life, Supervisor};
 use crate::protocol::faults;
 use crate::protocol::{QueueUp, ResultsUp, RoleDown, StrategyUp};
 use crate::rules::supervision::{ChildNumber, Exit, Order};
-use crate::words::{Cause, Epoch, EventKind, Role};
+use crate::types::{Cause, Epoch, EventKind, Role};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<RoleDown> for Guardian<J, O> {
     type Result = ();
@@ -85,7 +85,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
 
     /// Takes up a role, for the first time or again.
     pub(super) fn start(&mut self, role: Role, life: u64, context: &mut Context<Self>) {
-        let Some(wiring) = self.wiring.clone() else { return };
+        let Some(group) = self.group.clone() else { return };
         let (cell, seed) = CellHandle::new();
         self.roles.insert(role, RoleCell { life, cell });
         let (address, root) = (context.address(), Rc::clone(&self.root));
@@ -101,7 +101,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             Role::Results => self.start_results(seed, hooks),
             Role::Queue => self.start_queue(seed, hooks),
             Role::Strategy => self.start_strategy(seed, hooks),
-            Role::Supervisor => self.start_supervisor(&wiring, life, seed, hooks),
+            Role::Supervisor => self.start_supervisor(&group, life, seed, hooks),
         };
         let start = || faults::named(faults::Who::Role(role), start);
         let is_up = start();
@@ -153,7 +153,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
 
     pub(super) fn start_supervisor(
         &mut self,
-        wiring: &Arc<Wiring<J, O>>,
+        group: &Arc<GroupContext<J, O>>,
         life: u64,
         seed: CellSeed,
         hooks: CellHooks,
@@ -171,17 +171,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         };
         // Beyond every epoch of every group that used this queue before: fencing tokens grow over restarts of the program.
         // A queue on disk knows the greatest of them, so that a wall clock that was set back does no harm.
-        let unix_micros = wiring.clock.now().as_millis().saturating_mul(1_000);
-        let epoch = Epoch(unix_micros.max(wiring.earlier.0).saturating_add(life));
+        let unix_micros = group.clock.now().as_millis().saturating_mul(1_000);
+        let epoch = Epoch(unix_micros.max(group.earlier.0).saturating_add(life));
         let (exists, consumers) = mpsc::channel(1);
         let life = Life {
             epoch,
             number: life,
             exists,
         };
-        let (wiring, desired) = (Arc::clone(wiring), self.desired.clone());
+        let (group, desired) = (Arc::clone(group), self.desired.clone());
         let address = spawn_in_cell(seed, hooks, false, move |_| {
-            Supervisor::new(wiring, life, queue, strategy, results, desired)
+            Supervisor::new(group, life, queue, strategy, results, desired)
         });
         self.consumers = Some(consumers);
         self.supervisor = address.clone();
@@ -207,10 +207,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
 
     pub(super) fn consumers_gone(&mut self) -> impl Future<Output = ()> + 'static {
         let consumers = self.consumers.take();
-        let grace = self
-            .wiring
-            .as_ref()
-            .map_or(0, |wiring| wiring.config.kill_grace_ms);
+        let grace = self.group.as_ref().map_or(0, |group| group.config.kill_grace_ms);
         async move {
             if let Some(mut consumers) = consumers {
                 // Nothing is ever sent; the channel closes when the last sender, in the last cell, is dropped. A limit that

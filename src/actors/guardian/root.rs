@@ -14,8 +14,8 @@ use crate::actors::cell::{CellHooks, CellSeed, guard_of_a_call};
 use crate::actors::intake::Intake;
 use crate::actors::queue::QueueRest;
 use crate::actors::results::Mailboxes;
-use crate::protocol::QueueDoor;
-use crate::words::{DeadLetter, EventKind, GroupState, Sealed};
+use crate::protocol::QueueAddr;
+use crate::types::{DeadLetter, EventKind, GroupState, JobRef};
 use crate::{protocol::faults, rules::ledger::Plant};
 
 use super::Status;
@@ -26,7 +26,7 @@ const HOST_ENDED: &str = "the arbiter under the group ended";
 /// A queue source without its type.
 pub(crate) trait QueueOfGroup<J: Send + Sync + 'static> {
     /// Makes one life of the queue actor in a cell.
-    fn start(&self, seed: CellSeed, hooks: CellHooks) -> Option<QueueDoor<J>>;
+    fn start(&self, seed: CellSeed, hooks: CellHooks) -> Option<QueueAddr<J>>;
 
     /// Hands out what the queue holds without an actor, if it can.
     fn take_rest(&self) -> Option<QueueRest<J>>;
@@ -35,7 +35,7 @@ pub(crate) trait QueueOfGroup<J: Send + Sync + 'static> {
 /// What a group that has ended hands out.
 pub(crate) struct Leftovers<J> {
     /// Jobs that were not finished.
-    pub(crate) unfinished: Vec<Sealed<J>>,
+    pub(crate) unfinished: Vec<JobRef<J>>,
     /// Dead letters that arose while it drained.
     pub(crate) dead: Vec<DeadLetter<J>>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Root<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) intake: Arc<Intake<J>>,
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     pub(crate) bus: EventBus,
-    pub(crate) doors: watch::Sender<Option<QueueDoor<J>>>,
+    pub(crate) doors: watch::Sender<Option<QueueAddr<J>>>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) leftovers: Arc<Mutex<Leftovers<J>>>,
 }
@@ -64,7 +64,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Root<J, O> {
     }
 
     /// The last step of every end: whoever waits is told, what was not finished can be had, and the state says so.
-    pub(super) fn conclude(&self, state: GroupState, reason: Option<String>, unfinished: Vec<Sealed<J>>) {
+    pub(super) fn conclude(&self, state: GroupState, reason: Option<String>, unfinished: Vec<JobRef<J>>) {
         self.intake.end(&unfinished);
         self.mailboxes.end(&unfinished);
         self.bus.tell(EventKind::Drained {

@@ -4,7 +4,7 @@ use actix::{Context, Handler};
 
 use super::Guardian;
 use crate::protocol::Order;
-use crate::words::{Cause, EventKind, GroupState, SlotId, Weight};
+use crate::types::{Cause, EventKind, GroupState, SlotId, Weight};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Order> for Guardian<J, O> {
     type Result = ();

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Word;
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::Refused;
-use crate::words::{Job, JobId, Moment, OpenBlock, ReplyTo, Run, Sealed};
+use crate::types::{Job, JobId, JobRef, Moment, OpenBlock, ReplyTo, Run};
 
 /// Jobs in one push at most.
 const PUSHED_AT_ONCE: usize = 4_096;
@@ -32,7 +32,7 @@ pub(super) struct Buffer<J> {
     pub(super) was_full: bool,
     /// Jobs that the queue refused for good while it closed, or that came back from it when nobody was left to push them
     /// again; handed back with the unfinished ones.
-    pub(super) stranded: Vec<Sealed<J>>,
+    pub(super) stranded: Vec<JobRef<J>>,
     /// Who waits for the queue's word on jobs that were on their way when the pump ended: the jobs may still come back.
     pub(super) left_waiting: Option<Asked<J>>,
 }
@@ -51,7 +51,7 @@ pub(super) struct Asked<J> {
 
 impl<J> Buffer<J> {
     /// Puts jobs back that a queue had no room for after all, in front of everything that was sent after them.
-    pub(super) fn put_in_front(&mut self, jobs: Vec<Sealed<J>>) {
+    pub(super) fn put_in_front(&mut self, jobs: Vec<JobRef<J>>) {
         self.was_full = !jobs.is_empty();
         self.len += jobs.len();
         for waiter in &mut self.waiters {
@@ -63,7 +63,7 @@ impl<J> Buffer<J> {
     }
 
     /// Puts a job at the end that was in a buffer before.
-    pub(super) fn put_again(&mut self, job: Sealed<J>) {
+    pub(super) fn put_again(&mut self, job: JobRef<J>) {
         self.close_block();
         self.len += 1;
         self.runs.push_back(job.into());

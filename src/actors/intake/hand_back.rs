@@ -9,12 +9,12 @@ use super::Intake;
 use super::buffer::{Asked, Waiter};
 use crate::protocol::{Handover, Push};
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{JobId, Run, Sealed};
+use crate::types::{JobId, JobRef, Run};
 
 impl<J: Send + Sync + 'static> Intake<J> {
     /// Everything that never reached the queue, oldest first, but for jobs whose senders wait for the queue's word: those go
     /// back to them. For the end of the group, when the intake is closed. Later calls find what came back since.
-    pub(crate) fn take_rest(&self) -> Vec<Sealed<J>> {
+    pub(crate) fn take_rest(&self) -> Vec<JobRef<J>> {
         let (runs, waiters) = {
             let mut buffer = self.lock();
             let waiting = buffer.len;
@@ -27,7 +27,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// The last word to everyone who waits for the queue's: it is not to be had any more. Jobs in `accepted` are with the
     /// queue, which only could not say so.
-    pub(crate) fn end(&self, accepted: &[Sealed<J>]) {
+    pub(crate) fn end(&self, accepted: &[JobRef<J>]) {
         let Some(Asked { ids, waiters }) = self.lock().left_waiting.take() else {
             return;
         };
@@ -164,7 +164,7 @@ impl<J: Send + Sync + 'static> Drop for InHand<'_, J> {
     }
 }
 
-fn closed<J>(job: Sealed<J>) -> Refused<J> {
+fn closed<J>(job: JobRef<J>) -> Refused<J> {
     let refusal = Refusal::Closed;
     Refused { job, refusal }
 }

@@ -27,10 +27,10 @@ use hand_back::InHand;
 
 use super::queue::QueueRoom;
 use super::{Clock, EventBus};
-use crate::protocol::{Pushed, QueueDoor};
+use crate::protocol::{Pushed, QueueAddr};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Refusal, Refused};
-use crate::words::{Capabilities, EventKind, Job, JobId, Moment, OpenBlock, Overflow, ReplyTo, Run, Sealed};
+use crate::types::{Capabilities, EventKind, Job, JobId, JobRef, Moment, OpenBlock, Overflow, ReplyTo, Run};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
@@ -44,7 +44,7 @@ const CROWDED: usize = 1_024;
 
 /// Why jobs were not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotAdmitted {
+pub(crate) enum AdmissionError {
     /// There is no room and the policy is to reject.
     Full,
     /// The group takes no more jobs.
@@ -76,7 +76,7 @@ pub(crate) struct Intake<J> {
 }
 
 /// Told of a job that the queue refused.
-pub(crate) type TurnedAway<J> = Box<dyn Fn(&Sealed<J>) + Send + Sync>;
+pub(crate) type TurnedAway<J> = Box<dyn Fn(&JobRef<J>) + Send + Sync>;
 
 /// What becomes of jobs that were put.
 pub(crate) struct Put<J, N> {
@@ -89,14 +89,14 @@ pub(crate) struct Put<J, N> {
 }
 
 /// Jobs for one push, with the producers that wait for the queue's word on them.
-type Lot<J> = (Vec<Run<J>>, Vec<Waiter<J>>);
+type FilledRuns<J> = (Vec<Run<J>>, Vec<Waiter<J>>);
 
 /// The queue's own word on jobs, to come.
 pub(crate) struct Word<J> {
     /// Those that it refused. An error if it will never say so: the group ended first.
     pub(crate) answer: oneshot::Receiver<Vec<Refused<J>>>,
     /// The jobs, so that they can be handed back without an answer.
-    pub(crate) jobs: Vec<Sealed<J>>,
+    pub(crate) jobs: Vec<JobRef<J>>,
 }
 
 impl<J: Send + Sync + 'static> Intake<J> {
@@ -145,23 +145,23 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// Room for up to `wanted` jobs, at least one: waits for it, or fails, as the policy says. Whoever gets room must
     /// [`put`](Self::put) exactly as many jobs. Cancel safe. Fair: who came first gets room first.
-    pub(crate) async fn admit(&self, wanted: usize) -> Result<usize, NotAdmitted> {
+    pub(crate) async fn admit(&self, wanted: usize) -> Result<usize, AdmissionError> {
         if self.open.is_closed() {
-            return Err(NotAdmitted::Closed);
+            return Err(AdmissionError::Closed);
         }
         let wanted = wanted.min(self.capacity).max(1);
         if let Ok(permits) = self.room.try_acquire_many(to_u32(wanted)) {
             permits.forget();
             return if self.open.is_closed() {
                 self.give_back(wanted);
-                Err(NotAdmitted::Closed)
+                Err(AdmissionError::Closed)
             } else {
                 Ok(wanted)
             };
         }
         if self.overflow == Overflow::Reject {
             return match self.more_room(wanted) {
-                0 => Err(NotAdmitted::Full),
+                0 => Err(AdmissionError::Full),
                 some => Ok(some),
             };
         }
@@ -170,14 +170,14 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let mut closed = pin!(self.open.acquire());
         poll_fn(|context| {
             if closed.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(NotAdmitted::Closed));
+                return Poll::Ready(Err(AdmissionError::Closed));
             }
             room.as_mut().poll(context).map(|permits| match permits {
                 Ok(permits) => {
                     permits.forget();
                     Ok(1 + self.more_room(wanted - 1))
                 }
-                Err(_) => Err(NotAdmitted::Closed),
+                Err(_) => Err(AdmissionError::Closed),
             })
         })
         .await
@@ -225,7 +225,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// Puts one admitted job into the buffer that another group accepted and did not finish, under the name that it has. Gives
     /// it back if the intake is closed.
-    pub(crate) fn put_again(&self, job: Sealed<J>) -> Result<(), Sealed<J>> {
+    pub(crate) fn put_again(&self, job: JobRef<J>) -> Result<(), JobRef<J>> {
         let mut buffer = self.lock();
         if buffer.closed {
             drop(buffer);
@@ -281,7 +281,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// Puts an admitted job back that was in the queue before. False if the intake is closed; the job is then among the
     /// unfinished ones.
-    pub(crate) fn put_back(&self, job: Sealed<J>) -> bool {
+    pub(crate) fn put_back(&self, job: JobRef<J>) -> bool {
         job.forget_expiry();
         let mut buffer = self.lock();
         if buffer.closed {
@@ -352,7 +352,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
     }
 
     /// Pushes what gathers, for ever.
-    pub(crate) async fn pump(self: Arc<Self>, mut doors: watch::Receiver<Option<QueueDoor<J>>>) {
+    pub(crate) async fn pump(self: Arc<Self>, mut doors: watch::Receiver<Option<QueueAddr<J>>>) {
         loop {
             let Some((runs, waiters)) = self.next_batch() else {
                 self.filled.notified().await;
@@ -375,7 +375,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         }
     }
 
-    fn next_batch(&self) -> Option<Lot<J>> {
+    fn next_batch(&self) -> Option<FilledRuns<J>> {
         let mut buffer = self.lock();
         if buffer.len == 0 {
             return None;
@@ -412,7 +412,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
     async fn push(
         self: &Arc<Self>,
         mut batch: InHand<'_, J>,
-        doors: &mut watch::Receiver<Option<QueueDoor<J>>>,
+        doors: &mut watch::Receiver<Option<QueueAddr<J>>>,
     ) -> bool {
         loop {
             let Some(door) = next_door(doors).await else {
@@ -489,8 +489,8 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
 /// The present life of the queue, or the next one if there is none. `None` if there will be no further life.
 async fn next_door<J: Send + Sync + 'static>(
-    doors: &mut watch::Receiver<Option<QueueDoor<J>>>,
-) -> Option<QueueDoor<J>> {
+    doors: &mut watch::Receiver<Option<QueueAddr<J>>>,
+) -> Option<QueueAddr<J>> {
     loop {
         let door = doors.borrow_and_update().clone();
         match door {

@@ -12,7 +12,7 @@ use crate::protocol::{
     SettleReply,
 };
 use crate::rules::store::Store;
-use crate::words::{Moment, Run, SettleItem, Verdict};
+use crate::types::{Moment, Run, SettleItem, Verdict};
 
 /// Jobs that wait for the end of the poll before they are handed on, at most. The mailbox is emptied in one poll, however
 /// long that takes; without this bound a busy producer could keep the consumers waiting.

@@ -8,13 +8,13 @@ use super::shell::{QueueShell, closed};
 use crate::actors::Clock;
 use crate::protocol::{Attach, AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
 use crate::rules::store::{DeadSelection, Refused, Store};
-use crate::words::{Capabilities, DeadLetter, Guarded, JobId, Moment, Priority, Run, Sealed};
+use crate::types::{Capabilities, DeadLetter, Guarded, JobId, JobRef, Moment, Priority, Run};
 
 /// What a queue holds at the end of its group.
 #[derive(Debug)]
 pub struct QueueRest<J> {
     /// Every job that is neither done nor dead, leased ones too, oldest first. They are no longer in the queue.
-    pub unfinished: Vec<Sealed<J>>,
+    pub unfinished: Vec<JobRef<J>>,
     /// Its dead letters, oldest first, for those who wait for the outcome of such a job and were not told yet.
     pub dead: Vec<DeadLetter<J>>,
 }

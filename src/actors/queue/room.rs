@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use crate::rules::store::Bound;
 #[cfg(feature = "durable")]
 use crate::rules::store::{Admission, Asking};
-use crate::words::Overflow;
+use crate::types::Overflow;
 
 /// The room of a queue as permits, one for each job.
 ///

@@ -5,10 +5,11 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, WeakRecipient};
 
 use crate::protocol::{
-    Attach, AttachError, Attached, Batch, Demand, Fates, Push, Pushed, QueueReply, Settle, SettleReply, Tell,
+    Attach, AttachError, Attached, Batch, DeadLetteredJobs, Demand, Push, Pushed, QueueNews, QueueReply,
+    Settle, SettleReply,
 };
 use crate::rules::store::{Leased, News, Refusal, Refused, Settled};
-use crate::words::{Epoch, Moment, Priority, Sealed, SettleItem};
+use crate::types::{Epoch, JobRef, Moment, Priority, SettleItem};
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
 ///
@@ -52,8 +53,8 @@ pub struct QueueShell<J: Send + Sync + 'static> {
 
 struct Link<J: Send + Sync + 'static> {
     batches: Recipient<Batch<J>>,
-    tell: Recipient<Tell>,
-    fates: Recipient<Fates<J>>,
+    tell: Recipient<QueueNews>,
+    fates: Recipient<DeadLetteredJobs<J>>,
 }
 
 /// To a queue actor, from its own timer or from whoever works for it: something is due, or can be leased.
@@ -170,7 +171,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     pub fn push(
         &mut self,
         mut push: Push<J>,
-        take: impl FnMut(Sealed<J>) -> Result<(), Refused<J>>,
+        take: impl FnMut(JobRef<J>) -> Result<(), Refused<J>>,
     ) -> Pushed<J> {
         let jobs = push.take_jobs().into_iter();
         let refused = match self.is_closed {
@@ -264,11 +265,11 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         if let Some(link) = &self.link {
             if !self.news.events.is_empty() && link.tell.connected() {
                 let events = std::mem::take(&mut self.news.events);
-                link.tell.do_send(Tell { events });
+                link.tell.do_send(QueueNews { events });
             }
             if !self.news.dead.is_empty() && link.fates.connected() {
                 let dead = std::mem::take(&mut self.news.dead);
-                link.fates.do_send(Fates { dead });
+                link.fates.do_send(DeadLetteredJobs { dead });
             }
         }
         drop_oldest(&mut self.news.events, "events");
@@ -331,7 +332,7 @@ impl<J: Send + Sync + 'static> Default for QueueShell<J> {
 }
 
 /// Hands back a job that came to a closed queue.
-pub(super) fn closed<J>(job: Sealed<J>) -> Refused<J> {
+pub(super) fn closed<J>(job: JobRef<J>) -> Refused<J> {
     let refusal = Refusal::Closed;
     Refused { job, refusal }
 }
@@ -368,14 +369,14 @@ mod tests {
         fn handle(&mut self, _: Batch<u64>, _: &mut Context<Self>) {}
     }
 
-    impl Handler<Tell> for Deaf {
+    impl Handler<QueueNews> for Deaf {
         type Result = ();
-        fn handle(&mut self, _: Tell, _: &mut Context<Self>) {}
+        fn handle(&mut self, _: QueueNews, _: &mut Context<Self>) {}
     }
 
-    impl Handler<Fates<u64>> for Deaf {
+    impl Handler<DeadLetteredJobs<u64>> for Deaf {
         type Result = ();
-        fn handle(&mut self, _: Fates<u64>, _: &mut Context<Self>) {}
+        fn handle(&mut self, _: DeadLetteredJobs<u64>, _: &mut Context<Self>) {}
     }
 
     /// An attach whose sender has gone already.
@@ -448,17 +449,17 @@ mod tests {
     #[test]
     fn news_that_nobody_takes_have_a_bound_and_the_latest_stay() {
         let mut shell = QueueShell::<u64>::new();
-        let job = crate::words::JobId::from_uuid(uuid::Uuid::nil());
+        let job = crate::types::JobId::from_uuid(uuid::Uuid::nil());
         for number in 0..=MOST_NEWS as u128 {
-            let last = crate::words::JobId::from_uuid(uuid::Uuid::from_u128(number));
-            let requeued = crate::words::EventKind::Requeued { job: last };
+            let last = crate::types::JobId::from_uuid(uuid::Uuid::from_u128(number));
+            let requeued = crate::types::EventKind::Requeued { job: last };
             shell.news().events.push(requeued);
         }
         // The one to whom they would go has ended.
         assert!(shell.attach(attach(1), || 0).is_ok());
         let events = &shell.news().events;
         assert_eq!(events.len(), MOST_NEWS / 2);
-        let oldest = crate::words::EventKind::Requeued { job };
+        let oldest = crate::types::EventKind::Requeued { job };
         assert!(!events.contains(&oldest));
     }
 }

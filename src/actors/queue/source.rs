@@ -9,7 +9,7 @@ use super::room::QueueRoom;
 use crate::actors::Clock;
 use crate::protocol::QueueActor;
 use crate::rules::store::{MemoryStore, Store};
-use crate::words::{Capabilities, ConfigError, Epoch, GroupConfig, QueueConfig};
+use crate::types::{Capabilities, ConfigError, Epoch, GroupConfig, QueueConfig};
 
 /// Makes queue actors for a group: one at its start, and one after each death of the last.
 ///

@@ -2,7 +2,7 @@
 
 use tokio::sync::broadcast;
 
-use crate::words::{Cause, TreeEvent};
+use crate::types::{Cause, TreeEvent};
 
 /// Where the supervisors of one tree tell what happens. Clones share the channel, and none of them keeps it open.
 #[derive(Debug, Clone)]

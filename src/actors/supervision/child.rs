@@ -12,12 +12,12 @@ use actix::{Actor, AsyncContext, Context};
 use super::bus::TreeBus;
 use super::errors::SupervisorStartError;
 use super::handle::Handle;
+use super::mail_pump::MailPump;
+use super::mailbox::{Bounds, LifeNotes, PersistentMailbox, Undelivered, UndeliveredMessage};
 use super::messages::{ChildDown, Reports};
-use super::post::{Bounds, LifeNotes, Post, Undelivered, UndeliveredMessage};
-use super::postman::Postman;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::rules::supervision::ChildNumber;
-use crate::words::{Cause, ChildKind, Down, Guarded, Restart, Shutdown, TreeEvent};
+use crate::types::{Cause, ChildKind, Down, Guarded, Restart, Shutdown, TreeEvent};
 
 /// Makes each life of an actor, on the arbiter on which that life is lived.
 pub(super) type Factory<A> = Arc<dyn Fn(&mut Context<A>) -> A + Send + Sync>;
@@ -164,7 +164,7 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
 
     fn take_post(&mut self) -> PostKeeper<A> {
         self.post.take().unwrap_or_else(|| {
-            let post = Post::new(Arc::clone(&self.name), self.bounds, self.undelivered.clone());
+            let post = PersistentMailbox::new(Arc::clone(&self.name), self.bounds, self.undelivered.clone());
             PostKeeper(Arc::new(post))
         })
     }
@@ -222,12 +222,12 @@ pub(super) struct ReadyChild<A: Actor<Context = Context<A>>> {
 
 /// A post, as those hold it who can still make a life of its actor. When the last of them has gone, whoever waits for an
 /// actor that was never started, or never will be again, gets the messages back.
-pub(super) struct PostKeeper<A: Actor<Context = Context<A>>>(pub(super) Arc<Post<A>>);
+pub(super) struct PostKeeper<A: Actor<Context = Context<A>>>(pub(super) Arc<PersistentMailbox<A>>);
 
 impl<A: Actor<Context = Context<A>>> Deref for PostKeeper<A> {
-    type Target = Arc<Post<A>>;
+    type Target = Arc<PersistentMailbox<A>>;
 
-    fn deref(&self) -> &Arc<Post<A>> {
+    fn deref(&self) -> &Arc<PersistentMailbox<A>> {
         &self.0
     }
 }
@@ -296,7 +296,7 @@ impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
         let make = &self.make;
         spawn_in_cell(seed, hooks, self.quiet, |context| {
             let actor = make(context);
-            context.spawn(Postman::new(notes, tells_up));
+            context.spawn(MailPump::new(notes, tells_up));
             actor
         });
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::actors::{HostRunError, NoArbiter};
-use crate::words::{ChildState, Down, Ending};
+use crate::types::{ChildState, Down, Ending};
 
 /// Why a message was not delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]

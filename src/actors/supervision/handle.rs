@@ -10,9 +10,9 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::sync::{broadcast, oneshot};
 
 use super::errors::{NotDelivered, SendError};
+use super::mailbox::PersistentMailbox;
 use super::parcel::{Fate, Keep, Sent};
-use super::post::Post;
-use crate::words::{Cause, Down, Guarded};
+use crate::types::{Cause, Down, Guarded};
 
 /// A handle of a supervised actor. It stays valid over restarts; clones are cheap and reach the same actor.
 ///
@@ -29,7 +29,7 @@ use crate::words::{Cause, Down, Guarded};
 /// Messages that the actor sends to itself (`ctx.notify`, `ctx.address()`) go through actix's own mailbox, not through
 /// here: they end with the life, and between them and messages sent here there is no order.
 pub struct Handle<A: Actor> {
-    pub(super) post: Arc<Post<A>>,
+    pub(super) post: Arc<PersistentMailbox<A>>,
 }
 
 impl<A: Actor> Clone for Handle<A> {
@@ -222,7 +222,7 @@ where
 
 /// A handle that does not keep the waiting messages alive.
 pub struct WeakHandle<A: Actor> {
-    post: Weak<Post<A>>,
+    post: Weak<PersistentMailbox<A>>,
 }
 
 impl<A: Actor> Clone for WeakHandle<A> {
@@ -256,7 +256,7 @@ enum ReplyState<A: Actor, M: Message> {
     Waiting {
         answer: oneshot::Receiver<M::Result>,
         fate: Arc<Fate<M>>,
-        post: Arc<Post<A>>,
+        post: Arc<PersistentMailbox<A>>,
     },
     Refused(Option<(M, NotDelivered)>),
 }
@@ -287,7 +287,7 @@ impl<A: Actor<Context = Context<A>>, M: Message> Future for Reply<A, M> {
     }
 }
 
-fn why_no_answer<A, M>(fate: &Fate<M>, post: &Post<A>) -> SendError<M>
+fn why_no_answer<A, M>(fate: &Fate<M>, post: &PersistentMailbox<A>) -> SendError<M>
 where
     A: Actor<Context = Context<A>>,
     M: Message,

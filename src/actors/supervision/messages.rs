@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 
 use crate::rules::supervision::ChildNumber;
-use crate::words::{Cause, Down};
+use crate::types::{Cause, Down};
 
 /// A life takes messages.
 #[derive(Debug, Message)]

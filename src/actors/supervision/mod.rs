@@ -15,11 +15,11 @@ mod bus;
 mod child;
 mod errors;
 mod handle;
+mod mail_pump;
+mod mailbox;
 mod messages;
 mod nested;
 mod parcel;
-mod post;
-mod postman;
 mod registry;
 mod root;
 mod shared;
@@ -30,7 +30,7 @@ pub use bus::TreeEvents;
 pub use child::Child;
 pub use errors::{ChildError, NotDelivered, SendError, SupervisorStartError};
 pub use handle::{Handle, Monitor, Recipient, Reply, WeakHandle, link};
-pub use post::UndeliveredMessage;
+pub use mailbox::UndeliveredMessage;
 pub use registry::{Registry, RegistryError};
 pub use spec::SupervisorSpec;
 pub use tree::SupervisorHandle;
@@ -40,7 +40,7 @@ use std::fmt::Display;
 use actix::{Actor, ActorContext, Context};
 
 use crate::actors::cell::note_cause;
-use crate::words::{Cause, text_of};
+use crate::types::{Cause, text_of};
 
 /// Stops an actor with an error: a fault, after which a transient child is started again as well. Plain `ctx.stop()` is an
 /// end of the actor's own will. The text is cut after 4 KiB. To be called from within the actor.

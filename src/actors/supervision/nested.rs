@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError, Weak};
 use super::bus::TreeBus;
 use super::child::{AnyChild, ChildPolicy, Cradle, PostKeeper, ReadyChild, problem_of};
 use super::errors::SupervisorStartError;
+use super::mailbox::{Bounds, PersistentMailbox};
 use super::messages::ChildUp;
-use super::post::{Bounds, Post};
 use super::shared::{Lives, TreeShared};
 use super::tree::{SupervisorHandle, TreeSupervisor};
-use crate::words::{Cause, ChildKind, Down, Ending, SupervisorConfig, TreeEvent};
+use crate::types::{Cause, ChildKind, Down, Ending, SupervisorConfig, TreeEvent};
 
 /// A supervisor as a child.
 pub(super) struct SupervisorChild {
@@ -28,7 +28,7 @@ impl SupervisorChild {
         };
         let shared = Arc::new(shared);
         let for_lives = Arc::clone(&shared);
-        let post = Arc::new(Post::new(Arc::clone(&shared.name), bounds, None));
+        let post = Arc::new(PersistentMailbox::new(Arc::clone(&shared.name), bounds, None));
         // Not held: a post with a keeper that it keeps itself would never close.
         let own_post = Arc::downgrade(&post);
         Self {

@@ -14,10 +14,10 @@ use actix::{
 };
 
 use super::errors::NotDelivered;
-use super::post::{LifeNotes, Parcel, Undelivered, UndeliveredMessage};
+use super::mailbox::{LifeNotes, QueuedMessage, Undelivered, UndeliveredMessage};
 use crate::actors::cell::guard_of_a_task;
 use crate::actors::fair_time::{FairSleep, within_fair_time};
-use crate::words::{Cause, Guarded, call_guarded, drop_guarded};
+use crate::types::{Cause, Guarded, call_guarded, drop_guarded};
 
 /// What the sender of a message can learn of it beside the answer.
 pub(super) struct Fate<M> {
@@ -68,7 +68,7 @@ pub(super) struct Sent<M: Message> {
     pub(super) keep: Option<Keep<M>>,
 }
 
-impl<A, M> Parcel<A> for Sent<M>
+impl<A, M> QueuedMessage<A> for Sent<M>
 where
     A: Handler<M> + Actor<Context = Context<A>>,
     M: Message + Send + 'static,

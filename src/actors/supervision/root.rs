@@ -9,7 +9,7 @@ use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
 use super::nested::SupervisorChild;
 use super::tree::SupervisorHandle;
 use crate::actors::cell::CellHandle;
-use crate::words::Cause;
+use crate::types::Cause;
 
 /// Starts a tree and waits until it is up.
 pub(super) async fn start(

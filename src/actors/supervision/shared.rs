@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::bus::TreeBus;
 use super::child::AnyChild;
-use crate::words::{Ending, Placement, RestartReach, SupervisorConfig};
+use crate::types::{Ending, Placement, RestartReach, SupervisorConfig};
 
 /// What the lives of one supervisor and its handles share.
 pub(super) struct TreeShared {

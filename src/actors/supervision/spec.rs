@@ -13,7 +13,7 @@ use super::root;
 use super::shared::{Lives, TreeShared};
 use super::tree::SupervisorHandle;
 use crate::actors::{Host, check_arbiter};
-use crate::words::{
+use crate::types::{
     AutoShutdown, BackoffConfig, Placement, Restart, RestartReach, Shutdown, SupervisorConfig,
 };
 

@@ -6,7 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFu
 
 use super::Supervisor;
 use crate::protocol::{Assigned, StrategyUp};
-use crate::words::EventKind;
+use crate::types::EventKind;
 
 /// How long to wait before a strategy that gave no answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
@@ -53,7 +53,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let bad = self.ledger.assigned_shares(&choices, &shares, &mut self.effects);
         for slot in bad {
             self.told.bad_choices += 1;
-            self.wiring.bus.tell(EventKind::BadChoice { slot });
+            self.group.bus.tell(EventKind::BadChoice { slot });
         }
         self.turn(context);
     }

@@ -7,13 +7,13 @@ use actix::{AsyncContext, Context, Handler};
 
 use super::Supervisor;
 use crate::actors::cell::CellHandle;
-use crate::actors::consumer::Berth;
+use crate::actors::consumer::SpawnParams;
 use crate::protocol::faults;
-use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, Now, SlotBoard};
+use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Heartbeat, Notice, Now};
 use crate::rules::ledger::SlotPhase;
 use crate::rules::supervision::Order;
-use crate::words::invariant::invariant;
-use crate::words::{Cause, EventKind, Incarnation, Sealed, SlotId, SlotState};
+use crate::types::invariant::invariant;
+use crate::types::{Cause, EventKind, Incarnation, JobRef, SlotId, SlotState};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for Supervisor<J, O> {
     type Result = ();
@@ -30,7 +30,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for 
             found.door = Some(door);
             found.enter(SlotState::Live, now);
             self.slots.up(slot, now);
-            self.wiring.bus.tell(EventKind::ConsumerUp { slot, incarnation });
+            self.group.bus.tell(EventKind::ConsumerUp { slot, incarnation });
         }
         self.turn(context);
     }
@@ -55,12 +55,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let now = self.now();
         let desk = invariant!(self.desk.clone(), "the desk is made at the start");
         let incarnation = self.ledger.next_incarnation(slot);
-        let clock = self.wiring.clock;
+        let clock = self.group.clock;
         let info = Arc::new(ConsumerInfo {
             slot,
             incarnation,
             epoch: self.epoch,
-            board: SlotBoard::default(),
+            heartbeat: Heartbeat::default(),
             now: Now::new(move || clock.now()),
         });
         let (cell, seed) = CellHandle::new();
@@ -82,17 +82,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         };
         self.slots.get_mut(slot).cell = Some(cell);
         self.slots.note_starting();
-        let berth = Berth {
+        let berth = SpawnParams {
             info,
             desk,
             seed,
-            quiet: self.wiring.config.quiet_panics,
+            quiet: self.group.config.quiet_panics,
             up: context.address().recipient(),
             down: context.address().recipient(),
             exists: self.slots.exists(),
         };
-        let wiring = Arc::clone(&self.wiring);
-        let make = move || wiring.maker.make(berth);
+        let group = Arc::clone(&self.group);
+        let make = move || group.maker.make(berth);
         let make = move || faults::named(faults::Who::Consumer(slot, incarnation), make);
         if !home.run(make) {
             context.notify(down(Cause::ArbiterEnded));
@@ -140,7 +140,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             // What it had not begun may expire while it waits for the next consumer.
             self.note_expiry(ticket);
         }
-        let is_guilty = |_, job: &Sealed<J>, number| {
+        let is_guilty = |_, job: &JobRef<J>, number| {
             let begun = job.view().begun();
             costs_an_attempt && begun.has_begun(number) && (!knows_culprit || begun.is_culprit(number))
         };
@@ -148,7 +148,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .ledger
             .down(now, slot, incarnation, cause, is_guilty, &mut self.effects);
         let held = held.unwrap_or(0);
-        self.wiring.bus.tell(EventKind::ConsumerDown {
+        self.group.bus.tell(EventKind::ConsumerDown {
             slot,
             incarnation,
             cause: cause.clone(),
@@ -195,7 +195,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let found = self.slots.get_mut(slot);
         if quarantine {
             found.enter(SlotState::Quarantined, now);
-            self.wiring.bus.tell(EventKind::Quarantined {
+            self.group.bus.tell(EventKind::Quarantined {
                 slot,
                 cool_down: wait,
             });
@@ -218,7 +218,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .as_ref()
             .map_or_else(String::new, ToString::to_string);
         let reason = format!("{slot} spent its restart budget; its last consumer {cause}");
-        self.wiring.guardian.do_send(Notice::GiveUp(reason));
+        self.group.guardian.do_send(Notice::GiveUp(reason));
     }
 }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::Supervisor;
-use crate::words::invariant::invariant;
-use crate::words::{AttemptRecord, DeadLetter, EventKind, LeaseId, SettleItem, Verdict};
+use crate::types::invariant::invariant;
+use crate::types::{AttemptRecord, DeadLetter, EventKind, LeaseId, SettleItem, Verdict};
 
 /// The attempts of leased jobs of such a queue that did not succeed. A history lives as long as its lease.
 pub(super) struct Histories {
@@ -36,7 +36,7 @@ impl Histories {
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Turns rejections into dead letters on the shelf and acks at the queue, if the queue has no dead letters.
     pub(super) fn bury(&mut self) {
-        let Some(shelf) = self.wiring.shelf.clone() else {
+        let Some(shelf) = self.group.shelf.clone() else {
             return;
         };
         let at = self.now();
@@ -70,11 +70,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         for letter in &dead {
             let (job, reason) = (letter.id(), letter.reason.clone());
-            self.wiring.bus.tell(EventKind::DeadLettered { job, reason });
+            self.group.bus.tell(EventKind::DeadLettered { job, reason });
             for job in shelf.keep(letter.clone()) {
-                self.wiring.bus.tell(EventKind::DeadLetterDropped { job });
+                self.group.bus.tell(EventKind::DeadLetterDropped { job });
             }
         }
-        self.wiring.mailboxes.bury(dead);
+        self.group.mailboxes.bury(dead);
     }
 }

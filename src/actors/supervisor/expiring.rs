@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::Supervisor;
-use crate::words::{LeaseId, Moment, Sealed, Ticket};
+use crate::types::{JobRef, LeaseId, Moment, Ticket};
 
 /// The leased jobs that can expire, by the moment at which they do. Bounded by the leases: who leaves is struck.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Expiring {
 
     /// The lease of the job has ended.
     #[inline]
-    pub(super) fn strike<J>(&mut self, lease: LeaseId, job: &Sealed<J>) {
+    pub(super) fn strike<J>(&mut self, lease: LeaseId, job: &JobRef<J>) {
         if let Some(at) = job.expiry() {
             self.list.remove(&(at, lease));
         }

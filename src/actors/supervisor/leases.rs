@@ -10,7 +10,7 @@ use super::turn::renew;
 use crate::protocol::faults;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
 use crate::rules::store::Leased;
-use crate::words::{DeadReason, EventKind, JobId, Key, LeaseId, Moment, Run};
+use crate::types::{DeadReason, EventKind, JobId, Key, LeaseId, Moment, Run};
 
 /// How long to wait before a queue that is out of order is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn lease(&mut self, now: Moment, leased: Leased<J>) {
         // What a queue without delays cannot do for producers is done here.
-        let knows_no_time = !self.wiring.capabilities.delay;
+        let knows_no_time = !self.group.capabilities.delay;
         let block = &leased.run.block;
         let is_timed = block.expiry().is_some() || (knows_no_time && block.not_before().is_some());
         // Jobs that have neighbours and to which nothing happened yet stay in their block, but for urgent ones: those overtake.
@@ -60,7 +60,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn lease_one(&mut self, now: Moment, leased: &Leased<J>) {
-        let knows_no_time = !self.wiring.capabilities.delay;
+        let knows_no_time = !self.group.capabilities.delay;
         let (lease, attempt, suspect) = (leased.lease, leased.attempt, leased.suspect);
         let job = leased.job();
         if suspect || attempt > 1 {
@@ -74,7 +74,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 .turned_away(job, lease, attempt, reason, &mut self.effects);
         }
         // Every attempt that could end with a verdict did so within the limit: the last ones ended a whole process.
-        if attempt > self.wiring.config.retry.attempts {
+        if attempt > self.group.config.retry.attempts {
             let attempts = attempt - 1;
             let reason = DeadReason::Poison { attempts };
             return self
@@ -148,8 +148,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let attach = Attach {
             epoch: self.epoch,
             batches: context.address().recipient(),
-            tell: self.wiring.tell.clone(),
-            fates: self.wiring.fates.clone(),
+            tell: self.group.tell.clone(),
+            fates: self.group.fates.clone(),
         };
         let answer = self.queue.attach(attach).into_actor(self);
         context.spawn(answer.map(move |answer, this, context| {
@@ -166,7 +166,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     ) {
         match answer {
             Ok(Ok(Attached { returned })) => {
-                self.wiring.bus.tell(EventKind::Attached {
+                self.group.bus.tell(EventKind::Attached {
                     epoch: self.epoch,
                     returned,
                 });

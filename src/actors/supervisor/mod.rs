@@ -21,20 +21,20 @@
 mod choosing;
 mod consumers;
 mod dead_letters;
-mod desk;
 mod detach_on_drop;
 mod expiring;
+mod group_context;
 mod leases;
 mod outgoing;
 mod queue_link;
 mod recalling;
+mod settling;
 mod slot;
 mod slots;
 mod steering;
 mod strategy_link;
 mod turn;
 mod watching;
-mod wiring;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,20 +42,20 @@ use std::sync::Arc;
 use actix::{Actor, AsyncContext, Context, Recipient};
 use tokio::sync::mpsc;
 
-use crate::actors::homes::Homes;
-use crate::protocol::{Assign, Desired, QueueDoor, ResultsUp, SettleDesk};
+use crate::actors::arbiter_pool::ArbiterPool;
+use crate::protocol::{Assign, Desired, QueueAddr, ResultsUp, SettleQueue};
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy};
-use crate::rules::supervision::{Family, FamilyRules};
-use crate::words::{Block, Epoch, Moment, Sealed};
+use crate::rules::supervision::{ChildSet, SupervisionRules};
+use crate::types::{Block, Epoch, JobRef, Moment};
 
 use dead_letters::Histories;
 use expiring::Expiring;
+pub(crate) use group_context::GroupContext;
 use outgoing::Outgoing;
 use queue_link::QueueLink;
 use slots::Slots;
 use strategy_link::StrategyLink;
 use watching::Looks;
-pub(crate) use wiring::Wiring;
 
 /// What makes one life of the supervisor different from the others.
 pub(crate) struct Life {
@@ -63,26 +63,26 @@ pub(crate) struct Life {
     pub(crate) epoch: Epoch,
     /// Counted from one.
     pub(crate) number: u64,
-    /// Cloned into every consumer's cell; see `Berth::exists`.
+    /// Cloned into every consumer's cell; see `SpawnParams::exists`.
     pub(crate) exists: mpsc::Sender<Infallible>,
 }
 
 /// The ledger, with what it carries for the supervisor.
-type JobLedger<J> = Ledger<Sealed<J>, Arc<Block<J>>>;
+type JobLedger<J> = Ledger<JobRef<J>, Arc<Block<J>>>;
 
 /// The supervisor actor.
 pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
-    wiring: Arc<Wiring<J, O>>,
+    group: Arc<GroupContext<J, O>>,
     /// This life. Later lives are greater.
     epoch: Epoch,
     /// For the jitter of waits. Seeded, so that a simulation repeats itself.
     random: fastrand::Rng,
     ledger: JobLedger<J>,
     /// What the ledger decided and nobody has carried out yet; empty between two messages.
-    effects: Effects<Sealed<J>, Arc<Block<J>>>,
+    effects: Effects<JobRef<J>, Arc<Block<J>>>,
     slots: Slots<J, O>,
     /// Where consumers put what they settled. Made at the start, because it needs this actor's address.
-    desk: Option<Arc<SettleDesk<O>>>,
+    desk: Option<Arc<SettleQueue<O>>>,
     queue: QueueLink<J>,
     strategy: StrategyLink,
     outgoing: Outgoing<J, O>,
@@ -106,9 +106,9 @@ struct Told {
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     pub(crate) fn new(
-        wiring: Arc<Wiring<J, O>>,
+        group: Arc<GroupContext<J, O>>,
         life: Life,
-        queue: QueueDoor<J>,
+        queue: QueueAddr<J>,
         strategy: Recipient<Assign>,
         results: ResultsUp<J, O>,
         desired: Desired,
@@ -118,17 +118,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             number,
             exists,
         } = life;
-        let config = &wiring.config;
-        let mut ledger = Ledger::new(policy_of(&wiring, number));
+        let config = &group.config;
+        let mut ledger = Ledger::new(policy_of(&group, number));
         if let Some(plant) = crate::protocol::faults::ask(|world| world.plant()).flatten() {
             ledger.plant(plant);
         }
         let (family, homes) = (
-            Family::new(FamilyRules::of_slots(&config.restart)),
-            Homes::new(config.placement),
+            ChildSet::new(SupervisionRules::of_slots(&config.restart)),
+            ArbiterPool::new(config.placement),
         );
         Self {
-            random: fastrand::Rng::with_seed(wiring.seed ^ number),
+            random: fastrand::Rng::with_seed(group.seed ^ number),
             epoch,
             ledger,
             effects: Effects::default(),
@@ -142,18 +142,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             expiring: Expiring::default(),
             histories: Histories::new(config.queue.history),
             told: Told::default(),
-            wiring,
+            group,
         }
     }
 
     fn now(&self) -> Moment {
-        self.wiring.clock.now()
+        self.group.clock.now()
     }
 }
 
 /// What the ledger of this life is told. `life`: counted from one.
-fn policy_of<J: Send + Sync + 'static, O: Send + 'static>(wiring: &Wiring<J, O>, life: u64) -> LedgerPolicy {
-    let (config, capabilities) = (&wiring.config, wiring.capabilities);
+fn policy_of<J: Send + Sync + 'static, O: Send + 'static>(
+    group: &GroupContext<J, O>,
+    life: u64,
+) -> LedgerPolicy {
+    let (config, capabilities) = (&group.config, group.capabilities);
     let keep_retries = !(capabilities.delay && capabilities.attempts && capabilities.dead_letter);
     LedgerPolicy {
         attempts: config.retry.attempts,
@@ -180,7 +183,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Supervisor<J, O> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        self.desk = Some(Arc::new(SettleDesk::new(context.address().recipient())));
+        self.desk = Some(Arc::new(SettleQueue::new(context.address().recipient())));
         self.attach(context);
         self.steer(context);
         self.turn(context);

@@ -7,14 +7,14 @@ use std::time::Duration;
 use actix::MailboxError;
 
 use super::detach_on_drop::DetachOnDrop;
-use crate::protocol::{Attach, AttachError, Attached, Demand, QueueDoor, Settle};
-use crate::words::{Moment, Ticket};
+use crate::protocol::{Attach, AttachError, Attached, Demand, QueueAddr, Settle};
+use crate::types::{Moment, Ticket};
 
 /// How often a queue that can extend leases hears of those that are held.
 pub(super) const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct QueueLink<J: Send + Sync + 'static> {
-    door: QueueDoor<J>,
+    door: QueueAddr<J>,
     /// Counts the lives of the queue that this supervisor saw, so that a late answer of an earlier life is known as such.
     life: u64,
     /// Whether the queue confirmed the present epoch. No demand before that.
@@ -29,7 +29,7 @@ pub(super) struct QueueLink<J: Send + Sync + 'static> {
 }
 
 impl<J: Send + Sync + 'static> QueueLink<J> {
-    pub(super) fn new(door: QueueDoor<J>) -> Self {
+    pub(super) fn new(door: QueueAddr<J>) -> Self {
         Self {
             door,
             life: 0,
@@ -42,7 +42,7 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
     }
 
     /// The queue was restarted. Returns what its last life has not answered, to be sent again once it is attached.
-    pub(super) fn replaced(&mut self, door: QueueDoor<J>) -> Vec<(u64, Settle)> {
+    pub(super) fn replaced(&mut self, door: QueueAddr<J>) -> Vec<(u64, Settle)> {
         self.door = door;
         self.life += 1;
         self.unanswered.iter().cloned().collect()

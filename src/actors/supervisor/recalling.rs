@@ -17,10 +17,10 @@ use std::time::Duration;
 use actix::{AsyncContext, Context};
 
 use super::Supervisor;
-use crate::protocol::Door;
+use crate::protocol::ConsumerAddr;
 use crate::rules::ledger::Recalled;
-use crate::words::{
-    DeliveryNumber, EventKind, JobId, JobView, Moment, Places, Priority, Sealed, SlotId, Ticket,
+use crate::types::{
+    DeliveryNumber, EventKind, JobId, JobRef, JobView, Moment, Places, Priority, SlotId, Ticket,
 };
 
 /// For how many targets of the window a consumer may stand still.
@@ -54,7 +54,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// Whether somebody has room for what another one holds, or an urgent job may have to wait for what has not begun.
     fn could_recall(&self) -> bool {
-        let has_room = self.wiring.recalls && self.ledger.may_recall();
+        let has_room = self.group.recalls && self.ledger.may_recall();
         has_room || (self.ledger.has_urgent() && !self.ledger.is_held_up())
     }
 
@@ -80,7 +80,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let now = self.now();
         let found = self.find_still(now);
         let is_for_room =
-            self.wiring.recalls && self.ledger.may_recall() && self.ledger.room_beside(&found.still) > 0;
+            self.group.recalls && self.ledger.may_recall() && self.ledger.room_beside(&found.still) > 0;
         let makes_way = !is_for_room && self.all_make_way(&found);
         for &slot in &found.still {
             if is_for_room || makes_way || self.makes_way(slot, &found.moving) {
@@ -127,7 +127,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let at_these = found.still.iter().filter_map(|slot| self.urgent_at(*slot));
         let most_urgent = at_these.max().max(self.ledger.urgent_without_room());
         let mut still = found.still.iter();
-        self.wiring.recalls
+        self.group.recalls
             && found.moving.is_empty()
             && most_urgent
                 .is_some_and(|urgent| still.any(|slot| self.ledger.holds_less_urgent(*slot, urgent)))
@@ -137,7 +137,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// one that moves, before what that one holds.
     fn makes_way(&self, slot: SlotId, moving: &[SlotId]) -> bool {
         let mut moving = moving.iter();
-        self.wiring.recalls
+        self.group.recalls
             && self
                 .urgent_at(slot)
                 .is_some_and(|urgent| moving.any(|slot| self.ledger.holds_less_urgent(*slot, urgent)))
@@ -145,23 +145,23 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// How urgent the most urgent job is that waits for this consumer, or lies with it and has not begun.
     fn urgent_at(&self, slot: SlotId) -> Option<Priority> {
-        let may_begin = |job: &Sealed<J>, number| job.view().begun().may_begin(number);
+        let may_begin = |job: &JobRef<J>, number| job.view().begun().may_begin(number);
         self.ledger
             .urgent_held_at(slot, may_begin)
             .max(self.ledger.urgent_parked_at(slot))
     }
 
     fn find_still(&mut self, now: Moment) -> Found {
-        let limit = Duration::from_micros(self.wiring.config.window.target_us).saturating_mul(TARGETS);
+        let limit = Duration::from_micros(self.group.config.window.target_us).saturating_mul(TARGETS);
         let mut found = Found::default();
         for (id, slot) in self.slots.iter_mut() {
             let Some(info) = slot.info.as_ref().filter(|_| self.ledger.can_recall_from(id)) else {
                 continue;
             };
-            if info.board.is_resting() {
+            if info.heartbeat.is_resting() {
                 continue;
             }
-            if slot.moves.look(now, info.board.moved(), true) >= limit {
+            if slot.moves.look(now, info.heartbeat.moved(), true) >= limit {
                 found.still.push(id);
                 continue;
             }
@@ -174,7 +174,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Takes back up to `most` of these deliveries, from the last one on; those that have begun stay.
     fn take_unbegun(&self, slot: SlotId, all: Recalled, most: usize) -> Recalled {
         let mut taken = Recalled::default();
-        if !matches!(self.slots.get(slot).door, Some(Door::Shell(_))) {
+        if !matches!(self.slots.get(slot).door, Some(ConsumerAddr::Shell(_))) {
             return taken;
         }
         let is_taken = |job: Option<JobView<'_, J>>, number| {
@@ -198,7 +198,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         for ticket in all.entries.into_iter().rev() {
             let number = self.ledger.number_of(ticket);
-            let job = self.ledger.job(ticket).map(Sealed::view);
+            let job = self.ledger.job(ticket).map(JobRef::view);
             if left > 0 && number.is_some_and(|number| is_taken(job, number)) {
                 taken.entries.push(ticket);
                 left -= 1;
@@ -214,7 +214,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for &ticket in &recalled.entries {
             self.note_expiry(ticket);
         }
-        if !self.wiring.bus.wants_jobs() {
+        if !self.group.bus.wants_jobs() {
             return;
         }
         for &(ticket, first, places) in &recalled.pieces {
@@ -232,7 +232,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn tell_recalled(&self, job: JobId, slot: SlotId, number: DeliveryNumber) {
-        self.wiring.bus.tell(EventKind::Recalled {
+        self.group.bus.tell(EventKind::Recalled {
             job,
             slot,
             incarnation: self.ledger.incarnation(slot),
@@ -245,7 +245,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// one goes back.
     pub(super) fn not_begun_there(&mut self, slot: SlotId, ticket: Ticket, number: DeliveryNumber) {
         if self.ledger.not_begun_there(ticket, number, &mut self.effects) == Ok(())
-            && self.wiring.bus.wants_jobs()
+            && self.group.bus.wants_jobs()
             && let Some(job) = self.job_id(ticket)
         {
             self.tell_recalled(job, slot, number);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::actors::arbiter_pool::{ArbiterId, ArbiterSlot};
 use crate::actors::cell::CellHandle;
-use crate::actors::homes::{Home, HomeId};
-use crate::protocol::{ConsumerInfo, Door, Parcel};
-use crate::rules::watch::Watch;
-use crate::words::{Cause, Incarnation, Moment, SlotState};
+use crate::protocol::{ConsumerAddr, ConsumerInfo, Parcel};
+use crate::rules::hang_detector::HangDetector;
+use crate::types::{Cause, Incarnation, Moment, SlotState};
 
 /// A slot with the consumer that sits in it.
 pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
@@ -18,12 +18,12 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Ends the present consumer; ends it by itself when it is dropped.
     pub(super) cell: Option<CellHandle>,
     /// Where deliveries go. Set when the consumer says that it is up.
-    pub(super) door: Option<Door<J, O>>,
+    pub(super) door: Option<ConsumerAddr<J, O>>,
     /// Where consumers of this slot live. A replacement moves in where its predecessor lived, unless that was given up.
-    pub(super) home: Option<(HomeId, Home)>,
-    pub(super) watch: Watch,
+    pub(super) home: Option<(ArbiterId, ArbiterSlot)>,
+    pub(super) watch: HangDetector,
     /// As `watch`, of the deliveries alone: a sign of life is no move.
-    pub(super) moves: Watch,
+    pub(super) moves: HangDetector,
     /// Whether the present consumer has settled anything yet.
     pub(super) worked: bool,
     /// Deliveries of the present turn.
@@ -56,8 +56,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             cell: None,
             door: None,
             home: None,
-            watch: Watch::default(),
-            moves: Watch::default(),
+            watch: HangDetector::default(),
+            moves: HangDetector::default(),
             worked: false,
             outgoing: Vec::new(),
             outgoing_urgent: false,
@@ -83,13 +83,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
     /// Forgets the present consumer: from here on nothing that it says counts, and its cell ends.
     pub(super) fn forget_consumer(&mut self) {
         if let Some(info) = self.info.take() {
-            info.board.end();
+            info.heartbeat.end();
         }
         self.cell = None;
         self.door = None;
         self.ending = None;
-        self.watch = Watch::default();
-        self.moves = Watch::default();
+        self.watch = HangDetector::default();
+        self.moves = HangDetector::default();
         self.outgoing.clear();
         self.outgoing_urgent = false;
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::slot::SlotActor;
-use crate::actors::homes::{Home, HomeId, Homes, NothingLeft};
-use crate::rules::supervision::{Exit, Family, Member, Order};
-use crate::words::invariant::invariant;
-use crate::words::{Moment, Restart, SlotId, SlotState};
+use crate::actors::arbiter_pool::{ArbiterId, ArbiterPool, ArbiterSlot, NothingLeft};
+use crate::rules::supervision::{ChildSet, Exit, Member, Order};
+use crate::types::invariant::invariant;
+use crate::types::{Moment, Restart, SlotId, SlotState};
 
 /// How long the first jobs wait for consumers that are still starting. The watch looks about as often while any is.
 const OPENING: Duration = Duration::from_millis(250);
@@ -18,11 +18,11 @@ pub(super) struct Slots<J: Send + Sync + 'static, O: Send + 'static> {
     /// By slot number; as long as the ledger's list of slots, and as the family. All three only ever grow.
     list: Vec<SlotActor<J, O>>,
     /// Which slot gets its next consumer when. A slot is the child of the same number.
-    family: Family,
+    family: ChildSet,
     /// What the family decided and nobody has carried out yet; empty between two messages.
     orders: Vec<Order>,
-    homes: Homes,
-    /// Cloned into every consumer's cell; see `Berth::exists`.
+    homes: ArbiterPool,
+    /// Cloned into every consumer's cell; see `SpawnParams::exists`.
     exists: mpsc::Sender<Infallible>,
     /// Slots that have deliveries ready to be sent; empty between two messages.
     sending: Vec<SlotId>,
@@ -34,7 +34,7 @@ pub(super) struct Slots<J: Send + Sync + 'static, O: Send + 'static> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
-    pub(super) fn new(family: Family, homes: Homes, exists: mpsc::Sender<Infallible>) -> Self {
+    pub(super) fn new(family: ChildSet, homes: ArbiterPool, exists: mpsc::Sender<Infallible>) -> Self {
         Self {
             list: Vec::new(),
             family,
@@ -105,7 +105,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
     ///
     /// # Errors
     /// If no thread or descriptor is left for another arbiter: then this start has failed, and the slot remembers why.
-    pub(super) fn home_of(&mut self, slot: SlotId) -> Result<Home, NothingLeft> {
+    pub(super) fn home_of(&mut self, slot: SlotId) -> Result<ArbiterSlot, NothingLeft> {
         let found = invariant!(
             self.list.get_mut(slot.0 as usize),
             "slots stay, so a number of one is a slot"
@@ -133,7 +133,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
     }
 
     /// The thread of this home does not come back. Returns who lived there.
-    pub(super) fn give_up_home(&mut self, home: HomeId) -> Vec<SlotId> {
+    pub(super) fn give_up_home(&mut self, home: ArbiterId) -> Vec<SlotId> {
         self.homes.abandon(home);
         let lives_there = |slot: &SlotActor<J, O>| slot.home.as_ref().is_some_and(|(id, _)| *id == home);
         let inhabitants = self.iter().filter(|(_, slot)| lives_there(slot));

@@ -4,8 +4,8 @@ use actix::{Context, Handler, MessageResult};
 
 use super::Supervisor;
 use super::slot::SlotActor;
-use crate::protocol::{AskHealth, DeliverBatch, Desired, Door, SupervisorHealth};
-use crate::words::{Cause, EventKind, SlotHealth, SlotId, SlotState, Weight};
+use crate::protocol::{AskHealth, ConsumerAddr, DeliverBatch, Desired, SupervisorHealth};
+use crate::types::{Cause, EventKind, SlotHealth, SlotId, SlotState, Weight};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Supervisor<J, O> {
     type Result = ();
@@ -86,7 +86,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         } else {
             if let Some(info) = &found.info {
                 let incarnation = info.incarnation;
-                self.wiring.bus.tell(EventKind::ConsumerDown {
+                self.group.bus.tell(EventKind::ConsumerDown {
                     slot,
                     incarnation,
                     cause: Cause::Killed,
@@ -112,17 +112,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn tell_complete_to(&self, slot: SlotId) {
         let SlotActor {
             info: Some(info),
-            door: Some(Door::Shell(shell)),
+            door: Some(ConsumerAddr::Shell(shell)),
             ..
         } = self.slots.get(slot)
         else {
             return;
         };
         let is_complete = self.is_complete(slot);
-        let was_complete = info.board.is_complete();
-        info.board.set_complete(is_complete);
+        let was_complete = info.heartbeat.is_complete();
+        info.heartbeat.set_complete(is_complete);
         if is_complete && !was_complete {
-            // It sleeps; what it shall look at is on the board by now.
+            // It sleeps; what it shall look at is on the heartbeat by now.
             shell.do_send(DeliverBatch {
                 parcels: Vec::new(),
                 has_urgent: false,

@@ -6,11 +6,11 @@ use actix::{Recipient, dev::RecipientRequest};
 
 use super::JobLedger;
 use crate::protocol::{Assign, Assigned};
+use crate::rules::hang_detector;
 use crate::rules::ledger::Offer;
 use crate::rules::strategies::{AssignJob, Choice, Share};
-use crate::rules::watch;
-use crate::words::invariant::invariant;
-use crate::words::{Key, Moment, Places, Priority, Roster, SlotId};
+use crate::types::invariant::invariant;
+use crate::types::{Key, Moment, Places, Priority, Roster, SlotId};
 
 pub(super) struct StrategyLink {
     strategy: Recipient<Assign>,
@@ -64,7 +64,7 @@ impl StrategyLink {
     /// The watch stood still: that time does not count as a wait for the answer.
     pub(super) fn forgive(&mut self, now: Moment, stood: Duration) {
         if let Some(asked) = &mut self.asked {
-            *asked = watch::forgiven(*asked, now, stood);
+            *asked = hang_detector::forgiven(*asked, now, stood);
         }
     }
 

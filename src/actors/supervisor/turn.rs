@@ -3,8 +3,8 @@
 use actix::Context;
 
 use super::Supervisor;
-use crate::protocol::{Deliver, DeliverBatch, Door, Notice, Parcel};
-use crate::words::{EventKind, JobId, Key, Run, Sealed, SlotId, Ticket};
+use crate::protocol::{ConsumerAddr, Deliver, DeliverBatch, Notice, Parcel};
+use crate::types::{EventKind, JobId, JobRef, Key, Run, SlotId, Ticket};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Ends the handling of a message: everything that follows from it goes out.
@@ -12,7 +12,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.tell_effects();
         // First the outcomes, then the settles: a supervisor that dies in between makes an outcome come twice, never not at
         // all. (Both leave in one turn, so in fact nothing comes in between; the order is for those who change this.)
-        self.outgoing.send(&self.wiring.mailboxes);
+        self.outgoing.send(&self.group.mailboxes);
         self.bury();
         self.forget_ended();
         self.send_settles(context);
@@ -29,13 +29,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     pub(super) fn job_id(&self, ticket: Ticket) -> Option<JobId> {
-        self.ledger.job(ticket).map(Sealed::id)
+        self.ledger.job(ticket).map(JobRef::id)
     }
 
     /// Events of retried and returned jobs are told.
     fn tell_effects(&mut self) {
         for (job, kind) in self.effects.tell.drain(..) {
-            self.wiring.bus.tell(kind.event(job.id()));
+            self.group.bus.tell(kind.event(job.id()));
         }
         for slot in self.effects.touched.drain(..) {
             self.strategy.outdate(slot);
@@ -75,9 +75,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn put_out(&mut self, slot: SlotId, parcel: Parcel<J>) {
-        if self.wiring.bus.wants_jobs() {
+        if self.group.bus.wants_jobs() {
             for job in parcel.run.views() {
-                self.wiring.bus.tell(EventKind::Delivered {
+                self.group.bus.tell(EventKind::Delivered {
                     job: job.id(),
                     key: job.key().map(Key::hashed),
                     attempt: parcel.attempt,
@@ -117,19 +117,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             .seat(slot)
             .is_some_and(|seat| seat.load as usize == sent)
         {
-            let now = self.wiring.clock.now();
+            let now = self.group.clock.now();
             found.busy_since = now;
             if let Some(info) = &found.info {
-                found.watch.heard(now, info.board.progress(), true);
-                found.moves.heard(now, info.board.moved(), true);
+                found.watch.heard(now, info.heartbeat.progress(), true);
+                found.moves.heard(now, info.heartbeat.moved(), true);
             }
         }
         match (&found.door, &found.info, &self.desk) {
-            (Some(Door::Shell(shell)), Some(info), _) => {
-                info.board.set_complete(is_complete);
+            (Some(ConsumerAddr::Shell(shell)), Some(info), _) => {
+                info.heartbeat.set_complete(is_complete);
                 shell.do_send(DeliverBatch { parcels, has_urgent });
             }
-            (Some(Door::Actor(actor)), Some(info), Some(desk)) => {
+            (Some(ConsumerAddr::Actor(actor)), Some(info), Some(desk)) => {
                 for delivery in parcels
                     .iter()
                     .flat_map(|parcel| Deliver::all_of(parcel, info, desk))
@@ -153,7 +153,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for slot in std::mem::take(&mut self.effects.emptied) {
             let found = self.slots.get_mut(slot);
             if let Some(cell) = &mut found.cell {
-                cell.end(crate::words::Cause::Killed);
+                cell.end(crate::types::Cause::Killed);
                 // If it does not end, its thread is blocked; the watch finds that.
                 found.ending.get_or_insert(now);
                 self.slots.note_ending();
@@ -167,16 +167,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let held = self.ledger.held();
         if held.is_full && !self.told.hold_is_full {
             self.told.hold_is_full = true;
-            self.wiring.bus.tell(EventKind::HoldFull { held });
+            self.group.bus.tell(EventKind::HoldFull { held });
         } else if self.told.hold_is_full && self.ledger.hold_has_room_again() {
             self.told.hold_is_full = false;
-            self.wiring.bus.tell(EventKind::HoldHasRoom);
+            self.group.bus.tell(EventKind::HoldHasRoom);
         }
     }
 
     pub(super) fn tell_idle(&self) {
         if self.desired.draining && self.ledger.leases() == 0 && self.queue.is_settled() {
-            self.wiring.guardian.do_send(Notice::Idle);
+            self.group.guardian.do_send(Notice::Idle);
         }
     }
 }

@@ -14,10 +14,10 @@ use actix::{AsyncContext, Context, SpawnHandle};
 use super::Supervisor;
 use super::queue_link::EXTEND_EVERY;
 use super::slot::SlotActor;
-use crate::actors::homes::HomeId;
+use crate::actors::arbiter_pool::ArbiterId;
 use crate::protocol::Notice;
-use crate::rules::watch::{self, Standstill};
-use crate::words::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
+use crate::rules::hang_detector::{self, Standstill};
+use crate::types::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
 use crate::{protocol::faults, rules::ledger::Plant};
 
 /// When the watch looks next, and whether it could look all the time.
@@ -79,23 +79,26 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn pause_between_looks(&self) -> Option<Duration> {
-        let config = &self.wiring.config;
+        let config = &self.group.config;
         let mut pause: Option<Duration> = None;
         let mut at_most = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
         if self.slots.has_ending() {
-            at_most(watch::pause(Duration::from_millis(config.kill_grace_ms), 4));
+            at_most(hang_detector::pause(
+                Duration::from_millis(config.kill_grace_ms),
+                4,
+            ));
         }
         if self.slots.has_starting() {
             let limit = Duration::from_millis(config.restart.start_deadline_ms);
-            at_most(watch::pause(limit, watch::LOOKS));
+            at_most(hang_detector::pause(limit, hang_detector::LOOKS));
         }
-        if self.ledger.leases() > 0 && self.wiring.capabilities.extend && !self.wiring.capabilities.volatile {
+        if self.ledger.leases() > 0 && self.group.capabilities.extend && !self.group.capabilities.volatile {
             at_most(EXTEND_EVERY);
         }
         if (self.ledger.leases() > 0 || self.ledger.has_stuck())
             && let Some(deadline) = config.deadline()
         {
-            at_most(watch::pause(deadline, watch::LOOKS));
+            at_most(hang_detector::pause(deadline, hang_detector::LOOKS));
         }
         pause
     }
@@ -117,7 +120,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.give_up_home(home, context);
         }
         self.look_at_strategy(now);
-        let asked = self.strategy.asked().zip(self.wiring.config.deadline());
+        let asked = self.strategy.asked().zip(self.group.config.deadline());
         let strategy_due = asked.map(|(asked, deadline)| asked.after(deadline));
         let due = slots_due.into_iter().chain(strategy_due).min();
         self.looks.due_in = due.map(|due| due.since(now));
@@ -134,10 +137,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for (_, slot) in self.slots.iter_mut() {
             slot.watch.forgive(now, stood);
             if slot.state == SlotState::Starting {
-                slot.since = watch::forgiven(slot.since, now, stood);
+                slot.since = hang_detector::forgiven(slot.since, now, stood);
             }
             if let Some(ending) = &mut slot.ending {
-                *ending = watch::forgiven(*ending, now, stood);
+                *ending = hang_detector::forgiven(*ending, now, stood);
             }
         }
         self.strategy.forgive(now, stood);
@@ -145,7 +148,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// When the limit of this slot passes that is under way now.
     fn due(&self, slot: &SlotActor<J, O>) -> Option<Moment> {
-        let config = &self.wiring.config;
+        let config = &self.group.config;
         if let Some(ending) = slot.ending {
             return Some(ending.after(Duration::from_millis(config.kill_grace_ms)))
                 .filter(|_| !self.slots.are_here());
@@ -160,8 +163,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     /// Looks at one slot; names its home if the thread there does not come back.
-    fn look_at(&mut self, slot: SlotId, now: Moment) -> Option<HomeId> {
-        let config = &self.wiring.config;
+    fn look_at(&mut self, slot: SlotId, now: Moment) -> Option<ArbiterId> {
+        let config = &self.group.config;
         let grace = Duration::from_millis(config.kill_grace_ms);
         // One from which all was taken back owes a word all the same: that it moves again.
         let holds = self
@@ -180,8 +183,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let took_too_long = now.since(found.since) >= Duration::from_millis(limit);
             took_too_long.then(|| Cause::StartFailed(format!("not up after {limit} ms").into()))
         } else {
-            let works = holds && !info.board.is_resting();
-            let still = found.watch.look(now, info.board.progress(), works);
+            let works = holds && !info.heartbeat.is_resting();
+            let still = found.watch.look(now, info.heartbeat.progress(), works);
             let is_hung = config.deadline().is_some_and(|deadline| still >= deadline);
             is_hung.then_some(Cause::DeadlinePassed(config.deadline_ms))
         };
@@ -196,7 +199,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away. If nobody is,
     /// a task outside of its actor blocks it, and it must be of one of those whose deadline has passed.
-    fn give_up_home(&mut self, home: HomeId, context: &mut Context<Self>) {
+    fn give_up_home(&mut self, home: ArbiterId, context: &mut Context<Self>) {
         let inhabitants = self.slots.give_up_home(home);
         let polls = |slot: &SlotActor<J, O>| slot.cell.as_ref().is_some_and(|cell| cell.is_polling());
         let is_outside = !inhabitants.iter().any(|slot| polls(self.slots.get(*slot)));
@@ -217,7 +220,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             self.consumer_down(slot, incarnation, cause, context);
         }
         let slot = culprit.or(inhabitants.first().copied()).unwrap_or_default();
-        self.wiring.bus.tell(EventKind::ArbiterAbandoned {
+        self.group.bus.tell(EventKind::ArbiterAbandoned {
             slot,
             moved: inhabitants.len().saturating_sub(1),
         });
@@ -225,7 +228,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// A queue outside of this process may take leases back that it has not heard of for long.
     fn extend_leases(&mut self, now: Moment) {
-        let Capabilities { extend, volatile, .. } = self.wiring.capabilities;
+        let Capabilities { extend, volatile, .. } = self.group.capabilities;
         if !extend || volatile || !self.queue.extends_now(now) {
             return;
         }
@@ -239,12 +242,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// A strategy that does not answer within the deadline is replaced.
     fn look_at_strategy(&mut self, now: Moment) {
-        if let (Some(asked), Some(deadline)) = (self.strategy.asked(), self.wiring.config.deadline())
+        if let (Some(asked), Some(deadline)) = (self.strategy.asked(), self.group.config.deadline())
             && now.since(asked) >= deadline
         {
             self.strategy.ask_later(now);
-            let cause = Cause::DeadlinePassed(self.wiring.config.deadline_ms);
-            self.wiring
+            let cause = Cause::DeadlinePassed(self.group.config.deadline_ms);
+            self.group
                 .guardian
                 .do_send(Notice::Unresponsive(Role::Strategy, cause));
         }

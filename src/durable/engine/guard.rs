@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::durable::error::FileError;
-use crate::words::caught;
+use crate::types::caught;
 
 /// Damaged pages can make the engine panic; to the queue that is damage like any other.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, FileError> {

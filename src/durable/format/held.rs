@@ -1,7 +1,7 @@
 //! What is to be thought of a job if the process that has the file open ends without a word.
 
 use super::bytes::{Damage, Reader, seal, unseal};
-use crate::words::{Begin, Incarnation, SlotId};
+use crate::types::{Begin, Incarnation, SlotId};
 
 const RELEASED: u8 = 0;
 const LEASED: u8 = 1;

@@ -1,7 +1,7 @@
 //! One job as bytes: its name, its wishes, and the payload as the codec made it.
 
 use super::bytes::{Damage, Reader, put_bytes};
-use crate::words::{JobId, Key, ReplyTo};
+use crate::types::{JobId, Key, ReplyTo};
 
 const TEXT_KEY: u8 = 1;
 const NUMBER_KEY: u8 = 2;

@@ -1,7 +1,7 @@
 //! Records of single jobs: those that were tried, those that wait for their time, and the dead.
 
 use super::bytes::{Damage, Reader, put_bytes, seal, unseal};
-use crate::words::{AttemptRecord, DeadReason, JobId, Key};
+use crate::types::{AttemptRecord, DeadReason, JobId, Key};
 
 const SINGLE: u8 = 1;
 const DEAD: u8 = 1;

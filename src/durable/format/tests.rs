@@ -5,7 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::*;
-use crate::words::{AttemptRecord, Cause, DeadReason, Incarnation, JobId, Key, Moment, ReplyTo, SlotId};
+use crate::types::{AttemptRecord, Cause, DeadReason, Incarnation, JobId, Key, Moment, ReplyTo, SlotId};
 
 fn name(number: u128) -> JobId {
     JobId::from_uuid(Uuid::from_u128(number))

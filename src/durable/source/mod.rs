@@ -19,7 +19,7 @@ use super::error::{OpenError, OpenErrorReason};
 use super::wait::Wait;
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
-use crate::words::{Capabilities, Epoch, QueueConfig, QueueCounts, WriteFailure};
+use crate::types::{Capabilities, Epoch, QueueConfig, QueueCounts, WriteFailure};
 
 /// A queue in a file: jobs that outlive the process. Clones share it.
 ///

@@ -6,16 +6,16 @@ use super::{DurableBuilder, DurableQueue};
 use crate::actors::Clock;
 use crate::durable::core::{Core, Progress, Requests};
 use crate::durable::disk::Purpose;
+use crate::durable::encoding::JobEncoding;
 use crate::durable::engine::{Change, Engine, Meta, Table};
 use crate::durable::error::OpenErrorReason;
 use crate::durable::format::FORMAT;
-use crate::durable::paper::Paper;
 use crate::durable::state::Recovered;
 use crate::durable::wait::Wait;
 use crate::durable::writer::{Round, Writer};
 use crate::durable::{second_opener, simulated_disk};
 use crate::protocol::faults;
-use crate::words::{GroupConfig, Guarded};
+use crate::types::{GroupConfig, Guarded};
 
 impl<J: Send + Sync + 'static> DurableBuilder<J> {
     /// Opens the queue on the thread that will write it, which is the only one that ever touches the file.
@@ -55,7 +55,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         let mut engine = Engine::open(&self.path, self.cache, Purpose::Queue, wait)?;
         let first = check(&mut engine, self.codec.name())?;
         let clock = Clock::start();
-        let paper = Arc::new(Paper {
+        let paper = Arc::new(JobEncoding {
             codec: Guarded::new(self.codec),
             clock,
         });

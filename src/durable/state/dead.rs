@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Entry, State};
 use crate::durable::engine::{Change, Table};
 use crate::rules::store::{DeadLetters, DeadSelection, News, Selected};
-use crate::words::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId, Moment, QueueConfig, Sealed};
+use crate::types::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId, JobRef, Moment, QueueConfig};
 
 /// A dead letter of the index.
 pub(super) struct DeadEntry<J> {
@@ -107,7 +107,7 @@ impl<J: Send + Sync + 'static> State<J> {
     pub(super) fn bury_new(
         &mut self,
         now: Moment,
-        job: Sealed<J>,
+        job: JobRef<J>,
         reason: DeadReason,
         history: Vec<AttemptRecord>,
         out: &mut Vec<Change>,

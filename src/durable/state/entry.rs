@@ -3,10 +3,10 @@
 use super::State;
 use crate::durable::engine::{Change, Table};
 use crate::durable::format::Held;
-use crate::words::{AttemptRecord, Moment, Sealed};
+use crate::types::{AttemptRecord, JobRef, Moment};
 
 pub(super) struct Entry<J> {
-    pub(super) job: Sealed<J>,
+    pub(super) job: JobRef<J>,
     /// Its place in the order of acceptance, and the key of its record.
     pub(super) number: u64,
     /// The chunk in which it is written, if it has no record of its own.
@@ -26,7 +26,7 @@ pub(super) struct Entry<J> {
 
 impl<J> Entry<J> {
     /// A job that nobody has tried, in a record of its own.
-    pub(super) fn new(job: Sealed<J>, number: u64) -> Self {
+    pub(super) fn new(job: JobRef<J>, number: u64) -> Self {
         Self {
             job,
             number,

@@ -6,7 +6,7 @@ use crate::durable::engine::Change;
 use crate::durable::format::Held;
 use crate::protocol::{Attach, AttachError, Attached, Settle, SettleReply};
 use crate::rules::store::{Leased, Settled};
-use crate::words::{Moment, SettleItem, Verdict};
+use crate::types::{Moment, SettleItem, Verdict};
 
 impl<J: Send + Sync + 'static> State<J> {
     /// Lets a supervisor in, and takes back what was leased to an earlier one.

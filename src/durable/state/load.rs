@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use super::State;
+use crate::durable::encoding::{JobEncoding, Unreadable};
 use crate::durable::engine::Change;
 use crate::durable::format::{Mark, read_chunk};
-use crate::durable::paper::{Paper, Unreadable};
-use crate::words::{JobId, Moment, Sealed};
+use crate::types::{JobId, JobRef, Moment};
 
 /// Chunks that are wanted in memory, with what is known of them.
 pub(in crate::durable) type Needed = Vec<(u64, Mark)>;
@@ -14,7 +14,7 @@ pub(in crate::durable) type Needed = Vec<(u64, Mark)>;
 /// A chunk as it was read.
 pub(in crate::durable) struct Loaded<J> {
     pub(super) first: u64,
-    pub(super) jobs: VecDeque<(u32, Sealed<J>)>,
+    pub(super) jobs: VecDeque<(u32, JobRef<J>)>,
     pub(super) unreadable: Vec<Lost>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Lost {
 impl<J: Send + Sync + 'static> Loaded<J> {
     /// Decodes what is left of a chunk, from the place `from` on. Done outside of the lock.
     pub(in crate::durable) fn read(
-        paper: &Paper<J>,
+        paper: &JobEncoding<J>,
         first: u64,
         mark: &Mark,
         from: u32,

@@ -36,11 +36,11 @@ use self::dead::DeadTable;
 use self::entry::Entry;
 use self::ready::Ready;
 use self::suspects::Suspects;
+use super::encoding::JobEncoding;
 use super::engine::{Change, Table};
-use super::paper::Paper;
 use crate::actors::queue::{Account, QueueShell};
-use crate::rules::store::{Dedup, LeaseTable, Shelf};
-use crate::words::{DeadReason, Moment, QueueCounts};
+use crate::rules::store::{Dedup, DelayedJobs, LeaseTable};
+use crate::types::{DeadReason, Moment, QueueCounts};
 
 pub(super) use self::load::{Loaded, Needed};
 pub(super) use self::push::{Admission, Decided};
@@ -48,7 +48,7 @@ pub(super) use self::recover::Recovered;
 
 /// The index. See the module.
 pub(super) struct State<J: Send + Sync + 'static> {
-    paper: Arc<Paper<J>>,
+    paper: Arc<JobEncoding<J>>,
     pub(super) shell: QueueShell<J>,
     pub(super) account: Account,
     /// The longest history of a job.
@@ -59,7 +59,7 @@ pub(super) struct State<J: Send + Sync + 'static> {
     first_own: u64,
     ready: Ready<J>,
     /// Jobs that wait for their time, and what expires.
-    shelf: Shelf<Entry<J>>,
+    shelf: DelayedJobs<Entry<J>>,
     leases: LeaseTable<Entry<J>>,
     suspects: Suspects<J>,
     dead: DeadTable<J>,

@@ -8,7 +8,7 @@ use super::{Entry, Needed, State};
 use crate::durable::engine::{Change, Table};
 use crate::durable::format::{Accepted, Mark};
 use crate::rules::store::{self as rules, Asking, Refusal};
-use crate::words::{DeadReason, EventKind, JobId, Key, Moment, Priority, Sealed};
+use crate::types::{DeadReason, EventKind, JobId, JobRef, Key, Moment, Priority};
 
 /// Jobs in one chunk at most. A chunk is read and forgotten as a whole.
 const MOST_IN_CHUNK: usize = 1_024;
@@ -76,7 +76,7 @@ impl<J: Send + Sync + 'static> State<J> {
     pub(in crate::durable) fn admit(
         &mut self,
         now: Moment,
-        (index, job, bytes): (usize, &Sealed<J>, usize),
+        (index, job, bytes): (usize, &JobRef<J>, usize),
         admission: &mut Admission,
         out: &mut Vec<Change>,
     ) -> Result<Decided, Needed> {
@@ -109,7 +109,7 @@ impl<J: Send + Sync + 'static> State<J> {
             admission.keys.push((number, key.clone(), job.id()));
         }
         if let Some(reason) = dead {
-            self.bury_new(now, Sealed::clone(job), reason, Vec::new(), out);
+            self.bury_new(now, JobRef::clone(job), reason, Vec::new(), out);
             return Ok(Decided::Yes);
         }
         admission.taken += 1;
@@ -209,7 +209,7 @@ impl<J: Send + Sync + 'static> State<J> {
         &mut self,
         now: Moment,
         admission: Admission,
-        jobs: &[Sealed<J>],
+        jobs: &[JobRef<J>],
         out: &mut Vec<Change>,
     ) {
         self.account.decided(jobs.len());
@@ -225,7 +225,7 @@ impl<J: Send + Sync + 'static> State<J> {
                 self.account.change_bytes(0, bytes);
                 let entry = Entry {
                     bytes,
-                    ..Entry::new(Sealed::clone(job), number)
+                    ..Entry::new(JobRef::clone(job), number)
                 };
                 self.place_single(now, entry, None);
             }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Entry, Loaded, Needed};
 use crate::durable::engine::{Change, Table};
 use crate::durable::format::Mark;
-use crate::words::{Priority, Sealed};
+use crate::types::{JobRef, Priority};
 
 /// Payload bytes of chunks that may stay in memory until they are leased.
 const RESIDENT: usize = 32 << 20;
@@ -25,7 +25,7 @@ struct Chunk<J> {
     /// Their bytes: each job that goes takes an equal share along.
     bytes_left: u64,
     /// The jobs that were never leased, with their places, while they are in memory.
-    jobs: Option<VecDeque<(u32, Sealed<J>)>>,
+    jobs: Option<VecDeque<(u32, JobRef<J>)>>,
     /// Whether the writer was asked for it.
     is_asked_for: bool,
 }
@@ -166,7 +166,7 @@ impl<J> Ready<J> {
     }
 
     /// A chunk that was just written. Its jobs stay in memory if there is room for them.
-    pub(super) fn add_chunk(&mut self, first: u64, mark: Mark, jobs: impl Iterator<Item = Sealed<J>>) {
+    pub(super) fn add_chunk(&mut self, first: u64, mark: Mark, jobs: impl Iterator<Item = JobRef<J>>) {
         let bytes = mark.bytes as usize;
         let fits = self.resident + bytes <= RESIDENT;
         let jobs = fits.then(|| (0..).zip(jobs).collect());

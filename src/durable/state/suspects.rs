@@ -10,7 +10,7 @@ use super::{Entry, State};
 use crate::durable::engine::{Change, Meta};
 use crate::durable::format::Held;
 use crate::rules::store::Leased;
-use crate::words::{AttemptRecord, Begin, Cause, Epoch, Moment, Priority};
+use crate::types::{AttemptRecord, Begin, Cause, Epoch, Moment, Priority};
 
 /// The suspects of the file.
 pub(super) struct Suspects<J> {

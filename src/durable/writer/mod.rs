@@ -31,12 +31,12 @@ use self::rest::Rest;
 pub(super) use self::round::Round;
 use super::core::{Progress, Request, Then, lock};
 use super::durability::Durability;
+use super::encoding::JobEncoding;
 use super::engine::{Change, Engine};
 use super::error::FileError;
-use super::paper::Paper;
 use super::state::{Needed, State};
 use crate::actors::instant_after;
-use crate::words::WriteFailure;
+use crate::types::WriteFailure;
 use crate::{protocol::faults, rules::ledger::Plant};
 
 /// Jobs in one commit, about, at most.
@@ -54,7 +54,7 @@ const SMALL: u64 = 16 << 20;
 pub(super) struct Writer<J: Send + Sync + 'static> {
     pub(super) engine: Engine,
     pub(super) state: Arc<Mutex<State<J>>>,
-    pub(super) paper: Arc<Paper<J>>,
+    pub(super) paper: Arc<JobEncoding<J>>,
     pub(super) durability: Durability,
     pub(super) requests: Receiver<Request<J>>,
     pub(super) round: Round<J>,

@@ -10,7 +10,7 @@ use crate::durable::engine::{Change, Table};
 use crate::durable::format::ChunkWriter;
 use crate::durable::state::{Admission, Decided};
 use crate::rules::store::Refusal;
-use crate::words::{Moment, Run, Sealed, WriteFailure};
+use crate::types::{JobRef, Moment, Run, WriteFailure};
 
 impl<J: Send + Sync + 'static> Writer<J> {
     /// Encodes the jobs of a push, outside of the lock.
@@ -29,7 +29,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
 
     pub(super) fn push_round(
         &mut self,
-        jobs: Vec<Sealed<J>>,
+        jobs: Vec<JobRef<J>>,
         bytes: Vec<u8>,
         bodies: Vec<Body>,
         pushes: Vec<(Range<usize>, Pushing<J>)>,
@@ -82,7 +82,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     fn placed(
         &mut self,
         (now, mut admission, decided): (Moment, Admission, usize),
-        mut jobs: Vec<Sealed<J>>,
+        mut jobs: Vec<JobRef<J>>,
         bodies: (&[u8], Vec<Body>),
         pushes: Vec<(Range<usize>, Pushing<J>)>,
     ) {
@@ -122,7 +122,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     fn admit(
         &mut self,
         now: Moment,
-        jobs: &[Sealed<J>],
+        jobs: &[JobRef<J>],
         bodies: &[Body],
         written: &mut Vec<Change>,
     ) -> (Admission, usize) {
@@ -176,7 +176,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     fn write_down(
         &self,
         admission: &Admission,
-        jobs: &[Sealed<J>],
+        jobs: &[JobRef<J>],
         bytes: &[u8],
         bodies: &[Body],
         written: &mut Vec<Change>,

@@ -5,14 +5,14 @@ use std::ops::Range;
 use crate::durable::core::Pushing;
 use crate::durable::state::Needed;
 use crate::rules::store::Refusal;
-use crate::words::Sealed;
+use crate::types::JobRef;
 
 /// Where the bytes of a job are, or why there are none.
 pub(super) type Body = Result<Range<usize>, Refusal>;
 
 /// What has gathered for the next commit.
 pub(in crate::durable) struct Round<J> {
-    pub(super) jobs: Vec<Sealed<J>>,
+    pub(super) jobs: Vec<JobRef<J>>,
     /// The bytes of all jobs.
     pub(super) bytes: Vec<u8>,
     /// Where those of each job are, or why there are none.
@@ -40,7 +40,7 @@ impl<J> Round<J> {
     pub(super) fn stay(
         &mut self,
         from: usize,
-        jobs: Vec<Sealed<J>>,
+        jobs: Vec<JobRef<J>>,
         (bytes, bodies): (&[u8], Vec<Body>),
         pushes: Vec<(Range<usize>, Pushing<J>)>,
     ) {

@@ -23,8 +23,8 @@ use super::pieces::Piece;
 use super::slots::SlotPhase;
 use super::{Effects, HandedPiece, Ledger, OutOfBlock};
 use crate::rules::strategies::{Choice, Share};
-use crate::words::invariant::invariant;
-use crate::words::{AckedPlaces, DeliveryNumber, KeyHash, LeaseId, Places, SlotId, Ticket};
+use crate::types::invariant::invariant;
+use crate::types::{AckedPlaces, DeliveryNumber, KeyHash, LeaseId, Places, SlotId, Ticket};
 
 /// A leased block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@
 //! held without looking at anybody else's deliveries.
 
 use super::entries::{Entries, NONE};
-use crate::words::Ticket;
+use crate::types::Ticket;
 
 /// Both ends of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

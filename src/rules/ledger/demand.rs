@@ -9,7 +9,7 @@
 //! full.
 
 use super::{Ledger, OutOfBlock};
-use crate::words::HeldCounts;
+use crate::types::HeldCounts;
 
 /// How many urgent jobs may wait for a consumer beyond what all windows hold. While there are more of them in the queue, one
 /// of them is always here before a consumer has room.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::effects::TellKind;
+use super::effects::EntryNews;
 use super::settle::Ended;
 use super::slots::SlotPhase;
 use super::{Effects, Ledger, OutOfBlock};
-use crate::words::{Cause, DeliveryNumber, Incarnation, Moment, SlotId, Ticket};
+use crate::types::{Cause, DeliveryNumber, Incarnation, Moment, SlotId, Ticket};
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The deliveries that a slot's consumer holds, with their running numbers, in the order of delivery.
@@ -93,7 +93,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 };
                 front.extend(self.again(ended, Duration::ZERO, effects));
             } else {
-                let returned = TellKind::Returned(slot, incarnation);
+                let returned = EntryNews::Returned(slot, incarnation);
                 effects
                     .tell
                     .extend(self.job(ticket).cloned().map(|job| (job, returned)));

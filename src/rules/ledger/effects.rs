@@ -1,6 +1,6 @@
 //! What follows from what happened: the ledger appends here, the supervisor carries it out.
 
-use crate::words::{
+use crate::types::{
     AckedPlaces, DeliveryNumber, EventKind, LeaseId, Places, SettleItem, SlotId, Ticket, Verdict,
 };
 
@@ -54,21 +54,21 @@ pub struct Effects<H = (), B = ()> {
     /// The suspect whose begin is among the verdicts: it is handed out when the queue has answered.
     pub beginning: Option<Ticket>,
     /// What to tell of which job: retried and returned ones.
-    pub tell: Vec<(H, TellKind)>,
+    pub tell: Vec<(H, EntryNews)>,
 }
 
 /// What happened to an entry, for the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TellKind {
+pub enum EntryNews {
     /// The attempt failed and the job is tried again after this wait.
-    Retried(Box<crate::words::AttemptRecord>, std::time::Duration),
+    Retried(Box<crate::types::AttemptRecord>, std::time::Duration),
     /// The delivery had not begun and went back.
-    Returned(SlotId, crate::words::Incarnation),
+    Returned(SlotId, crate::types::Incarnation),
 }
 
-impl TellKind {
+impl EntryNews {
     /// The event for the job `id`.
-    pub fn event(self, job: crate::words::JobId) -> EventKind {
+    pub fn event(self, job: crate::types::JobId) -> EventKind {
         match self {
             Self::Retried(record, after) => EventKind::Retried {
                 job,

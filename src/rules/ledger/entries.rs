@@ -1,7 +1,7 @@
 //! The entries: every leased job with its state, in a slab so that a ticket leads to it in one step.
 
-use crate::words::invariant::invariant;
-use crate::words::{DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Priority, SlotId, Ticket};
+use crate::types::invariant::invariant;
+use crate::types::{DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Priority, SlotId, Ticket};
 
 /// Where an entry is. See the picture of the module above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

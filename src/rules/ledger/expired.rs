@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::entries::{NONE, State};
 use super::{Effects, Ledger, OutOfBlock};
-use crate::words::invariant::invariant;
-use crate::words::{DeadReason, Rejection, SlotId, Ticket, Verdict};
+use crate::types::invariant::invariant;
+use crate::types::{DeadReason, Rejection, SlotId, Ticket, Verdict};
 
 /// The place of an entry that left while the strategy was choosing for it; the choice for it counts for nothing.
 pub(super) const LEFT: Ticket = Ticket(NONE);

@@ -3,8 +3,8 @@
 use super::entries::{State, Suspicion};
 use super::slots::SlotPhase;
 use super::{Effects, Handed, Ledger, OutOfBlock};
-use crate::words::invariant::invariant;
-use crate::words::{DeliveryNumber, SlotId, Ticket};
+use crate::types::invariant::invariant;
+use crate::types::{DeliveryNumber, SlotId, Ticket};
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Hands an entry to a slot that takes it.

@@ -2,7 +2,7 @@
 
 use super::entries::State;
 use super::{Effects, Ledger, OutOfBlock};
-use crate::words::{KeyHash, Ticket};
+use crate::types::{KeyHash, Ticket};
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// A keyed entry arrives: it is free to go if no other one of its key is leased, else it stands behind.

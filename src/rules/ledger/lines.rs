@@ -5,8 +5,8 @@
 //! that many share a place makes his own lookups longer, and nobody's order wrong.
 
 use super::entries::{Entries, NONE};
-use crate::words::invariant::invariant;
-use crate::words::{KeyHash, Ticket};
+use crate::types::invariant::invariant;
+use crate::types::{KeyHash, Ticket};
 
 /// A key of which a job is leased, with the line of those that stand behind: a chain through the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,8 +151,8 @@ mod tests {
 
     use super::super::entries::Suspicion;
     use super::*;
-    use crate::words::cases::{cases, some};
-    use crate::words::{LeaseId, Priority};
+    use crate::types::cases::{cases, some};
+    use crate::types::{LeaseId, Priority};
 
     #[test]
     fn lines_are_queues_by_key() {

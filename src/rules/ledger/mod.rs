@@ -44,7 +44,7 @@ mod step;
 mod suspects;
 mod urgent;
 
-pub use effects::{Effects, Handed, HandedPiece, TellKind};
+pub use effects::{Effects, EntryNews, Handed, HandedPiece};
 pub use offer::Offer;
 #[doc(hidden)]
 pub use plants::{Plant, PlantedIn};
@@ -62,8 +62,8 @@ use lines::Lines;
 use slots::Slot;
 
 use crate::rules::window::Window;
-use crate::words::{
-    Block, DeadReason, DeliveryNumber, KeyHash, LeaseId, Moment, Priority, Rejection, Sealed, SlotId, Ticket,
+use crate::types::{
+    Block, DeadReason, DeliveryNumber, JobRef, KeyHash, LeaseId, Moment, Priority, Rejection, SlotId, Ticket,
     Verdict, WindowConfig,
 };
 
@@ -156,13 +156,13 @@ pub trait OutOfBlock<B>: Clone {
     }
 }
 
-impl<J> OutOfBlock<Arc<Block<J>>> for Sealed<J> {
+impl<J> OutOfBlock<Arc<Block<J>>> for JobRef<J> {
     fn out_of(block: &Arc<Block<J>>, place: u8) -> Self {
         Self::in_block(Arc::clone(block), place)
     }
 
     fn priority(&self) -> Priority {
-        Sealed::priority(self)
+        JobRef::priority(self)
     }
 }
 

@@ -6,8 +6,8 @@ use super::expired::LEFT;
 use super::slots::SlotPhase;
 use super::{Effects, Ledger, OutOfBlock};
 use crate::rules::strategies::{Choice, Share};
-use crate::words::invariant::invariant;
-use crate::words::{SlotId, Ticket};
+use crate::types::invariant::invariant;
+use crate::types::{SlotId, Ticket};
 
 /// Entries on offer, with their attempts, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

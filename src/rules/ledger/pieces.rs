@@ -1,6 +1,6 @@
 //! Pieces: the jobs of one block that one slot holds.
 
-use crate::words::{DeliveryNumber, Places, Ticket};
+use crate::types::{DeliveryNumber, Places, Ticket};
 
 /// Jobs of a block that a slot's consumer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

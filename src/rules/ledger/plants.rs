@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::entries::State;
 use super::{Ledger, OutOfBlock};
-use crate::words::{Cause, DeliveryNumber, LeaseId, SlotId, Ticket};
+use crate::types::{Cause, DeliveryNumber, LeaseId, SlotId, Ticket};
 
 /// Whether a bug can be planted at all.
 const CAN_BE_PLANTED: bool = cfg!(feature = "sim");

@@ -16,7 +16,7 @@
 use super::entries::State;
 use super::slots::{Slot, SlotPhase};
 use super::{Effects, Ledger, OutOfBlock, Plant, Stale};
-use crate::words::{DeliveryNumber, Places, SlotId, Ticket};
+use crate::types::{DeliveryNumber, Places, SlotId, Ticket};
 
 /// What is taken back from one slot: deliveries that their consumer can no longer begin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::effects::TellKind;
+use super::effects::EntryNews;
 use super::entries::{Entry, State, Suspicion};
 use super::slots::SlotPhase;
 use super::{Effects, Ledger, OutOfBlock};
-use crate::words::invariant::invariant;
-use crate::words::{
+use crate::types::invariant::invariant;
+use crate::types::{
     AttemptRecord, Cause, DeadReason, DeliveryNumber, Incarnation, KeyHash, Moment, Rejection, Renewal,
     Retry, SlotId, Ticket, Verdict,
 };
@@ -185,7 +185,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             self.reject(ticket, reason, record, effects);
             return None;
         }
-        let retried = TellKind::Retried(Box::new(record.clone()), after);
+        let retried = EntryNews::Retried(Box::new(record.clone()), after);
         effects.tell.extend(entry.job.clone().map(|job| (job, retried)));
         if after.is_zero() || keeps || entry.key.is_some() {
             let lease = entry.lease;

@@ -2,8 +2,8 @@
 
 use super::entries::{State, Suspicion};
 use super::{Effects, Ledger, OutOfBlock, Stale};
-use crate::words::invariant::invariant;
-use crate::words::{DeliveryNumber, Places, SlotId, Ticket};
+use crate::types::invariant::invariant;
+use crate::types::{DeliveryNumber, Places, SlotId, Ticket};
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Of which piece a delivery is: its number, and the place of the job.

@@ -8,8 +8,8 @@ use super::entries::Entries;
 use super::pieces::Piece;
 use super::{Effects, Ledger, OutOfBlock};
 use crate::rules::window::Window;
-use crate::words::invariant::invariant;
-use crate::words::{Incarnation, Places, Seat, SlotId, Ticket, Weight};
+use crate::types::invariant::invariant;
+use crate::types::{Incarnation, Places, Seat, SlotId, Ticket, Weight};
 
 /// What the ledger knows of a slot's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Effects, Ledger, Recalled, Report};
 use crate::rules::strategies::{Choice, Share};
-use crate::words::{
+use crate::types::{
     Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket, Weight,
 };
 

@@ -14,7 +14,7 @@
 use super::entries::{State, Suspicion};
 use super::slots::SlotPhase;
 use super::{Effects, Ledger, Offer, OutOfBlock};
-use crate::words::{Begin, Renewal, SlotId, Ticket, Verdict};
+use crate::types::{Begin, Renewal, SlotId, Ticket, Verdict};
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Whether everything but a suspect has to wait.

@@ -10,7 +10,7 @@
 //! One that stands behind another job of its key waits for it all the same.
 
 use super::{Ledger, OutOfBlock, Plant, Recalled};
-use crate::words::{DeliveryNumber, Priority, SlotId, Ticket};
+use crate::types::{DeliveryNumber, Priority, SlotId, Ticket};
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Whether a bug is planted that lets an urgent job wait for what its consumer held before.

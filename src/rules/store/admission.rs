@@ -1,7 +1,7 @@
 //! Admission: whether a queue takes a job, and what goes if it does not fit.
 
 use super::Refusal;
-use crate::words::{DeadReason, JobId, Overflow};
+use crate::types::{DeadReason, JobId, Overflow};
 
 /// How much a queue takes, and what happens then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::DeadSelection;
-use super::thrift::give_back;
-use crate::words::{JobId, QueueConfig};
+use super::shrink::give_back;
+use crate::types::{JobId, QueueConfig};
 
 /// The dead letters that are kept.
 pub(crate) struct DeadLetters<L> {

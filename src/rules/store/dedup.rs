@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::thrift::give_back;
-use crate::words::{JobId, Key, Moment, QueueConfig};
+use super::shrink::give_back;
+use crate::types::{JobId, Key, Moment, QueueConfig};
 
 /// Which keys were accepted lately. A refused duplicate does not prolong the memory of its key.
 pub(crate) struct Dedup {

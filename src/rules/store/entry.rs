@@ -1,6 +1,6 @@
 //! Entries: jobs of one block that stand together in the store, wherever that is: ready, on the shelf or leased.
 
-use crate::words::{AttemptRecord, DeadLetter, DeadReason, JobId, Moment, Places, Priority, Run, Sealed};
+use crate::types::{AttemptRecord, DeadLetter, DeadReason, JobId, JobRef, Moment, Places, Priority, Run};
 
 /// Jobs that stand together. 32 bytes; everything else is with the jobs.
 ///
@@ -132,7 +132,7 @@ impl<J> Entry<J> {
     }
 
     /// The jobs, each with its number.
-    pub(super) fn into_jobs(self) -> impl Iterator<Item = (u64, Sealed<J>)> {
+    pub(super) fn into_jobs(self) -> impl Iterator<Item = (u64, JobRef<J>)> {
         let seq = self.seq;
         let numbers = self.run.places.iter().map(move |place| seq + u64::from(place));
         numbers.zip(self.run.into_jobs())

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::Entry;
-use super::thrift::give_back;
-use crate::words::Priority;
+use super::shrink::give_back;
+use crate::types::Priority;
 
 /// The ready jobs of one priority.
 struct Lane<J> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::words::LeaseId;
+use crate::types::LeaseId;
 
 /// What a queue keeps of the jobs that it has leased, oldest lease first. No two leases of a table have the same name.
 ///

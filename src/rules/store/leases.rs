@@ -1,8 +1,8 @@
 //! The leased jobs: many under one lease, each of them settled on its own.
 
 use super::entry::Entry;
-use super::thrift::KEPT;
-use crate::words::{LeaseId, Places};
+use super::shrink::KEPT;
+use crate::types::{LeaseId, Places};
 
 /// A lease.
 struct Lease<J> {
@@ -237,7 +237,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::words::{Block, JobId, Run};
+    use crate::types::{Block, JobId, Run};
 
     fn entry(len: u64) -> Entry<u64> {
         let block = Block::new(JobId::from_uuid(Uuid::nil()), (0..len).collect()).unwrap();

@@ -2,14 +2,14 @@
 
 use super::dead::{DeadLetters, Selected};
 use super::dedup::Dedup;
+use super::delayed::DelayedJobs;
 use super::entry::Entry;
 use super::lanes::Lanes;
 use super::leases::Leases;
-use super::shelf::Shelf;
 use super::{Admission, Asking, Bound, DeadSelection, Leased, News, Refusal, Refused, Settled, Store};
-use crate::words::{
-    Capabilities, DeadLetter, DeadReason, EventKind, JobId, LeaseId, Moment, Places, Priority, QueueConfig,
-    QueueCounts, Rejection, Retry, Run, Sealed, Verdict,
+use crate::types::{
+    Capabilities, DeadLetter, DeadReason, EventKind, JobId, JobRef, LeaseId, Moment, Places, Priority,
+    QueueConfig, QueueCounts, Rejection, Retry, Run, Verdict,
 };
 
 /// Keeps jobs in memory, in the order of their priority and then of their acceptance.
@@ -17,7 +17,7 @@ use crate::words::{
 /// A job that is given back keeps its number and with it its old place; so does a job whose delay has passed. A job
 /// stands in exactly one of these: the lanes (ready), the shelf (delayed), the leases, the dead letters.
 ///
-/// With [`Overflow::DropOldest`](crate::words::Overflow::DropOldest) the job that goes is the oldest *ready* one of the least urgent priority. Leased and
+/// With [`Overflow::DropOldest`](crate::types::Overflow::DropOldest) the job that goes is the oldest *ready* one of the least urgent priority. Leased and
 /// delayed jobs stay, and nothing goes for a job that is less urgent than itself: if there is no such job, the new one
 /// goes.
 ///
@@ -30,7 +30,7 @@ pub struct MemoryStore<J> {
     /// The number of the next job.
     next_seq: u64,
     lanes: Lanes<J>,
-    shelf: Shelf<Entry<J>>,
+    shelf: DelayedJobs<Entry<J>>,
     /// Jobs on the shelf.
     delayed: usize,
     leases: Leases<J>,
@@ -46,7 +46,7 @@ impl<J> MemoryStore<J> {
             history: config.history.max(2),
             next_seq: 0,
             lanes: Lanes::new(),
-            shelf: Shelf::default(),
+            shelf: DelayedJobs::default(),
             delayed: 0,
             leases: Leases::new(),
             dead: DeadLetters::new(config),
@@ -346,7 +346,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         self.dead.take(|letter| which.means(letter.id())).len()
     }
 
-    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
+    fn take_unfinished(&mut self) -> Vec<JobRef<J>> {
         let mut entries = Vec::new();
         self.lanes.take_all(&mut entries);
         self.shelf.take_all(&mut entries);
@@ -358,14 +358,14 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
     }
 }
 
-fn note_expiry<J>(shelf: &mut Shelf<Entry<J>>, entry: &Entry<J>) {
+fn note_expiry<J>(shelf: &mut DelayedJobs<Entry<J>>, entry: &Entry<J>) {
     if let Some(job) = entry.run.views().next() {
         shelf.note_expiry(job, entry.oldest());
     }
 }
 
 #[inline]
-fn strike<J>(shelf: &mut Shelf<Entry<J>>, entry: &Entry<J>) {
+fn strike<J>(shelf: &mut DelayedJobs<Entry<J>>, entry: &Entry<J>) {
     if let Some(job) = entry.run.views().next() {
         shelf.strike(job, entry.oldest());
     }

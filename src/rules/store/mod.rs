@@ -6,13 +6,13 @@
 mod admission;
 mod dead;
 mod dedup;
+mod delayed;
 mod entry;
 mod lanes;
 mod lease_table;
 mod leases;
 mod memory;
-mod shelf;
-mod thrift;
+mod shrink;
 
 #[cfg(test)]
 mod tests;
@@ -24,15 +24,15 @@ pub(crate) use dead::DeadLetters;
 pub(crate) use dead::Selected;
 #[cfg(feature = "durable")]
 pub(crate) use dedup::Dedup;
+#[cfg(any(feature = "durable", feature = "testing"))]
+pub(crate) use delayed::DelayedJobs;
 pub use lease_table::LeaseTable;
 pub use memory::MemoryStore;
-#[cfg(any(feature = "durable", feature = "testing"))]
-pub(crate) use shelf::Shelf;
 
 use std::sync::Arc;
 
-use crate::words::{
-    Capabilities, DeadLetter, EventKind, JobId, LeaseId, Moment, Places, QueueCounts, Run, Sealed, Verdict,
+use crate::types::{
+    Capabilities, DeadLetter, EventKind, JobId, JobRef, LeaseId, Moment, Places, QueueCounts, Run, Verdict,
     WriteFailure,
 };
 
@@ -50,7 +50,7 @@ pub struct Leased<J> {
     /// ([`Verdict::Begin`]). Queues that cannot know leave it false.
     pub suspect: bool,
     /// A job whose queue need not hold it itself.
-    held: Option<Sealed<J>>,
+    held: Option<JobRef<J>>,
 }
 
 impl<J> Leased<J> {
@@ -66,7 +66,7 @@ impl<J> Leased<J> {
     }
 
     /// A lease of one job. The queue may hold the job as well, and need not.
-    pub fn one(lease: LeaseId, attempt: u32, job: Sealed<J>) -> Self {
+    pub fn one(lease: LeaseId, attempt: u32, job: JobRef<J>) -> Self {
         Self {
             run: job.as_run(),
             held: Some(job),
@@ -77,9 +77,9 @@ impl<J> Leased<J> {
     }
 
     /// The first of the jobs, or the only one.
-    pub fn job(&self) -> Sealed<J> {
+    pub fn job(&self) -> JobRef<J> {
         let first = self.run.places.lowest().unwrap_or(0);
-        Sealed::in_block(Arc::clone(&self.run.block), first)
+        JobRef::in_block(Arc::clone(&self.run.block), first)
     }
 
     /// The jobs as if each had been leased alone.
@@ -132,7 +132,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Refused<J> {
     /// The job, handed back.
-    pub job: Sealed<J>,
+    pub job: JobRef<J>,
     /// Why.
     pub refusal: Refusal,
 }
@@ -262,5 +262,5 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
     fn purge(&mut self, which: &DeadSelection) -> usize;
 
     /// Hands out every job that is neither done nor dead, oldest first, and holds none of them any more.
-    fn take_unfinished(&mut self) -> Vec<Sealed<J>>;
+    fn take_unfinished(&mut self) -> Vec<JobRef<J>>;
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{AssignJob, Choice, Chooser};
-use crate::words::Roster;
+use super::{AssignJob, Choice, Strategy};
+use crate::types::Roster;
 
 /// A closure as a strategy; made by [`strategy_fn`].
 #[derive(Clone)]
@@ -31,7 +31,7 @@ where
     StrategyFn { choose }
 }
 
-impl<F> Chooser for StrategyFn<F>
+impl<F> Strategy for StrategyFn<F>
 where
     F: FnMut(&AssignJob, &Roster) -> Choice + Send + 'static,
 {
@@ -50,7 +50,7 @@ impl<F> fmt::Debug for StrategyFn<F> {
 mod tests {
     use super::super::testing::{equals, slots};
     use super::*;
-    use crate::words::SlotId;
+    use crate::types::SlotId;
 
     #[test]
     fn a_closure_is_asked_for_every_job_and_may_keep_state() {

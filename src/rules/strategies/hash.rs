@@ -4,8 +4,8 @@ use std::hash::{Hash, Hasher};
 
 use hashring::HashRing;
 
-use super::{AssignJob, Choice, Chooser};
-use crate::words::{Roster, SlotId};
+use super::{AssignJob, Choice, Strategy};
+use crate::types::{Roster, SlotId};
 
 /// Gives all jobs of a key to the same consumer, found on a hash ring.
 ///
@@ -135,7 +135,7 @@ impl Default for ConsistentHash {
     }
 }
 
-impl Chooser for ConsistentHash {
+impl Strategy for ConsistentHash {
     fn roster_changed(&mut self, roster: &Roster) {
         self.follow(roster);
     }
@@ -156,7 +156,7 @@ impl Chooser for ConsistentHash {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::{cases, some};
+    use crate::types::cases::{cases, some};
 
     use super::super::testing::{equals, roster_of, seat, slot_of_key, slots};
     use super::*;

@@ -1,7 +1,7 @@
 //! The consumer that holds the least.
 
-use super::{AssignJob, Choice, Chooser, choice};
-use crate::words::{Roster, Seat};
+use super::{AssignJob, Choice, Strategy, choice};
+use crate::types::{Roster, Seat};
 
 /// Gives each job to the consumer with room that holds the fewest deliveries for its weight.
 ///
@@ -17,7 +17,7 @@ pub struct LeastLoaded {
     next: usize,
 }
 
-impl Chooser for LeastLoaded {
+impl Strategy for LeastLoaded {
     fn choose(&mut self, _job: &AssignJob, roster: &Roster) -> Choice {
         let least = least_loaded(roster, self.next);
         if let Some(index) = least {
@@ -70,7 +70,7 @@ pub(super) fn is_less_loaded(one: &Seat, other: &Seat) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::{cases, some};
+    use crate::types::cases::{cases, some};
 
     use super::super::testing::{equals, roster_of, seat, slots};
     use super::*;

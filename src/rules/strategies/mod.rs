@@ -1,4 +1,4 @@
-//! Strategies as pure choosers: which consumer gets a job. A [`Chooser`] runs inside the stock strategy actor.
+//! Strategies as pure choosers: which consumer gets a job. A [`Strategy`] runs inside the stock strategy actor.
 
 mod closure;
 mod hash;
@@ -17,17 +17,17 @@ pub use sticky::Sticky;
 pub use two_choices::TwoChoices;
 pub use weighted::Weighted;
 
-use crate::words::{JobId, KeyHash, Places, Priority, Roster, Seat, SlotId, StrategyName};
+use crate::types::{JobId, KeyHash, Places, Priority, Roster, Seat, SlotId, StrategyKind};
 
 /// The built-in strategy of this name. `seed` is for those that draw at random; the others do not look at it.
-pub fn by_name(name: StrategyName, seed: u64) -> Box<dyn Chooser> {
+pub fn by_name(name: StrategyKind, seed: u64) -> Box<dyn Strategy> {
     match name {
-        StrategyName::RoundRobin => Box::new(RoundRobin::default()),
-        StrategyName::Weighted => Box::new(Weighted::default()),
-        StrategyName::ConsistentHash => Box::new(ConsistentHash::default()),
-        StrategyName::LeastLoaded => Box::new(LeastLoaded::default()),
-        StrategyName::TwoChoices => Box::new(TwoChoices::new(seed)),
-        StrategyName::Sticky => Box::new(Sticky::default()),
+        StrategyKind::RoundRobin => Box::new(RoundRobin::default()),
+        StrategyKind::Weighted => Box::new(Weighted::default()),
+        StrategyKind::ConsistentHash => Box::new(ConsistentHash::default()),
+        StrategyKind::LeastLoaded => Box::new(LeastLoaded::default()),
+        StrategyKind::TwoChoices => Box::new(TwoChoices::new(seed)),
+        StrategyKind::Sticky => Box::new(Sticky::default()),
     }
 }
 
@@ -60,7 +60,7 @@ pub enum Choice {
 }
 
 impl AssignJob {
-    /// A job of which nothing is said, for a strategy that [does not look](Chooser::looks_at_jobs).
+    /// A job of which nothing is said, for a strategy that [does not look](Strategy::looks_at_jobs).
     pub const UNSEEN: Self = Self::new(JobId::from_uuid(uuid::Uuid::nil()));
 
     /// A job of this name in its first attempt, with no key and priority 0.
@@ -100,10 +100,10 @@ pub struct Turns {
 /// placement in the roster, so the next call sees it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a strategy",
-    label = "needs `impl Chooser for {Self}`",
+    label = "needs `impl Strategy for {Self}`",
     note = "a closure works too: `strategy_fn(|job, roster| roster.next_open(0).and_then(|i| roster.seat(i)).map_or(Choice::Hold, |seat| Choice::Slot(seat.slot)))`"
 )]
-pub trait Chooser: Send + 'static {
+pub trait Strategy: Send + 'static {
     /// Called before the first choice and after every change of membership or weight.
     fn roster_changed(&mut self, roster: &Roster) {
         let _ = roster;
@@ -126,7 +126,7 @@ pub trait Chooser: Send + 'static {
     }
 }
 
-impl Chooser for Box<dyn Chooser> {
+impl Strategy for Box<dyn Strategy> {
     fn roster_changed(&mut self, roster: &Roster) {
         (**self).roster_changed(roster);
     }
@@ -170,16 +170,16 @@ mod tests {
 
     use super::testing::{job, roster_of, seat};
     use super::*;
-    use crate::words::Seat;
-    use crate::words::cases::cases;
+    use crate::types::Seat;
+    use crate::types::cases::cases;
 
-    const ALL: [StrategyName; 6] = [
-        StrategyName::RoundRobin,
-        StrategyName::Weighted,
-        StrategyName::ConsistentHash,
-        StrategyName::LeastLoaded,
-        StrategyName::TwoChoices,
-        StrategyName::Sticky,
+    const ALL: [StrategyKind; 6] = [
+        StrategyKind::RoundRobin,
+        StrategyKind::Weighted,
+        StrategyKind::ConsistentHash,
+        StrategyKind::LeastLoaded,
+        StrategyKind::TwoChoices,
+        StrategyKind::Sticky,
     ];
 
     #[test]
@@ -209,9 +209,9 @@ mod tests {
     #[test]
     fn every_strategy_by_load_holds_while_all_are_full_and_goes_on_after() {
         for name in [
-            StrategyName::LeastLoaded,
-            StrategyName::TwoChoices,
-            StrategyName::Sticky,
+            StrategyKind::LeastLoaded,
+            StrategyKind::TwoChoices,
+            StrategyKind::Sticky,
         ] {
             let mut chooser = by_name(name, 1);
             let full = roster_of(vec![seat(0, 1, 9, 0), seat(1, 1, 9, 0)], 1);
@@ -264,9 +264,9 @@ mod tests {
     #[test]
     fn a_strategy_by_load_uses_room_and_only_room() {
         let by_load = [
-            StrategyName::LeastLoaded,
-            StrategyName::TwoChoices,
-            StrategyName::Sticky,
+            StrategyKind::LeastLoaded,
+            StrategyKind::TwoChoices,
+            StrategyKind::Sticky,
         ];
         cases(300, |random| {
             for name in by_load {

@@ -5,7 +5,7 @@ use std::hash::BuildHasherDefault;
 
 use siphasher::sip::SipHasher13;
 
-use crate::words::{KeyHash, SlotId};
+use crate::types::{KeyHash, SlotId};
 
 /// Stands for "none" among indexes: there is never an entry there.
 const NONE: usize = usize::MAX;
@@ -127,7 +127,7 @@ impl RecentKeys {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::cases;
+    use crate::types::cases::cases;
 
     use super::*;
 

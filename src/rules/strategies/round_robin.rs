@@ -1,7 +1,7 @@
 //! Each consumer in turn.
 
-use super::{AssignJob, Choice, Chooser, Turns, choice, takes_turns};
-use crate::words::{Roster, SlotId};
+use super::{AssignJob, Choice, Strategy, Turns, choice, takes_turns};
+use crate::types::{Roster, SlotId};
 
 /// A run is this part of a window.
 const RUNS: u32 = 16;
@@ -12,7 +12,7 @@ const EVEN: usize = 8;
 /// Gives the jobs to the consumers strictly in turn, ordered by slot.
 ///
 /// Each of n consumers gets exactly one of n jobs in a row as long as it keeps up with it (plain jobs come many at a time and are dealt
-/// out in runs, so there each has its turns side by side; see [`take_turns`](Chooser::take_turns)): a consumer that is full does not lose its
+/// out in runs, so there each has its turns side by side; see [`take_turns`](Strategy::take_turns)): a consumer that is full does not lose its
 /// turn, the job waits for it. Only one that is more than 4,096 jobs behind is passed over, so a consumer that hangs does not
 /// stop the others; and one that does not move loses its turns, and what waits for it, to those with room. Where jobs differ in cost, use
 /// [`LeastLoaded`](super::LeastLoaded) or [`TwoChoices`](super::TwoChoices). A consumer that died is left out until its
@@ -60,7 +60,7 @@ impl RoundRobin {
     }
 }
 
-impl Chooser for RoundRobin {
+impl Strategy for RoundRobin {
     fn roster_changed(&mut self, roster: &Roster) {
         self.next = self
             .last
@@ -114,7 +114,7 @@ impl Chooser for RoundRobin {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::{cases, some};
+    use crate::types::cases::{cases, some};
 
     use super::super::testing::{equals, roster_of, seat, slots};
     use super::*;

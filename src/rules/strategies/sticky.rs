@@ -2,8 +2,8 @@
 
 use super::least_loaded::LeastLoaded;
 use super::recent::RecentKeys;
-use super::{AssignJob, Choice, Chooser};
-use crate::words::Roster;
+use super::{AssignJob, Choice, Strategy};
+use crate::types::Roster;
 
 /// Gives all jobs of a key to the consumer that got the first one.
 ///
@@ -45,7 +45,7 @@ impl Default for Sticky {
     }
 }
 
-impl Chooser for Sticky {
+impl Strategy for Sticky {
     fn choose(&mut self, job: &AssignJob, roster: &Roster) -> Choice {
         let known = job.key.and_then(|key| self.keys.slot(key));
         let seat = known.and_then(|slot| roster.seat(roster.position(slot)?));
@@ -64,7 +64,7 @@ impl Chooser for Sticky {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::cases;
+    use crate::types::cases::cases;
 
     use super::super::testing::{equals, roster_of, seat, slot_of_key, slots};
     use super::*;

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{AssignJob, Choice, Chooser};
-use crate::words::{JobId, KeyHash, Priority, Roster, Seat, SlotId, Weight};
+use super::{AssignJob, Choice, Strategy};
+use crate::types::{JobId, KeyHash, Priority, Roster, Seat, SlotId, Weight};
 
 pub(super) fn job(id: u64, key: Option<u64>) -> AssignJob {
     AssignJob {
@@ -36,14 +36,14 @@ pub(super) fn equals(slots: impl IntoIterator<Item = u32>, version: u64) -> Rost
 }
 
 /// The slots that the next jobs, which have no key, go to; `None` for a job that is held. The roster stays as it is.
-pub(super) fn slots(chooser: &mut impl Chooser, roster: &Roster, jobs: u64) -> Vec<Option<u32>> {
+pub(super) fn slots(chooser: &mut impl Strategy, roster: &Roster, jobs: u64) -> Vec<Option<u32>> {
     (0..jobs)
         .map(|id| slot_of(chooser.choose(&job(id, None), roster)))
         .collect()
 }
 
 /// The slot of a job with this key.
-pub(super) fn slot_of_key(chooser: &mut impl Chooser, roster: &Roster, key: u64) -> Option<u32> {
+pub(super) fn slot_of_key(chooser: &mut impl Strategy, roster: &Roster, key: u64) -> Option<u32> {
     slot_of(chooser.choose(&job(key, Some(key)), roster))
 }
 

@@ -3,8 +3,8 @@
 use fastrand::Rng;
 
 use super::least_loaded::is_less_loaded;
-use super::{AssignJob, Choice, Chooser, choice};
-use crate::words::Roster;
+use super::{AssignJob, Choice, Strategy, choice};
+use crate::types::Roster;
 
 /// Draws two different consumers at random and gives the job to the less loaded one.
 ///
@@ -37,7 +37,7 @@ impl TwoChoices {
     }
 }
 
-impl Chooser for TwoChoices {
+impl Strategy for TwoChoices {
     fn choose(&mut self, _job: &AssignJob, roster: &Roster) -> Choice {
         if roster.len() < 2 {
             return choice(roster, roster.next_open(0));
@@ -64,7 +64,7 @@ fn better(roster: &Roster, one: usize, other: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::cases;
+    use crate::types::cases::cases;
 
     use super::super::testing::{equals, roster_of, seat, slots};
     use super::*;

@@ -1,7 +1,7 @@
 //! Each consumer in turn, by weight.
 
-use super::{AssignJob, Choice, Chooser, choice, takes_turns};
-use crate::words::{Roster, Seat, SlotId};
+use super::{AssignJob, Choice, Strategy, choice, takes_turns};
+use crate::types::{Roster, Seat, SlotId};
 
 /// Gives the jobs to the consumers in turn, the heavier ones oftener and evenly mixed: smooth weighted round robin.
 ///
@@ -77,7 +77,7 @@ fn scaled(current: i64, before: i64, after: i64) -> i64 {
     i64::try_from(scaled).unwrap_or(0)
 }
 
-impl Chooser for Weighted {
+impl Strategy for Weighted {
     fn roster_changed(&mut self, roster: &Roster) {
         self.align(roster);
     }
@@ -112,7 +112,7 @@ impl Chooser for Weighted {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::{cases, some};
+    use crate::types::cases::{cases, some};
 
     use super::super::testing::{equals, roster_of, seat, slots};
     use super::*;

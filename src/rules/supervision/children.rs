@@ -1,8 +1,8 @@
 //! Children added, ended, started again and removed while their supervisor runs.
 
-use super::family::Family;
+use super::child_set::ChildSet;
 use super::order::{ChildNumber, Order};
-use crate::words::ChildState;
+use crate::types::ChildState;
 
 /// What somebody wants done with one child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Wish {
 
 /// Why a wish was not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotDone {
+pub enum ChildRequestError {
     /// No such child is listed.
     Unknown,
     /// It has not ended; this is what it does.
@@ -26,7 +26,7 @@ pub enum NotDone {
     FamilyEnds,
 }
 
-impl Family {
+impl ChildSet {
     /// Starts a child that was added while the family runs. A walk that starts children and still comes by it starts it in
     /// its turn.
     pub fn start(&mut self, child: ChildNumber, orders: &mut Vec<Order>) {
@@ -39,12 +39,17 @@ impl Family {
     /// Does with a child what is wished, or says why not.
     ///
     /// # Errors
-    /// [`NotDone`]; nothing has changed then.
-    pub fn wish(&mut self, child: ChildNumber, wish: Wish, orders: &mut Vec<Order>) -> Result<(), NotDone> {
+    /// [`ChildRequestError`]; nothing has changed then.
+    pub fn wish(
+        &mut self,
+        child: ChildNumber,
+        wish: Wish,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), ChildRequestError> {
         let is_ending = self.is_ending();
-        let member = self.members.get_mut(&child).ok_or(NotDone::Unknown)?;
+        let member = self.members.get_mut(&child).ok_or(ChildRequestError::Unknown)?;
         match (wish, member.state) {
-            (Wish::Restart, _) if is_ending => return Err(NotDone::FamilyEnds),
+            (Wish::Restart, _) if is_ending => return Err(ChildRequestError::FamilyEnds),
             (Wish::Restart, ChildState::Ended) => {
                 member.state = ChildState::Waiting;
                 self.start(child, orders);
@@ -52,7 +57,7 @@ impl Family {
             (Wish::Delete, ChildState::Ended) => {
                 self.remove(child, orders);
             }
-            (Wish::Restart | Wish::Delete, other) => return Err(NotDone::NotEnded(other)),
+            (Wish::Restart | Wish::Delete, other) => return Err(ChildRequestError::NotEnded(other)),
             (Wish::Terminate, ChildState::Starting | ChildState::Up) => {
                 member.state = ChildState::Ending;
                 member.again = false;
@@ -68,7 +73,7 @@ impl Family {
                     // The others waited for this one's wait; nobody else would end it.
                     gather.wait_is_over();
                 }
-                let forgotten = member.restart == crate::words::Restart::Temporary;
+                let forgotten = member.restart == crate::types::Restart::Temporary;
                 if forgotten {
                     self.forget(child);
                 }

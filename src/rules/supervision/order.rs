@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::words::{AutoShutdown, BackoffConfig, PastBudget, RestartConfig, RestartReach, SupervisorConfig};
+use crate::types::{AutoShutdown, BackoffConfig, PastBudget, RestartConfig, RestartReach, SupervisorConfig};
 
 /// A child, numbered in the order in which the children were added. Never used again within one family.
 pub type ChildNumber = u32;
@@ -18,7 +18,7 @@ pub enum Budget {
 
 /// The policies of a family.
 #[derive(Debug, Clone)]
-pub struct FamilyRules {
+pub struct SupervisionRules {
     /// Which children are started again with one that ended.
     pub reach: RestartReach,
     /// Whose restarts are counted together.
@@ -37,7 +37,7 @@ pub struct FamilyRules {
     pub auto_shutdown: AutoShutdown,
 }
 
-impl FamilyRules {
+impl SupervisionRules {
     /// OTP's rules: one budget for all, and past it the supervisor gives up.
     pub fn of_supervisor(config: &SupervisorConfig) -> Self {
         Self {
@@ -70,14 +70,14 @@ impl FamilyRules {
 /// What a family has decided; its supervisor carries it out, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// Make this life of the child, then say [`up`](super::Family::up) or [`down`](super::Family::down).
+    /// Make this life of the child, then say [`up`](super::ChildSet::up) or [`down`](super::ChildSet::down).
     Start {
         /// Which child.
         child: ChildNumber,
         /// Which life, counted from one.
         life: u64,
     },
-    /// Say [`due`](super::Family::due) after this wait.
+    /// Say [`due`](super::ChildSet::due) after this wait.
     Wait {
         /// Which child.
         child: ChildNumber,
@@ -88,7 +88,7 @@ pub enum Order {
         /// Whether it rests because its budget is spent.
         quarantine: bool,
     },
-    /// End the child as it wishes to be ended, then say [`down`](super::Family::down).
+    /// End the child as it wishes to be ended, then say [`down`](super::ChildSet::down).
     End {
         /// Which child.
         child: ChildNumber,
@@ -108,12 +108,12 @@ pub enum Order {
         child: ChildNumber,
     },
     /// All children have ended, for good.
-    Ended(FamilyEnd),
+    Ended(ChildSetEnd),
 }
 
 /// Why a family ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FamilyEnd {
+pub enum ChildSetEnd {
     /// It was asked to.
     Stopped,
     /// Its significant children have ended.

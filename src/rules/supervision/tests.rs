@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::words::{AutoShutdown, ChildState, Moment, Restart, RestartReach, SupervisorConfig};
+use crate::types::{AutoShutdown, ChildState, Moment, Restart, RestartReach, SupervisorConfig};
 
 /// A family and what it ordered since it was last asked.
 struct Case {
-    family: Family,
+    family: ChildSet,
     orders: Vec<Order>,
     now: u64,
 }
@@ -25,7 +25,7 @@ impl Case {
 
     fn new(config: SupervisorConfig) -> Self {
         Self {
-            family: Family::new(FamilyRules::of_supervisor(&config)),
+            family: ChildSet::new(SupervisionRules::of_supervisor(&config)),
             orders: Vec::new(),
             now: 0,
         }
@@ -144,14 +144,14 @@ fn a_start_that_finds_nothing_left_waits_longer_each_time_and_ends_no_family() {
 
 #[test]
 fn a_slot_that_finds_nothing_left_rests_past_its_budget_where_a_rest_is_the_policy() {
-    let config = crate::words::RestartConfig {
+    let config = crate::types::RestartConfig {
         intensity: 2,
         cool_down_ms: 7_000,
-        past_budget: crate::words::PastBudget::Quarantine,
-        ..crate::words::RestartConfig::default()
+        past_budget: crate::types::PastBudget::Quarantine,
+        ..crate::types::RestartConfig::default()
     };
     let mut case = Case::new(SupervisorConfig::default());
-    case.family = Family::new(FamilyRules::of_slots(&config));
+    case.family = ChildSet::new(SupervisionRules::of_slots(&config));
     case.family.add(Restart::Permanent, false);
     case.open();
     let mut waited = Vec::new();
@@ -353,7 +353,7 @@ fn the_truth_table_of_auto_shutdown() {
 fn a_child_that_was_terminated_stays_listed_and_can_be_started_again_or_deleted() {
     let mut case = Case::up(config(RestartReach::OneForOne, 1), &[PERMANENT]);
     let delete_too_early = case.family.wish(0, Wish::Delete, &mut case.orders);
-    assert_eq!(delete_too_early, Err(NotDone::NotEnded(ChildState::Up)));
+    assert_eq!(delete_too_early, Err(ChildRequestError::NotEnded(ChildState::Up)));
     case.family.wish(0, Wish::Terminate, &mut case.orders).unwrap();
     assert_eq!(case.dies(0), "-0 x0");
     case.family.wish(0, Wish::Restart, &mut case.orders).unwrap();
@@ -365,7 +365,7 @@ fn a_child_that_was_terminated_stays_listed_and_can_be_started_again_or_deleted(
     assert_eq!(case.told(), "-0 x0 f0");
     assert_eq!(
         case.family.wish(0, Wish::Restart, &mut case.orders),
-        Err(NotDone::Unknown)
+        Err(ChildRequestError::Unknown)
     );
 }
 

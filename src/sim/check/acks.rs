@@ -1,8 +1,8 @@
 //! What an ack means.
 
 use super::{Facts, Judged};
-use crate::sim::history::Happening;
-use crate::words::{DeliveryNumber, EventKind, Incarnation, JobId, Role, SlotId};
+use crate::sim::history::Occurrence;
+use crate::types::{DeliveryNumber, EventKind, Incarnation, JobId, Role, SlotId};
 
 /// A job is acked once. It may be acked again if the source delivered it again, or if the queue died with the first ack
 /// and the supervisor that could have repeated it died too.
@@ -12,21 +12,21 @@ pub(super) fn nothing_is_acked_twice(facts: &Facts<'_>) -> Judged {
     let (mut supervisors, mut queues) = (0, 0);
     for entry in &facts.history.entries {
         match &entry.what {
-            Happening::SourceRepeated { job } => {
+            Occurrence::SourceRepeated { job } => {
                 if let Some(allowed) = allowed.get_mut(*job) {
                     *allowed += 1;
                 }
             }
-            Happening::HostEnded | Happening::ProcessEnded => {
+            Occurrence::HostEnded | Occurrence::ProcessEnded => {
                 supervisors += 1;
                 queues += 1;
             }
-            Happening::Group(EventKind::RoleDown { role, .. }) => match role {
+            Occurrence::Group(EventKind::RoleDown { role, .. }) => match role {
                 Role::Supervisor => supervisors += 1,
                 Role::Queue => queues += 1,
                 Role::Strategy | Role::Results => {}
             },
-            Happening::Group(EventKind::Acked { job, .. }) => {
+            Occurrence::Group(EventKind::Acked { job, .. }) => {
                 let Some(place) = facts.place(*job) else {
                     return Err(format!("an ack of {job}, which nobody sent"));
                 };
@@ -60,10 +60,10 @@ pub(super) fn acks_are_of_work_done(facts: &Facts<'_>) -> Judged {
     let mut done: Vec<(DeliveryNumber, usize)> = Vec::with_capacity(facts.history.jobs.len());
     for entry in &facts.history.entries {
         match &entry.what {
-            Happening::Worked(attempt) => {
+            Occurrence::Worked(attempt) => {
                 done.push((attempt.number, attempt.job));
             }
-            Happening::Group(EventKind::Acked { job, number, .. }) => {
+            Occurrence::Group(EventKind::Acked { job, number, .. }) => {
                 let place = facts.place(*job).unwrap_or(usize::MAX);
                 // An ack mostly follows its work at once, so the search begins there.
                 if !done.iter().rev().any(|of| *of == (*number, place)) {
@@ -85,12 +85,12 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
     for entry in &facts.history.entries {
         let at = entry.at;
         let kind = match &entry.what {
-            Happening::Group(kind) => kind,
-            Happening::Failed(attempt) => {
+            Occurrence::Group(kind) => kind,
+            Occurrence::Failed(attempt) => {
                 out.retain(|(number, ..)| *number != attempt.number);
                 continue;
             }
-            Happening::HostEnded | Happening::ProcessEnded => {
+            Occurrence::HostEnded | Occurrence::ProcessEnded => {
                 out.clear();
                 continue;
             }

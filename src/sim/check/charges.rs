@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Facts, Judged};
-use crate::sim::history::{Attempt, Happening};
+use crate::sim::history::{Attempt, Occurrence};
 use crate::sim::plan::FaultKind;
-use crate::words::{DeadReason, DeliveryNumber, EventKind, Moment, Role, SlotId};
+use crate::types::{DeadReason, DeliveryNumber, EventKind, Moment, Role, SlotId};
 
 /// How long the word on a delivery takes to the disk at most, if nothing holds the queue up: a few commits.
 const TO_DISK: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ struct Known {
 /// its end is on the disk, and the next one from when the disk knows that it begins.
 pub(super) fn end_of_a_process_is_charged_to_one_alone(facts: &Facts<'_>) -> Judged {
     let entries = &facts.history.entries;
-    if !entries.iter().any(|entry| entry.what == Happening::ProcessEnded) {
+    if !entries.iter().any(|entry| entry.what == Occurrence::ProcessEnded) {
         return Ok(());
     }
     let mut look = Look {
@@ -60,40 +60,40 @@ pub(super) fn end_of_a_process_is_charged_to_one_alone(facts: &Facts<'_>) -> Jud
     };
     for entry in entries {
         match &entry.what {
-            Happening::SourceRepeated { job } => {
+            Occurrence::SourceRepeated { job } => {
                 if let Some(is_repeated) = look.is_repeated.get_mut(*job) {
                     *is_repeated = true;
                 }
             }
-            Happening::Begun(attempt) => look.begins(attempt),
-            Happening::Worked(attempt) => look.is_over(entry.at, |at_work| at_work.number == attempt.number),
-            Happening::Failed(attempt) => {
+            Occurrence::Begun(attempt) => look.begins(attempt),
+            Occurrence::Worked(attempt) => look.is_over(entry.at, |at_work| at_work.number == attempt.number),
+            Occurrence::Failed(attempt) => {
                 look.is_over(entry.at, |at_work| at_work.number == attempt.number);
                 look.fails(attempt.job, attempt.attempt);
             }
-            Happening::ProcessEnded => look.process_ends(entry.at),
+            Occurrence::ProcessEnded => look.process_ends(entry.at),
             // Its consumers go with it.
-            Happening::Group(EventKind::RoleDown {
+            Occurrence::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
             })
-            | Happening::HostEnded => look.is_over(entry.at, |_| true),
-            Happening::Fired { fault } => {
+            | Occurrence::HostEnded => look.is_over(entry.at, |_| true),
+            Occurrence::Fired { fault } => {
                 let planned = facts.history.faults.get(*fault);
                 look.is_held_up |= planned.is_some_and(|planned| holds_the_queue_up(&planned.fault.kind));
             }
-            Happening::Group(EventKind::ConsumerDown { slot, .. }) => {
+            Occurrence::Group(EventKind::ConsumerDown { slot, .. }) => {
                 look.is_over(entry.at, |at_work| at_work.slot == *slot);
             }
-            Happening::Group(EventKind::Retried { job, record, .. }) => {
+            Occurrence::Group(EventKind::Retried { job, record, .. }) => {
                 if let Some(place) = facts.place(*job) {
                     look.fails(place, record.attempt);
                 }
             }
-            Happening::Group(EventKind::Delivered { job, attempt, .. }) => {
+            Occurrence::Group(EventKind::Delivered { job, attempt, .. }) => {
                 look.judge(facts.place(*job), *attempt, entry.at)?;
             }
-            Happening::Group(EventKind::DeadLettered {
+            Occurrence::Group(EventKind::DeadLettered {
                 job,
                 reason: DeadReason::Poison { attempts },
             }) => look.judge(facts.place(*job), attempts.saturating_add(1), entry.at)?,

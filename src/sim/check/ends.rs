@@ -1,8 +1,8 @@
 //! How a run must end.
 
 use super::{Facts, Judged};
-use crate::sim::history::{Answer, Happening};
-use crate::words::EventKind;
+use crate::sim::history::{Answer, Occurrence};
+use crate::types::EventKind;
 
 /// Every accepted job was acked or dead-lettered, or handed out by a group that had ended: by its `stop`, or to the caller
 /// who had sent it. That a group gave up is told by [`converges`].
@@ -11,11 +11,11 @@ pub(super) fn nothing_is_lost(facts: &Facts<'_>) -> Judged {
     let mut has_ended = facts.for_each_job(false);
     for entry in &history.entries {
         let place = match &entry.what {
-            Happening::Group(EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. }) => {
+            Occurrence::Group(EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. }) => {
                 facts.place(*job)
             }
-            Happening::HandedOut { job }
-            | Happening::Answered {
+            Occurrence::HandedOut { job }
+            | Occurrence::Answered {
                 job,
                 answer: Answer::GivenBack,
             } => Some(*job),
@@ -41,10 +41,10 @@ pub(super) fn nobody_is_left_waiting(facts: &Facts<'_>) -> Judged {
     let mut waiting: Vec<usize> = Vec::new();
     for entry in &facts.history.entries {
         match entry.what {
-            Happening::Waits { job } => waiting.push(job),
-            Happening::Answered { job, .. } => waiting.retain(|of| *of != job),
+            Occurrence::Waits { job } => waiting.push(job),
+            Occurrence::Answered { job, .. } => waiting.retain(|of| *of != job),
             // They lived there too.
-            Happening::ProcessEnded => waiting.clear(),
+            Occurrence::ProcessEnded => waiting.clear(),
             _ => {}
         }
     }
@@ -61,9 +61,9 @@ pub(super) fn one_owner(facts: &Facts<'_>) -> Judged {
     let mut lives = true;
     for entry in &facts.history.entries {
         match &entry.what {
-            Happening::HostEnded | Happening::ProcessEnded => lives = false,
-            Happening::StartedAgain => lives = true,
-            Happening::TakenByAnother if lives => {
+            Occurrence::HostEnded | Occurrence::ProcessEnded => lives = false,
+            Occurrence::StartedAgain => lives = true,
+            Occurrence::TakenByAnother if lives => {
                 return Err(format!(
                     "at {} another process got the file of the queue while its owner lived",
                     entry.at
@@ -80,19 +80,19 @@ pub(super) fn nothing_is_written_over(facts: &Facts<'_>) -> Judged {
     let mut left = 0;
     for entry in &facts.history.entries {
         match &entry.what {
-            Happening::Unreadable { why } => {
+            Occurrence::Unreadable { why } => {
                 return Err(format!(
                     "at {} the file of the queue could not be read: {why}",
                     entry.at
                 ));
             }
-            Happening::LookedInto { visits } | Happening::Visited { before: visits } if *visits != left => {
+            Occurrence::LookedInto { visits } | Occurrence::Visited { before: visits } if *visits != left => {
                 return Err(format!(
                     "at {} the file of the queue held the marks of {visits} other processes, and {left} had left one",
                     entry.at
                 ));
             }
-            Happening::Visited { .. } => left += 1,
+            Occurrence::Visited { .. } => left += 1,
             _ => {}
         }
     }
@@ -103,8 +103,8 @@ pub(super) fn nothing_is_written_over(facts: &Facts<'_>) -> Judged {
 pub(super) fn converges(facts: &Facts<'_>) -> Judged {
     let end = &facts.history.end;
     let mut lives = facts.history.entries.iter().rev().map(|entry| &entry.what);
-    let last = lives.find(|what| matches!(what, Happening::HostEnded | Happening::StartedAgain));
-    if last == Some(&Happening::HostEnded) {
+    let last = lives.find(|what| matches!(what, Occurrence::HostEnded | Occurrence::StartedAgain));
+    if last == Some(&Occurrence::HostEnded) {
         return match &end.failed {
             Some(_) => Ok(()),
             None => Err("its host had ended, and the group did not say that it had failed".to_owned()),

@@ -1,8 +1,8 @@
 //! What a failure means.
 
 use super::{Facts, Judged};
-use crate::sim::history::Happening;
-use crate::words::{Cause, EventKind};
+use crate::sim::history::Occurrence;
+use crate::types::{Cause, EventKind};
 
 /// A failure counts once, and against the attempt that it speaks of: a word on an earlier attempt that comes twice must not
 /// cost the job the attempt that is running. (A planned error comes after the work of a user's own actor, so an attempt may
@@ -11,11 +11,11 @@ pub(super) fn are_of_attempts_that_ended(facts: &Facts<'_>) -> Judged {
     let mut ended: Vec<(usize, u32)> = Vec::with_capacity(facts.history.jobs.len());
     for entry in &facts.history.entries {
         let (job, attempt) = match &entry.what {
-            Happening::Worked(attempt) | Happening::Failed(attempt) => {
+            Occurrence::Worked(attempt) | Occurrence::Failed(attempt) => {
                 ended.push((attempt.job, attempt.attempt));
                 continue;
             }
-            Happening::Group(EventKind::Retried { job, record, .. })
+            Occurrence::Group(EventKind::Retried { job, record, .. })
                 if matches!(record.cause, Cause::Failed(_)) =>
             {
                 (*job, record.attempt)

@@ -1,8 +1,8 @@
 //! What is promised to the jobs of one key.
 
 use super::{Facts, Judged};
-use crate::sim::history::{Attempt, Happening};
-use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, Moment, Role, SlotId};
+use crate::sim::history::{Attempt, Occurrence};
+use crate::types::{DeliveryNumber, Epoch, EventKind, Incarnation, Moment, Role, SlotId};
 
 /// Verdicts that may be lost: the queue died with the word on the job's end in its mailbox, and so did the supervisor that
 /// would have repeated it. Such a job comes again, and may come after later ones of its key.
@@ -28,15 +28,15 @@ impl LostVerdicts {
         }
     }
 
-    fn note(&mut self, what: &Happening, facts: &Facts<'_>) {
+    fn note(&mut self, what: &Occurrence, facts: &Facts<'_>) {
         match what {
-            Happening::Begun(attempt) if attempt.attempt >= self.attempts => {
+            Occurrence::Begun(attempt) if attempt.attempt >= self.attempts => {
                 if let Some(last) = self.last.get_mut(attempt.job) {
                     *last = Some(*attempt);
                 }
             }
-            Happening::Failed(attempt) if attempt.attempt >= self.attempts => self.ends(attempt.job),
-            Happening::Group(EventKind::ConsumerDown {
+            Occurrence::Failed(attempt) if attempt.attempt >= self.attempts => self.ends(attempt.job),
+            Occurrence::Group(EventKind::ConsumerDown {
                 slot, incarnation, ..
             }) => {
                 let held = (*slot, *incarnation);
@@ -48,7 +48,7 @@ impl LostVerdicts {
                     }
                 }
             }
-            Happening::HostEnded | Happening::ProcessEnded => {
+            Occurrence::HostEnded | Occurrence::ProcessEnded => {
                 for job in 0..self.last.len() {
                     if self.last.get(job).is_some_and(Option::is_some) {
                         self.ends(job);
@@ -57,14 +57,14 @@ impl LostVerdicts {
                 self.supervisors += 1;
                 self.queues += 1;
             }
-            Happening::Group(EventKind::RoleDown {
+            Occurrence::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
             }) => self.supervisors += 1,
-            Happening::Group(EventKind::RoleDown {
+            Occurrence::Group(EventKind::RoleDown {
                 role: Role::Queue, ..
             }) => self.queues += 1,
-            Happening::Group(EventKind::Acked { job, .. }) => {
+            Occurrence::Group(EventKind::Acked { job, .. }) => {
                 if let Some(place) = facts.place(*job) {
                     self.ends(place);
                 }
@@ -89,7 +89,7 @@ impl LostVerdicts {
 /// The order in which the jobs were sent, by place in the plan.
 fn ranks(facts: &Facts<'_>) -> Vec<usize> {
     let sent = facts.history.entries.iter().filter_map(|entry| match entry.what {
-        Happening::Sent { job } => Some(job),
+        Occurrence::Sent { job } => Some(job),
         _ => None,
     });
     let mut ranks = facts.for_each_job(0);
@@ -119,7 +119,7 @@ pub(super) fn order_per_key(facts: &Facts<'_>) -> Judged {
     for entry in &history.entries {
         order.lost.note(&entry.what, facts);
         match &entry.what {
-            Happening::Worked(Attempt {
+            Occurrence::Worked(Attempt {
                 job, epoch, number, ..
             }) => {
                 let family = facts.family(*job);
@@ -132,7 +132,7 @@ pub(super) fn order_per_key(facts: &Facts<'_>) -> Judged {
                     order.next(&mut effects, *job, entry.at, "took effect")?;
                 }
             }
-            Happening::Group(EventKind::Acked { job, .. }) => {
+            Occurrence::Group(EventKind::Acked { job, .. }) => {
                 if let Some(job) = facts.place(*job) {
                     order.next(&mut acks, job, entry.at, "was acked")?;
                 }
@@ -189,7 +189,7 @@ pub(super) fn one_consumer_per_key(facts: &Facts<'_>) -> Judged {
     let mut latest = Epoch(0);
     for entry in &history.entries {
         match &entry.what {
-            Happening::Begun(attempt) => {
+            Occurrence::Begun(attempt) => {
                 let Some(key) = facts.key(attempt.job) else {
                     continue;
                 };
@@ -214,19 +214,19 @@ pub(super) fn one_consumer_per_key(facts: &Facts<'_>) -> Judged {
                     ));
                 }
             }
-            Happening::Worked(attempt) | Happening::Failed(attempt) => {
+            Occurrence::Worked(attempt) | Occurrence::Failed(attempt) => {
                 at_work.retain(|(_, other)| other.number != attempt.number);
             }
-            Happening::Group(EventKind::ConsumerDown {
+            Occurrence::Group(EventKind::ConsumerDown {
                 slot, incarnation, ..
             }) => {
                 at_work.retain(|(_, other)| (other.slot, other.incarnation) != (*slot, *incarnation));
                 ended.push((*slot, *incarnation, latest));
             }
-            Happening::HostEnded
-            | Happening::ProcessEnded
-            | Happening::StartedAgain
-            | Happening::Group(EventKind::RoleDown {
+            Occurrence::HostEnded
+            | Occurrence::ProcessEnded
+            | Occurrence::StartedAgain
+            | Occurrence::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
             }) => at_work.clear(),

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Facts, Judged};
-use crate::sim::history::Happening;
-use crate::words::{DeliveryNumber, EventKind, Moment, Role, SlotId};
+use crate::sim::history::Occurrence;
+use crate::types::{DeliveryNumber, EventKind, Moment, Role, SlotId};
 
 /// Restarts within one period, of one slot or one role.
 struct Budget {
@@ -37,8 +37,8 @@ pub(super) fn restart_budget(facts: &Facts<'_>) -> Judged {
     for entry in &history.entries {
         let at = entry.at;
         let kind = match &entry.what {
-            Happening::Group(kind) => kind,
-            Happening::StartedAgain => {
+            Occurrence::Group(kind) => kind,
+            Occurrence::StartedAgain => {
                 slots.clear();
                 roles.clear();
                 continue;
@@ -79,7 +79,7 @@ pub(super) fn memory_bounds(facts: &Facts<'_>) -> Judged {
     let mut held: Vec<(SlotId, DeliveryNumber)> = Vec::new();
     for entry in &history.entries {
         match &entry.what {
-            Happening::Group(EventKind::Delivered { slot, number, .. }) => {
+            Occurrence::Group(EventKind::Delivered { slot, number, .. }) => {
                 held.push((*slot, *number));
                 let by_slot = held.iter().filter(|(of, _)| of == slot).count();
                 if by_slot > most {
@@ -89,20 +89,20 @@ pub(super) fn memory_bounds(facts: &Facts<'_>) -> Judged {
                     ));
                 }
             }
-            Happening::Group(
+            Occurrence::Group(
                 EventKind::Acked { number, slot, .. } | EventKind::Recalled { number, slot, .. },
             ) => {
                 held.retain(|of| *of != (*slot, *number));
             }
-            Happening::Failed(attempt) => {
+            Occurrence::Failed(attempt) => {
                 held.retain(|of| *of != (attempt.slot, attempt.number));
             }
-            Happening::Group(EventKind::ConsumerDown { slot, .. }) => {
+            Occurrence::Group(EventKind::ConsumerDown { slot, .. }) => {
                 held.retain(|(of, _)| of != slot);
             }
-            Happening::HostEnded
-            | Happening::ProcessEnded
-            | Happening::Group(EventKind::RoleDown {
+            Occurrence::HostEnded
+            | Occurrence::ProcessEnded
+            | Occurrence::Group(EventKind::RoleDown {
                 role: Role::Supervisor,
                 ..
             }) => held.clear(),

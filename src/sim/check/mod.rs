@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{History, SentJob};
 use super::names::Names;
-use crate::words::JobId;
+use crate::types::JobId;
 
 /// A promise that a history breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

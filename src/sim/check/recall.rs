@@ -1,8 +1,8 @@
 //! What a recall may take: only what has not begun, and then for good.
 
 use super::{Facts, Judged};
-use crate::sim::history::Happening;
-use crate::words::{DeliveryNumber, EventKind};
+use crate::sim::history::Occurrence;
+use crate::types::{DeliveryNumber, EventKind};
 
 /// A delivery that was taken back had not begun, and does not begin after that.
 pub(super) fn what_was_taken_back_does_not_begin(facts: &Facts<'_>) -> Judged {
@@ -10,7 +10,7 @@ pub(super) fn what_was_taken_back_does_not_begin(facts: &Facts<'_>) -> Judged {
     let mut recalled: Vec<DeliveryNumber> = Vec::new();
     for entry in &facts.history.entries {
         match &entry.what {
-            Happening::Begun(attempt) => {
+            Occurrence::Begun(attempt) => {
                 if recalled.contains(&attempt.number) {
                     return Err(format!(
                         "{} began job {} at {} by {}, which had been taken back",
@@ -19,7 +19,7 @@ pub(super) fn what_was_taken_back_does_not_begin(facts: &Facts<'_>) -> Judged {
                 }
                 begun.push(attempt.number);
             }
-            Happening::Group(EventKind::Recalled {
+            Occurrence::Group(EventKind::Recalled {
                 job, slot, number, ..
             }) => {
                 if begun.contains(number) {
@@ -32,7 +32,7 @@ pub(super) fn what_was_taken_back_does_not_begin(facts: &Facts<'_>) -> Judged {
                 recalled.push(*number);
             }
             // The numbers of another process begin anew.
-            Happening::HostEnded | Happening::ProcessEnded | Happening::StartedAgain => {
+            Occurrence::HostEnded | Occurrence::ProcessEnded | Occurrence::StartedAgain => {
                 begun.clear();
                 recalled.clear();
             }

@@ -1,9 +1,9 @@
 //! What a dead consumer held goes first.
 
 use super::{Facts, Judged};
-use crate::sim::history::{Entry, Happening};
+use crate::sim::history::{Entry, Occurrence};
 use crate::sim::plan::FaultKind;
-use crate::words::{DeliveryNumber, EventKind, Moment, Role, SlotId};
+use crate::types::{DeliveryNumber, EventKind, Moment, Role, SlotId};
 
 /// What a consumer held when it died is delivered again before jobs that were waiting behind it for the same consumer.
 ///
@@ -57,20 +57,20 @@ struct Death {
 impl Look<'_> {
     fn at(&mut self, entry: &Entry) -> Judged {
         match &entry.what {
-            Happening::SourceRepeated { job } => {
+            Occurrence::SourceRepeated { job } => {
                 if let Some(is_clear) = self.is_clear.get_mut(*job) {
                     *is_clear = false;
                 }
             }
-            Happening::Fired { fault } if self.is_jump(*fault) => self.jumped = Some(entry.at),
+            Occurrence::Fired { fault } if self.is_jump(*fault) => self.jumped = Some(entry.at),
             // A queue that answers again brings jobs.
-            Happening::Over { .. } => self.told = Some(entry.at),
-            Happening::HostEnded | Happening::ProcessEnded => {
+            Occurrence::Over { .. } => self.told = Some(entry.at),
+            Occurrence::HostEnded | Occurrence::ProcessEnded => {
                 self.death = None;
                 self.out.clear();
             }
-            Happening::Failed(attempt) => self.out.retain(|(number, ..)| *number != attempt.number),
-            Happening::Group(kind) => {
+            Occurrence::Failed(attempt) => self.out.retain(|(number, ..)| *number != attempt.number),
+            Occurrence::Group(kind) => {
                 self.told(entry.at, kind)?;
                 self.told = Some(entry.at);
             }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Facts, Judged};
-use crate::rules::watch;
-use crate::sim::history::{Happening, History};
+use crate::rules::hang_detector;
+use crate::sim::history::{History, Occurrence};
 use crate::sim::plan::FaultKind;
-use crate::words::{Cause, DeliveryNumber, EventKind, JobId, Moment, Placement, Role, SlotId};
+use crate::types::{Cause, DeliveryNumber, EventKind, JobId, Moment, Placement, Role, SlotId};
 
 /// What the watcher takes for a timer that is late.
 const GRAIN: Duration = Duration::from_millis(2);
@@ -33,15 +33,15 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
     for entry in &history.entries {
         let at = entry.at;
         match &entry.what {
-            Happening::Fired { fault } => still.note(history, *fault, at),
-            Happening::Worked(attempt) | Happening::Failed(attempt) => {
+            Occurrence::Fired { fault } => still.note(history, *fault, at),
+            Occurrence::Worked(attempt) | Occurrence::Failed(attempt) => {
                 let slot = slots.entry(attempt.slot).or_default();
                 // A zombie's word says nothing of the one that has its place.
                 if slot.held.iter().any(|(_, number)| *number == attempt.number) {
                     slot.gets_on(at, &still);
                 }
             }
-            Happening::Group(EventKind::ConsumerDown {
+            Occurrence::Group(EventKind::ConsumerDown {
                 slot,
                 cause: Cause::DeadlinePassed(deadline),
                 ..
@@ -56,7 +56,7 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
                 }
             }
             // No fault holds a strategy up for itself.
-            Happening::Group(EventKind::RoleDown {
+            Occurrence::Group(EventKind::RoleDown {
                 role: Role::Strategy,
                 cause: Cause::DeadlinePassed(_),
                 ..
@@ -65,11 +65,11 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
                     "at {at} the strategy was replaced, which had not been awake"
                 ));
             }
-            Happening::SourceRepeated { job } => repeated.push(*job),
+            Occurrence::SourceRepeated { job } => repeated.push(*job),
             // One of its deliveries is meant, and nobody knows which: all stay, which charges nobody.
-            Happening::Group(EventKind::DeadLettered { job, .. })
+            Occurrence::Group(EventKind::DeadLettered { job, .. })
                 if facts.place(*job).is_some_and(|place| repeated.contains(&place)) => {}
-            Happening::Group(kind) => note(&mut slots, kind, at, &still),
+            Occurrence::Group(kind) => note(&mut slots, kind, at, &still),
             _ => {}
         }
     }
@@ -201,7 +201,10 @@ impl Still {
             _ => return,
         };
         // Of a standstill the watcher sees how late its look is, and it looks this often.
-        let unseen = watch::pause(Duration::from_millis(history.config.deadline_ms), watch::LOOKS) + GRAIN;
+        let unseen = hang_detector::pause(
+            Duration::from_millis(history.config.deadline_ms),
+            hang_detector::LOOKS,
+        ) + GRAIN;
         let to = from.after(Duration::from_millis(ms).saturating_sub(unseen));
         self.times.push((from, to));
         self.times.sort_unstable();

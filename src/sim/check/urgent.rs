@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Facts, Judged};
-use crate::sim::history::{Attempt, Happening};
-use crate::words::{DeliveryNumber, EventKind, Moment, SlotId};
+use crate::sim::history::{Attempt, Occurrence};
+use crate::types::{DeliveryNumber, EventKind, Moment, SlotId};
 
 /// How long a delivery may lie with a consumer before the consumer has to know of it: it looks after each job that took longer.
 const LOOK: Duration = Duration::from_millis(2);
@@ -24,12 +24,12 @@ pub(super) fn is_not_overtaken(facts: &Facts<'_>) -> Judged {
     let mut came_twice = facts.for_each_job(false);
     for entry in &facts.history.entries {
         match &entry.what {
-            Happening::SourceRepeated { job } => {
+            Occurrence::SourceRepeated { job } => {
                 if let Some(came_twice) = came_twice.get_mut(*job) {
                     *came_twice = true;
                 }
             }
-            Happening::Begun(attempt) => {
+            Occurrence::Begun(attempt) => {
                 lies.retain(|lies| lies.number != attempt.number);
                 let overtaken = lies.iter().find(|lies| {
                     lies.slot == attempt.slot
@@ -41,7 +41,7 @@ pub(super) fn is_not_overtaken(facts: &Facts<'_>) -> Judged {
                     return Err(told(attempt, overtaken, entry.at));
                 }
             }
-            Happening::Group(EventKind::Delivered {
+            Occurrence::Group(EventKind::Delivered {
                 job, slot, number, ..
             }) => lies.extend(facts.place(*job).map(|job| Lies {
                 number: *number,
@@ -49,16 +49,16 @@ pub(super) fn is_not_overtaken(facts: &Facts<'_>) -> Judged {
                 slot: *slot,
                 since: entry.at,
             })),
-            Happening::Group(EventKind::Recalled { number, .. } | EventKind::Acked { number, .. }) => {
+            Occurrence::Group(EventKind::Recalled { number, .. } | EventKind::Acked { number, .. }) => {
                 lies.retain(|lies| lies.number != *number);
             }
-            Happening::Group(EventKind::ConsumerDown { slot, .. }) => lies.retain(|lies| lies.slot != *slot),
-            Happening::Group(EventKind::Retried { job, .. } | EventKind::DeadLettered { job, .. }) => {
+            Occurrence::Group(EventKind::ConsumerDown { slot, .. }) => lies.retain(|lies| lies.slot != *slot),
+            Occurrence::Group(EventKind::Retried { job, .. } | EventKind::DeadLettered { job, .. }) => {
                 lies.retain(|lies| facts.place(*job) != Some(lies.job));
             }
-            Happening::Group(EventKind::RoleDown { .. } | EventKind::Attached { .. })
-            | Happening::HostEnded
-            | Happening::ProcessEnded => lies.clear(),
+            Occurrence::Group(EventKind::RoleDown { .. } | EventKind::Attached { .. })
+            | Occurrence::HostEnded
+            | Occurrence::ProcessEnded => lies.clear(),
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use super::RunWorld;
 use crate::protocol::faults::{Visit, Visitor, WorldDisk};
-use crate::sim::history::Happening;
+use crate::sim::history::Occurrence;
 
 /// How long a commit takes at most, in ms.
 const SLOWEST_MS: u64 = 3;
@@ -191,10 +191,10 @@ impl MemoryDisk {
             return;
         }
         let Some(world) = self.world.upgrade() else { return };
-        world.write(Happening::TakenByAnother);
+        world.write(Occurrence::TakenByAnother);
         match self.visit(&world) {
-            Some(Visit::Left(before)) => world.write(Happening::Visited { before }),
-            Some(Visit::Unreadable(why)) => world.write(Happening::Unreadable { why }),
+            Some(Visit::Left(before)) => world.write(Occurrence::Visited { before }),
+            Some(Visit::Unreadable(why)) => world.write(Occurrence::Unreadable { why }),
             Some(Visit::NoQueue) | None => {}
         }
     }
@@ -285,7 +285,7 @@ impl WorldDisk for MemoryDisk {
         file.failing -= 1;
         drop(file);
         if let Some(world) = self.world.upgrade() {
-            world.write(Happening::CommitFailed);
+            world.write(Occurrence::CommitFailed);
         }
         Err(io::Error::from(io::ErrorKind::StorageFull))
     }

@@ -8,11 +8,11 @@ use fastrand::Rng;
 use tokio::sync::Notify;
 
 use super::RunWorld;
-use super::rooms::Thread;
+use super::cells::Thread;
 use crate::protocol::faults::{self, Present, World as _};
-use crate::sim::history::{Answer, Happening};
+use crate::sim::history::{Answer, Occurrence};
 use crate::sim::plan::{Fault, FaultKind, Plan};
-use crate::words::JobId;
+use crate::types::JobId;
 
 /// Turns of all others that a host may still see after its end was ordered, and between the returns of two threads.
 const TURNS: u8 = 4;
@@ -113,7 +113,7 @@ impl RunWorld {
         state.rooms.end_host();
         state.jobs.leave_in_doubt();
         drop(state);
-        self.write(Happening::HostEnded);
+        self.write(Occurrence::HostEnded);
     }
 
     /// Nobody in the process is polled any more. What is written to files from here on goes nowhere.
@@ -123,7 +123,7 @@ impl RunWorld {
         state.jobs.forget_senders();
         state.live.clear();
         drop(state);
-        self.write(Happening::ProcessEnded);
+        self.write(Occurrence::ProcessEnded);
         for (dead, survivor) in crashed {
             dead.is_dead();
             survivor.is_free();
@@ -139,7 +139,7 @@ impl RunWorld {
         state.live.clear();
         drop(state);
         *self.host.how.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.write(Happening::StartedAgain);
+        self.write(Occurrence::StartedAgain);
     }
 
     /// Whether somebody still has the file of a durable queue.
@@ -155,7 +155,7 @@ impl RunWorld {
     /// A caller begins to wait for the outcome of this job.
     pub(in crate::sim) fn waits(&self, job: usize) {
         self.lock().jobs.calls += 1;
-        self.write(Happening::Waits { job });
+        self.write(Occurrence::Waits { job });
     }
 
     /// A caller was answered.
@@ -164,7 +164,7 @@ impl RunWorld {
             let calls = &mut self.lock().jobs.calls;
             *calls = calls.saturating_sub(1);
         }
-        self.write(Happening::Answered { job, answer });
+        self.write(Occurrence::Answered { job, answer });
         self.news.notify_one();
     }
 
@@ -182,7 +182,7 @@ impl RunWorld {
     pub(in crate::sim) fn handed_out(&self, name: JobId) {
         let place = self.lock().jobs.place(name);
         if let Some(job) = place {
-            self.write(Happening::HandedOut { job });
+            self.write(Occurrence::HandedOut { job });
         }
     }
 }

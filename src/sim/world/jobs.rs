@@ -1,7 +1,7 @@
 //! The jobs of a run: what they are called in the group, and which of them have no end yet.
 
 use crate::sim::names::Names;
-use crate::words::JobId;
+use crate::types::JobId;
 
 /// The jobs of a plan, by their places in it.
 #[derive(Default)]

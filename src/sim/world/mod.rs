@@ -1,10 +1,10 @@
 //! The world of a run: meets the seams with the faults of the plan, and writes the history.
 
+mod cells;
 mod disk;
 mod due;
 mod host;
 mod jobs;
-mod rooms;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,19 +14,19 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use self::cells::{Rooms, Thread};
 use self::disk::Disks;
 use self::due::Due;
 pub(super) use self::host::{Ends, Host};
 use self::jobs::Jobs;
-use self::rooms::{Rooms, Thread};
-use super::history::{Attempt, Entry, Happening, PlannedFault};
+use super::history::{Attempt, Entry, Occurrence, PlannedFault};
 use super::plan::{FaultKind, Plan, When};
 use crate::actors::Clock;
 use crate::protocol::faults::{
     Act, Fate, Marks, NewHome, Order, Seen, Visit, Visitor, Who, World, WorldDisk,
 };
 use crate::rules::ledger::Plant;
-use crate::words::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
+use crate::types::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
 
 /// What the wall clock shows at the start of a simulated run.
 const BEGINNING: Moment = Moment::from_millis(1_700_000_000_000);
@@ -117,7 +117,7 @@ impl RunWorld {
         self.clock.instant(Moment::from_millis(ms))
     }
 
-    pub(super) fn write(&self, what: Happening) {
+    pub(super) fn write(&self, what: Occurrence) {
         let at = self.now();
         self.lock().write(at, what);
     }
@@ -127,7 +127,7 @@ impl RunWorld {
         let at = self.now();
         let mut state = self.lock();
         state.jobs.send(job);
-        state.write(at, Happening::Sent { job });
+        state.write(at, Occurrence::Sent { job });
     }
 
     /// The job that is being sent has this name.
@@ -146,7 +146,7 @@ impl RunWorld {
 
     pub(super) fn refused(&self, job: usize, reason: String) {
         self.lock().jobs.expected = None;
-        self.write(Happening::Refused { job, reason });
+        self.write(Occurrence::Refused { job, reason });
     }
 
     pub(super) fn open(&self) -> Vec<usize> {
@@ -177,8 +177,8 @@ impl RunWorld {
         let copies = self.lock().disks.copies();
         for copy in copies {
             match copy.visit(self) {
-                Some(Visit::Left(visits)) => self.write(Happening::LookedInto { visits }),
-                Some(Visit::Unreadable(why)) => self.write(Happening::Unreadable { why }),
+                Some(Visit::Left(visits)) => self.write(Occurrence::LookedInto { visits }),
+                Some(Visit::Unreadable(why)) => self.write(Occurrence::Unreadable { why }),
                 Some(Visit::NoQueue) | None => {}
             }
         }
@@ -257,7 +257,7 @@ impl State {
         }
     }
 
-    fn write(&mut self, at: Moment, what: Happening) {
+    fn write(&mut self, at: Moment, what: Occurrence) {
         if !self.over {
             self.entries.push(Entry { at, what });
         }
@@ -349,7 +349,7 @@ impl State {
                 self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
             }
         }
-        self.write(at, Happening::Fired { fault });
+        self.write(at, Occurrence::Fired { fault });
     }
 
     /// What the fault does; `None` if there is nothing to do it to.
@@ -512,7 +512,7 @@ impl World for RunWorld {
     fn told(&self, kind: &EventKind) {
         let at = self.now();
         let mut state = self.lock();
-        state.write(at, Happening::Group(kind.clone()));
+        state.write(at, Occurrence::Group(kind.clone()));
         let is_news = state.note_event(at, kind);
         drop(state);
         if is_news {
@@ -540,7 +540,7 @@ impl World for RunWorld {
         state.rooms.thaw(fault);
         state.without_threads.retain(|of| *of != fault);
         state.disks.let_go();
-        state.write(at, Happening::Over { fault });
+        state.write(at, Occurrence::Over { fault });
     }
 
     fn woken_from_outside(&self, who: Who) {
@@ -549,7 +549,7 @@ impl World for RunWorld {
             Who::Consumer(slot, incarnation) => format!("the consumer of {slot}, {incarnation}"),
             Who::Unnamed => "an actor".to_owned(),
         };
-        self.write(Happening::ForeignWake { actor });
+        self.write(Occurrence::ForeignWake { actor });
     }
 
     fn begins(&self, seen: Seen, shell: Option<u64>) -> Act {
@@ -558,7 +558,7 @@ impl World for RunWorld {
         let Some(attempt) = state.attempt(&seen) else {
             return Act::Go;
         };
-        state.write(at, Happening::Begun(attempt));
+        state.write(at, Occurrence::Begun(attempt));
         state.progress = at;
         let number = state.due.begins(seen.slot);
         let of_attempt = state.due.at_attempt(attempt.job, seen.attempt);
@@ -593,9 +593,9 @@ impl World for RunWorld {
             return Act::Go;
         };
         let what = if is_done {
-            Happening::Worked
+            Occurrence::Worked
         } else {
-            Happening::Failed
+            Occurrence::Failed
         };
         state.write(at, what(attempt));
         let delivery = seen.delivery();
@@ -639,7 +639,7 @@ impl World for RunWorld {
         if let Some(planned) = state.faults.get_mut(fault) {
             planned.job = Some(place);
         }
-        state.write(at, Happening::SourceRepeated { job: place });
+        state.write(at, Occurrence::SourceRepeated { job: place });
         true
     }
 
@@ -652,7 +652,7 @@ impl World for RunWorld {
         if state.without_threads.is_empty() {
             return NewHome::Simulated(state.rooms.add_home());
         }
-        state.write(at, Happening::NoThread);
+        state.write(at, Occurrence::NoThread);
         NewHome::NothingLeft
     }
 
@@ -694,6 +694,6 @@ impl World for RunWorld {
     }
 
     fn note(&self, text: String) {
-        self.write(Happening::Note(text));
+        self.write(Occurrence::Note(text));
     }
 }

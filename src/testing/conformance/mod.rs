@@ -15,7 +15,7 @@
 //! |---|---|
 //! | a [`QueueSource`](crate::queue::QueueSource): a store, an actor | [`queue`] |
 //! | a strategy actor | [`strategy`] |
-//! | a [`Chooser`](crate::strategy::Chooser) | [`chooser`] |
+//! | a [`Strategy`](crate::strategy::Strategy) | [`chooser`] |
 //! | a [`Consumer`](crate::Consumer) | [`consumer`] |
 //! | an async closure | [`consumer_fn`] |
 //! | an actor that handles [`Deliver`](crate::Deliver) | [`actor_consumer`] |

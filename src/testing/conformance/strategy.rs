@@ -11,12 +11,12 @@ use actix::{Addr, Recipient};
 
 use super::report::Report;
 use super::runner::{self, Held, Pace, Remarks, Stop, claimed, ensure};
-use crate::actors::ChooserStrategy;
+use crate::actors::StrategyShell;
 use crate::actors::cell::{CellHandle, CellHooks, spawn_in_cell};
 use crate::protocol::{Assign, StrategyActor};
 use crate::rules::job_ids::JobIds;
-use crate::rules::strategies::{AssignJob, Choice, Chooser};
-use crate::words::{Cause, JobId, KeyHash, Priority, Roster, Seat, SlotId, Weight};
+use crate::rules::strategies::{AssignJob, Choice, Strategy};
+use crate::types::{Cause, JobId, KeyHash, Priority, Roster, Seat, SlotId, Weight};
 
 /// The suite for a strategy; see [`strategy`].
 #[must_use = "a suite checks nothing until `.assert()` or `.run()`"]
@@ -57,8 +57,8 @@ pub fn strategy<A: StrategyActor>(make: impl Fn() -> A + Send + Sync + 'static) 
 ///
 /// conformance::chooser(|| TwoChoices::new(7)).never_parks().assert();
 /// ```
-pub fn chooser<C: Chooser + Unpin>(make: impl Fn() -> C + Send + Sync + 'static) -> StrategySuite {
-    suite(std::any::type_name::<C>(), move || ChooserStrategy::new(make()))
+pub fn chooser<C: Strategy + Unpin>(make: impl Fn() -> C + Send + Sync + 'static) -> StrategySuite {
+    suite(std::any::type_name::<C>(), move || StrategyShell::new(make()))
 }
 
 fn suite<A: StrategyActor>(
@@ -203,7 +203,7 @@ impl Rig {
     fn jobs(&mut self, keys: impl IntoIterator<Item = Option<u64>>) -> Vec<AssignJob> {
         let job = |key: Option<u64>| AssignJob {
             id: self.name(),
-            key: key.map(|key| crate::words::Key::Number(key).hashed()),
+            key: key.map(|key| crate::types::Key::Number(key).hashed()),
             priority: Priority(0),
             attempt: 1,
         };

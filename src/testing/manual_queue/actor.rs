@@ -12,7 +12,7 @@ use crate::actors::queue::Wake;
 use crate::protocol::{
     Attach, AttachError, Attached, Command, Demand, Push, Pushed, QueueReply, Settle, SettleReply,
 };
-use crate::words::Moment;
+use crate::types::Moment;
 
 /// One life of a [`ManualQueue`](super::ManualQueue).
 pub struct ManualQueueActor<J: Send + Sync + 'static> {

@@ -13,7 +13,7 @@ use self::state::State;
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
 use crate::rules::store::Refusal;
-use crate::words::{Capabilities, DeadLetter, Epoch, JobId, Moment, SettleItem};
+use crate::types::{Capabilities, DeadLetter, Epoch, JobId, Moment, SettleItem};
 
 /// A queue whose jobs are leased when the test says so and which shows the test every verdict. Clones are the same queue,
 /// and it outlives its actor.

@@ -8,9 +8,9 @@ use crate::actors::queue::QueueShell;
 use crate::protocol::{
     Attach, AttachError, Attached, Push, Pushed, QueueCommand, QueueReply, Settle, SettleReply,
 };
-use crate::rules::store::{DeadSelection, LeaseTable, Leased, Refusal, Refused, Selected, Shelf};
-use crate::words::{
-    AttemptRecord, Capabilities, DeadLetter, Moment, QueueCounts, Rejection, Sealed, SettleItem, Verdict,
+use crate::rules::store::{DeadSelection, DelayedJobs, LeaseTable, Leased, Refusal, Refused, Selected};
+use crate::types::{
+    AttemptRecord, Capabilities, DeadLetter, JobRef, Moment, QueueCounts, Rejection, SettleItem, Verdict,
 };
 
 pub(super) struct State<J: Send + Sync + 'static> {
@@ -24,7 +24,7 @@ pub(super) struct State<J: Send + Sync + 'static> {
     next: u64,
     pub(super) ready: BTreeMap<u64, Kept<J>>,
     /// Jobs that were given back with a delay.
-    pub(super) delayed: Shelf<Kept<J>>,
+    pub(super) delayed: DelayedJobs<Kept<J>>,
     pub(super) leased: LeaseTable<Kept<J>>,
     pub(super) dead: Vec<DeadLetter<J>>,
     pub(super) accepted: usize,
@@ -38,7 +38,7 @@ pub(super) struct State<J: Send + Sync + 'static> {
 pub(super) struct Kept<J> {
     /// Its place among the ready ones, over all leases.
     place: u64,
-    job: Sealed<J>,
+    job: JobRef<J>,
     /// Attempts that ended and count.
     attempts: u32,
     history: Vec<AttemptRecord>,
@@ -53,7 +53,7 @@ impl<J: Send + Sync + 'static> State<J> {
             is_automatic: false,
             next: 0,
             ready: BTreeMap::new(),
-            delayed: Shelf::default(),
+            delayed: DelayedJobs::default(),
             leased: LeaseTable::new(),
             dead: Vec::new(),
             accepted: 0,
@@ -64,7 +64,7 @@ impl<J: Send + Sync + 'static> State<J> {
         }
     }
 
-    fn keep(&mut self, job: Sealed<J>, history: Vec<AttemptRecord>) {
+    fn keep(&mut self, job: JobRef<J>, history: Vec<AttemptRecord>) {
         let kept = Kept {
             place: self.next,
             job,
@@ -94,7 +94,7 @@ impl<J: Send + Sync + 'static> State<J> {
         while jobs.len() < most.min(self.shell.credit())
             && let Some((_, kept)) = self.ready.pop_first()
         {
-            let (attempt, job) = (kept.attempts + 1, Sealed::clone(&kept.job));
+            let (attempt, job) = (kept.attempts + 1, JobRef::clone(&kept.job));
             jobs.push(Leased::one(self.leased.begin(kept), attempt, job));
         }
         let leased = jobs.len();
@@ -216,7 +216,7 @@ impl<J: Send + Sync + 'static> State<J> {
         }
     }
 
-    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
+    fn take_unfinished(&mut self) -> Vec<JobRef<J>> {
         self.ripen(Moment::from_millis(u64::MAX));
         let leased = self.leased.end_all();
         self.ready.extend(leased.map(|kept| (kept.place, kept)));

@@ -83,15 +83,15 @@ impl Handler<Deliver<u64, ()>> for Bench {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Door {
+enum ConsumerAddr {
     Consumer,
     Actor,
     Batch,
 }
 
-const DOORS: [Door; 3] = [Door::Consumer, Door::Actor, Door::Batch];
+const DOORS: [ConsumerAddr; 3] = [ConsumerAddr::Consumer, ConsumerAddr::Actor, ConsumerAddr::Batch];
 
-impl Door {
+impl ConsumerAddr {
     /// A group of one consumer with a window of four. One that dies is not replaced for an hour.
     fn group(self, bench: &Bench) -> GroupBuilder<u64, ()> {
         let builder = local().configure(|config| {
@@ -199,7 +199,7 @@ fn a_job_that_expires_while_no_consumer_is_alive_is_told_at_its_moment() {
 fn a_job_that_expires_behind_another_one_of_its_key_leaves_the_line_at_its_moment() {
     paused(async {
         let bench = Bench::new();
-        let group = Door::Consumer
+        let group = ConsumerAddr::Consumer
             .group(&bench)
             .configure(|config| config.order_by_key = true)
             .start()
@@ -228,7 +228,11 @@ fn a_job_that_expires_while_the_strategy_holds_it_leaves_at_its_moment() {
     paused(async {
         let bench = Bench::new();
         let holds = || consumer_group::strategy::strategy_fn(|_, _| consumer_group::strategy::Choice::Hold);
-        let group = Door::Consumer.group(&bench).strategy(holds).start().unwrap();
+        let group = ConsumerAddr::Consumer
+            .group(&bench)
+            .strategy(holds)
+            .start()
+            .unwrap();
         let after = expires(&group.producer(), 2).await;
         assert!(after < 2 * AGE, "{after:?}");
         assert!(bench.begun.all().is_empty());
@@ -240,7 +244,7 @@ fn a_job_that_expires_while_the_strategy_holds_it_leaves_at_its_moment() {
 fn a_drain_waits_for_no_job_that_expires_while_no_consumer_is_alive() {
     paused(async {
         let bench = Bench::new();
-        let group = Door::Consumer
+        let group = ConsumerAddr::Consumer
             .group(&bench)
             .configure(|config| config.retry.attempts = 1)
             .start()
@@ -284,7 +288,7 @@ fn a_job_that_expired_and_is_sent_back_is_done() {
     for own_letters in [true, false] {
         paused(async move {
             let bench = Bench::new();
-            let builder = Door::Consumer.group(&bench);
+            let builder = ConsumerAddr::Consumer.group(&bench);
             let group = if own_letters {
                 builder.start().unwrap()
             } else {
@@ -315,7 +319,11 @@ fn with_a_durable_queue_no_expired_job_begins_either() {
         let folder = tempfile::tempdir().unwrap();
         let queue = consumer_group::durable::DurableQueue::open(folder.path().join("jobs.queue")).unwrap();
         let bench = Bench::new();
-        let group = Door::Consumer.group(&bench).queue(queue.clone()).start().unwrap();
+        let group = ConsumerAddr::Consumer
+            .group(&bench)
+            .queue(queue.clone())
+            .start()
+            .unwrap();
         let producer = group.producer();
         producer.send(1).await.unwrap();
         let age = Duration::from_millis(50);
@@ -359,7 +367,11 @@ fn over_a_restart_a_leased_job_that_had_not_begun_expires_and_one_that_had_does_
         };
         let queue = open().await;
         let bench = Bench::new();
-        let group = Door::Consumer.group(&bench).queue(queue.clone()).start().unwrap();
+        let group = ConsumerAddr::Consumer
+            .group(&bench)
+            .queue(queue.clone())
+            .start()
+            .unwrap();
         let age = Duration::from_secs(1);
         let jobs = [1, 2].map(|job| Job::new(job).expires_after(age));
         group.producer().send_batch(jobs).await.unwrap();

@@ -17,15 +17,15 @@ use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use consumer_group::config::Overflow;
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    Attach, AttachError, Attached, Bound, Capabilities, Command, DeadSelection, Demand, LeaseId, Leased,
-    News, Push, Pushed, QueueReply, Refused, Run, Sealed, Settle, SettleReply, Settled, Store, Verdict,
+    Attach, AttachError, Attached, Bound, Capabilities, Command, DeadSelection, Demand, JobRef, LeaseId,
+    Leased, News, Push, Pushed, QueueReply, Refused, Run, Settle, SettleReply, Settled, Store, Verdict,
 };
 use consumer_group::{DeadLetter, JobId};
 
 /// The last one in is the first one out.
 pub(crate) struct Stack<J> {
-    ready: Vec<Sealed<J>>,
-    leased: BTreeMap<LeaseId, Sealed<J>>,
+    ready: Vec<JobRef<J>>,
+    leased: BTreeMap<LeaseId, JobRef<J>>,
     /// Never goes back: no lease has the name of an earlier one.
     next: u64,
 }
@@ -65,7 +65,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
             let Some(job) = self.ready.pop() else { return };
             self.next += 1;
             let lease = LeaseId(self.next);
-            self.leased.insert(lease, Sealed::clone(&job));
+            self.leased.insert(lease, JobRef::clone(&job));
             leased.push(Leased::one(lease, 1, job));
         }
     }
@@ -102,7 +102,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         }
     }
 
-    fn take_unfinished(&mut self) -> Vec<Sealed<J>> {
+    fn take_unfinished(&mut self) -> Vec<JobRef<J>> {
         self.take_back(Moment::START);
         std::mem::take(&mut self.ready)
     }
@@ -131,7 +131,7 @@ pub(crate) const DURABLE: Capabilities = Capabilities {
 
 /// A queue that takes jobs and never answers.
 pub(crate) struct Silent {
-    pub(crate) kept: Option<Arc<Mutex<Vec<Sealed<u64>>>>>,
+    pub(crate) kept: Option<Arc<Mutex<Vec<JobRef<u64>>>>>,
     /// How many it took.
     pub(crate) taken: Arc<AtomicUsize>,
 }

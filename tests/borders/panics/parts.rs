@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use consumer_group::config::QueueConfig;
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    ActorQueue, Bound, Capabilities, DeadSelection, LeaseId, Leased, MemoryStore, News, QueueActor,
-    QueueCore, Refused, Run, Sealed, Settled, Store, StoreQueue, Verdict, queue_of,
+    ActorQueue, Bound, Capabilities, DeadSelection, JobRef, LeaseId, Leased, MemoryStore, News, QueueActor,
+    QueueCore, Refused, Run, Settled, Store, StoreQueue, Verdict, queue_of,
 };
-use consumer_group::strategy::{AssignJob, Choice, Chooser, Roster};
+use consumer_group::strategy::{AssignJob, Choice, Roster, Strategy};
 use consumer_group::{DeadLetter, Delivery, EventKind, Group, JobId, Role};
 
 use super::{Bomb, Bombs, in_a_process};
@@ -63,7 +63,7 @@ async fn echo(delivery: &Delivery<'_, u64>) -> Result<u64, consumer_group::Failu
 
 struct FragileChooser(NowAndThen, #[allow(dead_code, reason = "it is dropped")] Bomb);
 
-impl Chooser for FragileChooser {
+impl Strategy for FragileChooser {
     fn roster_changed(&mut self, _: &Roster) {
         self.0.panics("roster_changed");
     }
@@ -168,7 +168,7 @@ impl Store<u64> for FragileStore {
         self.inner.purge(which)
     }
 
-    fn take_unfinished(&mut self) -> Vec<Sealed<u64>> {
+    fn take_unfinished(&mut self) -> Vec<JobRef<u64>> {
         self.inner.take_unfinished()
     }
 }

@@ -24,7 +24,7 @@ fn variables_change_what_they_name_and_nothing_else() {
         weights: vec![1, 2, 3],
         seed: Some(u64::MAX),
         order_by_key: true,
-        strategy: StrategyName::TwoChoices,
+        strategy: StrategyKind::TwoChoices,
         affinity: Some(Affinity::Strict),
         ..Default::default()
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use consumer_group::config::{Affinity, ConfigError, ConfigFileError, Overflow, PastBudget};
-use consumer_group::{GroupConfig, Placement, StrategyName};
+use consumer_group::{GroupConfig, Placement, StrategyKind};
 
 mod environment;
 mod page;
@@ -57,7 +57,7 @@ fn a_file_states_only_what_differs() {
     .unwrap();
     let mut expected = GroupConfig {
         consumers: 3,
-        strategy: StrategyName::Weighted,
+        strategy: StrategyKind::Weighted,
         weights: vec![1, 2, 3],
         seed: Some(u64::MAX),
         ..Default::default()

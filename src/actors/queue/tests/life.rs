@@ -3,7 +3,7 @@
 use super::super::{ActorQueue, QueueCore, queue_of};
 use super::*;
 use crate::rules::store::{Bound, News, Refused, Settled};
-use crate::words::{Capabilities, LeaseId, Run};
+use crate::types::{Capabilities, LeaseId, Run};
 
 #[test]
 fn a_later_supervisor_gets_the_leases_of_the_one_before_in_their_old_order() {
@@ -198,7 +198,7 @@ impl Store<u64> for Fragile {
     fn purge(&mut self, which: &DeadSelection) -> usize {
         self.0.purge(which)
     }
-    fn take_unfinished(&mut self) -> Vec<Sealed<u64>> {
+    fn take_unfinished(&mut self) -> Vec<JobRef<u64>> {
         self.0.take_unfinished()
     }
 }

@@ -15,14 +15,14 @@ use uuid::Uuid;
 use super::{MemoryQueue, QueueSource, StoreQueue};
 use crate::actors::Clock;
 use crate::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, Pushed, QueueCommand, QueueReply,
-    Settle, Tell,
+    Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueCommand,
+    QueueNews, QueueReply, Settle,
 };
 use crate::rules::store::{DeadSelection, Leased, MemoryStore, Refusal, Store};
-use crate::words::SettleItem;
-use crate::words::{
-    DeadLetter, DeadReason, Epoch, EventKind, Job, JobId, Moment, Overflow, QueueConfig, QueueCounts,
-    Rejection, Retry, Sealed, Verdict,
+use crate::types::SettleItem;
+use crate::types::{
+    DeadLetter, DeadReason, Epoch, EventKind, Job, JobId, JobRef, Moment, Overflow, QueueConfig, QueueCounts,
+    Rejection, Retry, Verdict,
 };
 
 /// Runs a test on a runtime whose clock moves only when everybody waits for it.
@@ -55,18 +55,18 @@ impl Handler<Batch<u64>> for Desk {
     }
 }
 
-impl Handler<Tell> for Desk {
+impl Handler<QueueNews> for Desk {
     type Result = ();
-    fn handle(&mut self, tell: Tell, _: &mut Context<Self>) {
+    fn handle(&mut self, tell: QueueNews, _: &mut Context<Self>) {
         for event in tell.events {
             self.events.send(event).unwrap();
         }
     }
 }
 
-impl Handler<Fates<u64>> for Desk {
+impl Handler<DeadLetteredJobs<u64>> for Desk {
     type Result = ();
-    fn handle(&mut self, fates: Fates<u64>, _: &mut Context<Self>) {
+    fn handle(&mut self, fates: DeadLetteredJobs<u64>, _: &mut Context<Self>) {
         for letter in fates.dead {
             self.dead.send(letter).unwrap();
         }
@@ -173,19 +173,19 @@ impl<S: Store<u64>> Rig<S> {
         });
     }
 
-    fn sealed(&self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
+    fn sealed(&self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> JobRef<u64> {
         let job = wishes(Job::new(number));
-        Sealed::new(name(number), job, None, self.clock.now())
+        JobRef::new(name(number), job, None, self.clock.now())
     }
 
-    fn plain(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Sealed<u64>> {
+    fn plain(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<JobRef<u64>> {
         numbers
             .into_iter()
             .map(|number| self.sealed(number, |job| job))
             .collect()
     }
 
-    async fn push(&self, jobs: Vec<Sealed<u64>>) -> Pushed<u64> {
+    async fn push(&self, jobs: Vec<JobRef<u64>>) -> Pushed<u64> {
         let (push, _back) = Push::new(jobs);
         self.queue.send(push).await.unwrap()
     }

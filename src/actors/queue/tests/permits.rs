@@ -19,7 +19,7 @@ fn semaphore(rig: &Rig<MemoryStore<u64>>) -> Arc<Semaphore> {
 }
 
 /// Sends as a producer does: first takes permits, then sends.
-async fn send(rig: &Rig<MemoryStore<u64>>, jobs: Vec<Sealed<u64>>) -> Pushed<u64> {
+async fn send(rig: &Rig<MemoryStore<u64>>, jobs: Vec<JobRef<u64>>) -> Pushed<u64> {
     let wanted = u32::try_from(jobs.len()).unwrap();
     semaphore(rig).try_acquire_many(wanted).unwrap().forget();
     rig.push(jobs).await

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Message};
 use tokio::sync::watch;
 
-use super::asking::{AddChild, AskCounts, AskTree, WishFor};
+use super::requests::{AddChild, AskCounts, AskTree, WishFor};
 use super::{TreeSupervisor, supervisor_of};
 use crate::actors::supervision::bus::TreeEvents;
 use crate::actors::supervision::child::{AnyChild, Child, ReadyChild};
 use crate::actors::supervision::errors::ChildError;
 use crate::actors::supervision::handle::Handle;
-use crate::actors::supervision::post::Post;
+use crate::actors::supervision::mailbox::PersistentMailbox;
 use crate::actors::supervision::shared::{Lives, TreeShared};
 use crate::actors::{Drained, Resident};
 use crate::rules::supervision::Wish;
-use crate::words::{ChildCounts, ChildKind, ChildState, Ending, Restart, TreeNode};
+use crate::types::{ChildCounts, ChildKind, ChildState, Ending, Restart, TreeNode};
 
 /// A handle of a supervisor; it stays valid over restarts of the supervisor. Dropping it ends nothing.
 ///
@@ -36,7 +36,7 @@ impl std::fmt::Debug for SupervisorHandle {
 
 impl SupervisorHandle {
     pub(in crate::actors::supervision) fn new(
-        post: Arc<Post<TreeSupervisor>>,
+        post: Arc<PersistentMailbox<TreeSupervisor>>,
         shared: Arc<TreeShared>,
     ) -> Self {
         Self {

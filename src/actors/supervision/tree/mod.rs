@@ -7,9 +7,9 @@
 //! | `asking.rs` | children added, ended and listed at run time |
 //! | `handle.rs` | what others hold |
 
-mod asking;
+mod decisions;
 mod handle;
-mod orders;
+mod requests;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +21,15 @@ use tokio::sync::oneshot;
 use super::bus::TreeBus;
 use super::child::AnyChild;
 use super::errors::ChildError;
+use super::mailbox::PersistentMailbox;
 use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
-use super::post::Post;
 use super::shared::{Lives, TreeShared};
 use crate::actors::Clock;
+use crate::actors::arbiter_pool::{ArbiterId, ArbiterPool, ArbiterSlot};
 use crate::actors::cell::CellHandle;
-use crate::actors::homes::{Home, HomeId, Homes};
-use crate::rules::supervision::{ChildNumber, Exit, Family, FamilyRules, Member, Order};
-use crate::rules::watch::{Standstill, Watch};
-use crate::words::{Cause, ChildState, Down, Ending, Moment, TreeEvent};
+use crate::rules::hang_detector::{HangDetector, Standstill};
+use crate::rules::supervision::{ChildNumber, ChildSet, Exit, Member, Order, SupervisionRules};
+use crate::types::{Cause, ChildState, Down, Ending, Moment, TreeEvent};
 
 pub use handle::SupervisorHandle;
 use watching::PlannedLook;
@@ -40,10 +40,10 @@ struct Entry {
     /// Ends the present life; ends it by itself when it is dropped.
     cell: Option<CellHandle>,
     /// Where it lives. Its next life begins there as well, unless that place was given up.
-    home: Option<(HomeId, Home)>,
+    home: Option<(ArbiterId, ArbiterSlot)>,
     /// When its present life began.
     since: Moment,
-    watch: Watch,
+    watch: HangDetector,
     /// Whether its last start found no thread or descriptor left. Set by that start, taken when its end is heard of.
     is_starved: bool,
     /// How its last life ended.
@@ -65,16 +65,16 @@ type Answer = oneshot::Sender<Result<(), ChildError>>;
 pub(crate) struct TreeSupervisor {
     shared: Arc<TreeShared>,
     /// Its own, which knows how this life ended when the rest of it is dropped.
-    post: Weak<Post<Self>>,
+    post: Weak<PersistentMailbox<Self>>,
     bus: TreeBus,
     /// Made at the first start of a child, because it needs this actor's address.
     reports: Option<Arc<Reports>>,
-    family: Family,
+    family: ChildSet,
     /// What the family decided and nobody has carried out yet; empty between two messages.
     orders: Vec<Order>,
     entries: BTreeMap<ChildNumber, Entry>,
     numbers: BTreeMap<Arc<str>, ChildNumber>,
-    homes: Homes,
+    homes: ArbiterPool,
     clock: Clock,
     /// For the spread of waits.
     random: fastrand::Rng,
@@ -102,16 +102,16 @@ impl std::fmt::Debug for TreeSupervisor {
 }
 
 impl TreeSupervisor {
-    pub(super) fn new(shared: Arc<TreeShared>, post: Weak<Post<Self>>) -> Self {
+    pub(super) fn new(shared: Arc<TreeShared>, post: Weak<PersistentMailbox<Self>>) -> Self {
         let bus = shared.bus();
         Self {
             bus,
-            family: Family::new(FamilyRules::of_supervisor(&shared.config)),
+            family: ChildSet::new(SupervisionRules::of_supervisor(&shared.config)),
             reports: None,
             orders: Vec::new(),
             entries: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            homes: Homes::new(shared.placement),
+            homes: ArbiterPool::new(shared.placement),
             clock: Clock::start(),
             random: fastrand::Rng::new(),
             adding: BTreeMap::new(),
@@ -142,7 +142,7 @@ impl TreeSupervisor {
             cell: None,
             home: None,
             since: Moment::START,
-            watch: Watch::default(),
+            watch: HangDetector::default(),
             is_starved: false,
             last: None,
             told_to_drop: None,
@@ -274,7 +274,7 @@ impl TreeSupervisor {
             return;
         };
         entry.cell = None;
-        entry.watch = Watch::default();
+        entry.watch = HangDetector::default();
         entry.told_to_drop = None;
         let is_starved = std::mem::take(&mut entry.is_starved);
         self.watched.remove(&child);

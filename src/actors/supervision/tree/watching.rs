@@ -8,10 +8,10 @@ use std::time::Duration;
 use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::TreeSupervisor;
-use crate::actors::homes::HomeId;
+use crate::actors::arbiter_pool::ArbiterId;
+use crate::rules::hang_detector;
 use crate::rules::supervision::ChildNumber;
-use crate::rules::watch;
-use crate::words::{Cause, ChildState, Moment, TreeEvent};
+use crate::types::{Cause, ChildState, Moment, TreeEvent};
 
 /// The timer, as it is set.
 pub(super) struct PlannedLook {
@@ -69,9 +69,9 @@ impl TreeSupervisor {
         }
         for entry in self.entries.values_mut() {
             entry.watch.forgive(now, stood);
-            entry.since = watch::forgiven(entry.since, now, stood);
+            entry.since = hang_detector::forgiven(entry.since, now, stood);
             if let Some(since) = &mut entry.told_to_drop {
-                *since = watch::forgiven(*since, now, stood);
+                *since = hang_detector::forgiven(*since, now, stood);
             }
         }
         let dues = std::mem::take(&mut self.dues);
@@ -106,21 +106,24 @@ impl TreeSupervisor {
         let pauses = self.watched.iter().take(LOOKED_THROUGH).filter_map(|child| {
             let entry = self.entries.get(child)?;
             if entry.told_to_drop.is_some() {
-                return Some(watch::pause(Duration::from_millis(config.kill_grace_ms), 4));
+                return Some(hang_detector::pause(
+                    Duration::from_millis(config.kill_grace_ms),
+                    4,
+                ));
             }
             if self.state(*child) == ChildState::Starting {
                 let limit = Duration::from_millis(config.start_deadline_ms);
-                return Some(watch::pause(limit, watch::LOOKS));
+                return Some(hang_detector::pause(limit, hang_detector::LOOKS));
             }
             let deadline = entry.spec.policy().deadline?;
-            Some(watch::pause(deadline, watch::LOOKS))
+            Some(hang_detector::pause(deadline, hang_detector::LOOKS))
         });
         // A limit of a child that is asked to end is looked at as well: only so a standstill within it is seen.
         let ends =
             self.dues.iter().take(LOOKED_THROUGH).any(|(_, child, life)| {
                 self.life(*child) == *life && self.state(*child) == ChildState::Ending
             });
-        let limits = ends.then(|| watch::pause(Duration::MAX, watch::LOOKS));
+        let limits = ends.then(|| hang_detector::pause(Duration::MAX, hang_detector::LOOKS));
         pauses.chain(limits).min()
     }
 
@@ -138,7 +141,7 @@ impl TreeSupervisor {
 
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.clock.now();
-        let mut blocked: Vec<HomeId> = Vec::new();
+        let mut blocked: Vec<ArbiterId> = Vec::new();
         for child in self.watched.clone() {
             if let Some(home) = self.look_at(child, now)
                 && !blocked.contains(&home)
@@ -152,7 +155,7 @@ impl TreeSupervisor {
     }
 
     /// Looks at one child; names its home if the thread there does not come back.
-    fn look_at(&mut self, child: ChildNumber, now: Moment) -> Option<HomeId> {
+    fn look_at(&mut self, child: ChildNumber, now: Moment) -> Option<ArbiterId> {
         let state = self.state(child);
         let config = &self.shared.config;
         let entry = self.entries.get_mut(&child)?;
@@ -186,7 +189,7 @@ impl TreeSupervisor {
     }
 
     /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away.
-    fn give_up_home(&mut self, home: HomeId, context: &mut Context<Self>) {
+    fn give_up_home(&mut self, home: ArbiterId, context: &mut Context<Self>) {
         self.homes.abandon(home);
         let inhabitants: Vec<ChildNumber> = self
             .entries

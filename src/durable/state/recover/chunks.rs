@@ -1,12 +1,12 @@
 //! The chunks of a file that was just opened.
 
 use super::{Earlier, Recovered};
+use crate::durable::encoding::Unreadable;
 use crate::durable::engine::{Change, Engine, Table};
 use crate::durable::error::FileError;
 use crate::durable::format::{Held, Mark};
-use crate::durable::paper::Unreadable;
 use crate::durable::state::{Entry, Loaded, State};
-use crate::words::Moment;
+use crate::types::Moment;
 
 impl<J: Send + Sync + 'static> Recovered<J> {
     /// The chunks, from their marks alone. Gives those of which jobs were leased and are not done.

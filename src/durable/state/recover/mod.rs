@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::dead::{DeadEntry, DeadTable};
 use super::{Entry, Ready, State, Suspects};
 use crate::actors::queue::{Account, QueueShell};
+use crate::durable::encoding::{JobEncoding, Unreadable};
 use crate::durable::engine::{Change, Engine, Meta, Table};
 use crate::durable::error::FileError;
 use crate::durable::format::{Accepted, Damage, Dead, Held, Single};
-use crate::durable::paper::{Paper, Unreadable};
-use crate::rules::store::{Bound, Dedup, LeaseTable, Shelf};
-use crate::words::{DeadLetter, DeadReason, Epoch, Moment, QueueConfig};
-use crate::{protocol::faults, rules::ledger::Plant, words::Begin};
+use crate::rules::store::{Bound, Dedup, DelayedJobs, LeaseTable};
+use crate::types::{DeadLetter, DeadReason, Epoch, Moment, QueueConfig};
+use crate::{protocol::faults, rules::ledger::Plant, types::Begin};
 
 /// A file that was read.
 pub(in crate::durable) struct Recovered<J: Send + Sync + 'static> {
@@ -39,7 +39,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
     /// Reads the index of the file. Chunks are not read, but for those with jobs that the last process had leased.
     pub(in crate::durable) fn read(
         engine: &mut Engine,
-        paper: Arc<Paper<J>>,
+        paper: Arc<JobEncoding<J>>,
         config: QueueConfig,
         (capacity_bytes, dead_age): (u64, Option<Duration>),
     ) -> Result<Self, FileError> {
@@ -216,7 +216,12 @@ impl<J: Send + Sync + 'static> State<J> {
         self.wait_suspected(entry, changes);
     }
 
-    fn empty(paper: Arc<Paper<J>>, config: &QueueConfig, bound: Bound, dead_age: Option<Duration>) -> Self {
+    fn empty(
+        paper: Arc<JobEncoding<J>>,
+        config: &QueueConfig,
+        bound: Bound,
+        dead_age: Option<Duration>,
+    ) -> Self {
         Self {
             paper,
             shell: QueueShell::new(),
@@ -225,7 +230,7 @@ impl<J: Send + Sync + 'static> State<J> {
             next: 0,
             first_own: 0,
             ready: Ready::default(),
-            shelf: Shelf::default(),
+            shelf: DelayedJobs::default(),
             leases: LeaseTable::new(),
             suspects: Suspects::new(),
             dead: DeadTable::new(config, dead_age),

@@ -8,9 +8,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{DeadSelection, Leased, MemoryStore, News, Refused, Settled, Store};
-use crate::words::{
-    AttemptRecord, Cause, Incarnation, Job, JobId, LeaseId, Moment, Overflow, QueueConfig, Rejection,
-    Renewal, Retry, Sealed, SlotId, Verdict,
+use crate::types::{
+    AttemptRecord, Cause, Incarnation, Job, JobId, JobRef, LeaseId, Moment, Overflow, QueueConfig, Rejection,
+    Renewal, Retry, SlotId, Verdict,
 };
 
 fn at(milliseconds: u64) -> Moment {
@@ -22,8 +22,8 @@ fn name(number: u64) -> JobId {
 }
 
 /// A job whose name and payload are the same number.
-fn sealed(number: u64, now: Moment, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
-    Sealed::new(name(number), wishes(Job::new(number)), None, now)
+fn sealed(number: u64, now: Moment, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> JobRef<u64> {
+    JobRef::new(name(number), wishes(Job::new(number)), None, now)
 }
 
 fn attempt_record(attempt: u32) -> AttemptRecord {
@@ -53,7 +53,7 @@ fn renew(counts: bool, attempt: u32) -> Verdict {
 
 fn reject(attempt: u32) -> Verdict {
     Verdict::Reject(Box::new(Rejection {
-        reason: crate::words::DeadReason::Rejected("no".into()),
+        reason: crate::types::DeadReason::Rejected("no".into()),
         record: Some(attempt_record(attempt)),
     }))
 }

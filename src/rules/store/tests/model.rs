@@ -8,8 +8,8 @@ use fastrand::Rng;
 
 use super::*;
 use crate::rules::store::Refusal;
-use crate::words::cases::{cases, some};
-use crate::words::{DeadReason, EventKind, OpenBlock, Places, Run};
+use crate::types::cases::{cases, some};
+use crate::types::{DeadReason, EventKind, OpenBlock, Places, Run};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Place {
@@ -26,7 +26,7 @@ enum Place {
 
 #[derive(Debug, Clone)]
 struct ModelJob {
-    sealed: Sealed<u64>,
+    sealed: JobRef<u64>,
     seq: u64,
     place: Place,
     attempts: u32,
@@ -97,7 +97,7 @@ impl Model {
         self.keys.retain(|(at, _, _)| at.after(window) > now);
     }
 
-    fn push(&mut self, now: Moment, key: Option<u64>, sealed: Sealed<u64>) -> Option<Refusal> {
+    fn push(&mut self, now: Moment, key: Option<u64>, sealed: JobRef<u64>) -> Option<Refusal> {
         if let Some((_, _, of)) = self.keys.iter().find(|(_, known, _)| Some(*known) == key) {
             let of = *of;
             self.events.push(EventKind::Duplicate { job: sealed.id(), of });
@@ -441,7 +441,7 @@ impl Pair {
                 }
             });
             self.next_job += 1;
-            if let Some(refusal) = self.model.push(self.now, wish.key, Sealed::clone(&job)) {
+            if let Some(refusal) = self.model.push(self.now, wish.key, JobRef::clone(&job)) {
                 expected.push((job.id(), refusal));
             }
             jobs.push(Run::from(job));
@@ -466,7 +466,7 @@ impl Pair {
         let block = open.close().unwrap();
         let mut expected = Vec::new();
         for place in block.places().iter() {
-            let job = Sealed::in_block(Arc::clone(&block), place);
+            let job = JobRef::in_block(Arc::clone(&block), place);
             if let Some(refusal) = self.model.push(self.now, None, job) {
                 expected.push((block.id(place), refusal));
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rules::store::Refusal;
-use crate::words::{DeadReason, DeliveryNumber, EventKind};
+use crate::types::{DeadReason, DeliveryNumber, EventKind};
 
 /// A store with what it told since it was last asked.
 struct Bench {

@@ -13,7 +13,7 @@ use crate::actors::consumer::{ActorMaker, BatchMaker, BatchSize, ConsumerMaker, 
 use crate::group::ConsumerClosure;
 use crate::protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery};
 use crate::rules::job_ids::JobIds;
-use crate::words::{Failure, Guarded, Job, Moment, Sealed};
+use crate::types::{Failure, Guarded, Job, JobRef, Moment};
 
 /// The suite for a consumer; see [`consumer`], [`consumer_fn`], [`actor_consumer`] and [`batch_consumer`].
 #[must_use = "a suite checks nothing until `.assert()` or `.run()`"]
@@ -107,7 +107,7 @@ fn suite<J: Send + Sync + 'static, O: Send + 'static>(
     maker: impl ConsumerMaker<J, O> + 'static,
 ) -> ConsumerSuite<J, O> {
     let mut names = JobIds::new(1);
-    let seal = |job: Job<J>| Sealed::new(names.next(0), job, None, Moment::START);
+    let seal = |job: Job<J>| JobRef::new(names.next(0), job, None, Moment::START);
     ConsumerSuite {
         maker: Arc::new(maker),
         subject,

@@ -10,22 +10,22 @@ use actix::{Actor, Addr, Context, Handler};
 use tokio::sync::{Notify, mpsc};
 
 use crate::actors::cell::CellHandle;
-use crate::actors::consumer::{Berth, ConsumerMaker};
+use crate::actors::consumer::{ConsumerMaker, SpawnParams};
 use crate::protocol::{
-    ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, DonePlaces, Door, Now, Parcel, SettleDesk,
-    SettlesWaiting, SlotBoard, Work,
+    ConsumerAddr, ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, DonePlaces, Heartbeat, Now,
+    Parcel, SettleQueue, SettlesQueued, Work,
 };
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
-use crate::words::{Cause, DeliveryNumber, Epoch, Incarnation, Moment, Sealed, SlotId, Ticket};
+use crate::types::{Cause, DeliveryNumber, Epoch, Incarnation, JobRef, Moment, SlotId, Ticket};
 
 /// The jobs that a consumer is given.
-pub(super) type Sample<J> = Vec<Sealed<J>>;
+pub(super) type Sample<J> = Vec<JobRef<J>>;
 
 type LifeName = (SlotId, Incarnation);
 
 /// What was heard of consumers.
 struct Heard<J: Send + Sync + 'static, O: Send + 'static> {
-    up: RefCell<BTreeMap<LifeName, Door<J, O>>>,
+    up: RefCell<BTreeMap<LifeName, ConsumerAddr<J, O>>>,
     down: RefCell<BTreeMap<LifeName, Cause>>,
     news: Notify,
 }
@@ -61,10 +61,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerDown> for Desk
     }
 }
 
-impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Desk<J, O> {
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesQueued> for Desk<J, O> {
     type Result = ();
 
-    fn handle(&mut self, _: SettlesWaiting, _: &mut Context<Self>) {
+    fn handle(&mut self, _: SettlesQueued, _: &mut Context<Self>) {
         self.heard.news.notify_one();
     }
 }
@@ -74,7 +74,7 @@ pub(super) struct Life<J: Send + Sync + 'static, O: Send + 'static> {
     name: LifeName,
     info: Arc<ConsumerInfo>,
     cell: CellHandle,
-    door: Door<J, O>,
+    door: ConsumerAddr<J, O>,
     /// Closes when nothing of this life exists any more.
     exists: mpsc::Receiver<Infallible>,
 }
@@ -87,7 +87,7 @@ pub(super) struct Rig<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) remarks: Remarks,
     heard: Rc<Heard<J, O>>,
     hears: Addr<Desk<J, O>>,
-    desk: Arc<SettleDesk<O>>,
+    desk: Arc<SettleQueue<O>>,
     next: u64,
     /// How each delivery was settled. A second word on one is noted in `twice`.
     settled: BTreeMap<DeliveryNumber, How>,
@@ -126,7 +126,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             pace,
             remarks,
             heard,
-            desk: Arc::new(SettleDesk::new(hears.clone().recipient())),
+            desk: Arc::new(SettleQueue::new(hears.clone().recipient())),
             hears,
             next: 1,
             settled: BTreeMap::new(),
@@ -141,12 +141,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             slot: name.0,
             incarnation: name.1,
             epoch: Epoch(1),
-            board: SlotBoard::default(),
+            heartbeat: Heartbeat::default(),
             now: Now::new(|| Moment::START),
         });
         let (cell, seed) = CellHandle::new();
         let (held, exists) = mpsc::channel(1);
-        self.maker.make(Berth {
+        self.maker.make(SpawnParams {
             info: Arc::clone(&info),
             desk: Arc::clone(&self.desk),
             seed,
@@ -184,7 +184,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
     pub(super) fn deliver(
         &mut self,
         life: &Life<J, O>,
-        jobs: &[Sealed<J>],
+        jobs: &[JobRef<J>],
         attempt: u32,
     ) -> Vec<DeliveryNumber> {
         let (mut parcels, mut numbers) = (Vec::with_capacity(jobs.len()), Vec::new());
@@ -196,11 +196,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             parcels.push(Parcel::one(job, ticket, number, attempt));
         }
         match &life.door {
-            Door::Shell(door) => door.do_send(DeliverBatch {
+            ConsumerAddr::Shell(door) => door.do_send(DeliverBatch {
                 parcels,
                 has_urgent: false,
             }),
-            Door::Actor(door) => {
+            ConsumerAddr::Actor(door) => {
                 let deliveries = parcels
                     .iter()
                     .flat_map(|parcel| Deliver::all_of(parcel, &life.info, &self.desk));
@@ -279,7 +279,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
     }
 
     /// Delivers jobs and waits until each was settled.
-    pub(super) async fn work(&mut self, life: &Life<J, O>, jobs: &[Sealed<J>], attempt: u32) -> Held {
+    pub(super) async fn work(&mut self, life: &Life<J, O>, jobs: &[JobRef<J>], attempt: u32) -> Held {
         let numbers = self.deliver(life, jobs, attempt);
         self.all_settled(life, &numbers).await
     }

@@ -6,7 +6,7 @@ use super::rig::{Rig, item, numbers, retry};
 use crate::actors::queue::QueueSource;
 use crate::protocol::AttachError;
 use crate::testing::conformance::runner::{Held, claimed, ensure};
-use crate::words::{Epoch, Run, Verdict};
+use crate::types::{Epoch, Run, Verdict};
 
 pub(super) async fn a_later_epoch_takes_leases_back_in_order<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
     rig.attach(1).await?;

@@ -12,15 +12,15 @@ use crate::actors::Clock;
 use crate::actors::cell::{CellHandle, CellHooks, spawn_in_cell};
 use crate::actors::queue::QueueSource;
 use crate::protocol::{
-    Attach, AttachError, Attached, Batch, Command, Demand, Fates, Push, QueueCommand, QueueDoor, QueueReply,
-    Settle, Tell,
+    Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, QueueAddr, QueueCommand,
+    QueueNews, QueueReply, Settle,
 };
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Leased, Refused};
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
-use crate::words::{
-    Capabilities, Cause, DeadLetter, DeadReason, Epoch, Job, QueueCounts, Rejection, Renewal, Retry, Run,
-    Sealed, SettleItem, Verdict,
+use crate::types::{
+    Capabilities, Cause, DeadLetter, DeadReason, Epoch, Job, JobRef, QueueCounts, Rejection, Renewal, Retry,
+    Run, SettleItem, Verdict,
 };
 
 /// Where the jobs of a push come back to if nobody takes them.
@@ -45,16 +45,16 @@ impl Handler<Batch<u64>> for Desk {
     }
 }
 
-impl Handler<Tell> for Desk {
+impl Handler<QueueNews> for Desk {
     type Result = ();
 
-    fn handle(&mut self, _: Tell, _: &mut Context<Self>) {}
+    fn handle(&mut self, _: QueueNews, _: &mut Context<Self>) {}
 }
 
-impl Handler<Fates<u64>> for Desk {
+impl Handler<DeadLetteredJobs<u64>> for Desk {
     type Result = ();
 
-    fn handle(&mut self, fates: Fates<u64>, _: &mut Context<Self>) {
+    fn handle(&mut self, fates: DeadLetteredJobs<u64>, _: &mut Context<Self>) {
         for letter in fates.dead {
             // An error means that the check has ended.
             let _ = self.dead.send(letter);
@@ -64,7 +64,7 @@ impl Handler<Fates<u64>> for Desk {
 
 /// One life of the queue actor.
 struct Life {
-    door: QueueDoor<u64>,
+    door: QueueAddr<u64>,
     cell: CellHandle,
     down: oneshot::Receiver<Cause>,
 }
@@ -99,7 +99,7 @@ fn start<S: QueueSource<u64>>(source: &S, clock: Clock) -> Held<Life> {
     };
     match spawn_in_cell(seed, hooks, true, |_| source.create(clock)) {
         Some(address) => Ok(Life {
-            door: QueueDoor::new(address),
+            door: QueueAddr::new(address),
             cell,
             down,
         }),
@@ -202,10 +202,10 @@ impl<S: QueueSource<u64>> Rig<S> {
         }
     }
 
-    pub(super) fn seal(&mut self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> Sealed<u64> {
+    pub(super) fn seal(&mut self, number: u64, wishes: impl FnOnce(Job<u64>) -> Job<u64>) -> JobRef<u64> {
         let now = self.clock.now();
         let name = self.names.next(now.as_millis());
-        Sealed::new(name, wishes(Job::new(number)), None, now)
+        JobRef::new(name, wishes(Job::new(number)), None, now)
     }
 
     /// Takes permits as a sender does.
@@ -233,7 +233,7 @@ impl<S: QueueSource<u64>> Rig<S> {
         self.source.room().map(|room| room.semaphore.available_permits())
     }
 
-    pub(super) async fn push_sealed(&mut self, jobs: Vec<Sealed<u64>>) -> Held<Vec<Refused<u64>>> {
+    pub(super) async fn push_sealed(&mut self, jobs: Vec<JobRef<u64>>) -> Held<Vec<Refused<u64>>> {
         self.take_room(jobs.len()).await?;
         let (push, _back) = Push::new(jobs);
         let to = self.life.door.push.clone();
@@ -249,7 +249,7 @@ impl<S: QueueSource<u64>> Rig<S> {
         self.push_all(jobs).await
     }
 
-    pub(super) async fn push_all(&mut self, jobs: Vec<Sealed<u64>>) -> Held {
+    pub(super) async fn push_all(&mut self, jobs: Vec<JobRef<u64>>) -> Held {
         let refused = self.push_sealed(jobs).await?;
         match refused.first() {
             None => Ok(()),
@@ -264,7 +264,7 @@ impl<S: QueueSource<u64>> Rig<S> {
     /// Sends a push without waiting for the answer. Gives what comes back if nobody takes the jobs, and the answer.
     pub(super) async fn push_and_go(
         &mut self,
-        jobs: Vec<Sealed<u64>>,
+        jobs: Vec<JobRef<u64>>,
     ) -> Held<(WayBack, RecipientRequest<Push<u64>>)> {
         self.take_room(jobs.len()).await?;
         let (push, back) = Push::new(jobs);
@@ -387,7 +387,7 @@ impl<S: QueueSource<u64>> Rig<S> {
     pub(super) async fn told_dead(&mut self) -> Held<DeadLetter<u64>> {
         let letter = self
             .pace
-            .wait("the word of a dead letter (Fates)", self.dead.recv());
+            .wait("the word of a dead letter (DeadLetteredJobs)", self.dead.recv());
         letter
             .await?
             .ok_or_else(|| Stop::Broken("the desk has gone".into()))

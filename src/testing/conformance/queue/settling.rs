@@ -7,7 +7,7 @@ use super::rig::{Rig, item, reject, renew, retry};
 use crate::actors::queue::QueueSource;
 use crate::rules::store::Leased;
 use crate::testing::conformance::runner::{Held, claimed, ensure};
-use crate::words::{DeadReason, LeaseId, SettleItem, Verdict};
+use crate::types::{DeadReason, LeaseId, SettleItem, Verdict};
 
 /// The only job of a list that must hold one.
 fn only(leased: &[Leased<u64>]) -> Option<&Leased<u64>> {

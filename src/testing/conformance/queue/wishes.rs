@@ -4,7 +4,7 @@ use super::rig::Rig;
 use crate::actors::queue::QueueSource;
 use crate::rules::store::Refusal;
 use crate::testing::conformance::runner::{Held, Stop, claimed, ensure};
-use crate::words::DeadReason;
+use crate::types::DeadReason;
 
 pub(super) async fn urgent_jobs_come_first<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
     claimed(rig.traits.priorities, "QueueTraits::priorities")?;

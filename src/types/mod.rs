@@ -37,7 +37,7 @@ pub(crate) use config::MOST_CONSUMERS;
 pub(crate) use config::range_of;
 pub use config::{
     Affinity, BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig,
-    RestartConfig, RetryConfig, StrategyName, WindowConfig,
+    RestartConfig, RetryConfig, StrategyKind, WindowConfig,
 };
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport, WriteFailure};
@@ -54,8 +54,8 @@ pub(crate) use open_block::OpenBlock;
 pub use place::PayloadRef;
 pub use places::Places;
 pub use roster::{Roster, Seat, Weight};
+pub use sealed::{JobRef, Run};
 pub(crate) use sealed::{JobView, Owned};
-pub use sealed::{Run, Sealed};
 pub use supervision::{
     AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
     SupervisorConfig, TreeEvent, TreeNode,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::history::{Answer, Happening, History};
+use super::history::{Answer, History, Occurrence};
 use super::plan::FaultKind;
-use crate::words::{EventKind, Incarnation, Moment, Role, SlotId};
+use crate::types::{EventKind, Incarnation, Moment, Role, SlotId};
 
 /// The states, by name.
 pub const STATES: [&str; 23] = [
@@ -106,10 +106,10 @@ impl Look {
         }
         for entry in &history.entries {
             match &entry.what {
-                Happening::Sent { .. } => self.open += 1,
-                Happening::SourceRepeated { .. } => reached(10),
-                Happening::Begun(attempt) if attempt.attempt > 1 => reached(0),
-                Happening::Worked(attempt) => {
+                Occurrence::Sent { .. } => self.open += 1,
+                Occurrence::SourceRepeated { .. } => reached(10),
+                Occurrence::Begun(attempt) if attempt.attempt > 1 => reached(0),
+                Occurrence::Worked(attempt) => {
                     if self.ended.contains(&(attempt.slot, attempt.incarnation)) {
                         reached(5);
                     }
@@ -119,7 +119,7 @@ impl Look {
                         reached(11);
                     }
                 }
-                Happening::Fired { fault } => {
+                Occurrence::Fired { fault } => {
                     let planned = history.faults.get(*fault);
                     match planned.map(|planned| &planned.fault.kind) {
                         Some(FaultKind::Freeze { .. }) if self.out > 0 => reached(12),
@@ -131,21 +131,21 @@ impl Look {
                         _ => {}
                     }
                 }
-                Happening::HostEnded | Happening::ProcessEnded => self.out = 0,
-                Happening::StartedAgain => self.has_started_again = true,
-                Happening::CommitFailed => {
+                Occurrence::HostEnded | Occurrence::ProcessEnded => self.out = 0,
+                Occurrence::StartedAgain => self.has_started_again = true,
+                Occurrence::CommitFailed => {
                     reached(19);
                     if entry.at < self.wanted_until {
                         reached(20);
                     }
                 }
-                Happening::NoThread => reached(13),
-                Happening::Answered {
+                Occurrence::NoThread => reached(13),
+                Occurrence::Answered {
                     answer: Answer::GivenBack,
                     ..
                 } => reached(15),
-                Happening::HandedOut { .. } => reached(16),
-                Happening::Group(kind) => {
+                Occurrence::HandedOut { .. } => reached(16),
+                Occurrence::Group(kind) => {
                     if self.has_started_again && matches!(kind, EventKind::Acked { .. }) {
                         reached(22);
                     }
@@ -180,7 +180,7 @@ impl Look {
             EventKind::DeadLettered { reason, .. } => {
                 self.out -= 1;
                 self.open -= 1;
-                if matches!(reason, crate::words::DeadReason::Poison { .. }) {
+                if matches!(reason, crate::types::DeadReason::Poison { .. }) {
                     reached(8);
                 }
             }

@@ -10,7 +10,7 @@ macro_rules! invariant {
     ($found:expr, $why:literal) => {
         match $found {
             Some(found) => found,
-            None => $crate::words::invariant::broken($why),
+            None => $crate::types::invariant::broken($why),
         }
     };
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use crate::protocol::faults::{Marks, Order, Who};
-use crate::words::{Cause, Role, SlotId};
+use crate::types::{Cause, Role, SlotId};
 
 /// A cell.
 pub(super) struct Room {

@@ -1,4 +1,4 @@
-//! Homes: the arbiters on which consumers live.
+//! ArbiterPool: the arbiters on which consumers live.
 //!
 //! An arbiter is a thread with an event loop, and a machine can have none left: then whoever wanted to move in has not
 //! started, and that is all.
@@ -8,7 +8,7 @@ use std::io;
 use actix_rt::{Arbiter, ArbiterHandle, System};
 
 use crate::protocol::faults::{self, NewHome};
-use crate::words::{Cause, Placement};
+use crate::types::{Cause, Placement};
 
 /// No thread is left for one more arbiter, or no descriptor for its event loop.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ impl NothingLeft {
 
 /// Where one or more consumers live.
 #[derive(Debug, Clone)]
-pub(crate) enum Home {
+pub(crate) enum ArbiterSlot {
     /// On the arbiter of the supervisor.
     Here,
     /// On an arbiter, a thread, of its own.
@@ -33,7 +33,7 @@ pub(crate) enum Home {
     Simulated(u64),
 }
 
-impl Home {
+impl ArbiterSlot {
     /// Runs `work` on the home's arbiter. False if that arbiter has ended.
     pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) -> bool {
         match self {
@@ -55,20 +55,20 @@ impl Home {
 
 /// The number of a home. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct HomeId(usize);
+pub(crate) struct ArbiterId(usize);
 
 /// One home that is in use.
 #[derive(Debug)]
 struct Inhabited {
-    id: HomeId,
-    home: Home,
+    id: ArbiterId,
+    home: ArbiterSlot,
     /// How many consumers live there.
     inhabitants: usize,
 }
 
 /// All homes of a group. Dropping it ends the arbiters, and with them everyone who lives there.
 #[derive(Debug)]
-pub(crate) struct Homes {
+pub(crate) struct ArbiterPool {
     /// How many homes there may be; more consumers share them.
     most: usize,
     local: bool,
@@ -76,7 +76,7 @@ pub(crate) struct Homes {
     next: usize,
 }
 
-impl Homes {
+impl ArbiterPool {
     /// No homes yet; they are made as consumers come.
     pub(crate) fn new(placement: Placement) -> Self {
         let most = match placement {
@@ -97,14 +97,14 @@ impl Homes {
     ///
     /// # Errors
     /// [`NothingLeft`] if a new one has to be made and cannot be. Nothing of it stays behind.
-    pub(crate) fn move_in(&mut self) -> Result<(HomeId, Home), NothingLeft> {
+    pub(crate) fn move_in(&mut self) -> Result<(ArbiterId, ArbiterSlot), NothingLeft> {
         if self.homes.len() < self.most {
             let home = if self.local {
-                Home::Here
+                ArbiterSlot::Here
             } else {
-                Home::elsewhere()?
+                ArbiterSlot::elsewhere()?
             };
-            let id = HomeId(self.next);
+            let id = ArbiterId(self.next);
             self.next += 1;
             self.homes.push(Inhabited {
                 id,
@@ -124,13 +124,13 @@ impl Homes {
                     (found.id, found.home.clone())
                 }
                 // `most` is at least one, so there is a home; this line keeps the promise without a panic.
-                None => (HomeId(0), Home::Here),
+                None => (ArbiterId(0), ArbiterSlot::Here),
             },
         )
     }
 
     /// A consumer has gone for good. An arbiter without inhabitants ends.
-    pub(crate) fn move_out(&mut self, id: HomeId) {
+    pub(crate) fn move_out(&mut self, id: ArbiterId) {
         if let Some(index) = self.homes.iter().position(|home| home.id == id)
             && let Some(found) = self.homes.get_mut(index)
         {
@@ -149,14 +149,14 @@ impl Homes {
 
     /// Gives a home up: its thread does not come back. Everyone who lived there must move in elsewhere. The thread ends by
     /// itself if it ever comes back.
-    pub(crate) fn abandon(&mut self, id: HomeId) {
+    pub(crate) fn abandon(&mut self, id: ArbiterId) {
         if let Some(index) = self.homes.iter().position(|home| home.id == id) {
             self.homes.swap_remove(index).home.stop();
         }
     }
 }
 
-impl Home {
+impl ArbiterSlot {
     fn elsewhere() -> Result<Self, NothingLeft> {
         match faults::ask(|world| world.home_made()) {
             Some(NewHome::Simulated(home)) => return Ok(Self::Simulated(home)),
@@ -183,7 +183,7 @@ impl Home {
     }
 }
 
-impl Drop for Homes {
+impl Drop for ArbiterPool {
     fn drop(&mut self) {
         for inhabited in &self.homes {
             inhabited.home.stop();

@@ -9,7 +9,7 @@ use super::run::Simulation;
 use crate::group::Group;
 use crate::protocol::Delivery;
 use crate::rules::strategies::ConsistentHash;
-use crate::words::{BackoffConfig, GroupConfig, Job, Placement, Role, StrategyName};
+use crate::types::{BackoffConfig, GroupConfig, Job, Placement, Role, StrategyKind};
 
 /// What the random plans are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,7 +308,7 @@ pub fn stock() -> Simulation<u64, u64> {
         |plan: &Plan| {
             let config = stock_config(plan.seed);
             let mut builder = Group::builder();
-            if config.strategy == StrategyName::ConsistentHash {
+            if config.strategy == StrategyKind::ConsistentHash {
                 builder = builder.strategy(|| ConsistentHash::new(POINTS));
             }
             builder
@@ -338,13 +338,13 @@ async fn pause(wait: Duration) {
 }
 
 fn stock_config(seed: u64) -> GroupConfig {
-    const STRATEGIES: [StrategyName; 6] = [
-        StrategyName::RoundRobin,
-        StrategyName::Weighted,
-        StrategyName::ConsistentHash,
-        StrategyName::LeastLoaded,
-        StrategyName::TwoChoices,
-        StrategyName::Sticky,
+    const STRATEGIES: [StrategyKind; 6] = [
+        StrategyKind::RoundRobin,
+        StrategyKind::Weighted,
+        StrategyKind::ConsistentHash,
+        StrategyKind::LeastLoaded,
+        StrategyKind::TwoChoices,
+        StrategyKind::Sticky,
     ];
     let index = usize::try_from(seed % 6).unwrap_or(0);
     let mut config = GroupConfig {

@@ -1,4 +1,4 @@
-//! Paper: jobs to bytes and back, with the codec of the queue and the clock of its process.
+//! JobEncoding: jobs to bytes and back, with the codec of the queue and the clock of its process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use super::codec::{Codec, CodecError};
 use super::format::{Dead, JobParts, Single};
 use crate::actors::Clock;
 use crate::rules::store::Refusal;
-use crate::words::{AttemptRecord, DeadReason, Guarded, Job, JobId, Moment, Sealed, caught, text_of};
+use crate::types::{AttemptRecord, DeadReason, Guarded, Job, JobId, JobRef, Moment, caught, text_of};
 
 /// Writes and reads jobs. On disk a time is milliseconds of Unix time. A delay that was over before
 /// the process began ends with its first moment.
-pub(super) struct Paper<J> {
+pub(super) struct JobEncoding<J> {
     pub(super) codec: Guarded<Box<dyn Codec<J>>>,
     pub(super) clock: Clock,
 }
 
-impl<J: Send + Sync + 'static> Paper<J> {
+impl<J: Send + Sync + 'static> JobEncoding<J> {
     /// Appends a job.
-    pub(super) fn write(&self, job: &Sealed<J>, into: &mut Vec<u8>) -> Result<(), CodecError> {
+    pub(super) fn write(&self, job: &JobRef<J>, into: &mut Vec<u8>) -> Result<(), CodecError> {
         let parts = JobParts {
             id: job.id(),
             priority: job.priority().0,
@@ -40,7 +40,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
     }
 
     /// Appends a job that was just sent, if a later process will be able to read it; else appends nothing.
-    pub(super) fn write_new(&self, job: &Sealed<J>, into: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn write_new(&self, job: &JobRef<J>, into: &mut Vec<u8>) -> Result<(), Refusal> {
         let begin = into.len();
         let written = self
             .write(job, into)
@@ -63,7 +63,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
     }
 
     /// Reads a job. `own`: it was written by this process, so somebody may wait for its outcome.
-    pub(super) fn read(&self, bytes: &[u8], own: bool) -> Result<Sealed<J>, Unreadable> {
+    pub(super) fn read(&self, bytes: &[u8], own: bool) -> Result<JobRef<J>, Unreadable> {
         let parts = JobParts::read(bytes).map_err(|damage| Unreadable {
             id: None,
             why: damage.to_string(),
@@ -88,12 +88,12 @@ impl<J: Send + Sync + 'static> Paper<J> {
             job = job.expires_after(age);
         }
         let reply_to = parts.reply_to.filter(|_| own);
-        Ok(Sealed::new(parts.id, job, reply_to, beginning))
+        Ok(JobRef::new(parts.id, job, reply_to, beginning))
     }
 
     pub(super) fn single(
         &self,
-        job: &Sealed<J>,
+        job: &JobRef<J>,
         attempts: u32,
         tried: bool,
         due: Option<Moment>,
@@ -113,7 +113,7 @@ impl<J: Send + Sync + 'static> Paper<J> {
 
     pub(super) fn dead(
         &self,
-        job: &Sealed<J>,
+        job: &JobRef<J>,
         at: Moment,
         reason: &DeadReason,
         history: &[AttemptRecord],

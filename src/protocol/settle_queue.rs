@@ -8,7 +8,7 @@ use actix::{Message, Recipient};
 
 use super::ConsumerInfo;
 use super::faults;
-use crate::words::{DeliveryNumber, Failure, Guarded, Places, Ticket};
+use crate::types::{DeliveryNumber, Failure, Guarded, Places, Ticket};
 
 /// Why a delivery was not done, in the words of its consumer.
 #[derive(Debug, Clone)]
@@ -104,19 +104,19 @@ impl<O> Settlement<O> {
 /// Tells the supervisor that something lies on its desk.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct SettlesWaiting;
+pub struct SettlesQueued;
 
 /// Where consumers put what they settled.
 ///
 /// One message wakes the supervisor for everything that was put down since it last looked, however many consumers did, so
 /// batches form by themselves. Bounded by the credits: there are never more settles than deliveries.
-pub struct SettleDesk<O> {
+pub struct SettleQueue<O> {
     waiting: Mutex<Vec<Settlement<O>>>,
-    supervisor: Recipient<SettlesWaiting>,
+    supervisor: Recipient<SettlesQueued>,
 }
 
-impl<O: Send + 'static> SettleDesk<O> {
-    pub(crate) fn new(supervisor: Recipient<SettlesWaiting>) -> Self {
+impl<O: Send + 'static> SettleQueue<O> {
+    pub(crate) fn new(supervisor: Recipient<SettlesQueued>) -> Self {
         Self {
             waiting: Mutex::new(Vec::new()),
             supervisor,
@@ -243,7 +243,7 @@ impl<O: Send + 'static> SettleDesk<O> {
         drop(waiting);
         if was_empty {
             // To a supervisor that has died this goes nowhere, rightly: its successor takes the leases back.
-            self.supervisor.do_send(SettlesWaiting);
+            self.supervisor.do_send(SettlesQueued);
         }
     }
 
@@ -253,8 +253,8 @@ impl<O: Send + 'static> SettleDesk<O> {
     }
 }
 
-impl<O> fmt::Debug for SettleDesk<O> {
+impl<O> fmt::Debug for SettleQueue<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SettleDesk").finish_non_exhaustive()
+        f.debug_struct("SettleQueue").finish_non_exhaustive()
     }
 }

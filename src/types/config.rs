@@ -25,7 +25,7 @@ pub struct GroupConfig {
     /// Where consumers live.
     pub placement: Placement,
     /// The built-in strategy to use, unless the builder is given one.
-    pub strategy: StrategyName,
+    pub strategy: StrategyKind,
     /// Whether a job waits for the consumer that the strategy chose. Absent: strict with the strategies `consistent_hash` and
     /// `sticky`, and prefer with all others, those of your own included.
     pub affinity: Option<Affinity>,
@@ -67,7 +67,7 @@ impl Default for GroupConfig {
         Self {
             consumers: 4,
             placement: Placement::default(),
-            strategy: StrategyName::default(),
+            strategy: StrategyKind::default(),
             affinity: None,
             weights: Vec::new(),
             order_by_key: false,
@@ -120,7 +120,7 @@ pub enum Placement {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum StrategyName {
+pub enum StrategyKind {
     /// Each in turn.
     #[default]
     RoundRobin,
@@ -588,7 +588,7 @@ impl GroupConfig {
 
     /// Whether a job waits for the consumer that the strategy chose, when nothing is said about it.
     pub(crate) fn affinity_of(&self, is_built_in: bool) -> Affinity {
-        let binds = matches!(self.strategy, StrategyName::ConsistentHash | StrategyName::Sticky);
+        let binds = matches!(self.strategy, StrategyKind::ConsistentHash | StrategyKind::Sticky);
         self.affinity.unwrap_or(if is_built_in && binds {
             Affinity::Strict
         } else {

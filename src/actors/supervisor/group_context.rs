@@ -5,15 +5,15 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use crate::actors::consumer::ConsumerMaker;
+use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::results::Mailboxes;
-use crate::actors::shelf::Shelf;
 use crate::actors::{Clock, EventBus};
-use crate::protocol::{Fates, Notice, Tell};
+use crate::protocol::{DeadLetteredJobs, Notice, QueueNews};
 use crate::rules::backoff::Backoff;
-use crate::words::{Capabilities, Epoch, GroupConfig};
+use crate::types::{Capabilities, Epoch, GroupConfig};
 
 /// The parts of a group that outlive its supervisor.
-pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
+pub(crate) struct GroupContext<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) config: GroupConfig,
     /// The seed of all random choices.
     pub(crate) seed: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
     /// Where outcomes end up, whatever happens to the result queue.
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     /// The group's own dead letters, if the queue has none.
-    pub(crate) shelf: Option<Arc<Shelf<J>>>,
+    pub(crate) shelf: Option<Arc<DeadLetterStore<J>>>,
     /// Whether jobs leave a consumer that does not move for one that has room.
     pub(crate) recalls: bool,
     /// The wait of a job after a failure that its consumer reported.
@@ -34,7 +34,7 @@ pub(crate) struct Wiring<J: Send + Sync + 'static, O: Send + 'static> {
     /// The guardian, for notices.
     pub(crate) guardian: Recipient<Notice>,
     /// The guardian, for what the queue tells.
-    pub(crate) tell: Recipient<Tell>,
+    pub(crate) tell: Recipient<QueueNews>,
     /// The guardian, for the jobs that the queue gave up.
-    pub(crate) fates: Recipient<Fates<J>>,
+    pub(crate) fates: Recipient<DeadLetteredJobs<J>>,
 }

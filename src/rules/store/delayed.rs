@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::words::{JobView, Moment, Priority};
+use crate::types::{JobView, Moment, Priority};
 
 /// Jobs that wait for a delay of their producer or of a retry, and where to look for those that expire.
-pub(crate) struct Shelf<T> {
+pub(crate) struct DelayedJobs<T> {
     /// By moment, then by age.
     waiting: BTreeMap<(Moment, u64), T>,
     /// The jobs that expire, by the moment at which they do. Whoever takes such a job out of lane or shelf strikes it here.
@@ -19,7 +19,7 @@ struct Expiring {
     not_before: Option<Moment>,
 }
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for DelayedJobs<T> {
     fn default() -> Self {
         Self {
             waiting: BTreeMap::new(),
@@ -28,7 +28,7 @@ impl<T> Default for Shelf<T> {
     }
 }
 
-impl<T> Shelf<T> {
+impl<T> DelayedJobs<T> {
     #[cfg(any(feature = "durable", feature = "testing"))]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()

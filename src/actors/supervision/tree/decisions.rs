@@ -6,12 +6,12 @@ use std::time::Duration;
 use actix::{ActorContext, AsyncContext, Context};
 
 use super::TreeSupervisor;
+use crate::actors::arbiter_pool::ArbiterSlot;
 use crate::actors::cell::{CellHandle, guard_of_a_call, note_cause};
-use crate::actors::homes::Home;
 use crate::actors::supervision::child::Cradle;
 use crate::actors::supervision::messages::{ChildDown, Reports};
-use crate::rules::supervision::{ChildNumber, FamilyEnd, Order};
-use crate::words::{Cause, ChildKind, Down, Ending, Shutdown, TreeEvent};
+use crate::rules::supervision::{ChildNumber, ChildSetEnd, Order};
+use crate::types::{Cause, ChildKind, Down, Ending, Shutdown, TreeEvent};
 
 impl TreeSupervisor {
     /// Carries out all orders, and sets the timer for what they wait for.
@@ -55,7 +55,7 @@ impl TreeSupervisor {
         };
         // A supervisor lives with its own supervisor: it runs no code of the user, and is not lost with an arbiter.
         let home = match (entry.spec.kind(), &entry.home) {
-            (ChildKind::Supervisor, _) => Ok(Home::Here),
+            (ChildKind::Supervisor, _) => Ok(ArbiterSlot::Here),
             (ChildKind::Worker, Some((_, home))) => Ok(home.clone()),
             (ChildKind::Worker, None) => self.homes.move_in().map(|(id, home)| {
                 entry.home = Some((id, home.clone()));
@@ -171,13 +171,13 @@ impl TreeSupervisor {
         }
     }
 
-    fn all_ended(&mut self, end: FamilyEnd, context: &mut Context<Self>) {
+    fn all_ended(&mut self, end: ChildSetEnd, context: &mut Context<Self>) {
         let last = |child| self.entries.get(&child).and_then(|entry| entry.last.clone());
         let ending = match end {
-            FamilyEnd::Stopped => Ending::Stopped,
-            FamilyEnd::AutoShutdown => Ending::AutoShutdown,
-            FamilyEnd::BudgetSpent(child) => last(child).map_or(Ending::Stopped, Ending::BudgetSpent),
-            FamilyEnd::StartFailed(child) => last(child).map_or(Ending::Stopped, Ending::StartFailed),
+            ChildSetEnd::Stopped => Ending::Stopped,
+            ChildSetEnd::AutoShutdown => Ending::AutoShutdown,
+            ChildSetEnd::BudgetSpent(child) => last(child).map_or(Ending::Stopped, Ending::BudgetSpent),
+            ChildSetEnd::StartFailed(child) => last(child).map_or(Ending::Stopped, Ending::StartFailed),
         };
         if let Some(cause) = ending.seen_by_parent() {
             note_cause(cause);

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use super::family::Family;
-use super::gather::{Gather, Step, Walk};
-use super::order::{ChildNumber, FamilyEnd, Order};
-use crate::words::ChildState;
+use super::child_set::ChildSet;
+use super::order::{ChildNumber, ChildSetEnd, Order};
+use super::traversal_state::{Gather, Step, Walk};
+use crate::types::ChildState;
 
-impl Family {
+impl ChildSet {
     /// Starts all children, eldest first, each when the one before is up. Answered by [`Order::Opened`], or by the end of
     /// the family if one does not start.
     pub fn open(&mut self, orders: &mut Vec<Order>) {
@@ -24,11 +24,11 @@ impl Family {
 
     /// Ends all children, youngest first. Answered by [`Order::Ended`].
     pub fn stop(&mut self, orders: &mut Vec<Order>) {
-        self.end(FamilyEnd::Stopped);
+        self.end(ChildSetEnd::Stopped);
         self.walk_on(orders);
     }
 
-    pub(super) fn end(&mut self, why: FamilyEnd) {
+    pub(super) fn end(&mut self, why: ChildSetEnd) {
         if self.ending.is_none() {
             self.gather = None;
             self.ending = Some((why, Walk::begin()));

@@ -14,25 +14,25 @@ use super::{Block, DeliveryNumber, Guarded, Job, JobId, Key, KeyHash, Moment, Pl
 /// The job stands in a [`Block`], alone or with others; which of both makes no difference to its holder.
 ///
 /// The last holder drops the payload; a panic in its `Drop` is caught and goes no further.
-pub struct Sealed<J> {
+pub struct JobRef<J> {
     block: Arc<Block<J>>,
     place: u8,
 }
 
-impl<J> Clone for Sealed<J> {
+impl<J> Clone for JobRef<J> {
     fn clone(&self) -> Self {
         Self::in_block(Arc::clone(&self.block), self.place)
     }
 }
 
-impl<J> Drop for Sealed<J> {
+impl<J> Drop for JobRef<J> {
     #[inline]
     fn drop(&mut self) {
         self.block.end(Places::only(self.place));
     }
 }
 
-impl<J> Sealed<J> {
+impl<J> JobRef<J> {
     /// Seals a job. `now` is the moment from which delay and expiry count.
     pub fn new(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
         Self::out_of_block(Arc::new(Block::one(id, job, reply_to, now)), 0)
@@ -183,9 +183,9 @@ impl<J> Sealed<J> {
 }
 
 /// Names the job and leaves the payload out.
-impl<J> fmt::Debug for Sealed<J> {
+impl<J> fmt::Debug for JobRef<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealed")
+        f.debug_struct("JobRef")
             .field("id", &self.id())
             .field("key", &self.key())
             .field("priority", &self.priority())
@@ -285,21 +285,21 @@ impl<'a, J> JobView<'a, J> {
     }
 
     /// A handle of the job.
-    pub(crate) fn hold(self) -> Sealed<J> {
-        Sealed::in_block(Arc::clone(self.block), self.place)
+    pub(crate) fn hold(self) -> JobRef<J> {
+        JobRef::in_block(Arc::clone(self.block), self.place)
     }
 }
 
 /// A job with its payload, for somebody who looks at it without holding a lock.
 pub(crate) struct Owned<J> {
-    job: Sealed<J>,
+    job: JobRef<J>,
     /// The payload of a job that has a destructor; it stands apart from the block then.
     shared: Option<Arc<Guarded<J>>>,
 }
 
 impl<J> Owned<J> {
     /// None if the payload has gone, or if somebody looks at it right now, which may last for ever.
-    pub(crate) fn new(job: Sealed<J>) -> Option<Self> {
+    pub(crate) fn new(job: JobRef<J>) -> Option<Self> {
         let shared = match job.view().job {
             place if place.bare().is_none() => Some(place.share()?),
             _ => None,
@@ -307,7 +307,7 @@ impl<J> Owned<J> {
         Some(Self { job, shared })
     }
 
-    pub(crate) fn job(&self) -> &Sealed<J> {
+    pub(crate) fn job(&self) -> &JobRef<J> {
         &self.job
     }
 
@@ -351,8 +351,8 @@ impl<J> Run<J> {
     }
 
     /// Handles of the jobs, in order.
-    pub fn handles(&self) -> impl Iterator<Item = Sealed<J>> + '_ {
-        let handle = |place| Sealed::in_block(Arc::clone(&self.block), place);
+    pub fn handles(&self) -> impl Iterator<Item = JobRef<J>> + '_ {
+        let handle = |place| JobRef::in_block(Arc::clone(&self.block), place);
         self.places.iter().map(handle)
     }
 
@@ -373,14 +373,14 @@ impl<J> Run<J> {
     }
 
     /// The jobs one by one, in order; their way in the block has ended. Each that nobody else holds gets a block of its own.
-    pub fn into_jobs(mut self) -> Vec<Sealed<J>> {
+    pub fn into_jobs(mut self) -> Vec<JobRef<J>> {
         if self.block.len() == 1 {
-            return vec![Sealed::out_of_block(self.block, 0)];
+            return vec![JobRef::out_of_block(self.block, 0)];
         }
         let places = self.places.both(self.block.places());
         let job = |place| match self.block.take(place) {
-            Some(payload) => Sealed::out_of_block(Arc::new(self.block.alone(place, payload)), 0),
-            None => Sealed::out_of_block(Arc::clone(&self.block), place),
+            Some(payload) => JobRef::out_of_block(Arc::new(self.block.alone(place, payload)), 0),
+            None => JobRef::out_of_block(Arc::clone(&self.block), place),
         };
         places.iter().map(job).collect()
     }
@@ -393,8 +393,8 @@ impl<J> From<Arc<Block<J>>> for Run<J> {
     }
 }
 
-impl<J> From<Sealed<J>> for Run<J> {
-    fn from(job: Sealed<J>) -> Self {
+impl<J> From<JobRef<J>> for Run<J> {
+    fn from(job: JobRef<J>) -> Self {
         // What holds the job from here on is its way in the block. First that is counted, then the handle goes.
         job.view().job.hold();
         job.as_run()
@@ -471,7 +471,7 @@ mod tests {
     #[test]
     fn a_handle_keeps_a_payload_whose_way_in_the_block_has_ended_and_its_last_clone_drops_it() {
         let rig = Rig::new(2);
-        let handle = Sealed::in_block(Arc::clone(&rig.block), 0);
+        let handle = JobRef::in_block(Arc::clone(&rig.block), 0);
         let other = handle.clone();
         rig.block.end(Places::first(1));
         drop(handle);
@@ -501,8 +501,8 @@ mod tests {
     #[test]
     fn a_payload_is_taken_out_of_a_block_by_its_only_holder_although_others_hold_its_neighbours() {
         let rig = Rig::new(2);
-        let handle = Sealed::out_of_block(Arc::clone(&rig.block), 0);
-        let neighbour = Sealed::out_of_block(Arc::clone(&rig.block), 1);
+        let handle = JobRef::out_of_block(Arc::clone(&rig.block), 0);
+        let neighbour = JobRef::out_of_block(Arc::clone(&rig.block), 1);
         assert_eq!(handle.into_payload().ok().unwrap().0, 0);
         assert_eq!(neighbour.payload().0, 1);
     }
@@ -510,7 +510,7 @@ mod tests {
     #[test]
     fn a_payload_that_somebody_else_holds_or_looks_at_is_not_taken() {
         let rig = Rig::new(2);
-        let handle = Sealed::out_of_block(Arc::clone(&rig.block), 0);
+        let handle = JobRef::out_of_block(Arc::clone(&rig.block), 0);
         let other = handle.clone();
         let handle = handle.into_payload().err().unwrap();
         drop(other);
@@ -524,9 +524,9 @@ mod tests {
     fn whoever_keeps_a_payload_without_its_lock_shares_it_with_those_who_look_at_it_in_the_block() {
         let rig = Rig::new(2);
         let looked_at = rig.read(0).unwrap();
-        assert!(Owned::new(Sealed::in_block(Arc::clone(&rig.block), 0)).is_none());
+        assert!(Owned::new(JobRef::in_block(Arc::clone(&rig.block), 0)).is_none());
         drop(looked_at);
-        let owned = Owned::new(Sealed::in_block(Arc::clone(&rig.block), 0)).unwrap();
+        let owned = Owned::new(JobRef::in_block(Arc::clone(&rig.block), 0)).unwrap();
         assert!(std::ptr::eq(owned.payload(), &*rig.read(0).unwrap()));
         rig.block.end(Places::only(0));
         assert_eq!((rig.dropped(), owned.payload().0), (0, 0));
@@ -537,7 +537,7 @@ mod tests {
     #[test]
     fn a_job_without_a_destructor_is_taken_out_of_a_block_by_its_only_holder_alone() {
         let block = numbers(3);
-        let handle = Sealed::out_of_block(Arc::clone(&block), 2);
+        let handle = JobRef::out_of_block(Arc::clone(&block), 2);
         let handle = handle.into_payload().unwrap_err();
         drop(block);
         assert_eq!(handle.into_payload().unwrap(), 2);

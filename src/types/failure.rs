@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::text_of::{text_of, text_of_error};
-use super::{Block, Incarnation, JobId, Key, Sealed, SlotId, drop_guarded};
+use super::{Block, Incarnation, JobId, JobRef, Key, SlotId, drop_guarded};
 
 /// Why a queue could not write a job down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -307,7 +307,7 @@ impl fmt::Display for DeadReason {
 /// A job that will not be tried again, with everything that is known about it.
 pub struct DeadLetter<J> {
     /// The job.
-    pub job: Sealed<J>,
+    pub job: JobRef<J>,
     /// Why it was given up.
     pub reason: DeadReason,
     /// Its attempts, oldest first. Bounded: the first attempt and the latest ones are kept.
@@ -336,7 +336,7 @@ impl<J> DeadLetter<J> {
 impl<J> Clone for DeadLetter<J> {
     fn clone(&self) -> Self {
         Self {
-            job: Sealed::clone(&self.job),
+            job: JobRef::clone(&self.job),
             reason: self.reason.clone(),
             history: self.history.clone(),
             at: self.at,

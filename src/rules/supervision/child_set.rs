@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::gather::{Gather, Walk};
-use super::order::{Budget, ChildNumber, Exit, FamilyEnd, FamilyRules, Order};
+use super::order::{Budget, ChildNumber, ChildSetEnd, Exit, Order, SupervisionRules};
+use super::traversal_state::{Gather, Walk};
 use crate::rules::backoff::Backoff;
-use crate::rules::restart::{RestartBudget, Streak};
-use crate::words::{AutoShutdown, ChildState, Moment, PastBudget, Restart, RestartReach};
+use crate::rules::restart::{CrashStreak, RestartBudget};
+use crate::types::{AutoShutdown, ChildState, Moment, PastBudget, Restart, RestartReach};
 
 /// The first wait of a child for which no thread or descriptor was left, whatever the backoff says; it doubles up to 3.2 s.
 /// To try again at once would find nothing either.
@@ -22,7 +22,7 @@ pub struct Member {
     pub(super) life: u64,
     /// Whether it is to be started again once it has ended as asked.
     pub(super) again: bool,
-    pub(super) streak: Streak,
+    pub(super) streak: CrashStreak,
     /// Its own budget, where each child has one.
     budget: Option<RestartBudget>,
 }
@@ -48,8 +48,8 @@ impl Member {
 
 /// The children of one supervisor and the rules for them. Moments handed to it must not go back.
 #[derive(Debug, Clone)]
-pub struct Family {
-    pub(super) rules: FamilyRules,
+pub struct ChildSet {
+    pub(super) rules: SupervisionRules,
     backoff: Backoff,
     budget: RestartBudget,
     pub(super) members: BTreeMap<ChildNumber, Member>,
@@ -57,12 +57,12 @@ pub struct Family {
     /// A restart of several children under way, or the initial start.
     pub(super) gather: Option<Gather>,
     /// The end under way, or done.
-    pub(super) ending: Option<(FamilyEnd, Walk)>,
+    pub(super) ending: Option<(ChildSetEnd, Walk)>,
 }
 
-impl Family {
+impl ChildSet {
     /// A family without children.
-    pub fn new(rules: FamilyRules) -> Self {
+    pub fn new(rules: SupervisionRules) -> Self {
         Self {
             backoff: Backoff::new(&rules.backoff),
             budget: RestartBudget::new(rules.intensity, rules.period),
@@ -86,7 +86,7 @@ impl Family {
             state: ChildState::Waiting,
             life: 0,
             again: false,
-            streak: Streak::default(),
+            streak: CrashStreak::default(),
             budget,
         };
         self.members.insert(child, member);
@@ -150,7 +150,7 @@ impl Family {
         } else if !is_started_again(member.restart, exit) {
             self.ended_for_good(child, orders);
         } else if self.gather.as_ref().is_some_and(Gather::is_opening) && before == ChildState::Starting {
-            self.end(FamilyEnd::StartFailed(child));
+            self.end(ChildSetEnd::StartFailed(child));
         } else {
             self.start_again(child, exit, now, unit, orders);
         }
@@ -228,7 +228,7 @@ impl Family {
                 AutoShutdown::AllSignificant => !left,
             };
             if ends {
-                self.end(FamilyEnd::AutoShutdown);
+                self.end(ChildSetEnd::AutoShutdown);
             }
         }
         if forgotten {
@@ -275,7 +275,7 @@ impl Family {
         match self.rules.past_budget {
             PastBudget::Quarantine => {
                 budget.reset();
-                member.streak = Streak::default();
+                member.streak = CrashStreak::default();
                 member.state = ChildState::Quarantined;
                 let wait = self.rules.cool_down;
                 orders.push(Order::Wait {
@@ -287,7 +287,7 @@ impl Family {
             }
             PastBudget::Escalate => {
                 orders.push(Order::BudgetSpent { child });
-                self.end(FamilyEnd::BudgetSpent(child));
+                self.end(ChildSetEnd::BudgetSpent(child));
             }
         }
     }

@@ -6,14 +6,14 @@ use std::task::Poll;
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
 
+use super::mailbox::{LifeNotes, Next};
 use super::messages::ChildUp;
-use super::post::{LifeNotes, Next};
 
 /// So many messages are handled before the neighbours on the arbiter and its timers have their turn.
 const AT_ONCE: usize = 256;
 
 /// Brings messages to the actor, inside of it.
-pub(super) struct Postman<A: Actor<Context = Context<A>>> {
+pub(super) struct MailPump<A: Actor<Context = Context<A>>> {
     notes: Rc<LifeNotes<A>>,
     /// Whether it says so at its first turn, which comes after `started` and all that it waits for.
     tells_up: bool,
@@ -21,7 +21,7 @@ pub(super) struct Postman<A: Actor<Context = Context<A>>> {
     at_work: bool,
 }
 
-impl<A: Actor<Context = Context<A>>> Postman<A> {
+impl<A: Actor<Context = Context<A>>> MailPump<A> {
     /// With `tells_up`, says at its first turn that the actor is up.
     pub(super) fn new(notes: Rc<LifeNotes<A>>, tells_up: bool) -> Self {
         Self {
@@ -50,15 +50,15 @@ impl<A: Actor<Context = Context<A>>> Postman<A> {
     }
 }
 
-impl<A: Actor<Context = Context<A>>> Drop for Postman<A> {
+impl<A: Actor<Context = Context<A>>> Drop for MailPump<A> {
     fn drop(&mut self) {
         self.set_at_work(false);
     }
 }
 
-impl<A: Actor<Context = Context<A>>> Unpin for Postman<A> {}
+impl<A: Actor<Context = Context<A>>> Unpin for MailPump<A> {}
 
-impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Postman<A> {
+impl<A: Actor<Context = Context<A>>> ActorFuture<A> for MailPump<A> {
     type Output = ();
 
     fn poll(
@@ -78,7 +78,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Postman<A> {
         this.tell_up();
         for _ in 0..AT_ONCE {
             match this.notes.post.next(this.notes.life, task.waker()) {
-                Next::Parcel(parcel) => parcel.open(actor, context, &this.notes),
+                Next::QueuedMessage(parcel) => parcel.open(actor, context, &this.notes),
                 Next::Stop => context.stop(),
                 Next::Fenced => {
                     // Not `stop`: an actor that answers `stopping` with `Continue` would go on for ever, and a life that is

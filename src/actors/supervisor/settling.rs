@@ -5,17 +5,17 @@ use std::time::Duration;
 use actix::{Context, Handler};
 
 use super::Supervisor;
-use crate::protocol::{ConsumerInfo, DonePlaces, SettledDelivery, Settlement, SettlesWaiting, Work};
+use crate::protocol::{ConsumerInfo, DonePlaces, SettledDelivery, Settlement, SettlesQueued, Work};
 use crate::rules::ledger::{Report, Stale};
-use crate::words::invariant::invariant;
-use crate::words::{
+use crate::types::invariant::invariant;
+use crate::types::{
     Advice, Cause, DeliveryNumber, EventKind, Failure, Guarded, JobId, Moment, Outcome, Ticket,
 };
 
-impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesWaiting> for Supervisor<J, O> {
+impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesQueued> for Supervisor<J, O> {
     type Result = ();
 
-    fn handle(&mut self, _: SettlesWaiting, context: &mut Context<Self>) {
+    fn handle(&mut self, _: SettlesQueued, context: &mut Context<Self>) {
         self.clear_desk();
         self.turn(context);
     }
@@ -73,8 +73,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             found.worked |= any_done;
             let since = std::mem::replace(&mut found.busy_since, now);
             let holds = self.ledger.seat(consumer.slot).is_some_and(|seat| seat.load > 0);
-            found.watch.heard(now, consumer.board.progress(), holds);
-            found.moves.heard(now, consumer.board.moved(), holds);
+            found.watch.heard(now, consumer.heartbeat.progress(), holds);
+            found.moves.heard(now, consumer.heartbeat.moved(), holds);
             if busy.is_zero() {
                 // Only the shell around a `Consumer` measures the work; at the other doors the time between two words counts.
                 let busy = now.since(since);
@@ -165,7 +165,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             mut places,
             has_outputs,
         } = done;
-        let wants_jobs = self.wiring.bus.wants_jobs();
+        let wants_jobs = self.group.bus.wants_jobs();
         let block = self
             .ledger
             .block(ticket)
@@ -197,8 +197,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn tell_acked(&self, consumer: &ConsumerInfo, job: JobId, attempt: u32, number: DeliveryNumber) {
-        if self.wiring.bus.wants_jobs() {
-            self.wiring.bus.tell(EventKind::Acked {
+        if self.group.bus.wants_jobs() {
+            self.group.bus.tell(EventKind::Acked {
                 job,
                 attempt,
                 slot: consumer.slot,
@@ -211,7 +211,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// A word that counts for nothing.
     fn stale_settle(&mut self, consumer: &ConsumerInfo, number: DeliveryNumber) {
         self.told.stale_settles += 1;
-        self.wiring.bus.tell(EventKind::StaleSettle {
+        self.group.bus.tell(EventKind::StaleSettle {
             slot: consumer.slot,
             incarnation: consumer.incarnation,
             number,
@@ -235,7 +235,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// How long a job waits after its attempt failed.
     fn backoff(&mut self, attempt: u32) -> Duration {
-        self.wiring
+        self.group
             .retry_backoff
             .wait(attempt.saturating_sub(1), self.random.f64())
     }

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::{TreeSupervisor, supervisor_of};
 use crate::actors::supervision::child::AnyChild;
 use crate::actors::supervision::errors::ChildError;
-use crate::rules::supervision::{ChildNumber, NotDone, Wish};
-use crate::words::{ChildCounts, ChildKind, ChildState, TreeNode};
+use crate::rules::supervision::{ChildNumber, ChildRequestError, Wish};
+use crate::types::{ChildCounts, ChildKind, ChildState, TreeNode};
 
 /// List and start a child. Answered when it is up, or has not started.
 #[derive(Message)]
@@ -90,9 +90,11 @@ impl Handler<WishFor> for TreeSupervisor {
         self.carry_out(context);
         match done {
             Ok(()) => later(answered),
-            Err(NotDone::NotEnded(state)) => at_once(Err(ChildError::NotEnded { child: name, state })),
-            Err(NotDone::Unknown) => at_once(Err(self.unknown(name))),
-            Err(NotDone::FamilyEnds) => at_once(Err(ChildError::SupervisorGone)),
+            Err(ChildRequestError::NotEnded(state)) => {
+                at_once(Err(ChildError::NotEnded { child: name, state }))
+            }
+            Err(ChildRequestError::Unknown) => at_once(Err(self.unknown(name))),
+            Err(ChildRequestError::FamilyEnds) => at_once(Err(ChildError::SupervisorGone)),
         }
     }
 }

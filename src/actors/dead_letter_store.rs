@@ -4,25 +4,25 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::rules::store::DeadSelection;
-use crate::words::{DeadLetter, JobId, QueueConfig};
+use crate::types::{DeadLetter, JobId, QueueConfig};
 
 /// Dead letters, oldest first, at most as many and as large as the configuration says. It outlives every actor of the group.
-pub(crate) struct Shelf<J> {
-    shelved: Mutex<Shelved<J>>,
+pub(crate) struct DeadLetterStore<J> {
+    shelved: Mutex<KeptLetters<J>>,
     most: usize,
     most_bytes: usize,
 }
 
-struct Shelved<J> {
+struct KeptLetters<J> {
     letters: VecDeque<DeadLetter<J>>,
     /// The bytes of all of them.
     bytes: usize,
 }
 
-impl<J> Shelf<J> {
+impl<J> DeadLetterStore<J> {
     pub(crate) fn new(config: &QueueConfig) -> Self {
         Self {
-            shelved: Mutex::new(Shelved {
+            shelved: Mutex::new(KeptLetters {
                 letters: VecDeque::new(),
                 bytes: 0,
             }),
@@ -72,7 +72,7 @@ impl<J> Shelf<J> {
         taken.into()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelved<J>> {
+    fn lock(&self) -> MutexGuard<'_, KeptLetters<J>> {
         // Nothing under this lock runs code of the user, so it cannot be poisoned half way.
         self.shelved.lock().unwrap_or_else(PoisonError::into_inner)
     }

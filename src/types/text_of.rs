@@ -54,7 +54,7 @@ fn write_guarded(write: impl FnOnce(&mut Short) -> fmt::Result) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::text::{MOST_TEXT, bounded};
+    use crate::types::text::{MOST_TEXT, bounded};
 
     struct Endless;
 

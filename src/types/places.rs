@@ -103,7 +103,7 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
-    use crate::words::cases::cases;
+    use crate::types::cases::cases;
 
     use super::*;
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use actix::{Actor, Context};
 
-use super::Post;
+use super::PersistentMailbox;
 use crate::actors::supervision::messages::{LifeFault, Reports};
 use crate::rules::supervision::ChildNumber;
-use crate::words::{Cause, Down};
+use crate::types::{Cause, Down};
 
 /// What the parts of one life share, on the thread on which it is lived.
 pub(in crate::actors::supervision) struct LifeNotes<A: Actor<Context = Context<A>>> {
-    pub(in crate::actors::supervision) post: Arc<Post<A>>,
+    pub(in crate::actors::supervision) post: Arc<PersistentMailbox<A>>,
     pub(in crate::actors::supervision) child: ChildNumber,
     pub(in crate::actors::supervision) life: u64,
     pub(in crate::actors::supervision) deadline: Option<Duration>,
@@ -30,7 +30,7 @@ pub(in crate::actors::supervision) struct LifeNotes<A: Actor<Context = Context<A
 
 impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
     pub(in crate::actors::supervision) fn new(
-        post: Arc<Post<A>>,
+        post: Arc<PersistentMailbox<A>>,
         (child, life): (ChildNumber, u64),
         deadline: Option<Duration>,
         quiet: bool,

@@ -5,7 +5,7 @@
 //! most what it had in hand, everything else waits for the next life, in order. The lock is held for a push or a pop and
 //! never while a message is handled.
 
-mod notes;
+mod life_notes;
 
 use std::any::{Any, type_name};
 use std::collections::VecDeque;
@@ -21,9 +21,9 @@ use crate::actors::cell::guard_of_a_call;
 use crate::actors::supervision::errors::NotDelivered;
 use crate::actors::supervision::messages::{LifeFault, Reports};
 use crate::rules::supervision::ChildNumber;
-use crate::words::{Cause, Down, Guarded};
+use crate::types::{Cause, Down, Guarded};
 
-pub(super) use notes::LifeNotes;
+pub(super) use life_notes::LifeNotes;
 
 /// How many ends of lives are remembered, for senders that ask late.
 const REMEMBERED: usize = 8;
@@ -49,7 +49,7 @@ pub(in crate::actors::supervision) struct Bounds {
 }
 
 /// What the handles of a supervised actor and its lives share.
-pub(in crate::actors::supervision) struct Post<A: Actor> {
+pub(in crate::actors::supervision) struct PersistentMailbox<A: Actor> {
     /// The path from the root; set when the child is added to a supervisor.
     path: OnceLock<Arc<str>>,
     name: Arc<str>,
@@ -64,7 +64,7 @@ pub(in crate::actors::supervision) struct Post<A: Actor> {
 }
 
 struct Queue<A: Actor> {
-    waiting: VecDeque<Box<dyn Parcel<A>>>,
+    waiting: VecDeque<Box<dyn QueuedMessage<A>>>,
     door: DoorState,
     /// Messages that arrived since the last life ended.
     stashed: usize,
@@ -119,7 +119,9 @@ pub struct UndeliveredMessage {
 }
 
 /// A message of any type for actors of type `A`.
-pub(in crate::actors::supervision) trait Parcel<A: Actor>: Send {
+pub(in crate::actors::supervision) trait QueuedMessage<A: Actor>:
+    Send
+{
     /// Has the actor handle it.
     fn open(self: Box<Self>, actor: &mut A, context: &mut Context<A>, notes: &Rc<LifeNotes<A>>)
     where
@@ -131,7 +133,7 @@ pub(in crate::actors::supervision) trait Parcel<A: Actor>: Send {
 
 /// What the postman gets.
 pub(in crate::actors::supervision) enum Next<A: Actor> {
-    Parcel(Box<dyn Parcel<A>>),
+    QueuedMessage(Box<dyn QueuedMessage<A>>),
     Stop,
     /// This life is over: what waits belongs to its successor.
     Fenced,
@@ -141,7 +143,7 @@ pub(in crate::actors::supervision) enum Next<A: Actor> {
 /// Gives back what waited, in order. Code of the user runs in here, the hook and the drop of a message: a panic in it costs
 /// that one message, and neither those behind it nor whoever gives them back.
 fn refuse_all<A: Actor>(
-    waiting: VecDeque<Box<dyn Parcel<A>>>,
+    waiting: VecDeque<Box<dyn QueuedMessage<A>>>,
     why: &NotDelivered,
     undelivered: Option<&Undelivered>,
 ) {
@@ -165,7 +167,7 @@ fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<A: Actor<Context = Context<A>>> Post<A> {
+impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
     pub(in crate::actors::supervision) fn new(
         name: Arc<str>,
         bounds: Bounds,
@@ -206,7 +208,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
     }
 
     /// Puts a message into the post, or gives it back with the reason.
-    pub(in crate::actors::supervision) fn push<P: Parcel<A> + 'static>(
+    pub(in crate::actors::supervision) fn push<P: QueuedMessage<A> + 'static>(
         &self,
         parcel: Box<P>,
         only_below_capacity: bool,
@@ -253,7 +255,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
             return Next::Stop;
         }
         match queue.waiting.pop_front() {
-            Some(parcel) => Next::Parcel(parcel),
+            Some(parcel) => Next::QueuedMessage(parcel),
             None => {
                 if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
                     queue.waker = Some(waker.clone());
@@ -472,7 +474,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
     }
 }
 
-impl<A: Actor> Drop for Post<A> {
+impl<A: Actor> Drop for PersistentMailbox<A> {
     fn drop(&mut self) {
         // The last handle and the supervisor are gone: nobody can be told but the senders that wait.
         let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);

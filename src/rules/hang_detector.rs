@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::words::Moment;
+use crate::types::Moment;
 
 /// How often a deadline is looked at while it runs. A last look is taken at the very moment at which the first deadline
 /// passes, so this decides only how exactly a standstill of the watcher is seen, and how late a hang is found whose last
@@ -32,13 +32,13 @@ pub fn pause(limit: Duration, looks: u32) -> Duration {
 /// one that did not (a sign of life, work that is not yet told) it falls short by at most the time between two looks:
 /// nothing is taken for hung too early.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Watch {
+pub struct HangDetector {
     progress: u64,
     /// The moment from which the time counts; `None` while the slot holds nothing.
     since: Option<Moment>,
 }
 
-impl Watch {
+impl HangDetector {
     /// Looks at the slot. `progress` is any number that changes with each step of progress (begun and settled deliveries,
     /// for example); `holds` is whether the slot holds deliveries now. A new consumer's numbers need no new watch, unless
     /// they happen to begin where those of the old one ended.
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn looks(looks: &[(u64, u64, bool)]) -> Vec<u64> {
-        let mut watch = Watch::default();
+        let mut watch = HangDetector::default();
         looks
             .iter()
             .map(|(now, progress, holds)| {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_was_told_counts_from_the_moment_at_which_it_was_told() {
-        let mut watch = Watch::default();
+        let mut watch = HangDetector::default();
         watch.heard(Moment::from_millis(3), 1, true);
         assert_eq!(
             watch.look(Moment::from_millis(10), 1, true),
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn time_that_is_forgiven_does_not_count_and_nothing_begins_in_the_future() {
-        let mut watch = Watch::default();
+        let mut watch = HangDetector::default();
         watch.heard(Moment::from_millis(0), 1, true);
         watch.forgive(Moment::from_millis(2_100), Duration::from_millis(2_000));
         assert_eq!(
