@@ -34,7 +34,7 @@ pub(crate) enum ArbiterSlot {
 }
 
 impl ArbiterSlot {
-    /// Runs `work` on the home's arbiter. False if that arbiter has ended.
+    /// Runs `work` on the slot's arbiter. False if that arbiter has ended.
     pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) -> bool {
         match self {
             Self::Here => {
@@ -48,36 +48,36 @@ impl ArbiterSlot {
                     work();
                 })
             }
-            Self::Simulated(home) => faults::at_home(*home, work),
+            Self::Simulated(arbiter) => faults::at_home(*arbiter, work),
         }
     }
 }
 
-/// The number of a home. Never used again.
+/// The number of an arbiter. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ArbiterId(usize);
 
-/// One home that is in use.
+/// One arbiter that is in use.
 #[derive(Debug)]
 struct Inhabited {
     id: ArbiterId,
-    home: ArbiterSlot,
+    arbiter: ArbiterSlot,
     /// How many consumers live there.
     inhabitants: usize,
 }
 
-/// All homes of a group. Dropping it ends the arbiters, and with them everyone who lives there.
+/// All arbiters of a group. Dropping it ends the arbiters, and with them everyone who lives there.
 #[derive(Debug)]
 pub(crate) struct ArbiterPool {
-    /// How many homes there may be; more consumers share them.
+    /// How many arbiters there may be; more consumers share them.
     most: usize,
     local: bool,
-    homes: Vec<Inhabited>,
+    arbiters: Vec<Inhabited>,
     next: usize,
 }
 
 impl ArbiterPool {
-    /// No homes yet; they are made as consumers come.
+    /// No arbiters yet; they are made as consumers come.
     pub(crate) fn new(placement: Placement) -> Self {
         let most = match placement {
             Placement::Local => 1,
@@ -88,42 +88,42 @@ impl ArbiterPool {
         Self {
             most,
             local: placement == Placement::Local,
-            homes: Vec::new(),
+            arbiters: Vec::new(),
             next: 0,
         }
     }
 
-    /// A home for one more consumer: a new one while there may be more, then the one with the fewest inhabitants.
+    /// An arbiter for one more consumer: a new one while there may be more, then the one with the fewest inhabitants.
     ///
     /// # Errors
     /// [`NothingLeft`] if a new one has to be made and cannot be. Nothing of it stays behind.
     pub(crate) fn move_in(&mut self) -> Result<(ArbiterId, ArbiterSlot), NothingLeft> {
-        if self.homes.len() < self.most {
-            let home = if self.local {
+        if self.arbiters.len() < self.most {
+            let arbiter = if self.local {
                 ArbiterSlot::Here
             } else {
                 ArbiterSlot::elsewhere()?
             };
             let id = ArbiterId(self.next);
             self.next += 1;
-            self.homes.push(Inhabited {
+            self.arbiters.push(Inhabited {
                 id,
-                home: home.clone(),
+                arbiter: arbiter.clone(),
                 inhabitants: 1,
             });
-            return Ok((id, home));
+            return Ok((id, arbiter));
         }
         Ok(
             match self
-                .homes
+                .arbiters
                 .iter_mut()
-                .min_by_key(|home| (home.inhabitants, home.id))
+                .min_by_key(|arbiter| (arbiter.inhabitants, arbiter.id))
             {
                 Some(found) => {
                     found.inhabitants += 1;
-                    (found.id, found.home.clone())
+                    (found.id, found.arbiter.clone())
                 }
-                // `most` is at least one, so there is a home; this line keeps the promise without a panic.
+                // `most` is at least one, so there is an arbiter; this line keeps the promise without a panic.
                 None => (ArbiterId(0), ArbiterSlot::Here),
             },
         )
@@ -131,27 +131,27 @@ impl ArbiterPool {
 
     /// A consumer has gone for good. An arbiter without inhabitants ends.
     pub(crate) fn move_out(&mut self, id: ArbiterId) {
-        if let Some(index) = self.homes.iter().position(|home| home.id == id)
-            && let Some(found) = self.homes.get_mut(index)
+        if let Some(index) = self.arbiters.iter().position(|arbiter| arbiter.id == id)
+            && let Some(found) = self.arbiters.get_mut(index)
         {
             found.inhabitants -= 1;
             if found.inhabitants == 0 {
-                found.home.stop();
-                self.homes.swap_remove(index);
+                found.arbiter.stop();
+                self.arbiters.swap_remove(index);
             }
         }
     }
 
-    /// Whether this home shares the supervisor's thread: then the supervisor would be blocked with it.
+    /// Whether this arbiter shares the supervisor's thread: then the supervisor would be blocked with it.
     pub(crate) fn is_here(&self) -> bool {
         self.local
     }
 
-    /// Gives a home up: its thread does not come back. Everyone who lived there must move in elsewhere. The thread ends by
+    /// Gives an arbiter up: its thread does not come back. Everyone who lived there must move in elsewhere. The thread ends by
     /// itself if it ever comes back.
     pub(crate) fn abandon(&mut self, id: ArbiterId) {
-        if let Some(index) = self.homes.iter().position(|home| home.id == id) {
-            self.homes.swap_remove(index).home.stop();
+        if let Some(index) = self.arbiters.iter().position(|arbiter| arbiter.id == id) {
+            self.arbiters.swap_remove(index).arbiter.stop();
         }
     }
 }
@@ -159,7 +159,7 @@ impl ArbiterPool {
 impl ArbiterSlot {
     fn elsewhere() -> Result<Self, NothingLeft> {
         match faults::ask(|world| world.home_made()) {
-            Some(NewHome::Simulated(home)) => return Ok(Self::Simulated(home)),
+            Some(NewHome::Simulated(arbiter)) => return Ok(Self::Simulated(arbiter)),
             Some(NewHome::NothingLeft) => {
                 return Err(NothingLeft(io::Error::other(faults::PLANNED)));
             }
@@ -185,8 +185,8 @@ impl ArbiterSlot {
 
 impl Drop for ArbiterPool {
     fn drop(&mut self) {
-        for inhabited in &self.homes {
-            inhabited.home.stop();
+        for inhabited in &self.arbiters {
+            inhabited.arbiter.stop();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The group's own shelf of dead letters, for queues that have none.
+//! The group's own store of dead letters, for queues that have none.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -298,8 +298,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Outcomes<J, O>> for Re
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<DeadLetteredRefs<J>> for ResultQueue<J, O> {
     type Result = ();
 
-    fn handle(&mut self, mut fates: DeadLetteredRefs<J>, _: &mut Context<Self>) {
-        if let Some(dead) = fates.dead.take() {
+    fn handle(&mut self, mut dead_lettered: DeadLetteredRefs<J>, _: &mut Context<Self>) {
+        if let Some(dead) = dead_lettered.dead.take() {
             self.mailboxes.bury(dead);
         }
     }

@@ -306,10 +306,11 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         draining: false,
     };
     let results = config.results;
-    let shelf = (!capabilities.dead_letter).then(|| Arc::new(DeadLetterStore::new(&config.queue)));
-    let own_shelf = shelf.clone();
+    let dead_letter_store =
+        (!capabilities.dead_letter).then(|| Arc::new(DeadLetterStore::new(&config.queue)));
+    let own_shelf = dead_letter_store.clone();
     let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
-    let group_context_maker = Box::new(move |guardian, tell, fates| GroupContext {
+    let group_context_maker = Box::new(move |guardian, tell, dead_lettered| GroupContext {
         retry_backoff: Backoff::new(&config.retry.backoff),
         recalls: config.affinity != Some(Affinity::Strict),
         config,
@@ -320,10 +321,10 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         earlier,
         bus: told,
         mailboxes: boxes,
-        shelf: own_shelf,
+        dead_letter_store: own_shelf,
         guardian,
         tell,
-        fates,
+        dead_lettered,
     });
     let parts = GuardianParts {
         group_context_maker,
@@ -335,7 +336,13 @@ fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         desired,
     };
     let (guardian, shared) = Guardian::new(parts, bus, clock);
-    Group::new(shared, guardian.spawn(), shelf, results, capabilities.volatile)
+    Group::new(
+        shared,
+        guardian.spawn(),
+        dead_letter_store,
+        results,
+        capabilities.volatile,
+    )
 }
 
 fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {

@@ -16,19 +16,23 @@ use tokio::sync::watch;
 
 /// The dead letters of a group. Clones see the same ones.
 pub struct DeadLetters<J: Send + Sync + 'static> {
-    doors: watch::Receiver<Option<QueueAddr<J>>>,
+    addresses: watch::Receiver<Option<QueueAddr<J>>>,
     /// Where they are if the queue keeps none itself.
-    shelf: Option<Arc<DeadLetterStore<J>>>,
+    dead_letter_store: Option<Arc<DeadLetterStore<J>>>,
     intake: Arc<Intake<J>>,
 }
 
 impl<J: Send + Sync + 'static> DeadLetters<J> {
     pub(super) fn new(
-        doors: watch::Receiver<Option<QueueAddr<J>>>,
-        shelf: Option<Arc<DeadLetterStore<J>>>,
+        addresses: watch::Receiver<Option<QueueAddr<J>>>,
+        dead_letter_store: Option<Arc<DeadLetterStore<J>>>,
         intake: Arc<Intake<J>>,
     ) -> Self {
-        Self { doors, shelf, intake }
+        Self {
+            addresses,
+            dead_letter_store,
+            intake,
+        }
     }
 
     /// The dead letters, oldest first, at most `most`.
@@ -36,8 +40,8 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     /// # Errors
     /// [`StoppedError`] if the group has ended.
     pub async fn list(&self, most: usize) -> Result<Vec<DeadLetter<J>>, StoppedError> {
-        if let Some(shelf) = &self.shelf {
-            return Ok(shelf.list(most));
+        if let Some(dead_letter_store) = &self.dead_letter_store {
+            return Ok(dead_letter_store.list(most));
         }
         match self.ask(QueueCommand::DeadLetters { most }).await? {
             QueueReply::DeadLetters(letters) => Ok(letters),
@@ -88,8 +92,8 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
         if !self.intake.is_open() {
             return Err(StoppedError);
         }
-        if let Some(shelf) = &self.shelf {
-            return self.send_back_from(shelf, &which).await;
+        if let Some(dead_letter_store) = &self.dead_letter_store {
+            return self.send_back_from(dead_letter_store, &which).await;
         }
         match self.ask(QueueCommand::Requeue(which)).await? {
             QueueReply::Requeued(jobs) => Ok(jobs),
@@ -97,13 +101,13 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
         }
     }
 
-    /// First the room is taken, then the letter leaves the shelf: at no moment it is nowhere.
+    /// First the room is taken, then the letter leaves the dead letter store: at no moment it is nowhere.
     async fn send_back_from(
         &self,
-        shelf: &DeadLetterStore<J>,
+        dead_letter_store: &DeadLetterStore<J>,
         which: &DeadSelection,
     ) -> Result<Vec<JobId>, StoppedError> {
-        let meant = shelf
+        let meant = dead_letter_store
             .list(usize::MAX)
             .into_iter()
             .map(|letter| letter.id())
@@ -118,7 +122,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
                 Err(AdmissionError::Full) => break,
                 Err(AdmissionError::Closed) => return Err(StoppedError),
             }
-            let letter = shelf.take(&DeadSelection::Jobs(vec![job])).pop();
+            let letter = dead_letter_store.take(&DeadSelection::Jobs(vec![job])).pop();
             // Somebody else may have taken the letter meanwhile; then the room goes back.
             match letter {
                 Some(letter) => {
@@ -134,8 +138,8 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     }
 
     async fn forget(&self, which: DeadSelection) -> Result<usize, StoppedError> {
-        if let Some(shelf) = &self.shelf {
-            return Ok(shelf.take(&which).len());
+        if let Some(dead_letter_store) = &self.dead_letter_store {
+            return Ok(dead_letter_store.take(&which).len());
         }
         match self.ask(QueueCommand::Purge(which)).await? {
             QueueReply::Purged(count) => Ok(count),
@@ -144,15 +148,15 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
     }
 
     async fn ask(&self, command: QueueCommand) -> Result<QueueReply<J>, StoppedError> {
-        ask_queue(&self.doors, command).await
+        ask_queue(&self.addresses, command).await
     }
 }
 
 /// What the queue holds.
 pub(super) async fn count<J: Send + Sync + 'static>(
-    doors: &watch::Receiver<Option<QueueAddr<J>>>,
+    addresses: &watch::Receiver<Option<QueueAddr<J>>>,
 ) -> Result<QueueCounts, StoppedError> {
-    match ask_queue(doors, QueueCommand::Counts).await? {
+    match ask_queue(addresses, QueueCommand::Counts).await? {
         QueueReply::Counts(counts) => Ok(counts),
         _ => Ok(QueueCounts::default()),
     }
@@ -161,23 +165,23 @@ pub(super) async fn count<J: Send + Sync + 'static>(
 /// Asks the present life of the queue, or the next one if it dies before it answers. A command that was carried out
 /// without an answer is carried out again; each of them may be.
 async fn ask_queue<J: Send + Sync + 'static>(
-    doors: &watch::Receiver<Option<QueueAddr<J>>>,
+    addresses: &watch::Receiver<Option<QueueAddr<J>>>,
     command: QueueCommand,
 ) -> Result<QueueReply<J>, StoppedError> {
-    let mut doors = doors.clone();
+    let mut addresses = addresses.clone();
     loop {
-        let door = doors.borrow_and_update().clone();
-        let Some(door) = door else {
-            doors.changed().await.map_err(|_| StoppedError)?;
+        let address = addresses.borrow_and_update().clone();
+        let Some(address) = address else {
+            addresses.changed().await.map_err(|_| StoppedError)?;
             continue;
         };
-        let recipient = door.command.clone();
-        match or_changed(recipient.send(Command::new(command.clone())), &mut doors).await {
+        let recipient = address.command.clone();
+        match or_changed(recipient.send(Command::new(command.clone())), &mut addresses).await {
             Some(Ok(reply)) => return Ok(reply),
             // It died, and the news of its successor are still to come.
-            Some(Err(_)) => doors.changed().await.map_err(|_| StoppedError)?,
+            Some(Err(_)) => addresses.changed().await.map_err(|_| StoppedError)?,
             // The successor is here, or the group has ended.
-            None => doors.has_changed().map(|_| ()).map_err(|_| StoppedError)?,
+            None => addresses.has_changed().map(|_| ()).map_err(|_| StoppedError)?,
         }
     }
 }
@@ -200,8 +204,8 @@ pub(super) async fn or_changed<F: Future, T>(answer: F, news: &mut watch::Receiv
 impl<J: Send + Sync + 'static> Clone for DeadLetters<J> {
     fn clone(&self) -> Self {
         Self {
-            doors: self.doors.clone(),
-            shelf: self.shelf.clone(),
+            addresses: self.addresses.clone(),
+            dead_letter_store: self.dead_letter_store.clone(),
             intake: Arc::clone(&self.intake),
         }
     }

@@ -29,7 +29,7 @@ struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
     shared: Shared<J, O>,
     guardian: Addr<Guardian<J, O>>,
     /// The group's own dead letters, if the queue has none.
-    shelf: Option<Arc<DeadLetterStore<J>>>,
+    dead_letter_store: Option<Arc<DeadLetterStore<J>>>,
     /// Outcomes that a producer group may have outstanding or unread.
     results: usize,
     is_volatile: bool,
@@ -52,7 +52,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     pub(super) fn new(
         shared: Shared<J, O>,
         guardian: Addr<Guardian<J, O>>,
-        shelf: Option<Arc<DeadLetterStore<J>>>,
+        dead_letter_store: Option<Arc<DeadLetterStore<J>>>,
         results: usize,
         is_volatile: bool,
     ) -> Self {
@@ -60,7 +60,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
             inner: Arc::new(Inner {
                 shared,
                 guardian,
-                shelf,
+                dead_letter_store,
                 results,
                 is_volatile,
             }),
@@ -134,8 +134,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     /// The dead letters of this group's queue, or of the group itself if its queue keeps none.
     pub fn dead_letters(&self) -> DeadLetters<J> {
         {
-            let Shared { doors, intake, .. } = &self.inner.shared;
-            DeadLetters::new(doors.clone(), self.inner.shelf.clone(), Arc::clone(intake))
+            let Shared {
+                addresses, intake, ..
+            } = &self.inner.shared;
+            DeadLetters::new(
+                addresses.clone(),
+                self.inner.dead_letter_store.clone(),
+                Arc::clone(intake),
+            )
         }
     }
 
@@ -205,9 +211,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 }
                 None => continue,
             };
-            let mut queue = dead_letters::count(&self.inner.shared.doors).await.ok();
-            if let (Some(counts), Some(shelf)) = (&mut queue, &self.inner.shelf) {
-                counts.dead = shelf.len();
+            let mut queue = dead_letters::count(&self.inner.shared.addresses).await.ok();
+            if let (Some(counts), Some(dead_letter_store)) = (&mut queue, &self.inner.dead_letter_store) {
+                counts.dead = dead_letter_store.len();
             }
             return Ok(Health {
                 at: self.inner.shared.clock.now(),

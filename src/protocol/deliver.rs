@@ -26,7 +26,7 @@ pub struct DeliverBatch<J: Send + Sync + 'static> {
 pub struct Deliver<J: Send + Sync + 'static, O: Send + 'static> {
     delivery: Delivery<'static, J>,
     ticket: Ticket,
-    desk: Arc<SettleQueue<O>>,
+    settles: Arc<SettleQueue<O>>,
     settled: bool,
 }
 
@@ -35,15 +35,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Message for Deliver<J, O> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
-    /// The deliveries of a parcel, each to be settled at the desk. If nobody can look at a payload without a lock, its delivery is
+    /// The deliveries of a parcel, each to be settled at the settle queue. If nobody can look at a payload without a lock, its delivery is
     /// settled here: another reader, in a thread that blocks, may keep that lock for ever, and the job shall not wait for it
     /// without a word.
     pub(crate) fn all_of(
         parcel: &Parcel<J>,
         consumer: &Arc<ConsumerInfo>,
-        desk: &Arc<SettleQueue<O>>,
+        settles: &Arc<SettleQueue<O>>,
     ) -> impl Iterator<Item = Self> {
-        let deliver = |job| Self::new(parcel, job, consumer, desk);
+        let deliver = |job| Self::new(parcel, job, consumer, settles);
         parcel.run.handles().filter_map(deliver)
     }
 
@@ -51,7 +51,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         parcel: &Parcel<J>,
         job: JobRef<J>,
         consumer: &Arc<ConsumerInfo>,
-        desk: &Arc<SettleQueue<O>>,
+        settles: &Arc<SettleQueue<O>>,
     ) -> Option<Self> {
         let (ticket, number) = (parcel.ticket, parcel.first.at(job.place()));
         let attempt = (number, parcel.attempt);
@@ -64,13 +64,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
                 // It has gone because it was taken back and done elsewhere.
                 Work::Recalled
             };
-            desk.settle(consumer, SettledDelivery { ticket, number, work });
+            settles.settle(consumer, SettledDelivery { ticket, number, work });
             return None;
         };
         Some(Self {
             delivery,
             ticket,
-            desk: Arc::clone(desk),
+            settles: Arc::clone(settles),
             settled: false,
         })
     }
@@ -93,7 +93,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         };
         let consumer = self.delivery.consumer();
         consumer.heartbeat.note_progress();
-        self.desk
+        self.settles
             .done(consumer, done, Some(output).filter(|_| has_outputs));
     }
 
@@ -147,7 +147,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         let (ticket, number) = (self.ticket, self.delivery.number());
         let consumer = self.delivery.consumer();
         consumer.heartbeat.note_progress();
-        self.desk
+        self.settles
             .settle(consumer, SettledDelivery { ticket, number, work });
     }
 }

@@ -1,6 +1,6 @@
 //! The seams at which a simulation looks on and steps in.
 //!
-//! Nothing here decides anything. A thread may have a [`World`]: then cells, deliveries, settles, homes and events ask it or
+//! Nothing here decides anything. A thread may have a [`World`]: then cells, deliveries, settles, arbiters and events ask it or
 //! tell it, in the few lines that name this module. Without one, all of them go on as ever. Without the feature `sim` no thread
 //! can have one: the functions are empty, and the compiler takes the lines away. Whoever names this module is compiled alike
 //! with the feature and without, so what is simulated is what ships.
@@ -9,8 +9,8 @@
 //! |---|---|---|
 //! | spawn | the cell, before each poll | let it wait, end it, let it panic, block its thread |
 //! | work | the shells, before and after the work | panic, hang, report a failure |
-//! | link | the desk, and the supervisor's intake of leases | lose, repeat or delay a settle; repeat a delivery |
-//! | homes | the supervisor | be an arbiter that costs no thread |
+//! | link | the settle queue, and the supervisor's intake of leases | lose, repeat or delay a settle; repeat a delivery |
+//! | arbiters | the supervisor | be an arbiter that costs no thread |
 //! | clock | the group's clock | say what the wall clock shows |
 //! | disk | the engine of the durable queue | be a file that costs no file, fails, and forgets at a crash what was not synced |
 
@@ -134,12 +134,12 @@ pub struct Marks {
     pub blocks: AtomicBool,
 }
 
-/// What a new home is.
+/// What a new arbiter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewHome {
-    /// An arbiter of the process: the world has no homes of its own.
+    /// An arbiter of the process: the world has no arbiters of its own.
     Arbiter,
-    /// A home of the world, by its number.
+    /// An arbiter of the world, by its number.
     Simulated(u64),
     /// No thread and no descriptor is left: none can be made.
     NothingLeft,
@@ -200,7 +200,7 @@ pub trait World: Send + Sync {
     /// Something happened in the group.
     fn told(&self, kind: &EventKind);
     /// A cell is made; the answer is its number. The world keeps the marks.
-    fn cell_made(&self, who: Who, home: Option<u64>, marks: Arc<Marks>) -> u64;
+    fn cell_made(&self, who: Who, arbiter: Option<u64>, marks: Arc<Marks>) -> u64;
     /// A cell has ended.
     fn cell_gone(&self, cell: u64);
     /// A cell is about to be polled. Asked if the cell is marked for it, or by this waker for the first time.
@@ -217,10 +217,10 @@ pub trait World: Send + Sync {
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate;
     /// Whether the source delivers this job once more.
     fn repeats(&self, job: JobId, attempt: u32) -> bool;
-    /// A new home is to be made.
+    /// A new arbiter is to be made.
     fn home_made(&self) -> NewHome;
-    /// Whether a home of the world still takes consumers.
-    fn home_lives(&self, home: u64) -> bool;
+    /// Whether an arbiter of the world still takes consumers.
+    fn home_lives(&self, arbiter: u64) -> bool;
     /// The file at this path, if the world has files of its own.
     fn disk(&self, path: &Path) -> Option<Arc<dyn WorldDisk>>;
     /// How another process works with the files.

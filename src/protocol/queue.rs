@@ -63,7 +63,7 @@ pub struct Attach<J: Send + Sync + 'static> {
     /// Where the queue tells what it did by itself.
     pub tell: Recipient<QueueNews>,
     /// Where the queue tells which jobs became dead letters, for whoever waits for their outcome.
-    pub fates: Recipient<DeadLetteredJobs<J>>,
+    pub dead_lettered: Recipient<DeadLetteredJobs<J>>,
 }
 
 /// The answer to [`Attach`].

@@ -10,7 +10,7 @@ use actix::Message;
 use super::Handover;
 use crate::types::{DeadLetter, Guarded, Outcome, ReplyTo};
 
-/// The fates that a queue sent, on from the guardian, which cannot die, to the result queue, which can: in a handover, so
+/// The dead-lettered jobs that a queue sent, on from the guardian, which cannot die, to the result queue, which can: in a handover, so
 /// that they reach the mailboxes of the producers all the same.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -1,4 +1,4 @@
-//! The desk: how consumers tell the supervisor what they settled.
+//! The settle queue: how consumers tell the supervisor what they settled.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,7 +101,7 @@ impl<O> Settlement<O> {
     }
 }
 
-/// Tells the supervisor that something lies on its desk.
+/// Tells the supervisor that something lies in its settle queue.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct SettlesQueued;
@@ -163,7 +163,7 @@ impl<O: Send + 'static> SettleQueue<O> {
         self.put(self.lock(), settlement);
     }
 
-    /// Takes everything from the desk. The next settle sends a message again.
+    /// Takes everything from the settle queue. The next settle sends a message again.
     pub(crate) fn take(&self) -> Vec<Settlement<O>> {
         std::mem::take(&mut *self.lock())
     }
@@ -228,12 +228,12 @@ impl<O: Send + 'static> SettleQueue<O> {
         wait: Duration,
         add: impl FnOnce(&mut Settlement<O>),
     ) {
-        let desk = Arc::clone(self);
+        let settles = Arc::clone(self);
         let mut late = Settlement::empty(consumer);
         add(&mut late);
         actix_rt::spawn(async move {
             tokio::time::sleep(wait).await;
-            desk.put(desk.lock(), late);
+            settles.put(settles.lock(), late);
         });
     }
 
@@ -248,7 +248,7 @@ impl<O: Send + 'static> SettleQueue<O> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Settlement<O>>> {
-        // Nothing under this lock can panic half way, so a poisoned desk is still a whole desk.
+        // Nothing under this lock can panic half way, so a poisoned settle queue is still a whole settle queue.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum ConsumerAddr<J: Send + Sync + 'static, O: Send + 'static> {
 pub(crate) struct ConsumerUp<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) slot: SlotId,
     pub(crate) incarnation: Incarnation,
-    pub(crate) door: ConsumerAddr<J, O>,
+    pub(crate) address: ConsumerAddr<J, O>,
 }
 
 /// A consumer ended.
@@ -102,14 +102,14 @@ pub(crate) struct StrategyUp(pub(crate) Recipient<Assign>);
 #[rtype(result = "()")]
 pub(crate) struct ResultsUp<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) outcomes: Recipient<Outcomes<J, O>>,
-    pub(crate) fates: Recipient<super::DeadLetteredRefs<J>>,
+    pub(crate) dead_lettered: Recipient<super::DeadLetteredRefs<J>>,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Clone for ResultsUp<J, O> {
     fn clone(&self) -> Self {
         Self {
             outcomes: self.outcomes.clone(),
-            fates: self.fates.clone(),
+            dead_lettered: self.dead_lettered.clone(),
         }
     }
 }

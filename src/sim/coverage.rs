@@ -21,7 +21,7 @@ pub const STATES: [&str; 23] = [
     "the source delivered twice",
     "effects were repeated",
     "the process stood still with deliveries out",
-    "a home could not be made",
+    "a arbiter could not be made",
     "the host ended with jobs open",
     "a caller was answered by the end of its group",
     "a job was handed out",

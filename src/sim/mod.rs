@@ -15,7 +15,7 @@
 //! | make a failing plan small, and keep it as a test | [`Sweep::shrink`], [`shrink`], [`Plan::to_rust_test`] |
 //!
 //! The world of a run meets the group at a few seams (`protocol::faults`), which are compiled with this feature only: before a
-//! cell is polled, before and after the work of a consumer, where settles and leases pass, where homes are made, where the
+//! cell is polled, before and after the work of a consumer, where settles and leases pass, where arbiters are made, where the
 //! clock is read. Everything else is the group of production.
 
 mod check;

@@ -465,7 +465,7 @@ impl<'h> Drawing<'h> {
              <text x=\"{left}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#555\">{most} jobs</text>\n\
              <text x=\"{left}\" y=\"{base}\" text-anchor=\"end\" fill=\"#555\">0</text>\n\
              <text x=\"16\" y=\"{}\" fill=\"#555\">P panic, W panic after the work, F failpoint, E error, H hang, B blocked \
-             thread, S slow, A arbiter crash, C crash of one of the group's own actors,</text>\n\
+             thread, S slow, An arbiter crash, C crash of one of the group's own actors,</text>\n\
              <text x=\"16\" y=\"{}\" fill=\"#555\">L lost settle, R repeated settle, D delayed settle, O echo of a settle, 2 delivered twice, X queue \
              disconnected;</text>\n\
              <text x=\"16\" y=\"{}\" fill=\"#555\">above the lanes: J clock jump, Z frozen process, N no threads left, ! end of the host or of the process; M failed commit, \

@@ -378,7 +378,7 @@ mod epochs {
             epoch: Epoch(epoch),
             batches: desk.clone().recipient(),
             tell: desk.clone().recipient(),
-            fates: desk.recipient(),
+            dead_lettered: desk.recipient(),
         };
         actor.send(attach).await.unwrap().unwrap();
     }

@@ -24,24 +24,24 @@ pub struct BatchSize {
 
 pub(super) async fn work<C: BatchConsumer>(
     consumer: C,
-    berth: ShellParams<C::Job, C::Output>,
-    door: ConsumerAddr<C::Job, C::Output>,
+    params: ShellParams<C::Job, C::Output>,
+    address: ConsumerAddr<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
     size: BatchSize,
 ) -> Result<(), Failure> {
     // As in the shell of one: its `Drop` may panic while its own panic unwinds.
     let mut consumer = Guarded::new(consumer);
-    consumer.started(&berth.info).await?;
-    berth.tell_up(door);
+    consumer.started(&params.info).await?;
+    params.tell_up(address);
     let mut arrived = VecDeque::new();
-    while !berth.info.heartbeat.has_ended() {
-        gather(&mut arrived, &inbox, size, &berth.info.heartbeat).await;
-        if berth.info.heartbeat.has_ended() {
+    while !params.info.heartbeat.has_ended() {
+        gather(&mut arrived, &inbox, size, &params.info.heartbeat).await;
+        if params.info.heartbeat.has_ended() {
             break;
         }
         let mut batch: Vec<_> = take_out(&mut arrived, size.most.max(1))
             .iter()
-            .flat_map(|parcel| Deliver::all_of(parcel, &berth.info, &berth.desk))
+            .flat_map(|parcel| Deliver::all_of(parcel, &params.info, &params.settles))
             .filter_map(Deliver::unless_expired)
             .filter_map(Deliver::unless_recalled)
             .collect();
@@ -49,7 +49,7 @@ pub(super) async fn work<C: BatchConsumer>(
             continue;
         }
         if faults::is_simulated() {
-            batch = with_faults(batch, &berth.info.heartbeat).await;
+            batch = with_faults(batch, &params.info.heartbeat).await;
         }
         if let Err(failure) = consumer.consume(&mut batch).await {
             for delivery in batch {

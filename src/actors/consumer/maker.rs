@@ -17,10 +17,10 @@ use crate::protocol::{
 };
 use crate::types::Guarded;
 
-/// The place that the supervisor has prepared for a consumer; it travels to the consumer's home.
+/// The place that the supervisor has prepared for a consumer; it travels to the consumer's arbiter.
 pub(crate) struct SpawnParams<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) info: Arc<ConsumerInfo>,
-    pub(crate) desk: Arc<SettleQueue<O>>,
+    pub(crate) settles: Arc<SettleQueue<O>>,
     pub(crate) seed: CellSeed,
     pub(crate) quiet: bool,
     pub(crate) up: Recipient<ConsumerUp<J, O>>,
@@ -31,14 +31,14 @@ pub(crate) struct SpawnParams<J: Send + Sync + 'static, O: Send + 'static> {
 
 /// Makes consumers, each on the thread where it shall live.
 pub(crate) trait ConsumerMaker<J: Send + Sync + 'static, O: Send + 'static>: Send + Sync {
-    fn make(&self, berth: SpawnParams<J, O>);
+    fn make(&self, params: SpawnParams<J, O>);
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> SpawnParams<J, O> {
     fn split(self) -> (CellSeed, CellHooks, bool, ShellParams<J, O>) {
         let Self {
             info,
-            desk,
+            settles,
             seed,
             quiet,
             up,
@@ -68,7 +68,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SpawnParams<J, O> {
             quiet,
             ShellParams {
                 info,
-                desk,
+                settles,
                 up,
                 start_failure,
             },
@@ -80,12 +80,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SpawnParams<J, O> {
 pub(crate) struct ShellMaker<F>(pub(crate) Guarded<F>);
 
 impl<C: Consumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for ShellMaker<F> {
-    fn make(&self, berth: SpawnParams<C::Job, C::Output>) {
-        let (seed, hooks, quiet, shell) = berth.split();
+    fn make(&self, params: SpawnParams<C::Job, C::Output>) {
+        let (seed, hooks, quiet, shell) = params.split();
         spawn_in_cell(seed, hooks, quiet, |context| {
             let consumer = (self.0)();
-            Shell::new(context, shell, |berth, door, inbox| {
-                worker::work(consumer, berth, door, inbox)
+            Shell::new(context, shell, |params, address, inbox| {
+                worker::work(consumer, params, address, inbox)
             })
         });
     }
@@ -101,8 +101,8 @@ where
     A: ConsumerActor<J, O>,
     F: Fn(&ConsumerInfo) -> A + Send + Sync,
 {
-    fn make(&self, berth: SpawnParams<J, O>) {
-        let (seed, hooks, quiet, shell) = berth.split();
+    fn make(&self, params: SpawnParams<J, O>) {
+        let (seed, hooks, quiet, shell) = params.split();
         let address: Option<Addr<A>> = spawn_in_cell(seed, hooks, quiet, |_| (self.0)(&shell.info));
         if let Some(address) = address {
             shell.tell_up(ConsumerAddr::Actor(address.recipient()));
@@ -114,12 +114,12 @@ where
 pub(crate) struct BatchMaker<F>(pub(crate) Guarded<F>, pub(crate) BatchSize);
 
 impl<C: BatchConsumer, F: Fn() -> C + Send + Sync> ConsumerMaker<C::Job, C::Output> for BatchMaker<F> {
-    fn make(&self, berth: SpawnParams<C::Job, C::Output>) {
-        let (seed, hooks, quiet, shell) = berth.split();
+    fn make(&self, params: SpawnParams<C::Job, C::Output>) {
+        let (seed, hooks, quiet, shell) = params.split();
         spawn_in_cell(seed, hooks, quiet, |context| {
             let (consumer, size) = ((self.0)(), self.1);
-            Shell::new(context, shell, |berth, door, inbox| {
-                batch_worker::work(consumer, berth, door, inbox, size)
+            Shell::new(context, shell, |params, address, inbox| {
+                batch_worker::work(consumer, params, address, inbox, size)
             })
         });
     }

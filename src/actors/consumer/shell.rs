@@ -21,21 +21,21 @@ pub(super) type StartFailure = Rc<RefCell<Option<Cause>>>;
 /// What the life inside a shell needs to know and whom it can talk to.
 pub(super) struct ShellParams<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) info: Arc<ConsumerInfo>,
-    pub(super) desk: Arc<SettleQueue<O>>,
+    pub(super) settles: Arc<SettleQueue<O>>,
     pub(super) up: Recipient<ConsumerUp<J, O>>,
     pub(super) start_failure: StartFailure,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> ShellParams<J, O> {
     /// Tells the supervisor that deliveries can come.
-    pub(super) fn tell_up(&self, door: ConsumerAddr<J, O>) {
+    pub(super) fn tell_up(&self, address: ConsumerAddr<J, O>) {
         let ConsumerInfo {
             slot, incarnation, ..
         } = *self.info;
         self.up.do_send(ConsumerUp {
             slot,
             incarnation,
-            door,
+            address,
         });
     }
 }
@@ -49,10 +49,10 @@ pub(super) struct Shell<J> {
 }
 
 impl<J: Send + Sync + 'static> Shell<J> {
-    /// A shell for the life that `live` makes of the berth, the door and the inbox.
+    /// A shell for the life that `live` makes of the parameters, the door and the inbox.
     pub(super) fn new<O, F>(
         context: &mut Context<Self>,
-        berth: ShellParams<J, O>,
+        params: ShellParams<J, O>,
         live: impl FnOnce(ShellParams<J, O>, ConsumerAddr<J, O>, Rc<Inbox<J>>) -> F,
     ) -> Self
     where
@@ -60,9 +60,9 @@ impl<J: Send + Sync + 'static> Shell<J> {
         F: Future<Output = Result<(), Failure>> + 'static,
     {
         let inbox = Rc::new(Inbox::new());
-        let start_failure = Rc::clone(&berth.start_failure);
-        let door = ConsumerAddr::Shell(context.address().recipient());
-        let life = live(berth, door, Rc::clone(&inbox));
+        let start_failure = Rc::clone(&params.start_failure);
+        let address = ConsumerAddr::Shell(context.address().recipient());
+        let life = live(params, address, Rc::clone(&inbox));
         Self {
             life: Some(Box::pin(life)),
             inbox,

@@ -1,7 +1,7 @@
 //! The life of a [`Consumer`] inside the stock shell.
 //!
 //! One loop works through the deliveries. It makes no future that outlives a delivery, allocates nothing for a consumer that
-//! is ready at once, and puts what was settled on the supervisor's desk in batches: when the inbox is empty, when a delivery
+//! is ready at once, and puts what was settled into the supervisor's settle queue in batches: when the inbox is empty, when a delivery
 //! has to wait, and at least every tenth of a millisecond.
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +24,7 @@ use crate::protocol::{
 };
 use crate::types::{DeliveryNumber, Failure, Guarded, Places};
 
-/// After this much work the settled deliveries go to the desk, even if more work waits.
+/// After this much work the settled deliveries go to the settle queue, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
 
 /// After this much work the arbiter gets its turn, for timers and neighbours.
@@ -37,17 +37,17 @@ const MOST_BLIND: u32 = 1_024;
 /// this life was ended meanwhile.
 pub(super) async fn work<C: Consumer>(
     consumer: C,
-    berth: ShellParams<C::Job, C::Output>,
-    door: ConsumerAddr<C::Job, C::Output>,
+    params: ShellParams<C::Job, C::Output>,
+    address: ConsumerAddr<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
 ) -> Result<(), Failure> {
     // It may panic in its `Drop`, and while its own panic unwinds that would end the process.
     let mut consumer = Guarded::new(consumer);
-    consumer.started(&berth.info).await?;
-    berth.tell_up(door);
+    consumer.started(&params.info).await?;
+    params.tell_up(address);
     let mut pace = Pace::new();
-    let outbox = Outbox::new(berth);
-    while !outbox.berth.info.heartbeat.has_ended() {
+    let outbox = Outbox::new(params);
+    while !outbox.params.info.heartbeat.has_ended() {
         let arrived = inbox.take().await;
         outbox.restart_clock();
         pace.resume();
@@ -81,7 +81,7 @@ async fn work_through<C: Consumer>(
     outbox: &Outbox<C::Job, C::Output>,
     pace: &mut Pace,
 ) {
-    let info = &outbox.berth.info;
+    let info = &outbox.params.info;
     let heartbeat = &info.heartbeat;
     let mut waker = present_waker().await;
     let mut arrived = arrived.into_iter();
@@ -175,7 +175,7 @@ async fn present_waker() -> Waker {
     poll_fn(|context| Poll::Ready(context.waker().clone())).await
 }
 
-/// Now and then what was settled goes to the desk, and others have their turn. Whether they had.
+/// Now and then what was settled goes to the settle queue, and others have their turn. Whether they had.
 async fn look_around<J: Send + Sync + 'static, O: Send + 'static>(
     outbox: &Outbox<J, O>,
     pace: &mut Pace,
@@ -223,7 +223,7 @@ fn poll_work<F: Future>(
     work.poll(context)
 }
 
-/// Waits for work that was polled a moment ago. What was settled before it goes to the desk meanwhile.
+/// Waits for work that was polled a moment ago. What was settled before it goes to the settle queue meanwhile.
 async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
     mut work: Pin<&mut F>,
     span: Option<&tracing::Span>,
@@ -241,9 +241,9 @@ async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
     .await
 }
 
-/// What was settled and is not on the desk yet.
+/// What was settled and is not in the settle queue yet.
 struct Outbox<J: Send + Sync + 'static, O: Send + 'static> {
-    berth: ShellParams<J, O>,
+    params: ShellParams<J, O>,
     settled: RefCell<Settled<O>>,
     /// Jobs of the parcel in hand that were done: of the last one in `Settled::done`.
     in_hand: Cell<Places>,
@@ -273,9 +273,9 @@ impl<O> Settled<O> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
-    fn new(berth: ShellParams<J, O>) -> Self {
+    fn new(params: ShellParams<J, O>) -> Self {
         Self {
-            berth,
+            params,
             settled: RefCell::new(Settled {
                 deliveries: Vec::new(),
                 done: Vec::new(),
@@ -301,7 +301,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     #[cold]
     #[inline(never)]
     fn pass_over(&self, parcel: &Parcel<J>, number: DeliveryNumber, work: Work) {
-        self.berth.info.heartbeat.note_progress();
+        self.params.info.heartbeat.note_progress();
         self.put(parcel, number, work);
     }
 
@@ -358,8 +358,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
         let outputs = std::mem::replace(&mut settled.outputs, Vec::with_capacity(room));
         drop(settled);
         done.retain(|piece| !piece.places.is_empty());
-        let consumer = Arc::clone(&self.berth.info);
-        self.berth.desk.settle_all(Settlement {
+        let consumer = Arc::clone(&self.params.info);
+        self.params.settles.settle_all(Settlement {
             consumer,
             deliveries,
             done,
@@ -369,7 +369,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
     }
 }
 
-/// A consumer that panics takes nothing with it that it did before: what was settled goes to the desk while the panic
+/// A consumer that panics takes nothing with it that it did before: what was settled goes to the settle queue while the panic
 /// unwinds, ahead of the death notice, so the supervisor counts it as done and not as held.
 impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Outbox<J, O> {
     fn drop(&mut self) {

@@ -33,10 +33,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
 
     /// If the queue holds nothing, neither waiting nor leased, the drain is done.
     pub(super) fn check_drained(&mut self, context: &mut Context<Self>) {
-        let Some(door) = self.root.doors.borrow().clone() else {
+        let Some(address) = self.root.addresses.borrow().clone() else {
             return;
         };
-        let counts = door
+        let counts = address
             .command
             .clone()
             .send(Command::new(QueueCommand::Counts))
@@ -75,7 +75,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     /// Waits until everything that is on its way has arrived; then the jobs are gathered.
     fn collect(&mut self, state: GroupState, reason: Option<String>, context: &mut Context<Self>) {
         let is_volatile = self.root.is_volatile;
-        let (intake, doors) = (Arc::clone(&self.root.intake), self.root.doors.subscribe());
+        let (intake, addresses) = (Arc::clone(&self.root.intake), self.root.addresses.subscribe());
         let results = self.results.clone();
         let epoch = self.root.status.borrow().epoch;
         let arrived = async move {
@@ -89,7 +89,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 } else {
                     QueueCommand::Detach(epoch)
                 };
-                ask(doors, question).await.is_some() && is_volatile
+                ask(addresses, question).await.is_some() && is_volatile
             };
             // Only a queue that does not answer, or dies of every question, lets this pass.
             let answers = within_fair_time(LAST_WORD, arrived).await.unwrap_or_default();
@@ -97,7 +97,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 // Outcomes that are on their way arrive before the producers are told that no more will come. Without an
                 // answer the result queue has died, and what it had not read has arrived by itself.
                 let dead = Handover::or_else(Vec::new(), |_| {});
-                let _ = results.fates.send(DeadLetteredRefs { dead }).await;
+                let _ = results.dead_lettered.send(DeadLetteredRefs { dead }).await;
             }
             answers
         };
@@ -123,8 +123,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             }
             // Its actor alone can say; there the answer is the only copy for a moment.
             None if answers => {
-                let doors = self.root.doors.subscribe();
-                let question = ask(doors, QueueCommand::TakeUnfinished);
+                let addresses = self.root.addresses.subscribe();
+                let question = ask(addresses, QueueCommand::TakeUnfinished);
                 let reply = async move { within_fair_time(LAST_WORD, question).await.ok().flatten() };
                 context.spawn(reply.into_actor(self).map(move |reply, this, context| {
                     let unfinished = match reply {
@@ -158,16 +158,16 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Asks the queue: its present life, or the next one if it dies over the question.
 async fn ask<J: Send + Sync + 'static>(
-    mut doors: watch::Receiver<Option<QueueAddr<J>>>,
+    mut addresses: watch::Receiver<Option<QueueAddr<J>>>,
     question: QueueCommand,
 ) -> Option<QueueReply<J>> {
     loop {
-        let door = doors.borrow_and_update().clone();
-        if let Some(door) = door
-            && let Ok(reply) = door.command.clone().send(Command::new(question.clone())).await
+        let address = addresses.borrow_and_update().clone();
+        if let Some(address) = address
+            && let Ok(reply) = address.command.clone().send(Command::new(question.clone())).await
         {
             return Some(reply);
         }
-        doors.changed().await.ok()?;
+        addresses.changed().await.ok()?;
     }
 }

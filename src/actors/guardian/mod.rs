@@ -54,7 +54,7 @@ pub(crate) struct Shared<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     pub(crate) bus: EventBus,
     pub(crate) clock: Clock,
-    pub(crate) doors: watch::Receiver<Option<QueueAddr<J>>>,
+    pub(crate) addresses: watch::Receiver<Option<QueueAddr<J>>>,
     pub(crate) status: watch::Receiver<Status>,
     /// What the group hands out when it has ended.
     pub(crate) leftovers: Arc<Mutex<Leftovers<J>>>,
@@ -77,7 +77,7 @@ impl Status {
     }
 }
 
-/// The roles in the order of their start, which is the order of their numbers in the family.
+/// The roles in the order of their start, which is the order of their numbers in the child set.
 const ROLES: [Role; 4] = [Role::Results, Role::Queue, Role::Strategy, Role::Supervisor];
 
 /// One of the group's own actors.
@@ -94,15 +94,15 @@ fn family_of_roles(restart: &RestartConfig) -> ChildSet {
         max_ms: 0,
         ..restart.backoff
     };
-    let mut family = ChildSet::new(SupervisionRules {
+    let mut child_set = ChildSet::new(SupervisionRules {
         past_budget: PastBudget::Escalate,
         backoff: at_once,
         ..SupervisionRules::of_slots(restart)
     });
     for _ in ROLES {
-        family.add(Restart::Permanent, false);
+        child_set.add(Restart::Permanent, false);
     }
-    family
+    child_set
 }
 
 /// The guardian actor.
@@ -116,7 +116,7 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
     /// How the last life of each role ended.
     last_causes: BTreeMap<Role, Cause>,
     /// Which role is started again. Made at the start.
-    family: Option<ChildSet>,
+    child_set: Option<ChildSet>,
     strategy: Option<Recipient<Assign>>,
     results: Option<ResultsUp<J, O>>,
     supervisor: Option<Addr<Supervisor<J, O>>>,
@@ -145,7 +145,7 @@ pub(crate) struct GuardianParts<J: Send + Sync + 'static, O: Send + 'static> {
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     /// A guardian, and what the handles share with it.
     pub(crate) fn new(parts: GuardianParts<J, O>, bus: EventBus, clock: Clock) -> (Self, Shared<J, O>) {
-        let (doors, door_receiver) = watch::channel(None);
+        let (addresses, door_receiver) = watch::channel(None);
         let (status, status_receiver) = watch::channel(Status {
             state: GroupState::Running,
             reason: None,
@@ -161,7 +161,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             mailboxes: Arc::clone(&parts.mailboxes),
             bus: bus.clone(),
             clock,
-            doors: door_receiver,
+            addresses: door_receiver,
             status: status_receiver,
             leftovers: Arc::clone(&leftovers),
         };
@@ -174,14 +174,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 intake: parts.intake,
                 mailboxes: parts.mailboxes,
                 bus,
-                doors,
+                addresses,
                 status,
                 leftovers,
             }),
             make_strategy: parts.make_strategy,
             roles: BTreeMap::new(),
             last_causes: BTreeMap::new(),
-            family: None,
+            child_set: None,
             strategy: None,
             results: None,
             supervisor: None,
@@ -223,22 +223,22 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Guardian<J, O> {
     fn started(&mut self, context: &mut Context<Self>) {
         if let Some(make) = self.group_context_maker.take() {
             let address = context.address();
-            let (notices, tell, fates) = (
+            let (notices, tell, dead_lettered) = (
                 address.clone().recipient(),
                 address.clone().recipient(),
                 address.recipient(),
             );
-            self.group = Some(Arc::new(make(notices, tell, fates)));
+            self.group = Some(Arc::new(make(notices, tell, dead_lettered)));
         }
-        let pump = Arc::clone(&self.root.intake).pump(self.root.doors.subscribe());
+        let pump = Arc::clone(&self.root.intake).pump(self.root.addresses.subscribe());
         context.spawn(pump.into_actor(self));
-        self.family = self
+        self.child_set = self
             .group
             .as_ref()
             .map(|group| family_of_roles(&group.config.restart));
-        self.decide(context, |family, orders| {
+        self.decide(context, |child_set, orders| {
             for (child, _) in (0..).zip(ROLES) {
-                family.start(child, orders);
+                child_set.start(child, orders);
             }
         });
     }
@@ -262,11 +262,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueNews> for Guardia
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<DeadLetteredJobs<J>> for Guardian<J, O> {
     type Result = ();
 
-    fn handle(&mut self, fates: DeadLetteredJobs<J>, _: &mut Context<Self>) {
+    fn handle(&mut self, dead_lettered: DeadLetteredJobs<J>, _: &mut Context<Self>) {
         let mailboxes = Arc::clone(&self.root.mailboxes);
-        let dead = Handover::or_else(fates.dead, move |dead| mailboxes.bury(dead));
+        let dead = Handover::or_else(dead_lettered.dead, move |dead| mailboxes.bury(dead));
         if let Some(results) = &self.results {
-            results.fates.do_send(DeadLetteredRefs { dead });
+            results.dead_lettered.do_send(DeadLetteredRefs { dead });
         }
     }
 }
@@ -290,11 +290,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         self.group.as_ref().map(|group| group.clock)
     }
 
-    /// Asks the family, and carries out what it decided.
+    /// Asks the child set, and carries out what it decided.
     fn decide(&mut self, context: &mut Context<Self>, ask: impl FnOnce(&mut ChildSet, &mut Vec<Order>)) {
         let mut orders = Vec::new();
-        if let Some(family) = &mut self.family {
-            ask(family, &mut orders);
+        if let Some(child_set) = &mut self.child_set {
+            ask(child_set, &mut orders);
         }
         for order in orders {
             self.carry_out(order, context);

@@ -32,8 +32,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<RoleDown> for Guardian
         self.last_causes.insert(role, cause);
         if !self.ending {
             let now = self.clock().map(|clock| clock.now()).unwrap_or_default();
-            self.decide(context, |family, orders| {
-                family.down(number_of(role), life, Exit::Fault, now, 0.0, orders);
+            self.decide(context, |child_set, orders| {
+                child_set.down(number_of(role), life, Exit::Fault, now, 0.0, orders);
             });
         }
         // Once the end has begun, here or before, nothing is restarted any more but the queue: somebody must hand out the
@@ -57,7 +57,7 @@ fn role_of(child: ChildNumber) -> Option<Role> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
-    /// Carries out what the family decided.
+    /// Carries out what the child set decided.
     pub(super) fn carry_out(&mut self, order: Order, context: &mut Context<Self>) {
         match order {
             Order::Start { child, life } => {
@@ -108,8 +108,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         if is_up {
             self.tell(EventKind::RoleUp { role, life });
             let now = self.clock().map(|clock| clock.now()).unwrap_or_default();
-            self.decide(context, |family, orders| {
-                family.up(number_of(role), life, now, orders);
+            self.decide(context, |child_set, orders| {
+                child_set.up(number_of(role), life, now, orders);
             });
         }
     }
@@ -120,7 +120,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let Some(address) = address else { return false };
         let results = ResultsUp {
             outcomes: address.clone().recipient(),
-            fates: address.recipient(),
+            dead_lettered: address.recipient(),
         };
         if let Some(supervisor) = &self.supervisor {
             supervisor.do_send(results.clone());
@@ -130,13 +130,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
     }
 
     pub(super) fn start_queue(&mut self, seed: CellSeed, hooks: CellHooks) -> bool {
-        let Some(door) = self.root.queue.start(seed, hooks) else {
+        let Some(address) = self.root.queue.start(seed, hooks) else {
             return false;
         };
         if let Some(supervisor) = &self.supervisor {
-            supervisor.do_send(QueueUp(door.clone()));
+            supervisor.do_send(QueueUp(address.clone()));
         }
-        self.root.doors.send_replace(Some(door));
+        self.root.addresses.send_replace(Some(address));
         true
     }
 
@@ -158,9 +158,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         seed: CellSeed,
         hooks: CellHooks,
     ) -> bool {
-        let door = self.root.doors.borrow().clone();
+        let address = self.root.addresses.borrow().clone();
         let (Some(queue), Some(strategy), Some(results)) =
-            (door, self.strategy.clone(), self.results.clone())
+            (address, self.strategy.clone(), self.results.clone())
         else {
             // A role without which no supervisor can work did not start; its death notice is on its way, and restarts it
             // or gives the group up. The supervisor's own notice follows here.

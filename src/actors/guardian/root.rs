@@ -47,7 +47,7 @@ pub(crate) struct Root<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) intake: Arc<Intake<J>>,
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     pub(crate) bus: EventBus,
-    pub(crate) doors: watch::Sender<Option<QueueAddr<J>>>,
+    pub(crate) addresses: watch::Sender<Option<QueueAddr<J>>>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) leftovers: Arc<Mutex<Leftovers<J>>>,
 }

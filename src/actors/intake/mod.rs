@@ -352,7 +352,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
     }
 
     /// Pushes what gathers, for ever.
-    pub(crate) async fn pump(self: Arc<Self>, mut doors: watch::Receiver<Option<QueueAddr<J>>>) {
+    pub(crate) async fn pump(self: Arc<Self>, mut addresses: watch::Receiver<Option<QueueAddr<J>>>) {
         loop {
             let Some((runs, waiters)) = self.next_batch() else {
                 self.filled.notified().await;
@@ -360,7 +360,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
             };
             self.tell_accepted(&runs, &waiters);
             let batch = InHand::new(&self, runs, waiters);
-            if !self.push(batch, &mut doors).await {
+            if !self.push(batch, &mut addresses).await {
                 return;
             }
             let was_full = {
@@ -412,16 +412,16 @@ impl<J: Send + Sync + 'static> Intake<J> {
     async fn push(
         self: &Arc<Self>,
         mut batch: InHand<'_, J>,
-        doors: &mut watch::Receiver<Option<QueueAddr<J>>>,
+        addresses: &mut watch::Receiver<Option<QueueAddr<J>>>,
     ) -> bool {
         loop {
-            let Some(door) = next_door(doors).await else {
+            let Some(address) = next_door(addresses).await else {
                 return false;
             };
             let Some(push) = batch.send(self) else {
                 return true;
             };
-            let answer = door.push.send(push).await;
+            let answer = address.push.send(push).await;
             match answer {
                 Ok(Pushed { refused }) => {
                     batch.arrived(refused);
@@ -489,13 +489,13 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
 /// The present life of the queue, or the next one if there is none. `None` if there will be no further life.
 async fn next_door<J: Send + Sync + 'static>(
-    doors: &mut watch::Receiver<Option<QueueAddr<J>>>,
+    addresses: &mut watch::Receiver<Option<QueueAddr<J>>>,
 ) -> Option<QueueAddr<J>> {
     loop {
-        let door = doors.borrow_and_update().clone();
-        match door {
-            Some(door) if door.push.connected() => return Some(door),
-            _ => doors.changed().await.ok()?,
+        let address = addresses.borrow_and_update().clone();
+        match address {
+            Some(address) if address.push.connected() => return Some(address),
+            _ => addresses.changed().await.ok()?,
         }
     }
 }

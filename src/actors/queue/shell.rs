@@ -54,7 +54,7 @@ pub struct QueueShell<J: Send + Sync + 'static> {
 struct Link<J: Send + Sync + 'static> {
     batches: Recipient<Batch<J>>,
     tell: Recipient<QueueNews>,
-    fates: Recipient<DeadLetteredJobs<J>>,
+    dead_lettered: Recipient<DeadLetteredJobs<J>>,
 }
 
 /// To a queue actor, from its own timer or from whoever works for it: something is due, or can be leased.
@@ -141,7 +141,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         self.link = Some(Link {
             batches: attach.batches,
             tell: attach.tell,
-            fates: attach.fates,
+            dead_lettered: attach.dead_lettered,
         });
         self.tell();
     }
@@ -267,13 +267,13 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
                 let events = std::mem::take(&mut self.news.events);
                 link.tell.do_send(QueueNews { events });
             }
-            if !self.news.dead.is_empty() && link.fates.connected() {
+            if !self.news.dead.is_empty() && link.dead_lettered.connected() {
                 let dead = std::mem::take(&mut self.news.dead);
-                link.fates.do_send(DeadLetteredJobs { dead });
+                link.dead_lettered.do_send(DeadLetteredJobs { dead });
             }
         }
         drop_oldest(&mut self.news.events, "events");
-        drop_oldest(&mut self.news.dead, "fates");
+        drop_oldest(&mut self.news.dead, "dead_lettered");
     }
 
     /// Sets the timer of the actor: it gets a [`Wake`] when something is due. One timer that is early is left alone, since it
@@ -386,7 +386,7 @@ mod tests {
             epoch: Epoch(epoch),
             batches: address.clone().recipient(),
             tell: address.clone().recipient(),
-            fates: address.recipient(),
+            dead_lettered: address.recipient(),
         }
     }
 

@@ -42,7 +42,7 @@ pub struct Child<A: Actor<Context = Context<A>>> {
     bounds: Bounds,
     undelivered: Option<Undelivered>,
     quiet: bool,
-    post: Option<PostKeeper<A>>,
+    mailbox: Option<PostKeeper<A>>,
 }
 
 /// What a supervisor decides by.
@@ -90,7 +90,7 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
             },
             undelivered: None,
             quiet: false,
-            post: None,
+            mailbox: None,
         }
     }
 
@@ -157,15 +157,16 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     /// The handle. Bounds and hooks that are set after the first handle was taken do not reach it: take it last.
     pub fn handle(&mut self) -> Handle<A> {
         let keeper = self.take_post();
-        let post = Arc::clone(&keeper);
-        self.post = Some(keeper);
-        Handle { post }
+        let mailbox = Arc::clone(&keeper);
+        self.mailbox = Some(keeper);
+        Handle { mailbox }
     }
 
     fn take_post(&mut self) -> PostKeeper<A> {
-        self.post.take().unwrap_or_else(|| {
-            let post = PersistentMailbox::new(Arc::clone(&self.name), self.bounds, self.undelivered.clone());
-            PostKeeper(Arc::new(post))
+        self.mailbox.take().unwrap_or_else(|| {
+            let mailbox =
+                PersistentMailbox::new(Arc::clone(&self.name), self.bounds, self.undelivered.clone());
+            PostKeeper(Arc::new(mailbox))
         })
     }
 }
@@ -217,10 +218,10 @@ pub(super) struct ReadyChild<A: Actor<Context = Context<A>>> {
     pub(super) make: Factory<A>,
     pub(super) policy: ChildPolicy,
     pub(super) quiet: bool,
-    pub(super) post: PostKeeper<A>,
+    pub(super) mailbox: PostKeeper<A>,
 }
 
-/// A post, as those hold it who can still make a life of its actor. When the last of them has gone, whoever waits for an
+/// A mailbox, as those hold it who can still make a life of its actor. When the last of them has gone, whoever waits for an
 /// actor that was never started, or never will be again, gets the messages back.
 pub(super) struct PostKeeper<A: Actor<Context = Context<A>>>(pub(super) Arc<PersistentMailbox<A>>);
 
@@ -240,19 +241,19 @@ impl<A: Actor<Context = Context<A>>> Drop for PostKeeper<A> {
 
 impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
     pub(super) fn from_child(mut child: Child<A>) -> Self {
-        let post = child.take_post();
+        let mailbox = child.take_post();
         Self {
             name: child.name,
             make: child.make,
             policy: child.policy,
             quiet: child.quiet,
-            post,
+            mailbox,
         }
     }
 
     fn tell_undelivered(&self, messages: usize, bus: &TreeBus) {
         if messages > 0 {
-            let child = self.post.path();
+            let child = self.mailbox.path();
             bus.tell(TreeEvent::Undelivered { child, messages });
         }
     }
@@ -265,15 +266,15 @@ impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
             seed,
             reports,
         } = cradle;
-        self.post.begin(Arc::clone(&reports), child, life);
+        self.mailbox.begin(Arc::clone(&reports), child, life);
         let notes = Rc::new(LifeNotes::new(
-            Arc::clone(&self.post),
+            Arc::clone(&self.mailbox),
             (child, life),
             self.policy.deadline,
             self.quiet,
             Arc::clone(&reports),
         ));
-        let (at_end, post) = (Rc::clone(&notes), Arc::clone(&self.post));
+        let (at_end, mailbox) = (Rc::clone(&notes), Arc::clone(&self.mailbox));
         let told = Rc::new(std::cell::OnceCell::new());
         let noted = Rc::clone(&told);
         let hooks = CellHooks {
@@ -285,7 +286,7 @@ impl<A: Actor<Context = Context<A>>> ReadyChild<A> {
             }),
             down: Box::new(move |_| {
                 if let Some(told) = told.get() {
-                    post.tell_down(told);
+                    mailbox.tell_down(told);
                     reports.down.do_send(ChildDown {
                         child,
                         down: Arc::clone(told),
@@ -308,7 +309,7 @@ impl<A: Actor<Context = Context<A>>> AnyChild for ReadyChild<A> {
     }
 
     fn path(&self) -> Arc<str> {
-        self.post.path()
+        self.mailbox.path()
     }
 
     fn policy(&self) -> ChildPolicy {
@@ -324,12 +325,12 @@ impl<A: Actor<Context = Context<A>>> AnyChild for ReadyChild<A> {
     }
 
     fn give_up(&self, down: &Arc<Down>) {
-        self.post.ended(down);
-        self.post.tell_down(down);
+        self.mailbox.ended(down);
+        self.mailbox.tell_down(down);
     }
 
     fn added_to(&self, path: &str, _: &TreeBus) {
-        self.post.set_path(format!("{path}/{}", self.name).into());
+        self.mailbox.set_path(format!("{path}/{}", self.name).into());
     }
 
     fn make(&self, cradle: Cradle) {
@@ -337,28 +338,28 @@ impl<A: Actor<Context = Context<A>>> AnyChild for ReadyChild<A> {
     }
 
     fn ask_to_stop(&self) {
-        self.post.ask_to_stop();
+        self.mailbox.ask_to_stop();
     }
 
     fn open_again(&self) {
-        self.post.open_again();
+        self.mailbox.open_again();
     }
 
     fn over(&self, cause: &Cause, bus: &TreeBus) {
-        self.tell_undelivered(self.post.over(cause), bus);
+        self.tell_undelivered(self.mailbox.over(cause), bus);
     }
 
     fn close(&self, cause: &Cause, bus: &TreeBus) {
-        self.tell_undelivered(self.post.close(cause), bus);
+        self.tell_undelivered(self.mailbox.close(cause), bus);
     }
 
     fn pulse(&self) -> (u64, bool) {
-        self.post.pulse()
+        self.mailbox.pulse()
     }
 
     fn handle(&self) -> Box<dyn Any + Send> {
         Box::new(Handle {
-            post: Arc::clone(&self.post),
+            mailbox: Arc::clone(&self.mailbox),
         })
     }
 

@@ -29,13 +29,13 @@ use crate::types::{Cause, Down, Guarded};
 /// Messages that the actor sends to itself (`ctx.notify`, `ctx.address()`) go through actix's own mailbox, not through
 /// here: they end with the life, and between them and messages sent here there is no order.
 pub struct Handle<A: Actor> {
-    pub(super) post: Arc<PersistentMailbox<A>>,
+    pub(super) mailbox: Arc<PersistentMailbox<A>>,
 }
 
 impl<A: Actor> Clone for Handle<A> {
     fn clone(&self) -> Self {
         Self {
-            post: Arc::clone(&self.post),
+            mailbox: Arc::clone(&self.mailbox),
         }
     }
 }
@@ -49,7 +49,7 @@ impl<A: Actor<Context = Context<A>>> fmt::Debug for Handle<A> {
 impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// The path of the actor from the root of its tree, `shop/till`; its name alone before it is in a tree.
     pub fn path(&self) -> Arc<str> {
-        self.post.path()
+        self.mailbox.path()
     }
 
     /// Sends a message and waits for the answer. It is on its way when this returns; the future only waits.
@@ -91,11 +91,11 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
             answer: Some((sender, Arc::clone(&fate))),
             keep,
         });
-        let state = match self.post.push(parcel, false) {
+        let state = match self.mailbox.push(parcel, false) {
             Ok(()) => ReplyState::Waiting {
                 answer,
                 fate,
-                post: Arc::clone(&self.post),
+                mailbox: Arc::clone(&self.mailbox),
             },
             Err((parcel, reason)) => ReplyState::Refused(Some((parcel.message, reason))),
         };
@@ -140,7 +140,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
             answer: None,
             keep: None,
         });
-        self.post
+        self.mailbox
             .push(parcel, only_below_capacity)
             .map_err(|(parcel, reason)| SendError::NotDelivered {
                 message: parcel.message,
@@ -163,31 +163,31 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// A handle that does not keep the waiting messages alive after the actor's supervisor is gone.
     pub fn downgrade(&self) -> WeakHandle<A> {
         WeakHandle {
-            post: Arc::downgrade(&self.post),
+            mailbox: Arc::downgrade(&self.mailbox),
         }
     }
 
     /// How many messages wait; the one in hand not counted.
     pub fn waiting(&self) -> usize {
-        self.post.len()
+        self.mailbox.len()
     }
 
     /// Whether the actor has ended and is not started again by itself.
     pub fn is_over(&self) -> bool {
-        self.post.is_over()
+        self.mailbox.is_over()
     }
 
     /// Hears of the end of each life from now on: OTP's monitor, for all lives.
     pub fn monitor(&self) -> Monitor {
         Monitor {
-            downs: self.post.monitor(),
+            downs: self.mailbox.monitor(),
         }
     }
 
     /// Calls `listener` at the end of each life, on the thread on which the life ended, until it returns `false`. A panic
     /// in it is logged and ends its calls.
     pub fn on_down(&self, listener: impl FnMut(&Arc<Down>) -> bool + Send + 'static) {
-        self.post.listen(Guarded::new(Box::new(listener)));
+        self.mailbox.listen(Guarded::new(Box::new(listener)));
     }
 }
 
@@ -214,7 +214,7 @@ where
     from.on_down(move |down| {
         let Some(to) = to.upgrade() else { return false };
         if !matches!(down.cause, Cause::Stopped | Cause::Killed | Cause::Linked(_)) {
-            to.post.end_by_link(Arc::clone(&down.child));
+            to.mailbox.end_by_link(Arc::clone(&down.child));
         }
         !to.is_over()
     });
@@ -222,13 +222,13 @@ where
 
 /// A handle that does not keep the waiting messages alive.
 pub struct WeakHandle<A: Actor> {
-    post: Weak<PersistentMailbox<A>>,
+    mailbox: Weak<PersistentMailbox<A>>,
 }
 
 impl<A: Actor> Clone for WeakHandle<A> {
     fn clone(&self) -> Self {
         Self {
-            post: Weak::clone(&self.post),
+            mailbox: Weak::clone(&self.mailbox),
         }
     }
 }
@@ -242,7 +242,7 @@ impl<A: Actor> fmt::Debug for WeakHandle<A> {
 impl<A: Actor> WeakHandle<A> {
     /// The handle, unless the actor's supervisor and all other handles are gone.
     pub fn upgrade(&self) -> Option<Handle<A>> {
-        self.post.upgrade().map(|post| Handle { post })
+        self.mailbox.upgrade().map(|mailbox| Handle { mailbox })
     }
 }
 
@@ -256,7 +256,7 @@ enum ReplyState<A: Actor, M: Message> {
     Waiting {
         answer: oneshot::Receiver<M::Result>,
         fate: Arc<Fate<M>>,
-        post: Arc<PersistentMailbox<A>>,
+        mailbox: Arc<PersistentMailbox<A>>,
     },
     Refused(Option<(M, NotDelivered)>),
 }
@@ -275,9 +275,13 @@ impl<A: Actor<Context = Context<A>>, M: Message> Future for Reply<A, M> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
         match &mut self.state {
-            ReplyState::Waiting { answer, fate, post } => {
+            ReplyState::Waiting {
+                answer,
+                fate,
+                mailbox,
+            } => {
                 let answer = std::task::ready!(Pin::new(answer).poll(task));
-                Poll::Ready(answer.map_err(|_| why_no_answer(fate, post)))
+                Poll::Ready(answer.map_err(|_| why_no_answer(fate, mailbox)))
             }
             ReplyState::Refused(refused) => match refused.take() {
                 Some((message, reason)) => Poll::Ready(Err(SendError::NotDelivered { message, reason })),
@@ -287,7 +291,7 @@ impl<A: Actor<Context = Context<A>>, M: Message> Future for Reply<A, M> {
     }
 }
 
-fn why_no_answer<A, M>(fate: &Fate<M>, post: &PersistentMailbox<A>) -> SendError<M>
+fn why_no_answer<A, M>(fate: &Fate<M>, mailbox: &PersistentMailbox<A>) -> SendError<M>
 where
     A: Actor<Context = Context<A>>,
     M: Message,
@@ -295,7 +299,7 @@ where
     let life = fate.life();
     match fate.take_back() {
         Some((message, Some(reason))) => SendError::NotDelivered { message, reason },
-        kept => match post.down_of(life) {
+        kept => match mailbox.down_of(life) {
             Some(down) if down.life == life => SendError::Died {
                 down,
                 kept: kept.map(|(message, _)| message),

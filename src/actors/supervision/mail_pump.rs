@@ -1,4 +1,4 @@
-//! The postman: brings a supervised actor its messages, inside of it.
+//! The mail pump: brings a supervised actor its messages, inside of it.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -33,15 +33,15 @@ impl<A: Actor<Context = Context<A>>> MailPump<A> {
 
     fn set_at_work(&mut self, at_work: bool) {
         match (std::mem::replace(&mut self.at_work, at_work), at_work) {
-            (false, true) => self.notes.post.answer_begins(),
-            (true, false) => self.notes.post.answer_ends(),
+            (false, true) => self.notes.mailbox.answer_begins(),
+            (true, false) => self.notes.mailbox.answer_ends(),
             (false, false) | (true, true) => {}
         }
     }
 
     fn tell_up(&mut self) {
         if std::mem::take(&mut self.tells_up) {
-            self.notes.post.up(self.notes.life);
+            self.notes.mailbox.up(self.notes.life);
             self.notes.reports.up.do_send(ChildUp {
                 child: self.notes.child,
                 life: self.notes.life,
@@ -77,7 +77,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for MailPump<A> {
         this.set_at_work(false);
         this.tell_up();
         for _ in 0..AT_ONCE {
-            match this.notes.post.next(this.notes.life, task.waker()) {
+            match this.notes.mailbox.next(this.notes.life, task.waker()) {
                 Next::QueuedMessage(parcel) => parcel.open(actor, context, &this.notes),
                 Next::Stop => context.stop(),
                 Next::Fenced => {

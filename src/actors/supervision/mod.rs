@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! root supervisor (in a cell)
-//!   ├─ child "till"   handle ──▶ post ──▶ postman ──▶ actor, life 3 (in a cell)
+//!   ├─ child "till"   handle ──▶ mailbox ──▶ mail pump ──▶ actor, life 3 (in a cell)
 //!   └─ supervisor "shelves"
 //!        └─ …
 //! ```
 //!
-//! An actor lives in a cell, which sees its end. Its messages wait in its post, which outlives it. Its supervisor hears of
+//! An actor lives in a cell, which sees its end. Its messages wait in its mailbox, which outlives it. Its supervisor hears of
 //! the end, asks the rules (`rules::supervision`) and makes the next life from the factory. The guide stands in
 //! `docs/supervision.md`.
 

@@ -28,23 +28,23 @@ impl SupervisorChild {
         };
         let shared = Arc::new(shared);
         let for_lives = Arc::clone(&shared);
-        let post = Arc::new(PersistentMailbox::new(Arc::clone(&shared.name), bounds, None));
-        // Not held: a post with a keeper that it keeps itself would never close.
-        let own_post = Arc::downgrade(&post);
+        let mailbox = Arc::new(PersistentMailbox::new(Arc::clone(&shared.name), bounds, None));
+        // Not held: a mailbox with a keeper that it keeps itself would never close.
+        let own_post = Arc::downgrade(&mailbox);
         Self {
             ready: ReadyChild {
                 name: Arc::clone(&shared.name),
                 make: Arc::new(move |_| TreeSupervisor::new(Arc::clone(&for_lives), Weak::clone(&own_post))),
                 policy,
                 quiet: false,
-                post: PostKeeper(post),
+                mailbox: PostKeeper(mailbox),
             },
             shared,
         }
     }
 
     pub(super) fn supervisor_handle(&self) -> SupervisorHandle {
-        SupervisorHandle::new(Arc::clone(&self.ready.post), Arc::clone(&self.shared))
+        SupervisorHandle::new(Arc::clone(&self.ready.mailbox), Arc::clone(&self.shared))
     }
 
     /// All children, each once; none is listed any more.
@@ -177,17 +177,17 @@ impl AnyChild for SupervisorChild {
     }
 
     fn added_to(&self, path: &str, bus: &TreeBus) {
-        self.ready.post.set_path(join(path, &self.shared.name).into());
+        self.ready.mailbox.set_path(join(path, &self.shared.name).into());
         // Both are set once: a supervisor stays in the tree that it was handed to.
         let _ = self.shared.path.set(join(path, &self.shared.name).into());
         let _ = self.shared.bus.set(bus.clone());
     }
 
     fn make(&self, cradle: Cradle) {
-        let (post, reports) = (Arc::clone(&self.ready.post), Arc::clone(&cradle.reports));
+        let (mailbox, reports) = (Arc::clone(&self.ready.mailbox), Arc::clone(&cradle.reports));
         let (child, life) = (cradle.child, cradle.life);
         let arrival = Box::new(move || {
-            post.up(life);
+            mailbox.up(life);
             reports.up.do_send(ChildUp { child, life });
         });
         *self.shared.arrival.lock().unwrap_or_else(PoisonError::into_inner) = Some(arrival);

@@ -99,7 +99,7 @@ where
         let response = <A as Handler<M>>::handle(actor, message, context);
         let sender = rescue.sender.take();
         respond::<A, M>(response, context, sender, notes);
-        notes.post.progressed();
+        notes.mailbox.progressed();
     }
 
     fn refuse(self: Box<Self>, why: &NotDelivered, undelivered: Option<&Undelivered>) {
@@ -184,7 +184,7 @@ impl<A: Actor<Context = Context<A>>, R> Answering<A, R> {
         sender: Option<OneshotSender<R>>,
         notes: &Rc<LifeNotes<A>>,
     ) -> Self {
-        notes.post.answer_begins();
+        notes.mailbox.answer_begins();
         let deadline = notes.deadline.map(FairSleep::new);
         Self {
             future,
@@ -198,7 +198,7 @@ impl<A: Actor<Context = Context<A>>, R> Answering<A, R> {
 
 impl<A: Actor<Context = Context<A>>, R> Drop for Answering<A, R> {
     fn drop(&mut self) {
-        self.notes.post.answer_ends();
+        self.notes.mailbox.answer_ends();
     }
 }
 
@@ -259,14 +259,14 @@ fn answer_apart<A, R>(
     R: Send + 'static,
 {
     let notes = Rc::clone(notes);
-    notes.post.answer_begins();
+    notes.mailbox.answer_begins();
     actix_rt::spawn(async move {
         let work = guard_of_a_task(notes.quiet, future);
         let ended = match notes.deadline {
             Some(deadline) => within_fair_time(deadline, work).await,
             None => Ok(work.await),
         };
-        notes.post.answer_ends();
+        notes.mailbox.answer_ends();
         let cause = match ended {
             Ok(Ok(answer)) => {
                 if let Some(sender) = sender {

@@ -22,12 +22,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for 
         let ConsumerUp {
             slot,
             incarnation,
-            door,
+            address,
         } = up;
         let now = self.now();
         if self.ledger.up(slot, incarnation, &mut self.effects) {
             let found = self.slots.get_mut(slot);
-            found.door = Some(door);
+            found.address = Some(address);
             found.enter(SlotState::Live, now);
             self.slots.up(slot, now);
             self.group.bus.tell(EventKind::ConsumerUp { slot, incarnation });
@@ -41,7 +41,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerDown> for Supe
 
     fn handle(&mut self, down: ConsumerDown, context: &mut Context<Self>) {
         // First what the consumer settled while it lived, then its death: work that was done is not done again.
-        self.clear_desk();
+        self.take_settles();
         if down.incarnation == self.ledger.incarnation(down.slot) {
             self.consumer_down(down.slot, down.incarnation, down.cause, context);
         }
@@ -53,7 +53,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes the next consumer of a slot.
     pub(super) fn start_consumer(&mut self, slot: SlotId, context: &mut Context<Self>) {
         let now = self.now();
-        let desk = invariant!(self.desk.clone(), "the desk is made at the start");
+        let settles = invariant!(self.settles.clone(), "the settles is made at the start");
         let incarnation = self.ledger.next_incarnation(slot);
         let clock = self.group.clock;
         let info = Arc::new(ConsumerInfo {
@@ -74,17 +74,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             incarnation,
             cause,
         };
-        let home = match self.slots.home_of(slot) {
-            Ok(home) => home,
-            // A failed start of this slot and nothing else: by a message, since the family is not asked while its orders are
+        let arbiter = match self.slots.arbiter_of(slot) {
+            Ok(arbiter) => arbiter,
+            // A failed start of this slot and nothing else: by a message, since the child set is not asked while its orders are
             // carried out.
             Err(nothing_left) => return context.notify(down(nothing_left.cause())),
         };
         self.slots.get_mut(slot).cell = Some(cell);
         self.slots.note_starting();
-        let berth = SpawnParams {
+        let params = SpawnParams {
             info,
-            desk,
+            settles,
             seed,
             quiet: self.group.config.quiet_panics,
             up: context.address().recipient(),
@@ -92,9 +92,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             exists: self.slots.exists(),
         };
         let group = Arc::clone(&self.group);
-        let make = move || group.maker.make(berth);
+        let make = move || group.maker.make(params);
         let make = move || faults::named(faults::Who::Consumer(slot, incarnation), make);
-        if !home.run(make) {
+        if !arbiter.run(make) {
             context.notify(down(Cause::ArbiterEnded));
         }
     }
@@ -116,7 +116,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         found.last_cause = Some(cause.clone());
         self.give_back(slot, incarnation, &cause);
         if cause == Cause::ArbiterEnded {
-            self.slots.leave_home(slot);
+            self.slots.leave_arbiter(slot);
         }
         if self.ledger.phase(slot) == SlotPhase::Gone {
             self.slots.remove(slot, now);
@@ -156,14 +156,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         });
     }
 
-    /// The next consumer of the slot follows at once, after a wait, after a rest, or never: the family decides.
+    /// The next consumer of the slot follows at once, after a wait, after a rest, or never: the child set decides.
     fn restart(&mut self, slot: SlotId, context: &mut Context<Self>) {
         let (now, unit) = (self.now(), self.random.f64());
         self.slots.down(slot, now, unit);
         self.carry_out_orders(context);
     }
 
-    /// Carries out what the family decided.
+    /// Carries out what the child set decided.
     pub(super) fn carry_out_orders(&mut self, context: &mut Context<Self>) {
         let mut orders = self.slots.take_orders();
         for order in orders.drain(..) {

@@ -1,6 +1,6 @@
-//! Dead letters of a queue that has none: kept on the group's own shelf, with the history that such a queue does not keep.
+//! Dead letters of a queue that has none: kept in the group's own store, with the history that such a queue does not keep.
 //!
-//! First the letter lies on the shelf, then the job is acked at the queue: a supervisor that dies in between makes the job
+//! First the letter lies in the dead letter store, then the job is acked at the queue: a supervisor that dies in between makes the job
 //! come again, never vanish.
 
 use std::collections::BTreeMap;
@@ -34,9 +34,9 @@ impl Histories {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
-    /// Turns rejections into dead letters on the shelf and acks at the queue, if the queue has no dead letters.
+    /// Turns rejections into dead letters in the dead letter store and acks at the queue, if the queue has no dead letters.
     pub(super) fn bury(&mut self) {
-        let Some(shelf) = self.group.shelf.clone() else {
+        let Some(dead_letter_store) = self.group.dead_letter_store.clone() else {
             return;
         };
         let at = self.now();
@@ -71,7 +71,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         for letter in &dead {
             let (job, reason) = (letter.id(), letter.reason.clone());
             self.group.bus.tell(EventKind::DeadLettered { job, reason });
-            for job in shelf.keep(letter.clone()) {
+            for job in dead_letter_store.keep(letter.clone()) {
                 self.group.bus.tell(EventKind::DeadLetterDropped { job });
             }
         }

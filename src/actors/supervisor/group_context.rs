@@ -26,7 +26,7 @@ pub(crate) struct GroupContext<J: Send + Sync + 'static, O: Send + 'static> {
     /// Where outcomes end up, whatever happens to the result queue.
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     /// The group's own dead letters, if the queue has none.
-    pub(crate) shelf: Option<Arc<DeadLetterStore<J>>>,
+    pub(crate) dead_letter_store: Option<Arc<DeadLetterStore<J>>>,
     /// Whether jobs leave a consumer that does not move for one that has room.
     pub(crate) recalls: bool,
     /// The wait of a job after a failure that its consumer reported.
@@ -36,5 +36,5 @@ pub(crate) struct GroupContext<J: Send + Sync + 'static, O: Send + 'static> {
     /// The guardian, for what the queue tells.
     pub(crate) tell: Recipient<QueueNews>,
     /// The guardian, for the jobs that the queue gave up.
-    pub(crate) fates: Recipient<DeadLetteredJobs<J>>,
+    pub(crate) dead_lettered: Recipient<DeadLetteredJobs<J>>,
 }

@@ -120,8 +120,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueUp<J>> for Supervisor<J, O> {
     type Result = ();
 
-    fn handle(&mut self, QueueUp(door): QueueUp<J>, context: &mut Context<Self>) {
-        let unanswered = self.queue.replaced(door);
+    fn handle(&mut self, QueueUp(address): QueueUp<J>, context: &mut Context<Self>) {
+        let unanswered = self.queue.replaced(address);
         self.attach(context);
         // First `Attach`, then the settles: a queue keeps the order of what one sender sends.
         for (number, settle) in unanswered {
@@ -149,7 +149,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             epoch: self.epoch,
             batches: context.address().recipient(),
             tell: self.group.tell.clone(),
-            fates: self.group.fates.clone(),
+            dead_lettered: self.group.dead_lettered.clone(),
         };
         let answer = self.queue.attach(attach).into_actor(self);
         context.spawn(answer.map(move |answer, this, context| {

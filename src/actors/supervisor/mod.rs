@@ -7,7 +7,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `turn.rs` | carries out what the ledger decided |
-//! | `desk.rs` | takes in what consumers settled |
+//! | `settling.rs` | takes in what consumers settled |
 //! | `leases.rs`, `queue_link.rs` | talk to the queue |
 //! | `choosing.rs`, `strategy_link.rs` | talk to the strategy |
 //! | `outgoing.rs` | sends outcomes to those who wait for them |
@@ -82,7 +82,7 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     effects: Effects<JobRef<J>, Arc<Block<J>>>,
     slots: Slots<J, O>,
     /// Where consumers put what they settled. Made at the start, because it needs this actor's address.
-    desk: Option<Arc<SettleQueue<O>>>,
+    settles: Option<Arc<SettleQueue<O>>>,
     queue: QueueLink<J>,
     strategy: StrategyLink,
     outgoing: Outgoing<J, O>,
@@ -123,7 +123,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if let Some(plant) = crate::protocol::faults::ask(|world| world.plant()).flatten() {
             ledger.plant(plant);
         }
-        let (family, homes) = (
+        let (child_set, arbiters) = (
             ChildSet::new(SupervisionRules::of_slots(&config.restart)),
             ArbiterPool::new(config.placement),
         );
@@ -132,8 +132,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             epoch,
             ledger,
             effects: Effects::default(),
-            slots: Slots::new(family, homes, exists),
-            desk: None,
+            slots: Slots::new(child_set, arbiters, exists),
+            settles: None,
             queue: QueueLink::new(queue),
             strategy: StrategyLink::new(strategy),
             outgoing: Outgoing::new(results),
@@ -183,7 +183,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Actor for Supervisor<J, O> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        self.desk = Some(Arc::new(SettleQueue::new(context.address().recipient())));
+        self.settles = Some(Arc::new(SettleQueue::new(context.address().recipient())));
         self.attach(context);
         self.steer(context);
         self.turn(context);

@@ -14,7 +14,7 @@ use crate::types::{Moment, Ticket};
 pub(super) const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct QueueLink<J: Send + Sync + 'static> {
-    door: QueueAddr<J>,
+    address: QueueAddr<J>,
     /// Counts the lives of the queue that this supervisor saw, so that a late answer of an earlier life is known as such.
     life: u64,
     /// Whether the queue confirmed the present epoch. No demand before that.
@@ -29,9 +29,9 @@ pub(super) struct QueueLink<J: Send + Sync + 'static> {
 }
 
 impl<J: Send + Sync + 'static> QueueLink<J> {
-    pub(super) fn new(door: QueueAddr<J>) -> Self {
+    pub(super) fn new(address: QueueAddr<J>) -> Self {
         Self {
-            door,
+            address,
             life: 0,
             is_attached: false,
             unanswered: VecDeque::new(),
@@ -42,8 +42,8 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
     }
 
     /// The queue was restarted. Returns what its last life has not answered, to be sent again once it is attached.
-    pub(super) fn replaced(&mut self, door: QueueAddr<J>) -> Vec<(u64, Settle)> {
-        self.door = door;
+    pub(super) fn replaced(&mut self, address: QueueAddr<J>) -> Vec<(u64, Settle)> {
+        self.address = address;
         self.life += 1;
         self.unanswered.iter().cloned().collect()
     }
@@ -58,7 +58,7 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
         attach: Attach<J>,
     ) -> impl Future<Output = Result<Result<Attached, AttachError>, MailboxError>> + use<J> {
         self.is_attached = false;
-        self.door.attach.clone().send(attach)
+        self.address.attach.clone().send(attach)
     }
 
     pub(super) fn confirmed(&mut self) {
@@ -70,7 +70,7 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
     }
 
     pub(super) fn demand(&self, demand: Demand) {
-        self.door.demand.do_send(demand);
+        self.address.demand.do_send(demand);
     }
 
     /// Remembers a settle until the queue has answered it. `begins`: the suspect whose begin is in it.
@@ -88,7 +88,7 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
         // Through a clone: a send to a full mailbox goes in only when its future is polled, and an actor polls its futures in
         // no promised order; a clone has a place of its own. An attempt's ack in front of the renewal that began the attempt
         // would be stale, and its lease would last for ever.
-        let answer = DetachOnDrop::new(self.door.settle.clone().send(settle));
+        let answer = DetachOnDrop::new(self.address.settle.clone().send(settle));
         async move { answer.await.map(drop) }
     }
 

@@ -64,7 +64,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let pause = wait.max(SHORTEST).max(EACH_SLOT.saturating_mul(slots));
         context.run_later(pause, |this, context| {
             this.looks.recall_is_planned = false;
-            this.clear_desk();
+            this.take_settles();
             if this.could_recall() {
                 this.recall(context);
             }
@@ -174,7 +174,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Takes back up to `most` of these deliveries, from the last one on; those that have begun stay.
     fn take_unbegun(&self, slot: SlotId, all: Recalled, most: usize) -> Recalled {
         let mut taken = Recalled::default();
-        if !matches!(self.slots.get(slot).door, Some(ConsumerAddr::Shell(_))) {
+        if !matches!(self.slots.get(slot).address, Some(ConsumerAddr::Shell(_))) {
             return taken;
         }
         let is_taken = |job: Option<JobView<'_, J>>, number| {

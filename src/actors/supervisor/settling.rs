@@ -1,4 +1,4 @@
-//! What consumers settled: from the desk into the ledger.
+//! What consumers settled: from the settle queue into the ledger.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesQueued> for Sup
     type Result = ();
 
     fn handle(&mut self, _: SettlesQueued, context: &mut Context<Self>) {
-        self.clear_desk();
+        self.take_settles();
         self.turn(context);
     }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
-    /// Takes in everything that lies on the desk.
-    pub(super) fn clear_desk(&mut self) {
-        let desk = invariant!(&self.desk, "the desk is made at the start");
-        let settlements = desk.take();
+    /// Takes in everything that lies in the settle queue.
+    pub(super) fn take_settles(&mut self) {
+        let settles = invariant!(&self.settles, "the settles is made at the start");
+        let settlements = settles.take();
         if settlements.is_empty() {
             return;
         }

@@ -18,9 +18,9 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     /// Ends the present consumer; ends it by itself when it is dropped.
     pub(super) cell: Option<CellHandle>,
     /// Where deliveries go. Set when the consumer says that it is up.
-    pub(super) door: Option<ConsumerAddr<J, O>>,
+    pub(super) address: Option<ConsumerAddr<J, O>>,
     /// Where consumers of this slot live. A replacement moves in where its predecessor lived, unless that was given up.
-    pub(super) home: Option<(ArbiterId, ArbiterSlot)>,
+    pub(super) arbiter: Option<(ArbiterId, ArbiterSlot)>,
     pub(super) watch: HangDetector,
     /// As `watch`, of the deliveries alone: a sign of life is no move.
     pub(super) moves: HangDetector,
@@ -54,8 +54,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             since: now,
             info: None,
             cell: None,
-            door: None,
-            home: None,
+            address: None,
+            arbiter: None,
             watch: HangDetector::default(),
             moves: HangDetector::default(),
             worked: false,
@@ -86,7 +86,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             info.heartbeat.end();
         }
         self.cell = None;
-        self.door = None;
+        self.address = None;
         self.ending = None;
         self.watch = HangDetector::default();
         self.moves = HangDetector::default();

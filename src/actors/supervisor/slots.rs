@@ -1,4 +1,4 @@
-//! The slots of a group, with those who decide over them: the family (who is started when) and the homes (on which arbiter).
+//! The slots of a group, with those who decide over them: the child set (who is started when) and the arbiters (who lives where).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::types::{Moment, Restart, SlotId, SlotState};
 const OPENING: Duration = Duration::from_millis(250);
 
 pub(super) struct Slots<J: Send + Sync + 'static, O: Send + 'static> {
-    /// By slot number; as long as the ledger's list of slots, and as the family. All three only ever grow.
+    /// By slot number; as long as the ledger's list of slots, and as the child set. All three only ever grow.
     list: Vec<SlotActor<J, O>>,
     /// Which slot gets its next consumer when. A slot is the child of the same number.
-    family: ChildSet,
-    /// What the family decided and nobody has carried out yet; empty between two messages.
+    child_set: ChildSet,
+    /// What the child set decided and nobody has carried out yet; empty between two messages.
     orders: Vec<Order>,
-    homes: ArbiterPool,
+    arbiters: ArbiterPool,
     /// Cloned into every consumer's cell; see `SpawnParams::exists`.
     exists: mpsc::Sender<Infallible>,
     /// Slots that have deliveries ready to be sent; empty between two messages.
@@ -34,12 +34,12 @@ pub(super) struct Slots<J: Send + Sync + 'static, O: Send + 'static> {
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
-    pub(super) fn new(family: ChildSet, homes: ArbiterPool, exists: mpsc::Sender<Infallible>) -> Self {
+    pub(super) fn new(child_set: ChildSet, arbiters: ArbiterPool, exists: mpsc::Sender<Infallible>) -> Self {
         Self {
             list: Vec::new(),
-            family,
+            child_set,
             orders: Vec::new(),
-            homes,
+            arbiters,
             exists,
             sending: Vec::new(),
             starting: 0,
@@ -82,22 +82,22 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
         SlotId(u32::try_from(self.list.len()).unwrap_or(u32::MAX))
     }
 
-    /// Adds a slot; the family orders its first consumer.
+    /// Adds a slot; the child set orders its first consumer.
     pub(super) fn add(&mut self, now: Moment) {
         self.list.push(SlotActor::new(now));
-        let child = self.family.add(Restart::Permanent, false);
-        self.family.start(child, &mut self.orders);
+        let child = self.child_set.add(Restart::Permanent, false);
+        self.child_set.start(child, &mut self.orders);
     }
 
     /// A slot that was taken away has lost its last consumer.
     pub(super) fn remove(&mut self, slot: SlotId, now: Moment) {
-        self.family.remove(slot.0, &mut self.orders);
+        self.child_set.remove(slot.0, &mut self.orders);
         self.orders.clear();
         let found = self.get_mut(slot);
         found.forget_consumer();
         found.enter(SlotState::Gone, now);
-        if let Some((id, _)) = found.home.take() {
-            self.homes.move_out(id);
+        if let Some((id, _)) = found.arbiter.take() {
+            self.arbiters.move_out(id);
         }
     }
 
@@ -105,18 +105,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
     ///
     /// # Errors
     /// If no thread or descriptor is left for another arbiter: then this start has failed, and the slot remembers why.
-    pub(super) fn home_of(&mut self, slot: SlotId) -> Result<ArbiterSlot, NothingLeft> {
+    pub(super) fn arbiter_of(&mut self, slot: SlotId) -> Result<ArbiterSlot, NothingLeft> {
         let found = invariant!(
             self.list.get_mut(slot.0 as usize),
             "slots stay, so a number of one is a slot"
         );
-        if let Some((_, home)) = &found.home {
-            return Ok(home.clone());
+        if let Some((_, arbiter)) = &found.arbiter {
+            return Ok(arbiter.clone());
         }
-        match self.homes.move_in() {
-            Ok((id, home)) => {
-                found.home = Some((id, home.clone()));
-                Ok(home)
+        match self.arbiters.move_in() {
+            Ok((id, arbiter)) => {
+                found.arbiter = Some((id, arbiter.clone()));
+                Ok(arbiter)
             }
             Err(nothing_left) => {
                 found.is_starved = true;
@@ -125,37 +125,38 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
         }
     }
 
-    /// The home of this slot has ended; the next consumer moves in elsewhere.
-    pub(super) fn leave_home(&mut self, slot: SlotId) {
-        if let Some((id, _)) = self.get_mut(slot).home.take() {
-            self.homes.abandon(id);
+    /// The arbiter of this slot has ended; the next consumer moves in elsewhere.
+    pub(super) fn leave_arbiter(&mut self, slot: SlotId) {
+        if let Some((id, _)) = self.get_mut(slot).arbiter.take() {
+            self.arbiters.abandon(id);
         }
     }
 
-    /// The thread of this home does not come back. Returns who lived there.
-    pub(super) fn give_up_home(&mut self, home: ArbiterId) -> Vec<SlotId> {
-        self.homes.abandon(home);
-        let lives_there = |slot: &SlotActor<J, O>| slot.home.as_ref().is_some_and(|(id, _)| *id == home);
+    /// The thread of this arbiter does not come back. Returns who lived there.
+    pub(super) fn give_up_arbiter(&mut self, arbiter: ArbiterId) -> Vec<SlotId> {
+        self.arbiters.abandon(arbiter);
+        let lives_there =
+            |slot: &SlotActor<J, O>| slot.arbiter.as_ref().is_some_and(|(id, _)| *id == arbiter);
         let inhabitants = self.iter().filter(|(_, slot)| lives_there(slot));
         inhabitants.map(|(slot, _)| slot).collect()
     }
 
     /// Whether all consumers live on the arbiter of the supervisor, so that a blocked thread blocks this code as well.
     pub(super) fn are_here(&self) -> bool {
-        self.homes.is_here()
+        self.arbiters.is_here()
     }
 
     fn life(&self, slot: SlotId) -> u64 {
-        self.family.member(slot.0).map_or(0, Member::life)
+        self.child_set.member(slot.0).map_or(0, Member::life)
     }
 
     /// The consumer of this slot takes deliveries.
     pub(super) fn up(&mut self, slot: SlotId, now: Moment) {
         let life = self.life(slot);
-        self.family.up(slot.0, life, now, &mut self.orders);
+        self.child_set.up(slot.0, life, now, &mut self.orders);
     }
 
-    /// The consumer of this slot has ended: the family decides when the next one follows. `unit`: a random number below one.
+    /// The consumer of this slot has ended: the child set decides when the next one follows. `unit`: a random number below one.
     pub(super) fn down(&mut self, slot: SlotId, now: Moment, unit: f64) {
         let life = self.life(slot);
         let found = self.get_mut(slot);
@@ -166,17 +167,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
             false => Exit::Fault,
         };
         if worked {
-            self.family.worked(slot.0);
+            self.child_set.worked(slot.0);
         }
-        self.family.down(slot.0, life, exit, now, unit, &mut self.orders);
+        self.child_set
+            .down(slot.0, life, exit, now, unit, &mut self.orders);
     }
 
     /// The wait of this slot, in this life, is over.
     pub(super) fn due(&mut self, slot: SlotId, life: u64) {
-        self.family.due(slot.0, life, &mut self.orders);
+        self.child_set.due(slot.0, life, &mut self.orders);
     }
 
-    /// What the family decided. To be given back by [`carried_out`](Self::carried_out), since the memory is used again.
+    /// What the child set decided. To be given back by [`carried_out`](Self::carried_out), since the memory is used again.
     pub(super) fn take_orders(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)
     }

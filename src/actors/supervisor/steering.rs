@@ -21,7 +21,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervi
     type Result = MessageResult<AskHealth>;
 
     fn handle(&mut self, _: AskHealth, context: &mut Context<Self>) -> Self::Result {
-        self.clear_desk();
+        self.take_settles();
         // Every message ends with a turn: what the ledger decided must be carried out before tickets are used again.
         self.turn(context);
         MessageResult(Some(SupervisorHealth {
@@ -112,7 +112,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn tell_complete_to(&self, slot: SlotId) {
         let SlotActor {
             info: Some(info),
-            door: Some(ConsumerAddr::Shell(shell)),
+            address: Some(ConsumerAddr::Shell(shell)),
             ..
         } = self.slots.get(slot)
         else {

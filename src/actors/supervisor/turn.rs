@@ -124,15 +124,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 found.moves.heard(now, info.heartbeat.moved(), true);
             }
         }
-        match (&found.door, &found.info, &self.desk) {
+        match (&found.address, &found.info, &self.settles) {
             (Some(ConsumerAddr::Shell(shell)), Some(info), _) => {
                 info.heartbeat.set_complete(is_complete);
                 shell.do_send(DeliverBatch { parcels, has_urgent });
             }
-            (Some(ConsumerAddr::Actor(actor)), Some(info), Some(desk)) => {
+            (Some(ConsumerAddr::Actor(actor)), Some(info), Some(settles)) => {
                 for delivery in parcels
                     .iter()
-                    .flat_map(|parcel| Deliver::all_of(parcel, info, desk))
+                    .flat_map(|parcel| Deliver::all_of(parcel, info, settles))
                 {
                     if crate::protocol::faults::is_met_on_the_way(delivery.seen()) {
                         let _ = delivery.begin();

@@ -105,7 +105,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.now();
-        self.clear_desk();
+        self.take_settles();
         let stood = self.looks.begin(now);
         if !stood.is_zero() {
             self.forgive(now, stood);
@@ -116,8 +116,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         self.slots.count();
         let slots_due = self.slots.iter().filter_map(|(_, slot)| self.due(slot)).min();
-        for home in blocked {
-            self.give_up_home(home, context);
+        for arbiter in blocked {
+            self.give_up_arbiter(arbiter, context);
         }
         self.look_at_strategy(now);
         let asked = self.strategy.asked().zip(self.group.config.deadline());
@@ -162,7 +162,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         slot.watch.due(config.deadline()?)
     }
 
-    /// Looks at one slot; names its home if the thread there does not come back.
+    /// Looks at one slot; names its arbiter if the thread there does not come back.
     fn look_at(&mut self, slot: SlotId, now: Moment) -> Option<ArbiterId> {
         let config = &self.group.config;
         let grace = Duration::from_millis(config.kill_grace_ms);
@@ -174,8 +174,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let is_here = self.slots.are_here();
         let found = self.slots.get_mut(slot);
         if let Some(since) = found.ending {
-            let home = found.home.as_ref().map(|(id, _)| *id)?;
-            return (now.since(since) >= grace && !is_here).then_some(home);
+            let arbiter = found.arbiter.as_ref().map(|(id, _)| *id)?;
+            return (now.since(since) >= grace && !is_here).then_some(arbiter);
         }
         let info = found.info.as_ref()?;
         let cause = if found.state == SlotState::Starting {
@@ -197,16 +197,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         None
     }
 
-    /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away. If nobody is,
+    /// The thread of this arbiter does not come back. Whoever is inside it blocks it; the others are moved away. If nobody is,
     /// a task outside of its actor blocks it, and it must be of one of those whose deadline has passed.
-    fn give_up_home(&mut self, home: ArbiterId, context: &mut Context<Self>) {
-        let inhabitants = self.slots.give_up_home(home);
+    fn give_up_arbiter(&mut self, arbiter: ArbiterId, context: &mut Context<Self>) {
+        let inhabitants = self.slots.give_up_arbiter(arbiter);
         let polls = |slot: &SlotActor<J, O>| slot.cell.as_ref().is_some_and(|cell| cell.is_polling());
         let is_outside = !inhabitants.iter().any(|slot| polls(self.slots.get(*slot)));
         let mut culprit = None;
         for &slot in &inhabitants {
             let found = self.slots.get_mut(slot);
-            found.home = None;
+            found.arbiter = None;
             let blocks = polls(found) || (is_outside && found.ending.is_some());
             let cause = if blocks {
                 Cause::ThreadBlocked

@@ -40,7 +40,7 @@ pub(crate) fn named<T>(_who: Who, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// There are no homes of a world.
+/// There are no arbiters of a world.
 #[inline(always)]
 pub(crate) fn at_home(_home: u64, _work: impl FnOnce()) -> bool {
     false

@@ -97,21 +97,21 @@ pub(crate) fn named<T>(who: Who, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Makes cells within `work` live in this home of the world. False, and nothing is done, if it has ended.
-pub(crate) fn at_home(home: u64, work: impl FnOnce()) -> bool {
-    if ask(|world| world.home_lives(home)) != Some(true) {
+/// Makes cells within `work` live in this arbiter of the world. False, and nothing is done, if it has ended.
+pub(crate) fn at_home(arbiter: u64, work: impl FnOnce()) -> bool {
+    if ask(|world| world.home_lives(arbiter)) != Some(true) {
         return false;
     }
     let elsewhere = ELSEWHERE.with_borrow(Clone::clone);
-    // A home is no thread, but outlives the host all the same.
+    // An arbiter is no thread, but outlives the host all the same.
     let _elsewhere = elsewhere.as_deref().map(LocalSet::enter);
-    let before = HOME.replace(Some(home));
+    let before = HOME.replace(Some(arbiter));
     work();
     HOME.set(before);
     true
 }
 
-/// From here on whoever is made in a home of the world lives among these tasks, or where it was made.
+/// From here on whoever is made in an arbiter of the world lives among these tasks, or where it was made.
 pub(crate) fn live_elsewhere(tasks: Option<Rc<LocalSet>>) {
     // Dropped outside of the borrow: tasks of the user's may be in it.
     let before = ELSEWHERE.replace(tasks);

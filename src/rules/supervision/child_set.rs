@@ -1,4 +1,4 @@
-//! The family of one supervisor: its children, and what follows when one comes up or goes down.
+//! The child set of one supervisor: its children, and what follows when one comes up or goes down.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct ChildSet {
 }
 
 impl ChildSet {
-    /// A family without children.
+    /// A child set without children.
     pub fn new(rules: SupervisionRules) -> Self {
         Self {
             backoff: Backoff::new(&rules.backoff),
@@ -249,7 +249,7 @@ impl ChildSet {
         };
         let (life, nth) = (member.life, member.streak.died(now, self.rules.period));
         let budget = member.budget.as_mut().unwrap_or(&mut self.budget);
-        // A machine that has nothing left is nobody's fault: no family ends for it. A rest is no harm, so it may come to one.
+        // A machine that has nothing left is nobody's fault: no child set ends for it. A rest is no harm, so it may come to one.
         let is_free = exit == Exit::Starved && self.rules.past_budget == PastBudget::Escalate;
         if is_free || budget.spend(now) {
             let mut wait = self.backoff.wait(nth, unit);

@@ -22,12 +22,12 @@ pub enum ChildRequestError {
     Unknown,
     /// It has not ended; this is what it does.
     NotEnded(ChildState),
-    /// The family is ending.
+    /// The child set is ending.
     FamilyEnds,
 }
 
 impl ChildSet {
-    /// Starts a child that was added while the family runs. A walk that starts children and still comes by it starts it in
+    /// Starts a child that was added while the child set runs. A walk that starts children and still comes by it starts it in
     /// its turn.
     pub fn start(&mut self, child: ChildNumber, orders: &mut Vec<Order>) {
         let has_a_turn = self.gather.as_ref().is_some_and(|gather| gather.comes_by(child));

@@ -6,8 +6,8 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | `family.rs` | what follows when a child comes up or goes down |
-//! | `order.rs` | nothing: what a family is told and what it orders |
+//! | `child_set.rs` | what follows when a child comes up or goes down |
+//! | `order.rs` | nothing: what a child set is told and what it orders |
 //! | `gather.rs` | nothing: where the walks stand |
 //! | `walks.rs` | the two walks over all children: ending them youngest first, starting them eldest first |
 //! | `children.rs` | children added, ended, started again and removed at run time |

@@ -1,10 +1,10 @@
-//! What a family is told and what it orders.
+//! What a child set is told and what it orders.
 
 use std::time::Duration;
 
 use crate::types::{AutoShutdown, BackoffConfig, PastBudget, RestartConfig, RestartReach, SupervisorConfig};
 
-/// A child, numbered in the order in which the children were added. Never used again within one family.
+/// A child, numbered in the order in which the children were added. Never used again within one child set.
 pub type ChildNumber = u32;
 
 /// Whose restarts are counted together.
@@ -16,7 +16,7 @@ pub enum Budget {
     Each,
 }
 
-/// The policies of a family.
+/// The policies of a child set.
 #[derive(Debug, Clone)]
 pub struct SupervisionRules {
     /// Which children are started again with one that ended.
@@ -33,7 +33,7 @@ pub struct SupervisionRules {
     pub past_budget: PastBudget,
     /// How long a quarantined child rests.
     pub cool_down: Duration,
-    /// Whether the family ends when its significant children have.
+    /// Whether the child set ends when its significant children have.
     pub auto_shutdown: AutoShutdown,
 }
 
@@ -67,7 +67,7 @@ impl SupervisionRules {
     }
 }
 
-/// What a family has decided; its supervisor carries it out, in order.
+/// What a child set has decided; its supervisor carries it out, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// Make this life of the child, then say [`up`](super::ChildSet::up) or [`down`](super::ChildSet::down).
@@ -102,7 +102,7 @@ pub enum Order {
     },
     /// The initial start is done: all children are up, or ended of their own will.
     Opened,
-    /// A budget is spent and the policy is to escalate. The family ends.
+    /// A budget is spent and the policy is to escalate. The child set ends.
     BudgetSpent {
         /// Whose end was one too many.
         child: ChildNumber,
@@ -111,7 +111,7 @@ pub enum Order {
     Ended(ChildSetEnd),
 }
 
-/// Why a family ended.
+/// Why a child set ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildSetEnd {
     /// It was asked to.

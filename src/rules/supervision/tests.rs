@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::types::{AutoShutdown, ChildState, Moment, Restart, RestartReach, SupervisorConfig};
 
-/// A family and what it ordered since it was last asked.
+/// A child set and what it ordered since it was last asked.
 struct Case {
-    family: ChildSet,
+    child_set: ChildSet,
     orders: Vec<Order>,
     now: u64,
 }
@@ -17,7 +17,7 @@ impl Case {
     fn up(config: SupervisorConfig, children: &[Restart]) -> Self {
         let mut case = Self::new(config);
         for restart in children {
-            case.family.add(*restart, false);
+            case.child_set.add(*restart, false);
         }
         case.open();
         case
@@ -25,14 +25,14 @@ impl Case {
 
     fn new(config: SupervisorConfig) -> Self {
         Self {
-            family: ChildSet::new(SupervisionRules::of_supervisor(&config)),
+            child_set: ChildSet::new(SupervisionRules::of_supervisor(&config)),
             orders: Vec::new(),
             now: 0,
         }
     }
 
     fn open(&mut self) {
-        self.family.open(&mut self.orders);
+        self.child_set.open(&mut self.orders);
         self.all_up();
         self.orders.clear();
     }
@@ -45,22 +45,22 @@ impl Case {
     }
 
     fn starting(&self) -> Option<ChildNumber> {
-        self.family
+        self.child_set
             .members()
             .find(|(_, member)| member.state() == ChildState::Starting)
             .map(|(child, _)| child)
     }
 
     fn come_up(&mut self, child: ChildNumber) {
-        let life = self.family.member(child).unwrap().life();
+        let life = self.child_set.member(child).unwrap().life();
         let now = Moment::from_millis(self.now);
-        self.family.up(child, life, now, &mut self.orders);
+        self.child_set.up(child, life, now, &mut self.orders);
     }
 
     fn down(&mut self, child: ChildNumber, exit: Exit) {
-        let life = self.family.member(child).unwrap().life();
+        let life = self.child_set.member(child).unwrap().life();
         let now = Moment::from_millis(self.now);
-        self.family.down(child, life, exit, now, 0.0, &mut self.orders);
+        self.child_set.down(child, life, exit, now, 0.0, &mut self.orders);
     }
 
     fn dies(&mut self, child: ChildNumber) -> String {
@@ -130,16 +130,16 @@ fn a_start_that_finds_nothing_left_waits_longer_each_time_and_ends_no_family() {
     for _ in 0..8 {
         case.down(0, Exit::Starved);
         waited.extend(waits(&mut case));
-        let life = case.family.member(0).unwrap().life();
-        case.family.due(0, life, &mut case.orders);
+        let life = case.child_set.member(0).unwrap().life();
+        case.child_set.due(0, life, &mut case.orders);
     }
     assert_eq!(waited, [100, 200, 400, 800, 1_600, 3_200, 3_200, 3_200]);
-    assert!(!case.family.is_ending());
+    assert!(!case.child_set.is_ending());
     // And it spent nothing of what the others may need.
     case.down(1, Exit::Fault);
-    assert!(!case.family.is_ending());
+    assert!(!case.child_set.is_ending());
     case.down(0, Exit::Fault);
-    assert!(case.family.is_ending());
+    assert!(case.child_set.is_ending());
 }
 
 #[test]
@@ -151,15 +151,15 @@ fn a_slot_that_finds_nothing_left_rests_past_its_budget_where_a_rest_is_the_poli
         ..crate::types::RestartConfig::default()
     };
     let mut case = Case::new(SupervisorConfig::default());
-    case.family = ChildSet::new(SupervisionRules::of_slots(&config));
-    case.family.add(Restart::Permanent, false);
+    case.child_set = ChildSet::new(SupervisionRules::of_slots(&config));
+    case.child_set.add(Restart::Permanent, false);
     case.open();
     let mut waited = Vec::new();
     for _ in 0..4 {
         case.down(0, Exit::Starved);
         waited.extend(waits(&mut case));
-        let life = case.family.member(0).unwrap().life();
-        case.family.due(0, life, &mut case.orders);
+        let life = case.child_set.member(0).unwrap().life();
+        case.child_set.due(0, life, &mut case.orders);
     }
     assert_eq!(waited, [100, 200, -7_000, 100]);
 }
@@ -168,9 +168,9 @@ fn a_slot_that_finds_nothing_left_rests_past_its_budget_where_a_rest_is_the_poli
 fn children_start_in_order_each_when_the_one_before_is_up() {
     let mut case = Case::new(config(RestartReach::OneForOne, 1));
     for _ in 0..3 {
-        case.family.add(PERMANENT, false);
+        case.child_set.add(PERMANENT, false);
     }
-    case.family.open(&mut case.orders);
+    case.child_set.open(&mut case.orders);
     assert_eq!(case.told(), "+0");
     case.come_up(0);
     assert_eq!(case.told(), "+1");
@@ -183,9 +183,9 @@ fn children_start_in_order_each_when_the_one_before_is_up() {
 fn a_child_that_does_not_start_at_the_initial_start_ends_the_elder_ones_youngest_first() {
     let mut case = Case::new(config(RestartReach::OneForOne, 9));
     for _ in 0..4 {
-        case.family.add(PERMANENT, false);
+        case.child_set.add(PERMANENT, false);
     }
-    case.family.open(&mut case.orders);
+    case.child_set.open(&mut case.orders);
     case.come_up(0);
     case.come_up(1);
     assert_eq!(case.told(), "+0 +1 +2");
@@ -294,7 +294,7 @@ fn the_budget_counts_all_children_together_and_a_restart_exactly_one_period_old_
 #[test]
 fn a_stop_ends_all_youngest_first_and_nobody_is_started_again() {
     let mut case = Case::up(config(RestartReach::OneForOne, 5), &[PERMANENT; 3]);
-    case.family.stop(&mut case.orders);
+    case.child_set.stop(&mut case.orders);
     assert_eq!(case.told(), "-2");
     // The eldest dies by itself meanwhile.
     assert_eq!(case.dies(0), "x0");
@@ -317,7 +317,7 @@ fn backoff_waits_grow_and_a_gathering_waits_once_for_all() {
     };
     assert_eq!(waited(&case.orders), Duration::from_millis(10));
     assert_eq!(case.told(), "~1");
-    case.family.due(1, 1, &mut case.orders);
+    case.child_set.due(1, 1, &mut case.orders);
     assert_eq!(case.told(), "+0");
     case.all_up();
     case.orders.clear();
@@ -338,9 +338,9 @@ fn the_truth_table_of_auto_shutdown() {
             auto_shutdown,
             ..SupervisorConfig::default()
         });
-        case.family.add(PERMANENT, false);
-        case.family.add(Restart::Transient, true);
-        case.family.add(Restart::Transient, true);
+        case.child_set.add(PERMANENT, false);
+        case.child_set.add(Restart::Transient, true);
+        case.child_set.add(Restart::Transient, true);
         case.open();
         case.down(1, Exit::Normal);
         assert_eq!(case.told(), first, "{auto_shutdown:?}");
@@ -352,19 +352,19 @@ fn the_truth_table_of_auto_shutdown() {
 #[test]
 fn a_child_that_was_terminated_stays_listed_and_can_be_started_again_or_deleted() {
     let mut case = Case::up(config(RestartReach::OneForOne, 1), &[PERMANENT]);
-    let delete_too_early = case.family.wish(0, Wish::Delete, &mut case.orders);
+    let delete_too_early = case.child_set.wish(0, Wish::Delete, &mut case.orders);
     assert_eq!(delete_too_early, Err(ChildRequestError::NotEnded(ChildState::Up)));
-    case.family.wish(0, Wish::Terminate, &mut case.orders).unwrap();
+    case.child_set.wish(0, Wish::Terminate, &mut case.orders).unwrap();
     assert_eq!(case.dies(0), "-0 x0");
-    case.family.wish(0, Wish::Restart, &mut case.orders).unwrap();
+    case.child_set.wish(0, Wish::Restart, &mut case.orders).unwrap();
     assert_eq!(case.told(), "+0");
     case.all_up();
-    case.family.wish(0, Wish::Terminate, &mut case.orders).unwrap();
+    case.child_set.wish(0, Wish::Terminate, &mut case.orders).unwrap();
     case.down(0, Exit::Normal);
-    case.family.wish(0, Wish::Delete, &mut case.orders).unwrap();
+    case.child_set.wish(0, Wish::Delete, &mut case.orders).unwrap();
     assert_eq!(case.told(), "-0 x0 f0");
     assert_eq!(
-        case.family.wish(0, Wish::Restart, &mut case.orders),
+        case.child_set.wish(0, Wish::Restart, &mut case.orders),
         Err(ChildRequestError::Unknown)
     );
 }
@@ -373,9 +373,9 @@ fn a_child_that_was_terminated_stays_listed_and_can_be_started_again_or_deleted(
 fn what_an_earlier_life_says_changes_nothing() {
     let mut case = Case::up(config(RestartReach::OneForOne, 5), &[PERMANENT]);
     assert_eq!(case.dies(0), "+0");
-    case.family
+    case.child_set
         .down(0, 1, Exit::Fault, Moment::START, 0.0, &mut case.orders);
-    case.family.up(0, 1, Moment::START, &mut case.orders);
+    case.child_set.up(0, 1, Moment::START, &mut case.orders);
     assert_eq!(case.told(), "");
-    assert_eq!(case.family.member(0).unwrap().state(), ChildState::Starting);
+    assert_eq!(case.child_set.member(0).unwrap().state(), ChildState::Starting);
 }

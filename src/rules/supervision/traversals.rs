@@ -11,7 +11,7 @@ use crate::types::ChildState;
 
 impl ChildSet {
     /// Starts all children, eldest first, each when the one before is up. Answered by [`Order::Opened`], or by the end of
-    /// the family if one does not start.
+    /// the child set if one does not start.
     pub fn open(&mut self, orders: &mut Vec<Order>) {
         self.gather = Some(Gather {
             from: 0,

@@ -1,4 +1,4 @@
-//! The cells of a run and the homes in which they live.
+//! The cells of a run and the arbiters in which they live.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,20 +10,20 @@ use crate::types::{Cause, Role, SlotId};
 /// A cell.
 pub(super) struct Room {
     who: Who,
-    home: Option<u64>,
+    arbiter: Option<u64>,
     /// Set at its first poll.
     waker: Option<Waker>,
     /// Which faults hold it up: it is not polled, but hears that it was ended.
     frozen: Vec<usize>,
     /// An order for its next poll.
     once: Option<Order>,
-    /// What it can see of this without asking: whether it must ask, and whether it blocks its home.
+    /// What it can see of this without asking: whether it must ask, and whether it blocks its arbiter.
     marks: Arc<Marks>,
-    /// Whether it comes back from blocking its home: it goes on before it hears that it was ended.
+    /// Whether it comes back from blocking its arbiter: it goes on before it hears that it was ended.
     comes_back: bool,
 }
 
-/// A thread: that of a home, or `None` for the one on which the group was started.
+/// A thread: that of an arbiter, or `None` for the one on which the group was started.
 pub(super) type Thread = Option<u64>;
 
 #[derive(Default)]
@@ -33,11 +33,11 @@ struct House {
     blocked: Vec<(usize, u64)>,
 }
 
-/// The cells by their numbers, and the homes by theirs. Both are counted from 0 and never used again within a run.
+/// The cells by their numbers, and the arbiters by theirs. Both are counted from 0 and never used again within a run.
 #[derive(Default)]
 pub(super) struct Rooms {
     cells: Vec<Option<Room>>,
-    /// Where those live that have no home of their own: the arbiter on which the group was started.
+    /// Where those live that have no arbiter of their own: the arbiter on which the group was started.
     host: House,
     houses: Vec<House>,
     /// The threads that stand still, with the faults that stopped them.
@@ -46,10 +46,10 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// A cell is made.
-    pub(super) fn add(&mut self, who: Who, home: Option<u64>, marks: Arc<Marks>) -> u64 {
+    pub(super) fn add(&mut self, who: Who, arbiter: Option<u64>, marks: Arc<Marks>) -> u64 {
         self.cells.push(Some(Room {
             who,
-            home,
+            arbiter,
             waker: None,
             frozen: Vec::new(),
             once: None,
@@ -100,10 +100,10 @@ impl Rooms {
 
     /// What a cell shall do instead of being polled. Keeps the waker, to wake it when that changes.
     pub(super) fn order_of(&mut self, cell: u64, waker: &Waker) -> Order {
-        let home = self.get(cell).and_then(|room| room.home);
-        let is_blocked = self.house(home).is_some_and(|house| !house.blocked.is_empty())
-            || (home.is_none() && self.host.has_ended)
-            || self.still.iter().any(|(_, thread)| *thread == home);
+        let arbiter = self.get(cell).and_then(|room| room.arbiter);
+        let is_blocked = self.house(arbiter).is_some_and(|house| !house.blocked.is_empty())
+            || (arbiter.is_none() && self.host.has_ended)
+            || self.still.iter().any(|(_, thread)| *thread == arbiter);
         let Some(room) = self.get_mut(cell) else {
             return Order::Go;
         };
@@ -152,8 +152,8 @@ impl Rooms {
                 room.wake();
             }
         }
-        let homes = 0..self.houses.len() as u64;
-        for thread in homes.map(Some).chain([None]) {
+        let arbiters = 0..self.houses.len() as u64;
+        for thread in arbiters.map(Some).chain([None]) {
             self.unblock(thread, fault);
         }
     }
@@ -177,28 +177,28 @@ impl Rooms {
         }
         if is_free {
             self.live()
-                .filter(|room| room.home == thread)
+                .filter(|room| room.arbiter == thread)
                 .for_each(Room::wake);
         }
     }
 
-    /// Blocks the thread of a cell. One without a home takes all of the group's own actors along.
+    /// Blocks the thread of a cell. One without an arbiter takes all of the group's own actors along.
     pub(super) fn block(&mut self, cell: u64, fault: usize) -> Option<()> {
         let room = self.get(cell)?;
-        let thread = room.home;
+        let thread = room.arbiter;
         room.marks.blocks.store(true, Ordering::Relaxed);
         self.house_mut(thread)?.blocked.push((fault, cell));
         self.live()
-            .filter(|room| room.home == thread)
+            .filter(|room| room.arbiter == thread)
             .for_each(Room::mark);
         Some(())
     }
 
     /// Every thread stands still from here on. The answer names them.
     pub(super) fn stand_still(&mut self, fault: usize) -> Vec<Thread> {
-        let homes = (0..).zip(&self.houses).filter(|(_, house)| !house.has_ended);
+        let arbiters = (0..).zip(&self.houses).filter(|(_, house)| !house.has_ended);
         let threads: Vec<Thread> = std::iter::once(None)
-            .chain(homes.map(|(home, _)| Some(home)))
+            .chain(arbiters.map(|(arbiter, _)| Some(arbiter)))
             .collect();
         self.still.extend(threads.iter().map(|thread| (fault, *thread)));
         self.live().for_each(Room::mark);
@@ -209,7 +209,7 @@ impl Rooms {
     pub(super) fn go_on(&mut self, fault: usize, thread: Thread) {
         self.still.retain(|still| *still != (fault, thread));
         self.live()
-            .filter(|room| room.home == thread)
+            .filter(|room| room.arbiter == thread)
             .for_each(Room::wake);
     }
 
@@ -223,16 +223,16 @@ impl Rooms {
     pub(super) fn end_host(&mut self) {
         self.host.has_ended = true;
         self.live()
-            .filter(|room| room.home.is_none())
+            .filter(|room| room.arbiter.is_none())
             .for_each(Room::mark);
     }
 
-    /// Ends the home of a cell and everyone in it.
+    /// Ends the arbiter of a cell and everyone in it.
     pub(super) fn crash_home(&mut self, cell: u64) -> Option<()> {
-        let home = self.get(cell)?.home?;
-        self.houses.get_mut(usize::try_from(home).ok()?)?.has_ended = true;
+        let arbiter = self.get(cell)?.arbiter?;
+        self.houses.get_mut(usize::try_from(arbiter).ok()?)?.has_ended = true;
         let neighbours = self.cells.iter_mut().flatten();
-        for room in neighbours.filter(|room| room.home == Some(home)) {
+        for room in neighbours.filter(|room| room.arbiter == Some(arbiter)) {
             room.once = Some(Order::End(Cause::ArbiterEnded));
             room.mark();
             room.wake();
@@ -240,28 +240,28 @@ impl Rooms {
         Some(())
     }
 
-    /// A new home.
+    /// A new arbiter.
     pub(super) fn add_home(&mut self) -> u64 {
         self.houses.push(House::default());
         self.houses.len() as u64 - 1
     }
 
-    /// Whether a home still takes consumers.
-    pub(super) fn home_lives(&self, home: u64) -> bool {
-        self.house(Some(home)).is_some_and(|house| !house.has_ended)
+    /// Whether an arbiter still takes consumers.
+    pub(super) fn home_lives(&self, arbiter: u64) -> bool {
+        self.house(Some(arbiter)).is_some_and(|house| !house.has_ended)
     }
 
     fn house(&self, thread: Thread) -> Option<&House> {
         match thread {
             None => Some(&self.host),
-            Some(home) => self.houses.get(usize::try_from(home).ok()?),
+            Some(arbiter) => self.houses.get(usize::try_from(arbiter).ok()?),
         }
     }
 
     fn house_mut(&mut self, thread: Thread) -> Option<&mut House> {
         match thread {
             None => Some(&mut self.host),
-            Some(home) => self.houses.get_mut(usize::try_from(home).ok()?),
+            Some(arbiter) => self.houses.get_mut(usize::try_from(arbiter).ok()?),
         }
     }
 }

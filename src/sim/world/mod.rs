@@ -57,7 +57,7 @@ struct State {
     live: BTreeMap<SlotId, Incarnation>,
     rooms: Rooms,
     /// What becomes of words on deliveries.
-    fates: BTreeMap<(Epoch, DeliveryNumber), (Armed, Fate)>,
+    dead_lettered: BTreeMap<(Epoch, DeliveryNumber), (Armed, Fate)>,
     /// What happens to deliveries at the end of their work.
     at_end: BTreeMap<(Epoch, DeliveryNumber), (Armed, Act)>,
     /// Deliveries in which the code fails at some place.
@@ -245,7 +245,7 @@ impl State {
             jobs: Jobs::new(plan.jobs.len()),
             live: BTreeMap::new(),
             rooms: Rooms::default(),
-            fates: BTreeMap::new(),
+            dead_lettered: BTreeMap::new(),
             at_end: BTreeMap::new(),
             failpoints: Vec::new(),
             disks: Disks::new(plan.seed, world),
@@ -451,7 +451,7 @@ impl State {
     }
 
     fn settle_with(&mut self, armed: Armed, what: Fate) {
-        let place = self.fates.entry(armed.seen.delivery());
+        let place = self.dead_lettered.entry(armed.seen.delivery());
         place.or_insert((armed, what));
     }
 
@@ -520,8 +520,8 @@ impl World for RunWorld {
         }
     }
 
-    fn cell_made(&self, who: Who, home: Option<u64>, marks: Arc<Marks>) -> u64 {
-        self.lock().rooms.add(who, home, marks)
+    fn cell_made(&self, who: Who, arbiter: Option<u64>, marks: Arc<Marks>) -> u64 {
+        self.lock().rooms.add(who, arbiter, marks)
     }
 
     fn cell_gone(&self, cell: u64) {
@@ -616,7 +616,7 @@ impl World for RunWorld {
     fn settles(&self, epoch: Epoch, number: DeliveryNumber) -> Fate {
         let at = self.now();
         let mut state = self.lock();
-        match state.fates.remove(&(epoch, number)) {
+        match state.dead_lettered.remove(&(epoch, number)) {
             Some((armed, fate)) if state.go_off(at, armed) => fate,
             _ => Fate::Arrive,
         }
@@ -656,8 +656,8 @@ impl World for RunWorld {
         NewHome::NothingLeft
     }
 
-    fn home_lives(&self, home: u64) -> bool {
-        self.lock().rooms.home_lives(home)
+    fn home_lives(&self, arbiter: u64) -> bool {
+        self.lock().rooms.home_lives(arbiter)
     }
 
     fn disk(&self, path: &Path) -> Option<Arc<dyn WorldDisk>> {

@@ -118,7 +118,7 @@ fn fates_wait_for_the_next_attach_while_their_recipient_is_gone() {
             epoch: Epoch(1),
             batches: rig.desk.clone().recipient(),
             tell: address.clone().recipient(),
-            fates: address.recipient(),
+            dead_lettered: address.recipient(),
         };
         rig.queue.send(attach).await.unwrap().unwrap();
         rig.demand(1, 1);

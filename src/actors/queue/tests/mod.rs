@@ -66,8 +66,8 @@ impl Handler<QueueNews> for Desk {
 
 impl Handler<DeadLetteredJobs<u64>> for Desk {
     type Result = ();
-    fn handle(&mut self, fates: DeadLetteredJobs<u64>, _: &mut Context<Self>) {
-        for letter in fates.dead {
+    fn handle(&mut self, dead_lettered: DeadLetteredJobs<u64>, _: &mut Context<Self>) {
+        for letter in dead_lettered.dead {
             self.dead.send(letter).unwrap();
         }
     }
@@ -159,7 +159,7 @@ impl<S: Store<u64>> Rig<S> {
             epoch: Epoch(epoch),
             batches: self.desk.clone().recipient(),
             tell: self.desk.clone().recipient(),
-            fates: self.desk.clone().recipient(),
+            dead_lettered: self.desk.clone().recipient(),
         };
         self.queue.send(attach).await.unwrap()
     }

@@ -14,7 +14,7 @@ use crate::types::{Cause, Down};
 
 /// What the parts of one life share, on the thread on which it is lived.
 pub(in crate::actors::supervision) struct LifeNotes<A: Actor<Context = Context<A>>> {
-    pub(in crate::actors::supervision) post: Arc<PersistentMailbox<A>>,
+    pub(in crate::actors::supervision) mailbox: Arc<PersistentMailbox<A>>,
     pub(in crate::actors::supervision) child: ChildNumber,
     pub(in crate::actors::supervision) life: u64,
     pub(in crate::actors::supervision) deadline: Option<Duration>,
@@ -30,14 +30,14 @@ pub(in crate::actors::supervision) struct LifeNotes<A: Actor<Context = Context<A
 
 impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
     pub(in crate::actors::supervision) fn new(
-        post: Arc<PersistentMailbox<A>>,
+        mailbox: Arc<PersistentMailbox<A>>,
         (child, life): (ChildNumber, u64),
         deadline: Option<Duration>,
         quiet: bool,
         reports: Arc<Reports>,
     ) -> Self {
         Self {
-            post,
+            mailbox,
             child,
             life,
             deadline,
@@ -89,17 +89,17 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
     pub(in crate::actors::supervision) fn ended(&self, cause: &Cause) -> Option<Arc<Down>> {
         // A stop that the supervisor asked for was not the actor's own will.
         let cause = match cause {
-            Cause::Stopped if self.post.was_asked() => Cause::Killed,
+            Cause::Stopped if self.mailbox.was_asked() => Cause::Killed,
             cause => cause.clone(),
         };
         let down = Arc::new(Down {
-            child: self.post.path(),
-            actor: self.post.actor().into(),
+            child: self.mailbox.path(),
+            actor: self.mailbox.actor().into(),
             life: self.life,
             cause,
             in_hand: self.in_hand.get().map(Into::into),
         });
-        let is_new = self.post.ended(&down);
+        let is_new = self.mailbox.ended(&down);
         // From here on senders that see their channel close find the cause.
         self.is_over.set(true);
         self.until_the_end.take();

@@ -1,4 +1,4 @@
-//! The post of a supervised actor: the messages that wait for it, over all of its lives.
+//! The mailbox of a supervised actor: the messages that wait for it, over all of its lives.
 //!
 //! actix keeps the messages of an actor in a mailbox that dies with the actor. Here they wait outside: a future inside the
 //! actor (`postman.rs`) takes them one by one, each only when the actor can handle it. So a life that ends takes along at
@@ -37,7 +37,7 @@ pub(in crate::actors::supervision) type Listener = Guarded<Box<dyn FnMut(&Arc<Do
 /// Called with each message that nobody waits for and that can no longer be delivered.
 pub(in crate::actors::supervision) type Undelivered = Arc<dyn Fn(UndeliveredMessage) + Send + Sync>;
 
-/// The bounds of a post, in messages.
+/// The bounds of a mailbox, in messages.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::actors::supervision) struct Bounds {
     /// For `try_send`.
@@ -65,10 +65,10 @@ pub(in crate::actors::supervision) struct PersistentMailbox<A: Actor> {
 
 struct Queue<A: Actor> {
     waiting: VecDeque<Box<dyn QueuedMessage<A>>>,
-    door: DoorState,
+    address: DoorState,
     /// Messages that arrived since the last life ended.
     stashed: usize,
-    /// Set while the postman sleeps.
+    /// Set while the mail pump sleeps.
     waker: Option<Waker>,
     /// The actor is asked to stop.
     stop: bool,
@@ -131,7 +131,7 @@ pub(in crate::actors::supervision) trait QueuedMessage<A: Actor>:
     fn refuse(self: Box<Self>, why: &NotDelivered, undelivered: Option<&Undelivered>);
 }
 
-/// What the postman gets.
+/// What the mail pump gets.
 pub(in crate::actors::supervision) enum Next<A: Actor> {
     QueuedMessage(Box<dyn QueuedMessage<A>>),
     Stop,
@@ -179,7 +179,7 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
             bounds,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
-                door: DoorState::Down,
+                address: DoorState::Down,
                 stashed: 0,
                 waker: None,
                 stop: false,
@@ -207,7 +207,7 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
         type_name::<A>()
     }
 
-    /// Puts a message into the post, or gives it back with the reason.
+    /// Puts a message into the mailbox, or gives it back with the reason.
     pub(in crate::actors::supervision) fn push<P: QueuedMessage<A> + 'static>(
         &self,
         parcel: Box<P>,
@@ -215,7 +215,7 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
     ) -> Result<(), (Box<P>, NotDelivered)> {
         let mut queue = open(&self.queue);
         let waiting = queue.waiting.len();
-        let refused = match &queue.door {
+        let refused = match &queue.address {
             DoorState::Up if only_below_capacity && waiting >= self.bounds.capacity => {
                 Some(NotDelivered::Full(self.bounds.capacity))
             }
@@ -243,7 +243,7 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
         Ok(())
     }
 
-    /// The next thing for the postman of this life to do. With nothing to do, `waker` is woken by the next push. A life that
+    /// The next thing for the mail pump of this life to do. With nothing to do, `waker` is woken by the next push. A life that
     /// was given up gets nothing more.
     pub(in crate::actors::supervision) fn next(&self, life: u64, waker: &Waker) -> Next<A> {
         let mut queue = open(&self.queue);
@@ -268,8 +268,8 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
     /// This life is up.
     pub(in crate::actors::supervision) fn up(&self, life: u64) {
         let mut queue = open(&self.queue);
-        if queue.is_present(life) && matches!(queue.door, DoorState::Down) {
-            queue.door = DoorState::Up;
+        if queue.is_present(life) && matches!(queue.address, DoorState::Down) {
+            queue.address = DoorState::Up;
             queue.stashed = 0;
         }
     }
@@ -282,7 +282,7 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
         queue.asked = false;
         queue.waker = None;
         queue.stashed = 0;
-        queue.door = DoorState::Down;
+        queue.address = DoorState::Down;
     }
 
     /// A life has ended, and what it had in hand with it; nothing of it has been dropped yet. False if that was known: it
@@ -293,8 +293,8 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
             if !queue.is_present(down.life) {
                 return false;
             }
-            if matches!(queue.door, DoorState::Up) {
-                queue.door = DoorState::Down;
+            if matches!(queue.address, DoorState::Up) {
+                queue.address = DoorState::Down;
             }
             queue.stashed = 0;
             queue.waker = None;
@@ -399,7 +399,7 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
         };
         let waiting = {
             let mut queue = open(&self.queue);
-            queue.door = DoorState::Over(why.clone());
+            queue.address = DoorState::Over(why.clone());
             queue.waker = None;
             std::mem::take(&mut queue.waiting)
         };
@@ -439,14 +439,14 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
     /// A life will follow after all.
     pub(in crate::actors::supervision) fn open_again(&self) {
         let mut queue = open(&self.queue);
-        if matches!(queue.door, DoorState::Over(_)) {
-            queue.door = DoorState::Down;
+        if matches!(queue.address, DoorState::Over(_)) {
+            queue.address = DoorState::Down;
             queue.stashed = 0;
         }
     }
 
     pub(in crate::actors::supervision) fn is_over(&self) -> bool {
-        matches!(open(&self.queue).door, DoorState::Over(_))
+        matches!(open(&self.queue).address, DoorState::Over(_))
     }
 
     /// How many messages wait.

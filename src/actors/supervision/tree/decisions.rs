@@ -54,28 +54,28 @@ impl TreeSupervisor {
             reports: Arc::clone(reports),
         };
         // A supervisor lives with its own supervisor: it runs no code of the user, and is not lost with an arbiter.
-        let home = match (entry.spec.kind(), &entry.home) {
+        let arbiter = match (entry.spec.kind(), &entry.arbiter) {
             (ChildKind::Supervisor, _) => Ok(ArbiterSlot::Here),
-            (ChildKind::Worker, Some((_, home))) => Ok(home.clone()),
-            (ChildKind::Worker, None) => self.homes.move_in().map(|(id, home)| {
-                entry.home = Some((id, home.clone()));
-                home
+            (ChildKind::Worker, Some((_, arbiter))) => Ok(arbiter.clone()),
+            (ChildKind::Worker, None) => self.arbiters.move_in().map(|(id, arbiter)| {
+                entry.arbiter = Some((id, arbiter.clone()));
+                arbiter
             }),
         };
-        let home = match home {
-            Ok(home) => home,
+        let arbiter = match arbiter {
+            Ok(arbiter) => arbiter,
             Err(nothing_left) => {
                 entry.is_starved = true;
                 return self.has_not_begun(child, life, nothing_left.cause(), context);
             }
         };
         let spec = Arc::clone(&entry.spec);
-        if !home.run(move || spec.make(cradle)) {
+        if !arbiter.run(move || spec.make(cradle)) {
             self.has_not_begun(child, life, Cause::ArbiterEnded, context);
         }
     }
 
-    /// A life could not be made: heard of by a message, since the family is not asked while its orders are carried out.
+    /// A life could not be made: heard of by a message, since the child set is not asked while its orders are carried out.
     fn has_not_begun(&self, child: ChildNumber, life: u64, cause: Cause, context: &mut Context<Self>) {
         if let Some(down) = self.down_from_here(child, life, cause) {
             context.notify(ChildDown { child, down });
@@ -149,8 +149,8 @@ impl TreeSupervisor {
             let mut listed = self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner);
             listed.remove(entry.spec.name());
             drop(listed);
-            if let Some((id, _)) = entry.home {
-                self.homes.move_out(id);
+            if let Some((id, _)) = entry.arbiter {
+                self.arbiters.move_out(id);
             }
             // The factory and what it holds are the user's, and so is their drop.
             if let Err(report) = guard_of_a_call(|| drop(entry.spec)) {

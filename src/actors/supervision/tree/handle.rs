@@ -36,11 +36,11 @@ impl std::fmt::Debug for SupervisorHandle {
 
 impl SupervisorHandle {
     pub(in crate::actors::supervision) fn new(
-        post: Arc<PersistentMailbox<TreeSupervisor>>,
+        mailbox: Arc<PersistentMailbox<TreeSupervisor>>,
         shared: Arc<TreeShared>,
     ) -> Self {
         Self {
-            actor: Handle { post },
+            actor: Handle { mailbox },
             shared,
         }
     }
@@ -61,7 +61,7 @@ impl SupervisorHandle {
     ) -> Result<Handle<A>, ChildError> {
         let child = ReadyChild::from_child(child);
         let handle = Handle {
-            post: Arc::clone(&child.post),
+            mailbox: Arc::clone(&child.mailbox),
         };
         self.ask(AddChild(Arc::new(child))).await??;
         Ok(handle)
@@ -211,7 +211,7 @@ impl SupervisorHandle {
     pub async fn stop(&self) -> Ending {
         // Which life it is about is settled before that life can end.
         let (lives, life) = self.present_life();
-        self.actor.post.ask_to_stop();
+        self.actor.mailbox.ask_to_stop();
         end_of(lives, life).await
     }
 

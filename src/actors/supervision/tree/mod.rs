@@ -40,7 +40,7 @@ struct Entry {
     /// Ends the present life; ends it by itself when it is dropped.
     cell: Option<CellHandle>,
     /// Where it lives. Its next life begins there as well, unless that place was given up.
-    home: Option<(ArbiterId, ArbiterSlot)>,
+    arbiter: Option<(ArbiterId, ArbiterSlot)>,
     /// When its present life began.
     since: Moment,
     watch: HangDetector,
@@ -65,16 +65,16 @@ type Answer = oneshot::Sender<Result<(), ChildError>>;
 pub(crate) struct TreeSupervisor {
     shared: Arc<TreeShared>,
     /// Its own, which knows how this life ended when the rest of it is dropped.
-    post: Weak<PersistentMailbox<Self>>,
+    mailbox: Weak<PersistentMailbox<Self>>,
     bus: TreeBus,
     /// Made at the first start of a child, because it needs this actor's address.
     reports: Option<Arc<Reports>>,
-    family: ChildSet,
-    /// What the family decided and nobody has carried out yet; empty between two messages.
+    child_set: ChildSet,
+    /// What the child set decided and nobody has carried out yet; empty between two messages.
     orders: Vec<Order>,
     entries: BTreeMap<ChildNumber, Entry>,
     numbers: BTreeMap<Arc<str>, ChildNumber>,
-    homes: ArbiterPool,
+    arbiters: ArbiterPool,
     clock: Clock,
     /// For the spread of waits.
     random: fastrand::Rng,
@@ -102,16 +102,16 @@ impl std::fmt::Debug for TreeSupervisor {
 }
 
 impl TreeSupervisor {
-    pub(super) fn new(shared: Arc<TreeShared>, post: Weak<PersistentMailbox<Self>>) -> Self {
+    pub(super) fn new(shared: Arc<TreeShared>, mailbox: Weak<PersistentMailbox<Self>>) -> Self {
         let bus = shared.bus();
         Self {
             bus,
-            family: ChildSet::new(SupervisionRules::of_supervisor(&shared.config)),
+            child_set: ChildSet::new(SupervisionRules::of_supervisor(&shared.config)),
             reports: None,
             orders: Vec::new(),
             entries: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            homes: ArbiterPool::new(shared.placement),
+            arbiters: ArbiterPool::new(shared.placement),
             clock: Clock::start(),
             random: fastrand::Rng::new(),
             adding: BTreeMap::new(),
@@ -122,7 +122,7 @@ impl TreeSupervisor {
             timer: None,
             standstill: Standstill::default(),
             ended: false,
-            post,
+            mailbox,
             shared,
         }
     }
@@ -130,7 +130,7 @@ impl TreeSupervisor {
     /// Lists a child; it is not started by this.
     fn list(&mut self, spec: Arc<dyn AnyChild>, added_later: bool) -> ChildNumber {
         let policy = spec.policy();
-        let child = self.family.add(policy.restart, policy.significant);
+        let child = self.child_set.add(policy.restart, policy.significant);
         let name = Arc::clone(spec.name());
         spec.added_to(&self.shared.path(), &self.bus);
         self.numbers.insert(Arc::clone(&name), child);
@@ -140,7 +140,7 @@ impl TreeSupervisor {
         let entry = Entry {
             spec,
             cell: None,
-            home: None,
+            arbiter: None,
             since: Moment::START,
             watch: HangDetector::default(),
             is_starved: false,
@@ -153,11 +153,13 @@ impl TreeSupervisor {
     }
 
     fn life(&self, child: ChildNumber) -> u64 {
-        self.family.member(child).map_or(0, Member::life)
+        self.child_set.member(child).map_or(0, Member::life)
     }
 
     fn state(&self, child: ChildNumber) -> ChildState {
-        self.family.member(child).map_or(ChildState::Ended, Member::state)
+        self.child_set
+            .member(child)
+            .map_or(ChildState::Ended, Member::state)
     }
 }
 
@@ -168,13 +170,13 @@ impl Actor for TreeSupervisor {
         for spec in self.shared.first.clone() {
             self.list(spec, false);
         }
-        self.family.open(&mut self.orders);
+        self.child_set.open(&mut self.orders);
         self.carry_out(context);
     }
 
     /// Whoever stops it, it first ends its children in order; `Continue` keeps it alive for that.
     fn stopping(&mut self, context: &mut Context<Self>) -> Running {
-        self.family.stop(&mut self.orders);
+        self.child_set.stop(&mut self.orders);
         self.carry_out(context);
         if self.ended {
             Running::Stop
@@ -186,7 +188,7 @@ impl Actor for TreeSupervisor {
 
 impl Drop for TreeSupervisor {
     fn drop(&mut self) {
-        let cause = self.post.upgrade().and_then(|post| post.last_cause());
+        let cause = self.mailbox.upgrade().and_then(|mailbox| mailbox.last_cause());
         let cause = cause.filter(|_| !self.ended).unwrap_or(Cause::Killed);
         let of_children = match cause {
             Cause::ArbiterEnded => Cause::ArbiterEnded,
@@ -242,7 +244,7 @@ impl Handler<ChildUp> for TreeSupervisor {
             // An error means that nobody waits any more.
             let _ = answer.send(Ok(()));
         }
-        self.family.up(child, life, self.clock.now(), &mut self.orders);
+        self.child_set.up(child, life, self.clock.now(), &mut self.orders);
         self.carry_out(context);
     }
 }
@@ -279,22 +281,22 @@ impl TreeSupervisor {
         let is_starved = std::mem::take(&mut entry.is_starved);
         self.watched.remove(&child);
         if down.cause == Cause::ArbiterEnded
-            && let Some((id, _)) = entry.home.take()
+            && let Some((id, _)) = entry.arbiter.take()
         {
-            self.homes.abandon(id);
+            self.arbiters.abandon(id);
         }
         entry.last = Some(Arc::clone(&down));
         self.bus.tell(TreeEvent::Down(Arc::clone(&down)));
         if let Some(answer) = self.adding.remove(&child) {
             // As in OTP: a child that was added and did not start is not listed.
-            self.family.remove(child, &mut self.orders);
+            self.child_set.remove(child, &mut self.orders);
             let _ = answer.send(Err(ChildError::StartFailed(down)));
             return;
         }
         if let Some(answer) = self.restarting.remove(&child) {
             let _ = answer.send(Err(ChildError::StartFailed(Arc::clone(&down))));
         }
-        // `Killed` without the family's order is a stop that somebody asked for by the child's own handle.
+        // `Killed` without the child set's order is a stop that somebody asked for by the child's own handle.
         let exit = if is_starved {
             Exit::Starved
         } else if matches!(down.cause, Cause::Stopped | Cause::Killed) {
@@ -303,7 +305,7 @@ impl TreeSupervisor {
             Exit::Fault
         };
         let (now, unit) = (self.clock.now(), self.random.f64());
-        self.family
+        self.child_set
             .down(child, down.life, exit, now, unit, &mut self.orders);
     }
 }

@@ -41,7 +41,7 @@ impl Handler<AddChild> for TreeSupervisor {
 
     fn handle(&mut self, AddChild(spec): AddChild, context: &mut Context<Self>) -> Self::Result {
         let name = Arc::clone(spec.name());
-        if self.family.is_ending() {
+        if self.child_set.is_ending() {
             return at_once(Err(ChildError::SupervisorGone));
         }
         if let Some(problem) = spec.problem() {
@@ -57,7 +57,7 @@ impl Handler<AddChild> for TreeSupervisor {
         let child = self.list(spec, true);
         let (answer, answered) = oneshot::channel();
         self.adding.insert(child, answer);
-        self.family.start(child, &mut self.orders);
+        self.child_set.start(child, &mut self.orders);
         self.carry_out(context);
         later(answered)
     }
@@ -86,7 +86,7 @@ impl Handler<WishFor> for TreeSupervisor {
                 let _ = answer.send(Ok(()));
             }
         }
-        let done = self.family.wish(child, wish, &mut self.orders);
+        let done = self.child_set.wish(child, wish, &mut self.orders);
         self.carry_out(context);
         match done {
             Ok(()) => later(answered),

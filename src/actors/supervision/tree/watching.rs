@@ -91,7 +91,7 @@ impl TreeSupervisor {
             entry.cell.as_ref()?;
             if let Some(since) = entry.told_to_drop {
                 let limit = since.after(Duration::from_millis(config.kill_grace_ms));
-                return Some(limit).filter(|_| entry.home.is_some() && !self.homes.is_here());
+                return Some(limit).filter(|_| entry.arbiter.is_some() && !self.arbiters.is_here());
             }
             if self.state(*child) == ChildState::Starting {
                 return Some(entry.since.after(Duration::from_millis(config.start_deadline_ms)));
@@ -134,7 +134,7 @@ impl TreeSupervisor {
             if self.life(child) == life && self.state(child) == ChildState::Ending {
                 self.end_hard(child, Cause::Killed);
             } else {
-                self.family.due(child, life, &mut self.orders);
+                self.child_set.due(child, life, &mut self.orders);
             }
         }
     }
@@ -143,18 +143,18 @@ impl TreeSupervisor {
         let now = self.clock.now();
         let mut blocked: Vec<ArbiterId> = Vec::new();
         for child in self.watched.clone() {
-            if let Some(home) = self.look_at(child, now)
-                && !blocked.contains(&home)
+            if let Some(arbiter) = self.look_at(child, now)
+                && !blocked.contains(&arbiter)
             {
-                blocked.push(home);
+                blocked.push(arbiter);
             }
         }
-        for home in blocked {
-            self.give_up_home(home, context);
+        for arbiter in blocked {
+            self.give_up_arbiter(arbiter, context);
         }
     }
 
-    /// Looks at one child; names its home if the thread there does not come back.
+    /// Looks at one child; names its arbiter if the thread there does not come back.
     fn look_at(&mut self, child: ChildNumber, now: Moment) -> Option<ArbiterId> {
         let state = self.state(child);
         let config = &self.shared.config;
@@ -163,10 +163,10 @@ impl TreeSupervisor {
         if let Some(since) = entry.told_to_drop {
             let is_over = now.since(since) >= Duration::from_millis(config.kill_grace_ms);
             return entry
-                .home
+                .arbiter
                 .as_ref()
                 .map(|(id, _)| *id)
-                .filter(|_| is_over && !self.homes.is_here());
+                .filter(|_| is_over && !self.arbiters.is_here());
         }
         if state == ChildState::Starting {
             let limit = config.start_deadline_ms;
@@ -188,13 +188,13 @@ impl TreeSupervisor {
         None
     }
 
-    /// The thread of this home does not come back. Whoever is inside it blocks it; the others are moved away.
-    fn give_up_home(&mut self, home: ArbiterId, context: &mut Context<Self>) {
-        self.homes.abandon(home);
+    /// The thread of this arbiter does not come back. Whoever is inside it blocks it; the others are moved away.
+    fn give_up_arbiter(&mut self, arbiter: ArbiterId, context: &mut Context<Self>) {
+        self.arbiters.abandon(arbiter);
         let inhabitants: Vec<ChildNumber> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.home.as_ref().is_some_and(|(id, _)| *id == home))
+            .filter(|(_, entry)| entry.arbiter.as_ref().is_some_and(|(id, _)| *id == arbiter))
             .map(|(child, _)| *child)
             .collect();
         let moved = inhabitants.len().saturating_sub(1);
@@ -202,7 +202,7 @@ impl TreeSupervisor {
             let Some(entry) = self.entries.get_mut(&child) else {
                 continue;
             };
-            entry.home = None;
+            entry.arbiter = None;
             let Some(cell) = &entry.cell else { continue };
             let blocks = cell.is_polling() || entry.told_to_drop.is_some();
             let cause = if blocks {

@@ -46,7 +46,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<ConsumerUp<J, O>> for 
 
     fn handle(&mut self, up: ConsumerUp<J, O>, _: &mut Context<Self>) {
         let name = (up.slot, up.incarnation);
-        self.heard.up.borrow_mut().insert(name, up.door);
+        self.heard.up.borrow_mut().insert(name, up.address);
         self.heard.news.notify_one();
     }
 }
@@ -87,7 +87,7 @@ pub(super) struct Rig<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) remarks: Remarks,
     heard: Rc<Heard<J, O>>,
     hears: Addr<Desk<J, O>>,
-    desk: Arc<SettleQueue<O>>,
+    settles: Arc<SettleQueue<O>>,
     next: u64,
     /// How each delivery was settled. A second word on one is noted in `twice`.
     settled: BTreeMap<DeliveryNumber, How>,
@@ -126,7 +126,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             pace,
             remarks,
             heard,
-            desk: Arc::new(SettleQueue::new(hears.clone().recipient())),
+            settles: Arc::new(SettleQueue::new(hears.clone().recipient())),
             hears,
             next: 1,
             settled: BTreeMap::new(),
@@ -148,7 +148,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
         let (held, exists) = mpsc::channel(1);
         self.maker.make(SpawnParams {
             info: Arc::clone(&info),
-            desk: Arc::clone(&self.desk),
+            settles: Arc::clone(&self.settles),
             seed,
             quiet: true,
             up: self.hears.clone().recipient(),
@@ -203,7 +203,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
             ConsumerAddr::Actor(door) => {
                 let deliveries = parcels
                     .iter()
-                    .flat_map(|parcel| Deliver::all_of(parcel, &life.info, &self.desk));
+                    .flat_map(|parcel| Deliver::all_of(parcel, &life.info, &self.settles));
                 deliveries.for_each(|delivery| door.do_send(delivery));
             }
         }
@@ -215,9 +215,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
         self.jobs.iter().cycle().take(jobs).cloned().collect()
     }
 
-    /// Takes everything from the desk.
+    /// Takes everything from the settle queue.
     fn absorb(&mut self) {
-        for settlement in self.desk.take() {
+        for settlement in self.settles.take() {
             let done = settlement
                 .done
                 .into_iter()

@@ -54,8 +54,8 @@ impl Handler<QueueNews> for Desk {
 impl Handler<DeadLetteredJobs<u64>> for Desk {
     type Result = ();
 
-    fn handle(&mut self, fates: DeadLetteredJobs<u64>, _: &mut Context<Self>) {
-        for letter in fates.dead {
+    fn handle(&mut self, dead_lettered: DeadLetteredJobs<u64>, _: &mut Context<Self>) {
+        for letter in dead_lettered.dead {
             // An error means that the check has ended.
             let _ = self.dead.send(letter);
         }
@@ -183,7 +183,7 @@ impl<S: QueueSource<u64>> Rig<S> {
             epoch: Epoch(epoch),
             batches: self.desk.clone().recipient(),
             tell: self.desk.clone().recipient(),
-            fates: self.desk.clone().recipient(),
+            dead_lettered: self.desk.clone().recipient(),
         };
         let to = self.life.door.attach.clone();
         self.ask(&to, attach, "Attach").await
