@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         wait: Duration::from_millis(20),
     };
     let group = Group::builder()
-        .configure(|config| config.retry.backoff.min_ms = 5)
+        .configure(|config| config.retry.backoff.min = Duration::from_millis(5))
         .batch_consumers(1, size, BulkInsert::default)
         .start()?;
     let (producers, mut results) = group.producer_group();

@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let group = Group::builder()
         .configure(|config| {
             // Who makes no progress for this long is replaced.
-            config.deadline_ms = 250;
+            config.deadline = Duration::from_millis(250);
             // Producers wait while this many results are unread, so the faults below really happen in the middle.
             config.results = 100;
             // The panics show in the events; there is no need to see them on stderr too.

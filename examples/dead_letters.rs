@@ -27,8 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .retry(RetryConfig {
             attempts: 3,
             backoff: BackoffConfig {
-                min_ms: 5,
-                max_ms: 20,
+                min: Duration::from_millis(5),
+                max: Duration::from_millis(20),
                 factor: 2.0,
                 jitter: 0.0,
             },

@@ -35,10 +35,10 @@ fn payments() -> GroupBuilder<Payment, u64> {
         .order_by_key()
         .placement(Placement::Dedicated)
         .configure(|config| {
-            config.deadline_ms = 60;
-            config.kill_grace_ms = 15;
+            config.deadline = Duration::from_millis(60);
+            config.kill_grace = Duration::from_millis(15);
             config.quiet_panics = true;
-            config.retry.backoff.min_ms = 5;
+            config.retry.backoff.min = Duration::from_millis(5);
         })
 }
 

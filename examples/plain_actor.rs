@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let most = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&most);
     let group = Group::builder()
-        .configure(|config| config.retry.backoff.min_ms = 10)
+        .configure(|config| config.retry.backoff.min = Duration::from_millis(10))
         // The factory runs once for each life of a consumer, and is told who it will be.
         .actor_consumers(2, move |_info| Fetcher {
             at_work: 0,

@@ -383,8 +383,8 @@ impl BatchConsumer for Rows {
 fn other_doors() -> [Simulation<u64, u64>; 2] {
     let job = |index: usize, _: &PlannedJob| Job::new(index as u64);
     let short = |config: &mut consumer_group::GroupConfig| {
-        config.deadline_ms = 100;
-        config.kill_grace_ms = 20;
+        config.deadline = Duration::from_millis(100);
+        config.kill_grace = Duration::from_millis(20);
     };
     [
         Simulation::new(
@@ -507,7 +507,7 @@ fn a_queue_that_stays_full_ends_the_run_with_a_reason() {
         |_: &Plan| {
             Group::builder()
                 .configure(|config| {
-                    config.deadline_ms = 0;
+                    config.deadline = Duration::ZERO;
                     config.queue.capacity = 2;
                 })
                 .consume_with(1, async |_: &Delivery<u64>| {
@@ -587,7 +587,7 @@ fn a_job_in_the_mailbox_of_an_actor_costs_no_attempt() {
             Group::builder()
                 .actor_consumers(1, |_| First)
                 .configure(|config| {
-                    config.deadline_ms = 100;
+                    config.deadline = Duration::from_millis(100);
                     config.window.min = 3;
                 })
         },
@@ -961,7 +961,10 @@ fn a_real_hang_is_found_although_the_process_stood_still_meanwhile() {
         .fault(attempt(0, 1), FaultKind::Hang)
         .fault(When::Time { at_ms: 40 }, FaultKind::Freeze { ms: 5_000 });
     let history = assert_holds(&plan);
-    assert_eq!(deaths(&history), [Cause::DeadlinePassed(100)]);
+    assert_eq!(
+        deaths(&history),
+        [Cause::DeadlinePassed(Duration::from_millis(100))]
+    );
     let found = history
         .events()
         .find(|(_, kind)| matches!(kind, EventKind::ConsumerDown { .. }));
@@ -981,7 +984,7 @@ fn a_neighbour_of_a_consumer_that_blocks_the_supervisors_thread_is_no_poison() {
                 })
                 .configure(|config| {
                     config.placement = Placement::Local;
-                    config.deadline_ms = 100;
+                    config.deadline = Duration::from_millis(100);
                     config.retry.attempts = 1;
                 })
         },

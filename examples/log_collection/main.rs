@@ -163,7 +163,7 @@ fn writing() -> GroupConfig {
         // Writing blocks, so the consumer has a thread of its own. It may block for as long as the reader of our output
         // likes: that is not a hang, so there is no deadline.
         placement: Placement::Dedicated,
-        deadline_ms: 0,
+        deadline: Duration::ZERO,
         results: HELD,
         ..GroupConfig::default()
     };

@@ -1,6 +1,7 @@
 //! The configuration of the group: a file, then the environment, then the arguments.
 
 use consumer_group::{GroupConfig, Placement, StrategyKind};
+use std::time::Duration;
 
 use crate::Told;
 use crate::args::Args;
@@ -9,7 +10,7 @@ use crate::args::Args;
 const CONSUMERS: usize = 5;
 
 /// With `--block-every` a consumer without a sign of life for this long is given up.
-const SHORT_DEADLINE_MS: u64 = 500;
+const SHORT_DEADLINE: Duration = Duration::from_millis(500);
 
 pub(crate) fn group_config(args: &Args) -> Told<GroupConfig> {
     let mut config = match &args.config {
@@ -53,10 +54,9 @@ fn prepare_for_faults(args: &Args, config: &mut GroupConfig) -> Told<()> {
                         use another placement"
                 .into());
         }
-        config.deadline_ms = match config.deadline_ms {
-            0 => SHORT_DEADLINE_MS,
-            deadline => deadline.min(SHORT_DEADLINE_MS),
-        };
+        config.deadline = config
+            .deadline()
+            .map_or(SHORT_DEADLINE, |deadline| deadline.min(SHORT_DEADLINE));
     }
     Ok(())
 }

@@ -35,10 +35,10 @@ impl Backoff {
     /// A configuration that was not checked does no harm: a `min_ms` above `max_ms` counts as `max_ms`, a factor below 1 or
     /// not finite as 1, a jitter outside 0 to 1 as the nearer end, and one that is no number as 0.
     pub fn new(config: &BackoffConfig) -> Self {
-        let max = Duration::from_millis(config.max_ms);
+        let max = config.max;
         let factor_grows = config.factor.is_finite() && config.factor >= 1.0;
         Self {
-            min: Duration::from_millis(config.min_ms).min(max),
+            min: config.min.min(max),
             max,
             factor: if factor_grows { config.factor } else { 1.0 },
             jitter: zero_to_one(config.jitter),
@@ -98,10 +98,10 @@ mod tests {
 
     use super::*;
 
-    fn backoff(min_ms: u64, max_ms: u64, factor: f64, jitter: f64) -> Backoff {
+    fn backoff(min: u64, max: u64, factor: f64, jitter: f64) -> Backoff {
         Backoff::new(&BackoffConfig {
-            min_ms,
-            max_ms,
+            min: Duration::from_millis(min),
+            max: Duration::from_millis(max),
             factor,
             jitter,
         })

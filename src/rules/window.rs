@@ -62,7 +62,7 @@ impl Window {
         Self {
             min,
             max,
-            target_ns: config.target_us.saturating_mul(1_000),
+            target_ns: u64::try_from(config.target.as_nanos()).unwrap_or(u64::MAX),
             size: FIRST.clamp(min, max),
             service: None,
             evidence: 0,
@@ -168,7 +168,11 @@ mod tests {
     use super::*;
 
     fn window(min: u32, max: u32, target_us: u64) -> Window {
-        Window::new(&WindowConfig { min, max, target_us })
+        Window::new(&WindowConfig {
+            min,
+            max,
+            target: Duration::from_micros(target_us),
+        })
     }
 
     /// Serves full windows of a handler that takes this long, until the window stands.

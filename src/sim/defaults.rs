@@ -352,21 +352,21 @@ fn stock_config(seed: u64) -> GroupConfig {
         placement: Placement::Arbiters(3),
         strategy: STRATEGIES.get(index).copied().unwrap_or_default(),
         order_by_key: true,
-        deadline_ms: 100,
-        kill_grace_ms: 20,
+        deadline: Duration::from_millis(100),
+        kill_grace: Duration::from_millis(20),
         quiet_panics: true,
         ..GroupConfig::default()
     };
     config.retry.attempts = 3;
     config.retry.backoff = BackoffConfig {
-        min_ms: 2,
-        max_ms: 20,
+        min: Duration::from_millis(2),
+        max: Duration::from_millis(20),
         factor: 2.0,
         jitter: 0.2,
     };
     config.restart.backoff = BackoffConfig {
-        min_ms: 0,
-        max_ms: 20,
+        min: Duration::ZERO,
+        max: Duration::from_millis(20),
         factor: 2.0,
         jitter: 0.2,
     };

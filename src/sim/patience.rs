@@ -28,16 +28,16 @@ pub(super) struct Patience<'w> {
 
 impl<'w> Patience<'w> {
     pub(super) fn new(plan: &Plan, config: &GroupConfig, world: &'w RunWorld) -> Self {
-        let ms = [
-            config.deadline_ms,
-            config.kill_grace_ms,
-            config.retry.backoff.max_ms,
-            config.restart.backoff.max_ms,
-            config.restart.start_deadline_ms,
-            config.restart.cool_down_ms,
+        let waits = [
+            config.deadline,
+            config.kill_grace,
+            config.retry.backoff.max,
+            config.restart.backoff.max,
+            config.restart.start_deadline,
+            config.restart.cool_down,
         ];
-        let sum = ms.into_iter().fold(0_u64, u64::saturating_add);
-        let still = PATIENCE.max(Duration::from_millis(sum).saturating_mul(2));
+        let sum = waits.into_iter().fold(Duration::ZERO, Duration::saturating_add);
+        let still = PATIENCE.max(sum.saturating_mul(2));
         let attempts = plan.jobs.len().saturating_mul(config.retry.attempts as usize);
         let most = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
         let last = Moment::from_millis(plan.last_ms());

@@ -11,7 +11,8 @@ pub(crate) const MOST_CONSUMERS: usize = 1_000_000;
 /// Everything about a group that is a number or a name. The parts that are code (consumers, custom strategies, custom
 /// queues) go to the builder.
 ///
-/// Every field has a default, so a file states only what differs. Times carry their unit in the name.
+/// Every field has a default, so a file states only what differs. A file names times with their unit, `deadline_ms`, and in whole numbers of
+/// it; what is finer is cut there.
 ///
 /// ```
 /// let config = consumer_group::GroupConfig { consumers: 8, ..Default::default() };
@@ -45,11 +46,13 @@ pub struct GroupConfig {
     pub retry: RetryConfig,
     /// What happens to a consumer that died.
     pub restart: RestartConfig,
-    /// A consumer that holds deliveries and makes no progress for this many ms is replaced, and what it had begun is a
-    /// failure; 0 turns this off. Progress is a delivery that was settled, or a sign of life.
-    pub deadline_ms: u64,
-    /// How long, in ms, a consumer that was told to end may take before its whole arbiter is taken for blocked.
-    pub kill_grace_ms: u64,
+    /// A consumer that holds deliveries and makes no progress for so long is replaced, and what it had begun is a failure; zero
+    /// turns this off. Progress is a delivery that was settled, or a sign of life.
+    #[serde(rename = "deadline_ms", with = "super::time::millis")]
+    pub deadline: Duration,
+    /// How long a consumer that was told to end may take before its whole arbiter is taken for blocked.
+    #[serde(rename = "kill_grace_ms", with = "super::time::millis")]
+    pub kill_grace: Duration,
     /// Leased jobs that may wait for a consumer that is full; past it nothing more is leased, which is an event and stands in
     /// the health view. Those that wait for their key or for their retry stop nobody: they are bounded by `queue.capacity`. Only
     /// with a queue that has no delays of its own `hold` is their limit as well, counted apart. Jobs that the strategy holds
@@ -76,8 +79,8 @@ impl Default for GroupConfig {
             window: WindowConfig::default(),
             retry: RetryConfig::default(),
             restart: RestartConfig::default(),
-            deadline_ms: 30_000,
-            kill_grace_ms: 100,
+            deadline: Duration::from_millis(30_000),
+            kill_grace: Duration::from_millis(100),
             hold: 16_384,
             results: 65_536,
             quiet_panics: false,
@@ -189,8 +192,9 @@ pub struct QueueConfig {
     pub dead_letters: usize,
     /// Bytes that the dead letters take at most, without what their payloads own on the heap; the oldest one goes first.
     pub dead_letter_bytes: usize,
-    /// For how many ms a deduplication key is remembered.
-    pub dedup_window_ms: u64,
+    /// For how long a deduplication key is remembered.
+    #[serde(rename = "dedup_window_ms", with = "super::time::millis")]
+    pub dedup_window: Duration,
     /// How many deduplication keys are remembered at most; the oldest one is forgotten first.
     pub dedup_keys: usize,
     /// Attempts that are kept in the history of one job at most: the first and the latest ones; at least 2.
@@ -204,7 +208,7 @@ impl Default for QueueConfig {
             overflow: Overflow::Wait,
             dead_letters: 10_000,
             dead_letter_bytes: 64 << 20,
-            dedup_window_ms: 60_000,
+            dedup_window: Duration::from_millis(60_000),
             dedup_keys: 100_000,
             history: 16,
         }
@@ -213,7 +217,7 @@ impl Default for QueueConfig {
 
 /// The prefetch window: how many deliveries one consumer may hold.
 ///
-/// It follows the measured service time, so that a consumer holds about `target_us` of work: thousands of deliveries for
+/// It follows the measured service time, so that a consumer holds `target` of work, about: thousands of deliveries for
 /// a handler of nanoseconds, one for a handler of milliseconds. The service time is measured for a [`Consumer`], which does
 /// one delivery after the other; actors and batches may work on many at once, so there the time from one word of the consumer
 /// to the next counts, and the window never falls for it below the first one, which is 16 within these bounds (a batch at
@@ -227,8 +231,9 @@ pub struct WindowConfig {
     pub min: u32,
     /// The largest window, in deliveries.
     pub max: u32,
-    /// The work, in microseconds, that a window should hold.
-    pub target_us: u64,
+    /// The work that a window should hold.
+    #[serde(rename = "target_us", with = "super::time::micros")]
+    pub target: Duration,
 }
 
 impl Default for WindowConfig {
@@ -236,7 +241,7 @@ impl Default for WindowConfig {
         Self {
             min: 1,
             max: 8_192,
-            target_us: 1_000,
+            target: Duration::from_micros(1_000),
         }
     }
 }
@@ -265,30 +270,33 @@ impl Default for RetryConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RestartConfig {
-    /// Restarts of one slot that are allowed within `period_ms`. OTP calls this the intensity.
+    /// Restarts of one slot that are allowed within `period`. OTP calls this the intensity.
     pub intensity: u32,
-    /// The sliding window, in ms; at least 1.
-    pub period_ms: u64,
+    /// The sliding window; at least a millisecond.
+    #[serde(rename = "period_ms", with = "super::time::millis")]
+    pub period: Duration,
     /// How long a slot waits before its next consumer.
     #[serde(deserialize_with = "restart_backoff")]
     pub backoff: BackoffConfig,
     /// What happens when the budget is spent.
     pub past_budget: PastBudget,
-    /// How long, in ms, a quarantined slot rests; at least 1.
-    pub cool_down_ms: u64,
-    /// How long, in ms, a consumer may take to start; at least 1.
-    pub start_deadline_ms: u64,
+    /// How long a quarantined slot rests; at least a millisecond.
+    #[serde(rename = "cool_down_ms", with = "super::time::millis")]
+    pub cool_down: Duration,
+    /// How long a consumer may take to start; at least a millisecond.
+    #[serde(rename = "start_deadline_ms", with = "super::time::millis")]
+    pub start_deadline: Duration,
 }
 
 impl Default for RestartConfig {
     fn default() -> Self {
         Self {
             intensity: 25,
-            period_ms: 10_000,
+            period: Duration::from_millis(10_000),
             backoff: RESTART_BACKOFF,
             past_budget: PastBudget::Quarantine,
-            cool_down_ms: 5_000,
-            start_deadline_ms: 10_000,
+            cool_down: Duration::from_millis(5_000),
+            start_deadline: Duration::from_millis(10_000),
         }
     }
 }
@@ -313,10 +321,12 @@ pub enum PastBudget {
 /// A wait that grows: the nth wait is `min · factor^n`, spread by the jitter, never below `min` and never above `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct BackoffConfig {
-    /// The first wait, in ms. 0 means that the first wait is none at all and the second is one millisecond.
-    pub min_ms: u64,
-    /// The longest wait, in ms. The jitter never exceeds it.
-    pub max_ms: u64,
+    /// The first wait. Zero means that the first wait is none at all and the second is one millisecond.
+    #[serde(rename = "min_ms", with = "super::time::millis")]
+    pub min: Duration,
+    /// The longest wait. The jitter never exceeds it.
+    #[serde(rename = "max_ms", with = "super::time::millis")]
+    pub max: Duration,
     /// By how much each wait exceeds the one before; at least 1.
     pub factor: f64,
     /// The part of a wait, from 0 to 1, by which it is shortened or lengthened at random.
@@ -325,24 +335,24 @@ pub struct BackoffConfig {
 
 /// The default of `retry.backoff`.
 const RETRY_BACKOFF: BackoffConfig = BackoffConfig {
-    min_ms: 100,
-    max_ms: 30_000,
+    min: Duration::from_millis(100),
+    max: Duration::from_millis(30_000),
     factor: 2.0,
     jitter: 0.2,
 };
 
 /// The default of `restart.backoff`.
 const RESTART_BACKOFF: BackoffConfig = BackoffConfig {
-    min_ms: 0,
-    max_ms: 500,
+    min: Duration::ZERO,
+    max: Duration::from_millis(500),
     factor: 2.0,
     jitter: 0.2,
 };
 
 /// The default of a supervisor's `backoff`: none, as in OTP. One that states only its maximum grows from a millisecond.
 pub(super) const NO_BACKOFF: BackoffConfig = BackoffConfig {
-    min_ms: 0,
-    max_ms: 0,
+    min: Duration::ZERO,
+    max: Duration::ZERO,
     factor: 2.0,
     jitter: 0.2,
 };
@@ -361,8 +371,8 @@ struct PartialBackoff {
 impl PartialBackoff {
     fn over(self, default: BackoffConfig) -> BackoffConfig {
         BackoffConfig {
-            min_ms: self.min_ms.unwrap_or(default.min_ms),
-            max_ms: self.max_ms.unwrap_or(default.max_ms),
+            min: self.min_ms.map_or(default.min, Duration::from_millis),
+            max: self.max_ms.map_or(default.max, Duration::from_millis),
             factor: self.factor.unwrap_or(default.factor),
             jitter: self.jitter.unwrap_or(default.jitter),
         }
@@ -407,6 +417,16 @@ fn subject(key: &str) -> String {
     } else {
         format!("`{key}`")
     }
+}
+
+/// Whole milliseconds.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whole microseconds.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The longest time, in ms, that a configuration may name: ten years. It keeps every sum of times far from an overflow.
@@ -457,7 +477,7 @@ const WHOLES: &[Whole] = &[
         Some(c.queue.dead_letter_bytes as u64)
     }),
     whole("queue.dedup_window_ms", 0, LONGEST_MS, |c| {
-        Some(c.queue.dedup_window_ms)
+        Some(millis(c.queue.dedup_window))
     }),
     whole("queue.dedup_keys", 0, MOST_KEPT, |c| {
         Some(c.queue.dedup_keys as u64)
@@ -465,34 +485,38 @@ const WHOLES: &[Whole] = &[
     whole("queue.history", 2, 1_000_000, |c| Some(c.queue.history as u64)),
     whole("window.min", 1, u32::MAX as u64, |c| Some(c.window.min.into())),
     whole("window.max", 1, u32::MAX as u64, |c| Some(c.window.max.into())),
-    whole("window.target_us", 1, 3_600_000_000, |c| Some(c.window.target_us)),
+    whole("window.target_us", 1, 3_600_000_000, |c| {
+        Some(micros(c.window.target))
+    }),
     whole("retry.attempts", 1, u32::MAX as u64, |c| {
         Some(c.retry.attempts.into())
     }),
     whole("retry.backoff.min_ms", 0, LONGEST_MS, |c| {
-        Some(c.retry.backoff.min_ms)
+        Some(millis(c.retry.backoff.min))
     }),
     whole("retry.backoff.max_ms", 0, LONGEST_MS, |c| {
-        Some(c.retry.backoff.max_ms)
+        Some(millis(c.retry.backoff.max))
     }),
     whole("restart.intensity", 0, u32::MAX as u64, |c| {
         Some(c.restart.intensity.into())
     }),
-    whole("restart.period_ms", 1, LONGEST_MS, |c| Some(c.restart.period_ms)),
+    whole("restart.period_ms", 1, LONGEST_MS, |c| {
+        Some(millis(c.restart.period))
+    }),
     whole("restart.backoff.min_ms", 0, LONGEST_MS, |c| {
-        Some(c.restart.backoff.min_ms)
+        Some(millis(c.restart.backoff.min))
     }),
     whole("restart.backoff.max_ms", 0, LONGEST_MS, |c| {
-        Some(c.restart.backoff.max_ms)
+        Some(millis(c.restart.backoff.max))
     }),
     whole("restart.cool_down_ms", 1, LONGEST_MS, |c| {
-        Some(c.restart.cool_down_ms)
+        Some(millis(c.restart.cool_down))
     }),
     whole("restart.start_deadline_ms", 1, LONGEST_MS, |c| {
-        Some(c.restart.start_deadline_ms)
+        Some(millis(c.restart.start_deadline))
     }),
-    whole("deadline_ms", 0, LONGEST_MS, |c| Some(c.deadline_ms)),
-    whole("kill_grace_ms", 0, LONGEST_MS, |c| Some(c.kill_grace_ms)),
+    whole("deadline_ms", 0, LONGEST_MS, |c| Some(millis(c.deadline))),
+    whole("kill_grace_ms", 0, LONGEST_MS, |c| Some(millis(c.kill_grace))),
     whole("hold", 1, MOST_KEPT, |c| Some(c.hold as u64)),
     whole("results", 1, MOST_KEPT, |c| Some(c.results as u64)),
 ];
@@ -517,12 +541,12 @@ const PAIRS: &[Pair] = &[
     Pair {
         low: "retry.backoff.min_ms",
         high: "retry.backoff.max_ms",
-        read: |c| (c.retry.backoff.min_ms, c.retry.backoff.max_ms),
+        read: |c| (millis(c.retry.backoff.min), millis(c.retry.backoff.max)),
     },
     Pair {
         low: "restart.backoff.min_ms",
         high: "restart.backoff.max_ms",
-        read: |c| (c.restart.backoff.min_ms, c.restart.backoff.max_ms),
+        read: |c| (millis(c.restart.backoff.min), millis(c.restart.backoff.max)),
     },
 ];
 
@@ -598,7 +622,7 @@ impl GroupConfig {
 
     /// The deadline of a delivery, if one is set.
     pub fn deadline(&self) -> Option<Duration> {
-        (self.deadline_ms > 0).then(|| Duration::from_millis(self.deadline_ms))
+        (!self.deadline.is_zero()).then_some(self.deadline)
     }
 }
 

@@ -152,8 +152,8 @@ pub enum Cause {
     Stopped,
     /// Its group or its supervisor ended it: scale down, drain, stop, shutdown.
     Killed,
-    /// Work went on past the deadline, in milliseconds.
-    DeadlinePassed(u64),
+    /// Work went on past this deadline.
+    DeadlinePassed(#[serde(with = "super::time::millis")] Duration),
     /// The thread of the actor did not come back, so the whole arbiter was given up.
     ThreadBlocked,
     /// A neighbour blocked the thread; the actor was moved away.
@@ -212,7 +212,11 @@ impl fmt::Display for Cause {
             Self::Panicked(report) => write!(f, "panicked: {report}"),
             Self::Stopped => f.write_str("stopped by itself"),
             Self::Killed => f.write_str("ended by its supervisor"),
-            Self::DeadlinePassed(deadline) => write!(f, "still at work after its deadline of {deadline} ms"),
+            Self::DeadlinePassed(deadline) => write!(
+                f,
+                "still at work after its deadline of {} ms",
+                deadline.as_millis()
+            ),
             Self::ThreadBlocked => f.write_str("blocked its thread past the deadline"),
             Self::NeighbourBlockedThread => f.write_str("moved away from a blocked thread"),
             Self::ArbiterEnded => f.write_str("its arbiter ended"),

@@ -105,20 +105,25 @@ pub enum AutoShutdown {
 pub struct SupervisorConfig {
     /// Which children are started again with one that ended.
     pub reach: RestartReach,
-    /// Restarts, of all children together, that are allowed within `period_ms`.
+    /// Restarts, of all children together, that are allowed within `period`.
     pub intensity: u32,
-    /// The sliding window, in ms; at least 1.
-    pub period_ms: u64,
+    /// The sliding window; at least a millisecond.
+    #[serde(rename = "period_ms", with = "super::time::millis")]
+    pub period: Duration,
     /// How long to wait before a restart; the wait of a child is the first one again after a life that was up for more than
-    /// `period_ms`.
+    /// `period`.
     #[serde(deserialize_with = "supervisor_backoff")]
     pub backoff: BackoffConfig,
     /// Whether it ends by itself.
     pub auto_shutdown: AutoShutdown,
-    /// How long, in ms, a child may take to start (`started`, and what it waits for there); at least 1.
-    pub start_deadline_ms: u64,
-    /// How long, in ms, a child whose future was told to drop may take before its thread counts as blocked; at least 1.
-    pub kill_grace_ms: u64,
+    /// How long a child may take to start (`started`, and what it waits for there); at least a
+    /// millisecond.
+    #[serde(rename = "start_deadline_ms", with = "super::time::millis")]
+    pub start_deadline: Duration,
+    /// How long a child whose future was told to drop may take before its thread counts as blocked; at least a
+    /// millisecond.
+    #[serde(rename = "kill_grace_ms", with = "super::time::millis")]
+    pub kill_grace: Duration,
     /// How many events wait for the slowest subscriber before it misses some; at least 1.
     pub events_kept: usize,
 }
@@ -128,11 +133,11 @@ impl Default for SupervisorConfig {
         Self {
             reach: RestartReach::OneForOne,
             intensity: 1,
-            period_ms: 5_000,
+            period: Duration::from_millis(5_000),
             backoff: NO_BACKOFF,
             auto_shutdown: AutoShutdown::Never,
-            start_deadline_ms: 30_000,
-            kill_grace_ms: 1_000,
+            start_deadline: Duration::from_millis(30_000),
+            kill_grace: Duration::from_millis(1_000),
             events_kept: 1_024,
         }
     }

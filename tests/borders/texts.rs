@@ -242,8 +242,8 @@ fn letters_have_a_bound_in_bytes_and_the_oldest_ones_go_with_a_word() {
             let mut builder = local()
                 .configure(|config| {
                     config.retry.attempts = 5;
-                    config.retry.backoff.min_ms = 0;
-                    config.retry.backoff.max_ms = 0;
+                    config.retry.backoff.min = Duration::ZERO;
+                    config.retry.backoff.max = Duration::ZERO;
                     config.queue.dead_letter_bytes = MEBIBYTE;
                 })
                 .consume_with(1, async |_: &Delivery<u64>| {

@@ -535,8 +535,8 @@ async fn waits_of(backoff: BackoffConfig, period: Duration, count: usize) -> Vec
 fn a_backoff_reaches_its_maximum_though_that_is_above_the_period() {
     paused(async {
         let backoff = BackoffConfig {
-            min_ms: 1_000,
-            max_ms: 30_000,
+            min: Duration::from_millis(1_000),
+            max: Duration::from_millis(30_000),
             factor: 2.0,
             jitter: 0.0,
         };
@@ -562,10 +562,10 @@ fn the_backoff_of_a_slot_of_a_group_reaches_its_maximum_though_that_is_above_the
     paused(async {
         let group = crate::common::local()
             .configure(|config| {
-                config.restart.period_ms = 5_000;
+                config.restart.period = Duration::from_millis(5_000);
                 config.restart.backoff = BackoffConfig {
-                    min_ms: 1_000,
-                    max_ms: 30_000,
+                    min: Duration::from_millis(1_000),
+                    max: Duration::from_millis(30_000),
                     factor: 2.0,
                     jitter: 0.0,
                 };
@@ -596,8 +596,8 @@ fn a_life_that_was_up_for_more_than_the_period_makes_the_next_wait_the_first_aga
         let tree = SupervisorSpec::new("root")
             .intensity(1_000, Duration::from_secs(5))
             .backoff(BackoffConfig {
-                min_ms: 1_000,
-                max_ms: 30_000,
+                min: Duration::from_millis(1_000),
+                max: Duration::from_millis(30_000),
                 factor: 2.0,
                 jitter: 0.0,
             })

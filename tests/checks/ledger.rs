@@ -148,7 +148,7 @@ fn policy() -> impl Strategy<Value = LedgerPolicy> {
                 window: WindowConfig {
                     min,
                     max: min + more,
-                    target_us: 1_000,
+                    target: Duration::from_micros(1_000),
                 },
                 first_version: 5,
                 first_number: 1,
@@ -973,7 +973,7 @@ fn plain(attempts: u32, order_by_key: bool) -> LedgerPolicy {
         window: WindowConfig {
             min: 4,
             max: 4,
-            target_us: 1_000,
+            target: Duration::from_micros(1_000),
         },
         first_version: 0,
         first_number: 1,

@@ -89,7 +89,7 @@ impl World {
             window: WindowConfig {
                 min: 2,
                 max: 2,
-                target_us: 1_000,
+                target: Duration::from_micros(1_000),
             },
             first_version: 0,
             first_number: 1,
@@ -339,7 +339,7 @@ impl Model for Group {
                 let said = |flight: &Flight| world.words.contains(flight);
                 let first = held.iter().copied().find(|flight| !said(flight));
                 world.zombies.extend(first);
-                world.end(slot, &Cause::DeadlinePassed(1));
+                world.end(slot, &Cause::DeadlinePassed(Duration::from_millis(1)));
             }
             Step::StrategyDies => {
                 world.faults -= 1;

@@ -245,11 +245,11 @@ pub(crate) fn calm(config: &mut GroupConfig) {
     config.quiet_panics = true;
     config.seed = Some(1);
     config.restart.intensity = 1_000_000;
-    config.retry.backoff.min_ms = 1;
-    config.retry.backoff.max_ms = 5;
+    config.retry.backoff.min = Duration::from_millis(1);
+    config.retry.backoff.max = Duration::from_millis(5);
     // Threads of a loaded machine can stand still for long; only tests of hangs set shorter ones.
-    config.deadline_ms = 60_000;
-    config.kill_grace_ms = 30_000;
+    config.deadline = Duration::from_millis(60_000);
+    config.kill_grace = Duration::from_millis(30_000);
 }
 
 /// A calm group on the thread of the test, so that nothing in it happens at the same time.

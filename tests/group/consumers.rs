@@ -258,7 +258,7 @@ fn plain(placement: Placement, ending: Ending) -> Group<Way, u32> {
     Group::builder()
         .placement(placement)
         .configure(calm)
-        .configure(|config| config.deadline_ms = 2_000)
+        .configure(|config| config.deadline = Duration::from_millis(2_000))
         .actor_consumers(1, move |_: &ConsumerInfo| Plain {
             ending,
             kept: Vec::new(),
@@ -428,7 +428,10 @@ fn a_consumer_that_stops_its_arbiter_is_replaced_on_another_one() {
 fn a_delivery_that_an_actor_keeps_past_the_deadline_goes_to_its_replacement() {
     paused(async {
         let (cause, attempt) = first_attempt(Placement::Local, Ending::Quiet, Way::Keeps).await;
-        assert_eq!((cause, attempt), (Cause::DeadlinePassed(2_000), 2));
+        assert_eq!(
+            (cause, attempt),
+            (Cause::DeadlinePassed(Duration::from_millis(2_000)), 2)
+        );
     });
 }
 
@@ -485,7 +488,7 @@ fn batches_with(
 
 /// A deadline that is soon over.
 fn short_deadline(config: &mut GroupConfig) {
-    config.deadline_ms = 2_000;
+    config.deadline = Duration::from_millis(2_000);
 }
 
 async fn outcomes(group: &Group<u64, u64>, jobs: std::ops::Range<u64>) -> Vec<Result<u64, DeadReason>> {

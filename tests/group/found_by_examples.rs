@@ -265,7 +265,7 @@ async fn a_job_that_waits_in_a_paused_group_expires() {
 async fn a_hang_right_after_the_start_is_found_within_a_sixteenth_after_its_deadline() {
     let group = Group::builder()
         .placement(Placement::Local)
-        .configure(|config| config.deadline_ms = 160)
+        .configure(|config| config.deadline = Duration::from_millis(160))
         .consume_with(1, async |delivery: &Delivery<u32>| {
             if delivery.attempt() == 1 {
                 pending::<()>().await;
@@ -285,7 +285,10 @@ async fn a_hang_right_after_the_start_is_found_within_a_sixteenth_after_its_dead
         }
         panic!("the group ended")
     };
-    assert_eq!(timeout(LONG, found).await.unwrap(), Cause::DeadlinePassed(160));
+    assert_eq!(
+        timeout(LONG, found).await.unwrap(),
+        Cause::DeadlinePassed(Duration::from_millis(160))
+    );
     // A sixteenth is 10 ms, twice: the look that saw the beginning and the one that saw the end. The rest is for the machine.
     assert!(
         began.elapsed() < Duration::from_millis(280),

@@ -2,6 +2,7 @@
 
 use actix::{Actor, ActorContext, Context, Handler};
 use consumer_group::{Cause, ConsumerInfo, Deliver, Delivery, EventKind, Incarnation, JobId, SlotId};
+use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::common::{Gate, event, local, paused, probe, told, window, within};
@@ -108,8 +109,8 @@ impl Handler<Deliver<u64, u32>> for Quits {
 fn an_actor_that_stops_itself_is_replaced_before_any_time_passes() {
     paused(async {
         let group = local()
-            .configure(|config| config.retry.backoff.min_ms = 0)
-            .configure(|config| config.retry.backoff.max_ms = 0)
+            .configure(|config| config.retry.backoff.min = Duration::ZERO)
+            .configure(|config| config.retry.backoff.max = Duration::ZERO)
             .actor_consumers(1, |_: &ConsumerInfo| Quits)
             .start()
             .unwrap();

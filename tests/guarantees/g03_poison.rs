@@ -1,6 +1,7 @@
 //! Guarantee 3: a poison job is dead-lettered after the limit with its whole history, and its neighbours are unharmed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use consumer_group::{
     Cause, DeadReason, Delivery, EventKind, Failure, Group, Incarnation, Job, Placement, Role, SlotId,
@@ -124,7 +125,7 @@ fn a_dead_letter_that_is_sent_back_has_all_its_attempts_again_and_keeps_its_hist
         assert_eq!(group.dead_letters().requeue([id]).await.unwrap(), [id]);
         let letter = loop {
             // The second life of the job has no outcome for anyone, so its end shows in the dead letters.
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
             if let Some(letter) = group.dead_letters().list(1).await.unwrap().pop() {
                 break letter;
             }
@@ -144,8 +145,8 @@ fn a_consumer_that_comes_back_does_not_wipe_out_that_its_successor_had_begun() {
             .placement(Placement::Dedicated)
             .configure(calm)
             .configure(|config| {
-                config.deadline_ms = 100;
-                config.kill_grace_ms = 40;
+                config.deadline = Duration::from_millis(100);
+                config.kill_grace = Duration::from_millis(40);
                 config.retry.attempts = 2;
             })
             .consume_with(2, async move |delivery: &Delivery<u64>| {
@@ -159,7 +160,7 @@ fn a_consumer_that_comes_back_does_not_wipe_out_that_its_successor_had_begun() {
                 }
                 while !passed.is_open() {
                     delivery.extend();
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 panic!("the second attempt dies")
             })

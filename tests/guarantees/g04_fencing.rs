@@ -4,14 +4,15 @@ use actix::{Actor, Context, Handler};
 use consumer_group::{
     ConsumerInfo, Deliver, Delivery, EventKind, FencingToken, Group, GroupConfig, Placement, Role,
 };
+use std::time::Duration;
 
 use crate::common::{Block, Log, calm, event, local, next_outcome, paused, probe, system, within};
 
 /// Consumers that block are given up on after 100 ms.
 fn impatient(config: &mut GroupConfig) {
     calm(config);
-    config.deadline_ms = 60;
-    config.kill_grace_ms = 40;
+    config.deadline = Duration::from_millis(60);
+    config.kill_grace = Duration::from_millis(40);
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn the_word_of_a_consumer_of_an_earlier_supervisor_counts_for_nothing() {
         let group = Group::builder()
             .placement(Placement::Dedicated)
             .configure(calm)
-            .configure(|config| config.kill_grace_ms = 40)
+            .configure(|config| config.kill_grace = Duration::from_millis(40))
             .consume_with(1, async move |delivery: &Delivery<u64>| {
                 let token = delivery.token();
                 note.send((token, false)).unwrap();

@@ -17,7 +17,7 @@ use crate::common::{
 fn a_consumer_that_awaits_for_ever_is_replaced_right_after_its_deadline() {
     paused(async {
         let group = local()
-            .configure(|config| config.deadline_ms = 1_600)
+            .configure(|config| config.deadline = Duration::from_millis(1_600))
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 if delivery.attempt() == 1 {
                     std::future::pending::<()>().await;
@@ -40,7 +40,7 @@ fn a_consumer_that_awaits_for_ever_is_replaced_right_after_its_deadline() {
             _ => None,
         })
         .await;
-        assert_eq!(cause, Cause::DeadlinePassed(1_600));
+        assert_eq!(cause, Cause::DeadlinePassed(Duration::from_millis(1_600)));
     });
 }
 
@@ -48,7 +48,7 @@ fn a_consumer_that_awaits_for_ever_is_replaced_right_after_its_deadline() {
 fn jobs_behind_one_that_hangs_wait_for_its_deadline_only_once_and_cost_nothing() {
     paused(async {
         let group = local()
-            .configure(|config| config.deadline_ms = 1_600)
+            .configure(|config| config.deadline = Duration::from_millis(1_600))
             .configure(|config| window(config, 8))
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 if *delivery.job() == 0 && delivery.attempt() == 1 {
@@ -78,7 +78,7 @@ fn jobs_behind_one_that_hangs_wait_for_its_deadline_only_once_and_cost_nothing()
 fn a_consumer_that_gives_signs_of_life_may_take_as_long_as_it_likes() {
     paused(async {
         let group = local()
-            .configure(|config| config.deadline_ms = 1_600)
+            .configure(|config| config.deadline = Duration::from_millis(1_600))
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 for _ in 0..100 {
                     tokio::time::sleep(Duration::from_millis(1_400)).await;
@@ -105,7 +105,7 @@ fn a_consumer_that_gives_signs_of_life_may_take_as_long_as_it_likes() {
 fn a_job_that_hangs_every_time_is_a_dead_letter_with_the_deadline_as_the_cause() {
     paused(async {
         let group: Group<u64, ()> = local()
-            .configure(|config| config.deadline_ms = 1_600)
+            .configure(|config| config.deadline = Duration::from_millis(1_600))
             .configure(|config| config.retry.attempts = 3)
             .consume_with(2, async |_: &Delivery<u64>| std::future::pending().await)
             .start()
@@ -116,7 +116,7 @@ fn a_job_that_hangs_every_time_is_a_dead_letter_with_the_deadline_as_the_cause()
             letter
                 .history
                 .iter()
-                .all(|record| record.cause == Cause::DeadlinePassed(1_600)),
+                .all(|record| record.cause == Cause::DeadlinePassed(Duration::from_millis(1_600))),
             "{letter}"
         );
     });
@@ -126,7 +126,7 @@ fn a_job_that_hangs_every_time_is_a_dead_letter_with_the_deadline_as_the_cause()
 fn without_a_deadline_nothing_is_taken_for_hung() {
     paused(async {
         let group = local()
-            .configure(|config| config.deadline_ms = 0)
+            .configure(|config| config.deadline = Duration::ZERO)
             .consume_with(1, async |delivery: &Delivery<u64>| {
                 tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
                 Ok(delivery.attempt())
@@ -141,7 +141,7 @@ fn without_a_deadline_nothing_is_taken_for_hung() {
 fn an_idle_consumer_is_never_taken_for_hung() {
     paused(async {
         let group = local()
-            .configure(|config| config.deadline_ms = 100)
+            .configure(|config| config.deadline = Duration::from_millis(100))
             .consume_with(1, async |delivery: &Delivery<u64>| Ok(delivery.incarnation().0))
             .start()
             .unwrap();
@@ -154,8 +154,8 @@ fn an_idle_consumer_is_never_taken_for_hung() {
 
 fn impatient(config: &mut GroupConfig) {
     calm(config);
-    config.deadline_ms = 80;
-    config.kill_grace_ms = 40;
+    config.deadline = Duration::from_millis(80);
+    config.kill_grace = Duration::from_millis(40);
 }
 
 /// One thread for two consumers. One of them awaits, the other one blocks the thread of both.
@@ -314,7 +314,7 @@ impl Handler<Deliver<u64, u32>> for AwaitsOutside {
 fn a_task_outside_of_its_actor_that_awaits_for_ever_is_past_its_deadline_as_well() {
     paused(async {
         let group = local()
-            .configure(|config| config.deadline_ms = 1_600)
+            .configure(|config| config.deadline = Duration::from_millis(1_600))
             .actor_consumers(1, |_: &ConsumerInfo| AwaitsOutside)
             .start()
             .unwrap();
@@ -351,7 +351,7 @@ fn a_strategy_that_does_not_answer_is_replaced() {
     paused(async {
         let lives = std::cell::Cell::new(0);
         let group = local()
-            .configure(|config| config.deadline_ms = 1_600)
+            .configure(|config| config.deadline = Duration::from_millis(1_600))
             .strategy_actor(move || {
                 lives.set(lives.get() + 1);
                 Silent(lives.get() == 1)

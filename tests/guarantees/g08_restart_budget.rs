@@ -19,11 +19,11 @@ const COOL_DOWN: Duration = Duration::from_secs(7);
 fn strict(config: &mut GroupConfig) {
     calm(config);
     config.restart.intensity = 2;
-    config.restart.period_ms = 10_000;
-    config.restart.cool_down_ms = 7_000;
+    config.restart.period = Duration::from_millis(10_000);
+    config.restart.cool_down = Duration::from_millis(7_000);
     config.restart.backoff = BackoffConfig {
-        min_ms: 100,
-        max_ms: 100,
+        min: Duration::from_millis(100),
+        max: Duration::from_millis(100),
         factor: 1.0,
         jitter: 0.0,
     };
@@ -264,9 +264,9 @@ fn a_start_that_hangs_is_given_up_after_its_deadline_also_the_second_time() {
         });
         let group = builder
             // Longer than the pause between two looks, so that no look at the first start is left over.
-            .configure(|config| config.restart.backoff.min_ms = 5_000)
-            .configure(|config| config.restart.backoff.max_ms = 5_000)
-            .configure(|config| config.restart.start_deadline_ms = 3_200)
+            .configure(|config| config.restart.backoff.min = Duration::from_millis(5_000))
+            .configure(|config| config.restart.backoff.max = Duration::from_millis(5_000))
+            .configure(|config| config.restart.start_deadline = Duration::from_millis(3_200))
             .start()
             .unwrap();
         settle_down().await;

@@ -102,7 +102,7 @@ fn past_the_deadline_a_drain_names_what_was_not_finished_and_hands_it_back() {
         let (note, mut noted) = probe();
         let group = local()
             .configure(|config| crate::common::window(config, 1))
-            .configure(|config| config.deadline_ms = 0)
+            .configure(|config| config.deadline = Duration::ZERO)
             .consume_with(2, async move |delivery: &Delivery<String>| {
                 note.send(delivery.id()).unwrap();
                 if *delivery.job() != "quick" {

@@ -454,8 +454,8 @@ fn a_consumer_from_which_all_was_taken_back_and_that_never_moves_again_is_replac
             .placement(Placement::Dedicated)
             .configure(calm)
             .configure(|config| {
-                config.deadline_ms = 300;
-                config.kill_grace_ms = 50;
+                config.deadline = Duration::from_millis(300);
+                config.kill_grace = Duration::from_millis(50);
             })
             .consume_with(2, async move |delivery: &Delivery<u64>| {
                 if *delivery.job() == LONG && long.is_first() {

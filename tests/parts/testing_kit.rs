@@ -62,7 +62,7 @@ fn a_probe_does_what_it_is_told_and_writes_it_down() {
             .at(5, 1, Act::Hang)
             .when(|job, _| *job == 6, Act::Ack.behind(&gate));
         let builder = Group::builder().consumers(2, probe.consumers());
-        let group = group(builder.configure(|config| config.deadline_ms = 1_000));
+        let group = group(builder.configure(|config| config.deadline = Duration::from_millis(1_000)));
         let producer = group.producer();
         assert_eq!(producer.call(1).await.unwrap().attempt, 2);
         let panicked = producer.call(2).await.unwrap();

@@ -60,7 +60,7 @@ fn a_period_of_zero_is_refused() {
 fn other_numbers_of_zero_are_refused() {
     let config = SupervisorConfig::default;
     let start = SupervisorConfig {
-        start_deadline_ms: 0,
+        start_deadline: Duration::ZERO,
         ..config()
     };
     refused(
@@ -68,7 +68,7 @@ fn other_numbers_of_zero_are_refused() {
         "supervisor ward: `start_deadline_ms` is zero; a start takes at least 1 ms",
     );
     let grace = SupervisorConfig {
-        kill_grace_ms: 0,
+        kill_grace: Duration::ZERO,
         ..config()
     };
     refused(
@@ -90,8 +90,8 @@ fn a_backoff_that_makes_no_sense_is_refused() {
     let backoff = |min_ms, max_ms, factor, jitter| {
         move || {
             ward().backoff(BackoffConfig {
-                min_ms,
-                max_ms,
+                min: Duration::from_millis(min_ms),
+                max: Duration::from_millis(max_ms),
                 factor,
                 jitter,
             })

@@ -32,7 +32,11 @@ where
         let SendError::Died { down, .. } = &error else {
             panic!("{words}: {error}")
         };
-        assert_eq!(down.cause, Cause::DeadlinePassed(3_000), "{words}");
+        assert_eq!(
+            down.cause,
+            Cause::DeadlinePassed(Duration::from_millis(3_000)),
+            "{words}"
+        );
         assert!(down.in_hand.as_ref().unwrap().ends_with(&words), "{down}");
         assert!(took >= Duration::from_secs(3), "{words}: {took:?}");
         assert!(took <= Duration::from_secs(4), "{words}: {took:?}");
@@ -131,7 +135,7 @@ fn an_actor_that_blocks_its_thread_is_replaced_and_takes_nothing_when_it_comes_b
         let handle = child.handle();
         let config = SupervisorConfig {
             intensity: 100,
-            kill_grace_ms: 100,
+            kill_grace: Duration::from_millis(100),
             ..SupervisorConfig::default()
         };
         let supervisor = SupervisorSpec::new("ward")

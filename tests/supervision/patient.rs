@@ -235,8 +235,8 @@ pub(crate) async fn tree_event<T>(
 /// A minute of backoff, so that a test can look at what happens meanwhile.
 pub(crate) fn a_minute() -> BackoffConfig {
     BackoffConfig {
-        min_ms: 60_000,
-        max_ms: 60_000,
+        min: Duration::from_millis(60_000),
+        max: Duration::from_millis(60_000),
         factor: 1.0,
         jitter: 0.0,
     }

@@ -283,8 +283,8 @@ fn the_waits_before_restarts_grow_to_the_maximum_and_are_short_again_after_a_qui
     paused(async {
         let (child, handle, _notes) = patient("p");
         let backoff = BackoffConfig {
-            min_ms: 100,
-            max_ms: 400,
+            min: Duration::from_millis(100),
+            max: Duration::from_millis(400),
             factor: 2.0,
             jitter: 0.0,
         };

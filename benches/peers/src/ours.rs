@@ -68,8 +68,8 @@ pub fn group_of<J: Payload>(
             config.quiet_panics = true;
             config.restart.intensity = 1_000_000;
             config.restart.backoff = BackoffConfig {
-                min_ms: 0,
-                max_ms: 0,
+                min: Duration::ZERO,
+                max: Duration::ZERO,
                 ..config.restart.backoff
             };
             if in_order {

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use tokio::sync::{mpsc, watch};
@@ -90,8 +91,8 @@ struct RoleCell {
 /// without it nothing goes on.
 fn family_of_roles(restart: &RestartConfig) -> ChildSet {
     let at_once = BackoffConfig {
-        min_ms: 0,
-        max_ms: 0,
+        min: Duration::ZERO,
+        max: Duration::ZERO,
         ..restart.backoff
     };
     let mut child_set = ChildSet::new(SupervisionRules {

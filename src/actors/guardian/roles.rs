@@ -207,12 +207,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
 
     pub(super) fn consumers_gone(&mut self) -> impl Future<Output = ()> + 'static {
         let consumers = self.consumers.take();
-        let grace = self.group.as_ref().map_or(0, |group| group.config.kill_grace_ms);
+        let grace = self
+            .group
+            .as_ref()
+            .map_or(Duration::ZERO, |group| group.config.kill_grace);
         async move {
             if let Some(mut consumers) = consumers {
                 // Nothing is ever sent; the channel closes when the last sender, in the last cell, is dropped. A limit that
                 // passes means that a thread is blocked.
-                let _ = within_fair_time(Duration::from_millis(grace), consumers.recv()).await;
+                let _ = within_fair_time(grace, consumers.recv()).await;
             }
         }
     }

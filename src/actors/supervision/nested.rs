@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
 use super::bus::TreeBus;
 use super::child::{AnyChild, ChildPolicy, Cradle, PostKeeper, ReadyChild, problem_of};
@@ -105,18 +106,21 @@ fn join(above: &str, name: &str) -> String {
 /// The events that a tree keeps for its slowest subscriber, at most: their places are made at once.
 const MOST_EVENTS_KEPT: usize = 1_048_576;
 
+/// The shortest time of a configuration that is not nothing.
+const LEAST: Duration = Duration::from_millis(1);
+
 fn problem_of_config(config: &SupervisorConfig) -> Option<(&'static str, String)> {
     let zero = |what: &str| format!("is zero; {what}");
-    if config.period_ms == 0 {
+    if config.period < LEAST {
         return Some((
             "period_ms",
             zero("restarts are counted within a period of at least 1 ms"),
         ));
     }
-    if config.start_deadline_ms == 0 {
+    if config.start_deadline < LEAST {
         return Some(("start_deadline_ms", zero("a start takes at least 1 ms")));
     }
-    if config.kill_grace_ms == 0 {
+    if config.kill_grace < LEAST {
         return Some(("kill_grace_ms", zero("an end takes at least 1 ms")));
     }
     if config.events_kept == 0 {
@@ -133,10 +137,11 @@ fn problem_of_config(config: &SupervisorConfig) -> Option<(&'static str, String)
         return Some(("events_kept", problem));
     }
     let backoff = &config.backoff;
-    if backoff.min_ms > backoff.max_ms {
+    if backoff.min > backoff.max {
         let problem = format!(
             "is {} ms, above `backoff.max_ms`, {} ms",
-            backoff.min_ms, backoff.max_ms
+            backoff.min.as_millis(),
+            backoff.max.as_millis()
         );
         return Some(("backoff.min_ms", problem));
     }

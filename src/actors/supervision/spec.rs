@@ -82,7 +82,7 @@ impl SupervisorSpec {
     /// How many restarts are allowed within a sliding window of `period` (in whole ms).
     pub fn intensity(mut self, restarts: u32, period: Duration) -> Self {
         self.config.intensity = restarts;
-        self.config.period_ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+        self.config.period = Duration::from_millis(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
         self
     }
 

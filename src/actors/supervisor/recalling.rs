@@ -152,7 +152,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     fn find_still(&mut self, now: Moment) -> Found {
-        let limit = Duration::from_micros(self.group.config.window.target_us).saturating_mul(TARGETS);
+        let limit = self.group.config.window.target.saturating_mul(TARGETS);
         let mut found = Found::default();
         for (id, slot) in self.slots.iter_mut() {
             let Some(info) = slot.info.as_ref().filter(|_| self.ledger.can_recall_from(id)) else {

@@ -83,13 +83,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let mut pause: Option<Duration> = None;
         let mut at_most = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
         if self.slots.has_ending() {
-            at_most(hang_detector::pause(
-                Duration::from_millis(config.kill_grace_ms),
-                4,
-            ));
+            at_most(hang_detector::pause(config.kill_grace, 4));
         }
         if self.slots.has_starting() {
-            let limit = Duration::from_millis(config.restart.start_deadline_ms);
+            let limit = config.restart.start_deadline;
             at_most(hang_detector::pause(limit, hang_detector::LOOKS));
         }
         if self.ledger.leases() > 0 && self.group.capabilities.extend && !self.group.capabilities.volatile {
@@ -150,14 +147,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn due(&self, slot: &SlotActor<J, O>) -> Option<Moment> {
         let config = &self.group.config;
         if let Some(ending) = slot.ending {
-            return Some(ending.after(Duration::from_millis(config.kill_grace_ms)))
-                .filter(|_| !self.slots.are_here());
+            return Some(ending.after(config.kill_grace)).filter(|_| !self.slots.are_here());
         }
         if slot.state == SlotState::Starting {
-            return Some(
-                slot.since
-                    .after(Duration::from_millis(config.restart.start_deadline_ms)),
-            );
+            return Some(slot.since.after(config.restart.start_deadline));
         }
         slot.watch.due(config.deadline()?)
     }
@@ -165,7 +158,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Looks at one slot; names its arbiter if the thread there does not come back.
     fn look_at(&mut self, slot: SlotId, now: Moment) -> Option<ArbiterId> {
         let config = &self.group.config;
-        let grace = Duration::from_millis(config.kill_grace_ms);
+        let grace = config.kill_grace;
         // One from which all was taken back owes a word all the same: that it moves again.
         let holds = self
             .ledger
@@ -179,14 +172,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         let info = found.info.as_ref()?;
         let cause = if found.state == SlotState::Starting {
-            let limit = config.restart.start_deadline_ms;
-            let took_too_long = now.since(found.since) >= Duration::from_millis(limit);
-            took_too_long.then(|| Cause::StartFailed(format!("not up after {limit} ms").into()))
+            let limit = config.restart.start_deadline;
+            let took_too_long = now.since(found.since) >= limit;
+            took_too_long.then(|| Cause::StartFailed(format!("not up after {} ms", limit.as_millis()).into()))
         } else {
             let works = holds && !info.heartbeat.is_resting();
             let still = found.watch.look(now, info.heartbeat.progress(), works);
             let is_hung = config.deadline().is_some_and(|deadline| still >= deadline);
-            is_hung.then_some(Cause::DeadlinePassed(config.deadline_ms))
+            is_hung.then_some(Cause::DeadlinePassed(config.deadline))
         };
         if let Some(cause) = cause
             && let Some(cell) = &mut found.cell
@@ -246,7 +239,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             && now.since(asked) >= deadline
         {
             self.strategy.ask_later(now);
-            let cause = Cause::DeadlinePassed(self.group.config.deadline_ms);
+            let cause = Cause::DeadlinePassed(self.group.config.deadline);
             self.group
                 .guardian
                 .do_send(Notice::Unresponsive(Role::Strategy, cause));

@@ -21,7 +21,7 @@ pub(crate) struct Dedup {
 impl Dedup {
     pub(crate) fn new(config: &QueueConfig) -> Self {
         Self {
-            window: Duration::from_millis(config.dedup_window_ms),
+            window: config.dedup_window,
             most: config.dedup_keys,
             next: 0,
             jobs: BTreeMap::new(),

@@ -44,7 +44,7 @@ impl SupervisionRules {
             reach: config.reach,
             budget: Budget::Shared,
             intensity: config.intensity,
-            period: Duration::from_millis(config.period_ms),
+            period: config.period,
             backoff: config.backoff,
             past_budget: PastBudget::Escalate,
             cool_down: Duration::ZERO,
@@ -58,10 +58,10 @@ impl SupervisionRules {
             reach: RestartReach::OneForOne,
             budget: Budget::Each,
             intensity: config.intensity,
-            period: Duration::from_millis(config.period_ms),
+            period: config.period,
             backoff: config.backoff,
             past_budget: config.past_budget,
-            cool_down: Duration::from_millis(config.cool_down_ms),
+            cool_down: config.cool_down,
             auto_shutdown: AutoShutdown::Never,
         }
     }

@@ -122,7 +122,7 @@ fn waits(case: &mut Case) -> Vec<i64> {
 fn a_start_that_finds_nothing_left_waits_longer_each_time_and_ends_no_family() {
     let config = SupervisorConfig {
         intensity: 1,
-        period_ms: 3_600_000,
+        period: Duration::from_millis(3_600_000),
         ..SupervisorConfig::default()
     };
     let mut case = Case::up(config, &[Restart::Permanent, Restart::Permanent]);
@@ -146,7 +146,7 @@ fn a_start_that_finds_nothing_left_waits_longer_each_time_and_ends_no_family() {
 fn a_slot_that_finds_nothing_left_rests_past_its_budget_where_a_rest_is_the_policy() {
     let config = crate::types::RestartConfig {
         intensity: 2,
-        cool_down_ms: 7_000,
+        cool_down: Duration::from_millis(7_000),
         past_budget: crate::types::PastBudget::Quarantine,
         ..crate::types::RestartConfig::default()
     };
@@ -305,8 +305,8 @@ fn a_stop_ends_all_youngest_first_and_nobody_is_started_again() {
 #[test]
 fn backoff_waits_grow_and_a_gathering_waits_once_for_all() {
     let mut with_backoff = config(RestartReach::OneForAll, 5);
-    with_backoff.backoff.min_ms = 10;
-    with_backoff.backoff.max_ms = 1_000;
+    with_backoff.backoff.min = Duration::from_millis(10);
+    with_backoff.backoff.max = Duration::from_millis(1_000);
     with_backoff.backoff.jitter = 0.0;
     let mut case = Case::up(with_backoff, &[PERMANENT; 2]);
     assert_eq!(case.dies(1), "-0");

@@ -30,7 +30,7 @@ pub(super) fn restart_budget(facts: &Facts<'_>) -> Judged {
     let config = &history.config.restart;
     let budget = Budget {
         most: config.intensity as usize,
-        period: Duration::from_millis(config.period_ms),
+        period: config.period,
     };
     let mut slots: BTreeMap<SlotId, Vec<Moment>> = BTreeMap::new();
     let mut roles: BTreeMap<Role, Vec<Moment>> = BTreeMap::new();
@@ -64,7 +64,8 @@ pub(super) fn restart_budget(facts: &Facts<'_>) -> Judged {
         if !is_kept {
             return Err(format!(
                 "the restarts of {name} were more than {} in {} ms, at {at}",
-                config.intensity, config.period_ms
+                config.intensity,
+                config.period.as_millis()
             ));
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn is_nobodys_fault(facts: &Facts<'_>) -> Judged {
             }) => {
                 let mut found = slots.remove(slot).unwrap_or_default();
                 found.gets_on(at, &still);
-                if found.longest < Duration::from_millis(*deadline) {
+                if found.longest < *deadline {
                     return Err(format!(
                         "the deadline of {slot} passed at {at}, and it was never awake for more than {} ms without a word",
                         found.longest.as_millis()
@@ -201,10 +201,7 @@ impl Still {
             _ => return,
         };
         // Of a standstill the watcher sees how late its look is, and it looks this often.
-        let unseen = hang_detector::pause(
-            Duration::from_millis(history.config.deadline_ms),
-            hang_detector::LOOKS,
-        ) + GRAIN;
+        let unseen = hang_detector::pause(history.config.deadline, hang_detector::LOOKS) + GRAIN;
         let to = from.after(Duration::from_millis(ms).saturating_sub(unseen));
         self.times.push((from, to));
         self.times.sort_unstable();

@@ -175,39 +175,39 @@ fn a_batch_can_wait_for_anything() {
 }
 
 /// A setting by its name, and how it is set.
-type Setting<C> = (&'static str, fn(&mut C, u64));
+type Setting<C> = (&'static str, fn(&mut C, Duration));
 
 /// Every number of the configuration that is a span of time.
 const SETTINGS: [Setting<GroupConfig>; 12] = [
-    ("queue.dedup_window_ms", |config, ms| {
-        config.queue.dedup_window_ms = ms
+    ("queue.dedup_window_ms", |config, time| {
+        config.queue.dedup_window = time
     }),
-    ("window.target_us", |config, us| config.window.target_us = us),
-    ("retry.backoff.min_ms", |config, ms| {
-        config.retry.backoff.min_ms = ms
+    ("window.target_us", |config, time| config.window.target = time),
+    ("retry.backoff.min_ms", |config, time| {
+        config.retry.backoff.min = time
     }),
-    ("retry.backoff.max_ms", |config, ms| {
-        config.retry.backoff.max_ms = ms
+    ("retry.backoff.max_ms", |config, time| {
+        config.retry.backoff.max = time
     }),
-    ("restart.period_ms", |config, ms| config.restart.period_ms = ms),
-    ("restart.backoff.min_ms", |config, ms| {
-        config.restart.backoff.min_ms = ms
+    ("restart.period_ms", |config, time| config.restart.period = time),
+    ("restart.backoff.min_ms", |config, time| {
+        config.restart.backoff.min = time
     }),
-    ("restart.backoff.max_ms", |config, ms| {
-        config.restart.backoff.max_ms = ms
+    ("restart.backoff.max_ms", |config, time| {
+        config.restart.backoff.max = time
     }),
-    ("restart.cool_down_ms", |config, ms| {
-        config.restart.cool_down_ms = ms
+    ("restart.cool_down_ms", |config, time| {
+        config.restart.cool_down = time
     }),
-    ("restart.start_deadline_ms", |config, ms| {
-        config.restart.start_deadline_ms = ms
+    ("restart.start_deadline_ms", |config, time| {
+        config.restart.start_deadline = time
     }),
-    ("deadline_ms", |config, ms| config.deadline_ms = ms),
-    ("kill_grace_ms", |config, ms| config.kill_grace_ms = ms),
+    ("deadline_ms", |config, time| config.deadline = time),
+    ("kill_grace_ms", |config, time| config.kill_grace = time),
     // Both ends of the waits at once, so that the least of them may be large.
-    ("retry.backoff", |config, ms| {
-        (config.retry.backoff.min_ms, config.retry.backoff.max_ms) = (ms, ms);
-        (config.restart.backoff.min_ms, config.restart.backoff.max_ms) = (ms, ms);
+    ("retry.backoff", |config, time| {
+        (config.retry.backoff.min, config.retry.backoff.max) = (time, time);
+        (config.restart.backoff.min, config.restart.backoff.max) = (time, time);
     }),
 ];
 
@@ -217,7 +217,7 @@ fn every_setting_takes_any_span_or_says_by_its_name_what_it_takes() {
         for value in EXTREMES_MS {
             paused(async move {
                 let started = local()
-                    .configure(|config| set(config, value))
+                    .configure(|config| set(config, Duration::from_millis(value)))
                     .consume_with(2, async |delivery: &Delivery<u64>| {
                         if *delivery.job() == 1 && delivery.attempt() == 1 {
                             return Err(Failure::retry("once"));
@@ -281,11 +281,11 @@ impl Handler<Say> for Echo {
 
 /// Every span that a supervision tree is told.
 const TREE_SETTINGS: [Setting<SupervisorConfig>; 5] = [
-    ("period_ms", |config, ms| config.period_ms = ms),
-    ("start_deadline_ms", |config, ms| config.start_deadline_ms = ms),
-    ("kill_grace_ms", |config, ms| config.kill_grace_ms = ms),
-    ("backoff.min_ms", |config, ms| config.backoff.min_ms = ms),
-    ("backoff.max_ms", |config, ms| config.backoff.max_ms = ms),
+    ("period_ms", |config, time| config.period = time),
+    ("start_deadline_ms", |config, time| config.start_deadline = time),
+    ("kill_grace_ms", |config, time| config.kill_grace = time),
+    ("backoff.min_ms", |config, time| config.backoff.min = time),
+    ("backoff.max_ms", |config, time| config.backoff.max = time),
 ];
 
 #[test]
@@ -294,7 +294,7 @@ fn every_setting_of_a_tree_takes_any_span_or_says_by_its_name_what_it_takes() {
         for value in EXTREMES_MS {
             paused(async move {
                 let mut config = SupervisorConfig::default();
-                set(&mut config, value);
+                set(&mut config, Duration::from_millis(value));
                 let mut child = Child::new("echo", || Echo).quiet_panics();
                 let echo = child.handle();
                 let spec = SupervisorSpec::new("tree").config(config).child(child);

@@ -96,10 +96,10 @@ impl ConsumerAddr {
     fn group(self, bench: &Bench) -> GroupBuilder<u64, ()> {
         let builder = local().configure(|config| {
             window(config, 4);
-            config.deadline_ms = 0;
+            config.deadline = Duration::ZERO;
             config.retry.attempts = 2;
             config.restart.intensity = 0;
-            config.restart.cool_down_ms = 3_600_000;
+            config.restart.cool_down = Duration::from_millis(3_600_000);
         });
         let bench = bench.clone();
         let one = BatchSize {

@@ -22,7 +22,7 @@ fn group(
         .configure(|config| window(config, 1))
         .configure(|config| {
             config.retry.attempts = 2;
-            config.deadline_ms = 0;
+            config.deadline = Duration::ZERO;
         })
         .consume_with(1, async move |delivery: &Delivery<u64>| {
             gate.pass().await;

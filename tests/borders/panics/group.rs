@@ -445,7 +445,7 @@ fn futures_whose_drop_panics_cost_their_job_an_attempt_and_no_neighbour() {
                 let group = local()
                     .configure(|config| {
                         config.retry.attempts = 2;
-                        config.deadline_ms = 200;
+                        config.deadline = Duration::from_millis(200);
                     })
                     .consumers(2, move || Futures(makes.clone()))
                     .start()

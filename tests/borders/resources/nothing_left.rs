@@ -49,7 +49,7 @@ fn strict(consumers: usize) -> Group<u64, u64> {
         .placement(Placement::Dedicated)
         .configure(|config| {
             config.restart.intensity = 2;
-            config.restart.period_ms = 3_600_000;
+            config.restart.period = Duration::from_millis(3_600_000);
             config.restart.past_budget = PastBudget::Escalate;
         })
         .consume_with(consumers, async |delivery: &Delivery<u64>| Ok(*delivery.job()))
@@ -203,8 +203,8 @@ fn a_tree_has_none_for_a_while() {
             .placement(Placement::Dedicated)
             .config(SupervisorConfig {
                 intensity: 1,
-                period_ms: 3_600_000,
-                kill_grace_ms: 50,
+                period: Duration::from_millis(3_600_000),
+                kill_grace: Duration::from_millis(50),
                 ..SupervisorConfig::default()
             })
             .child(one)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::time::Duration;
 
 use consumer_group::config::{Affinity, ConfigError, ConfigFileError, Overflow, PastBudget};
 use consumer_group::{GroupConfig, Placement, StrategyKind};
@@ -82,7 +83,7 @@ fn a_part_of_a_backoff_keeps_the_other_defaults_of_its_place() {
     let config =
         GroupConfig::from_toml("retry.backoff.min_ms = 7\nrestart.backoff = { factor = 3 }").unwrap();
     let mut expected = GroupConfig::default();
-    expected.retry.backoff.min_ms = 7;
+    expected.retry.backoff.min = Duration::from_millis(7);
     expected.restart.backoff.factor = 3.0;
     assert_eq!(config, expected);
 }

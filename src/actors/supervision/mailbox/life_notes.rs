@@ -81,8 +81,7 @@ impl<A: Actor<Context = Context<A>>> LifeNotes<A> {
     }
 
     pub(in crate::actors::supervision) fn deadline_cause(&self) -> Cause {
-        let deadline = self.deadline.unwrap_or_default().as_millis();
-        Cause::DeadlinePassed(u64::try_from(deadline).unwrap_or(u64::MAX))
+        Cause::DeadlinePassed(self.deadline.unwrap_or_default())
     }
 
     /// The life has ended and nothing of it has been dropped: says how. `None` if it was given up before: its end was told.

@@ -90,11 +90,11 @@ impl TreeSupervisor {
             let entry = self.entries.get(child)?;
             entry.cell.as_ref()?;
             if let Some(since) = entry.told_to_drop {
-                let limit = since.after(Duration::from_millis(config.kill_grace_ms));
+                let limit = since.after(config.kill_grace);
                 return Some(limit).filter(|_| entry.arbiter.is_some() && !self.arbiters.is_here());
             }
             if self.state(*child) == ChildState::Starting {
-                return Some(entry.since.after(Duration::from_millis(config.start_deadline_ms)));
+                return Some(entry.since.after(config.start_deadline));
             }
             entry.watch.due(entry.spec.policy().deadline?)
         });
@@ -106,13 +106,10 @@ impl TreeSupervisor {
         let pauses = self.watched.iter().take(LOOKED_THROUGH).filter_map(|child| {
             let entry = self.entries.get(child)?;
             if entry.told_to_drop.is_some() {
-                return Some(hang_detector::pause(
-                    Duration::from_millis(config.kill_grace_ms),
-                    4,
-                ));
+                return Some(hang_detector::pause(config.kill_grace, 4));
             }
             if self.state(*child) == ChildState::Starting {
-                let limit = Duration::from_millis(config.start_deadline_ms);
+                let limit = config.start_deadline;
                 return Some(hang_detector::pause(limit, hang_detector::LOOKS));
             }
             let deadline = entry.spec.policy().deadline?;
@@ -161,7 +158,7 @@ impl TreeSupervisor {
         let entry = self.entries.get_mut(&child)?;
         let cell = entry.cell.as_ref()?;
         if let Some(since) = entry.told_to_drop {
-            let is_over = now.since(since) >= Duration::from_millis(config.kill_grace_ms);
+            let is_over = now.since(since) >= config.kill_grace;
             return entry
                 .arbiter
                 .as_ref()
@@ -169,11 +166,11 @@ impl TreeSupervisor {
                 .filter(|_| is_over && !self.arbiters.is_here());
         }
         if state == ChildState::Starting {
-            let limit = config.start_deadline_ms;
-            if now.since(entry.since) >= Duration::from_millis(limit) {
+            let limit = config.start_deadline;
+            if now.since(entry.since) >= limit {
                 self.end_hard(
                     child,
-                    Cause::StartFailed(format!("not up after {limit} ms").into()),
+                    Cause::StartFailed(format!("not up after {} ms", limit.as_millis()).into()),
                 );
             }
             return None;
@@ -182,8 +179,7 @@ impl TreeSupervisor {
         let (progress, busy) = entry.spec.pulse();
         let still = entry.watch.look(now, progress, busy || cell.is_polling());
         if still >= deadline {
-            let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-            self.end_hard(child, Cause::DeadlinePassed(ms));
+            self.end_hard(child, Cause::DeadlinePassed(deadline));
         }
         None
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 
@@ -93,7 +94,7 @@ impl Model {
                 job.place = Place::Ready;
             }
         }
-        let window = Duration::from_millis(self.config.dedup_window_ms);
+        let window = self.config.dedup_window;
         self.keys.retain(|(at, _, _)| at.after(window) > now);
     }
 
@@ -338,7 +339,7 @@ fn config(random: &mut Rng) -> QueueConfig {
         overflow: overflows[random.usize(..4)],
         dead_letters: random.usize(0..6),
         dead_letter_bytes: usize::MAX,
-        dedup_window_ms: 60,
+        dedup_window: Duration::from_millis(60),
         dedup_keys: random.usize(0..4),
         history: random.usize(2..4),
     }

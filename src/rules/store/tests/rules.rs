@@ -3,6 +3,7 @@
 use super::*;
 use crate::rules::store::Refusal;
 use crate::types::{DeadReason, DeliveryNumber, EventKind};
+use std::time::Duration;
 
 /// A store with what it told since it was last asked.
 struct Bench {
@@ -298,7 +299,7 @@ fn a_job_that_was_leased_does_not_expire_any_more() {
 #[test]
 fn a_duplicate_is_refused_within_the_window_and_accepted_after_it() {
     let mut bench = Bench::new(QueueConfig {
-        dedup_window_ms: 10,
+        dedup_window: Duration::from_millis(10),
         ..QueueConfig::default()
     });
     assert!(bench.push_with(1, |job| job.dedup("a")).is_empty());
