@@ -125,10 +125,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                 job: Some(job),
                 kind: SendErrorKind::Closed,
             })?;
-        let mut refused = Vec::new();
-        hear(put.word, &mut refused).await;
-        give_way(put.is_crowded).await;
-        refused.pop().map_or(Ok(put.names), |(_, error)| Err(error))
+        // Most sends wait for neither, and going in and out of a future costs as much as the rest of one.
+        if put.word.is_some() {
+            let mut refused = Vec::new();
+            hear(put.word, &mut refused).await;
+            if let Some((_, error)) = refused.pop() {
+                return Err(error);
+            }
+        }
+        if put.is_crowded {
+            // Many jobs wait to be pushed: lets others run once.
+            tokio::task::yield_now().await;
+        }
+        Ok(put.names)
     }
 
     /// Sends jobs in lots for which there is room; `note` sees the names of each lot before any outcome can come.
@@ -162,7 +171,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
                         refused.push(error);
                     }
                     accepted.append(&mut ids);
-                    give_way(put.is_crowded).await;
+                    if put.is_crowded {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(jobs) => refuse(jobs, SendErrorKind::Closed, &mut refused),
             }
@@ -172,13 +183,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         } else {
             Err(BatchSendError { accepted, refused })
         }
-    }
-}
-
-/// Lets others run once if many jobs wait to be pushed.
-async fn give_way(is_crowded: bool) {
-    if is_crowded {
-        tokio::task::yield_now().await;
     }
 }
 

@@ -176,24 +176,23 @@ mod tests {
             open.put(JobId::from_uuid(Uuid::nil()), first, None, Moment::START);
             open.takes(next, None, Moment::START)
         };
-        let second = Duration::from_secs(1);
-        let wishes: [fn(Job<u8>, Duration) -> Job<u8>; 6] = [
-            |job, _| job,
-            |job, _| job.priority(1),
-            |job, second| job.delay(second),
-            |job, second| job.delay(second * 2),
-            |job, second| job.expires_after(second),
-            |job, second| job.expires_after(second).priority(1),
+        let (job, second) = (Job::new(0), Duration::from_secs(1));
+        let wishes = [
+            job.clone(),
+            job.clone().priority(1),
+            job.clone().delay(second),
+            job.clone().delay(second * 2),
+            job.clone().expires_after(second),
+            job.expires_after(second).priority(1),
         ];
-        for (index, wish) in wishes.iter().enumerate() {
+        for (index, first) in wishes.iter().enumerate() {
             for (other, next) in wishes.iter().enumerate() {
-                let first = || wish(Job::new(0), second);
-                let next = next(Job::new(0), second);
-                assert_eq!(takes(first(), &next), index == other, "{index}, {other}");
+                let first = || first.clone();
+                assert_eq!(takes(first(), next), index == other, "{index}, {other}");
                 assert_eq!(takes(first().key(1), &next.clone().key(2)), index == other);
-                assert!(!takes(first().key(1), &next));
+                assert!(!takes(first().key(1), next));
                 assert!(!takes(first().dedup(1), &next.clone().dedup(1)));
-                assert!(!takes(first(), &next.clone().dedup(1)) && !takes(first().dedup(1), &next));
+                assert!(!takes(first(), &next.clone().dedup(1)) && !takes(first().dedup(1), next));
             }
         }
     }

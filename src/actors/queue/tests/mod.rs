@@ -132,7 +132,7 @@ impl<S: Store<u64>> Rig<S> {
             events: send_events,
             dead: send_dead,
         };
-        let clock = Clock::start();
+        let clock = Clock::beginning_at(Moment::START);
         let (queue, life) = spawn(&source, clock);
         Self {
             source,
