@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The floors of the engine, which are public only for benches and for the model checker.
-const ENGINE: [&str; 4] = ["words", "rules", "protocol", "actors"];
+const ENGINE: [&str; 4] = ["types", "rules", "protocol", "actors"];
 
 /// What users read or copy: files, and folders with everything below.
 const SHOWN: [&str; 6] = [

@@ -8,7 +8,7 @@ use super::imports::{Module, Tree, imports, library, module_of};
 /// The floors, from the ground up; the last ones are the edges and the public face. A new module at the top of the library is
 /// placed here.
 const FLOORS: [&[&str]; 7] = [
-    &["words"],
+    &["types"],
     &["rules"],
     &["protocol"],
     &["actors"],

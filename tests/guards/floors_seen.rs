@@ -5,12 +5,12 @@ use super::imports::Tree;
 
 /// A sound library: a file a line, and what is in it.
 const SOUND: &str = "lib.rs: pub mod types; pub mod rules; pub use types::Job;
-words/mod.rs: mod job; mod id; pub use job::Job;
-words/job.rs: use super::id::Id; pub struct Job(Id);
-words/id.rs: pub struct Id;
+types/mod.rs: mod job; mod id; pub use job::Job;
+types/job.rs: use super::id::Id; pub struct Job(Id);
+types/id.rs: pub struct Id;
 rules/mod.rs: pub mod store; use crate::types::Job;
 rules/store.rs: use crate::types::{Job, id::{self, Id}};
-protocol/mod.rs: use crate::{rules::store, words};
+protocol/mod.rs: use crate::{rules::store, types};
 actors/mod.rs: mod queue; mod supervisor;
 actors/queue.rs: use crate::protocol; fn f() { crate::rules::store::g() }
 actors/supervisor/mod.rs: use super::queue::Queue;
@@ -19,42 +19,42 @@ config_file.rs: use crate::types::Job;";
 /// A file, its code, and what the guard says to it in the sound library.
 const BROKEN: [[&str; 3]; 17] = [
     [
-        "words/key.rs",
+        "types/key.rs",
         "//! A key.\n\nuse crate::rules::store::Store;",
         "key.rs:3: `types::key` imports `rules::store`, which stands above it",
     ],
     [
-        "words/key.rs",
+        "types/key.rs",
         "use super::super::rules::store;",
         "which stands above it",
     ],
     [
-        "words/key.rs",
+        "types/key.rs",
         "use crate::{\n  types::{Job},\n  rules::{store::{self as q}},\n};",
         "which stands above it",
     ],
     [
-        "words/key.rs",
+        "types/key.rs",
         "fn f() { let _ = <X as crate::rules::store::T>::g(); }",
         "which stands above it",
     ],
     [
-        "words/key.rs",
+        "types/key.rs",
         "macro_rules! m { () => { $crate::rules::store::g() } }",
         "which stands above it",
     ],
     [
-        "words/key.rs",
+        "types/key.rs",
         "use crate::rules::store::*;",
         "which stands above it",
     ],
     [
-        "words/key.rs",
+        "types/key.rs",
         "pub use crate::rules::store as s;",
         "which stands above it",
     ],
-    ["words/key.rs", "use crate::Job;", "imports from lib.rs"],
-    ["words/key.rs", "use crate::*;", "imports from lib.rs"],
+    ["types/key.rs", "use crate::Job;", "imports from lib.rs"],
+    ["types/key.rs", "use crate::*;", "imports from lib.rs"],
     [
         "group/x.rs",
         "use crate::config_file::F;",
@@ -76,14 +76,14 @@ const BROKEN: [[&str; 3]; 17] = [
         "src/actors: a circle",
     ],
     [
-        "words/id.rs",
+        "types/id.rs",
         "use crate::types::job::Job;",
         "src/types: a circle",
     ],
     // `super::Job` is `types::job::Job`, and `job` imports `id`.
-    ["words/id.rs", "fn f(_: super::Job) {}", "src/types: a circle"],
+    ["types/id.rs", "fn f(_: super::Job) {}", "src/types: a circle"],
     [
-        "words/id.rs",
+        "types/id.rs",
         "use crate::types::{self, Job as J};",
         "src/types: a circle",
     ],
@@ -116,11 +116,11 @@ fn the_guard_lets_sound_code_and_tests_alone() {
         "#[cfg(test)]\nmod tests {\nuse crate::rules::store; }",
         "pub(crate) struct A; pub(super) struct B; pub(in crate::types) struct C;",
     ] {
-        assert_eq!(violations(&tree("words/key.rs", text)), [].into());
+        assert_eq!(violations(&tree("types/key.rs", text)), [].into());
     }
-    let mut tree = tree("words/key.rs", "#[cfg(test)]\nmod tests;");
+    let mut tree = tree("types/key.rs", "#[cfg(test)]\nmod tests;");
     tree.insert(
-        "words/key/tests.rs".to_owned(),
+        "types/key/tests.rs".to_owned(),
         "use crate::rules::store;".to_owned(),
     );
     assert_eq!(violations(&tree), [].into());
