@@ -26,7 +26,7 @@ pub struct ConsumerInfo {
 }
 
 /// Tells the present moment by the clock of a group.
-pub(crate) struct Now(Box<dyn Fn() -> Moment + Send + Sync>);
+pub(crate) struct Now(pub(crate) Box<dyn Fn() -> Moment + Send + Sync>);
 
 impl Now {
     pub(crate) fn new(read: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
@@ -53,9 +53,9 @@ pub struct Heartbeat {
     /// Set once this life is over. Written by the cell (it died) or by the supervisor (it was given up on); read by the
     /// shell before each delivery, so that a thread that comes back after a long block does not go on with its window.
     ended: AtomicBool,
-    /// Set while the shell holds deliveries back to make a larger batch of them. Written by the shell, read by the
-    /// supervisor: a rest is no hang, however long it is.
-    resting: AtomicBool,
+    /// Until when the shell holds deliveries back to make a larger batch of them; 0 if it does not. Written by the shell, read
+    /// by the supervisor: a rest is no hang, however long it may be; one that does not end in time may be.
+    rests_until: AtomicU64,
     /// Set while no more deliveries come: the group drains or is paused, the slot is taken away, or its consumer holds a
     /// suspect that must be alone. Written by the supervisor, read by the shell, which then holds nothing back.
     complete: AtomicBool,
@@ -91,18 +91,21 @@ impl Heartbeat {
         self.progress() % SIGN_OF_LIFE
     }
 
-    /// Notes whether deliveries are held back on purpose. The end of a rest is a sign of life: also of a rest so short that
-    /// no look saw it, the time does not count.
-    pub(crate) fn rest(&self, resting: bool) {
-        if !resting {
-            self.note_life();
-        }
-        self.resting.store(resting, Ordering::Relaxed);
+    /// Notes that deliveries are held back on purpose, until this moment at the latest.
+    pub(crate) fn rest(&self, until: Moment) {
+        self.rests_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Notes that they are not held back any more. It is a sign of life: also of a rest so short that no look saw it, the time
+    /// does not count.
+    pub(crate) fn end_rest(&self) {
+        self.note_life();
+        self.rests_until.store(0, Ordering::Relaxed);
     }
 
     /// Whether deliveries are held back on purpose.
-    pub(crate) fn is_resting(&self) -> bool {
-        self.resting.load(Ordering::Relaxed)
+    pub(crate) fn is_resting(&self, now: Moment) -> bool {
+        self.rests_until.load(Ordering::Relaxed) > now.as_nanos()
     }
 
     /// Notes whether the consumer has everything that it will get for now.

@@ -15,7 +15,7 @@ use crate::actors::queue::QueueSource;
 use crate::group::{Group, GroupBuilder, StartError};
 use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
-use crate::types::{GroupConfig, Job, Placement};
+use crate::types::{GroupConfig, Job, Placement, Priority};
 
 /// A group and its jobs, to be run under plans of faults.
 ///
@@ -334,9 +334,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
                 continue;
             }
             tokio::time::sleep_until(world.instant(job.at_ms)).await;
-            world.expect(index);
-            patience.begin();
             let job = (self.job)(index, job);
+            world.expect(index, job.priority);
+            patience.begin();
             let has_room = if has_calls && host::is_call(index) {
                 host::call(producer.clone(), world, index, job, patience).await
             } else {
@@ -379,14 +379,14 @@ struct Course {
 
 impl Course {
     fn into_history(self, run: Run<'_>, config: GroupConfig) -> History {
-        let (entries, faults, ids) = self.seen.unwrap_or_else(|| run.world.finish());
-        let jobs = run.plan.jobs.iter().zip(ids);
+        let (entries, faults, sent) = self.seen.unwrap_or_else(|| run.world.finish());
+        let jobs = run.plan.jobs.iter().zip(sent);
         History {
             config,
             jobs: jobs
-                .map(|(job, id)| SentJob {
+                .map(|(job, (id, Priority(priority)))| SentJob {
                     key: job.key,
-                    priority: job.priority,
+                    priority,
                     id,
                 })
                 .collect(),

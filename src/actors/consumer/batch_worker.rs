@@ -8,7 +8,7 @@ use super::inbox::{Inbox, urgent_first};
 use super::shell::ShellParams;
 use crate::actors::instant_after;
 use crate::protocol::faults;
-use crate::protocol::{BatchConsumer, ConsumerAddr, Deliver, Heartbeat, Parcel};
+use crate::protocol::{BatchConsumer, ConsumerAddr, ConsumerInfo, Deliver, Heartbeat, Parcel};
 use crate::types::{Failure, Guarded};
 
 /// When a batch closes.
@@ -35,7 +35,7 @@ pub(super) async fn work<C: BatchConsumer>(
     params.tell_up(address);
     let mut arrived = VecDeque::new();
     while !params.info.heartbeat.has_ended() {
-        gather(&mut arrived, &inbox, size, &params.info.heartbeat).await;
+        gather(&mut arrived, &inbox, size, &params.info).await;
         if params.info.heartbeat.has_ended() {
             break;
         }
@@ -86,13 +86,14 @@ async fn gather<J>(
     arrived: &mut VecDeque<Parcel<J>>,
     inbox: &Inbox<J>,
     size: BatchSize,
-    heartbeat: &Heartbeat,
+    info: &ConsumerInfo,
 ) {
     if arrived.is_empty() {
         arrived.append(&mut inbox.take().await);
     }
     let deadline = instant_after(size.wait);
-    heartbeat.rest(true);
+    let heartbeat = &info.heartbeat;
+    heartbeat.rest((info.now.0)().after(size.wait));
     while jobs(arrived) < size.most {
         let more = inbox.take_unless(|| heartbeat.is_complete());
         match tokio::time::timeout_at(deadline, more).await {
@@ -100,7 +101,7 @@ async fn gather<J>(
             Ok(None) | Err(_) => break,
         }
     }
-    heartbeat.rest(false);
+    heartbeat.end_rest();
     urgent_first(arrived);
 }
 

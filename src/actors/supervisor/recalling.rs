@@ -158,7 +158,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let Some(info) = slot.info.as_ref().filter(|_| self.ledger.can_recall_from(id)) else {
                 continue;
             };
-            if info.heartbeat.is_resting() {
+            if info.heartbeat.is_resting(now) {
                 continue;
             }
             if slot.moves.look(now, info.heartbeat.moved(), true) >= limit {

@@ -28,8 +28,6 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) worked: bool,
     /// Deliveries of the present turn.
     pub(super) outgoing: Vec<Parcel<J>>,
-    /// Whether an urgent job is among them.
-    pub(super) outgoing_urgent: bool,
     /// Since when the consumer is asked to end; if it does not, its thread is blocked.
     pub(super) ending: Option<Moment>,
     /// Since when the consumer works on what it has not told of: for doors at which nobody measures the work itself.
@@ -60,7 +58,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             moves: HangDetector::default(),
             worked: false,
             outgoing: Vec::new(),
-            outgoing_urgent: false,
             ending: None,
             busy_since: now,
             is_starved: false,
@@ -91,6 +88,5 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
         self.watch = HangDetector::default();
         self.moves = HangDetector::default();
         self.outgoing.clear();
-        self.outgoing_urgent = false;
     }
 }

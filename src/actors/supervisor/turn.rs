@@ -87,11 +87,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 });
             }
         }
-        let is_urgent = self.ledger.has_urgent()
-            && !self.ledger.puts_urgent_behind()
-            && parcel.run.block.priority().is_urgent();
         let found = self.slots.get_mut(slot);
-        found.outgoing_urgent |= is_urgent;
         found.outgoing.push(parcel);
         if found.outgoing.len() == 1 {
             self.slots.note_sending(slot);
@@ -110,7 +106,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let is_complete = self.is_complete(slot);
         let found = self.slots.get_mut(slot);
         let parcels = renew(&mut found.outgoing);
-        let has_urgent = std::mem::take(&mut found.outgoing_urgent);
+        let has_urgent = self.ledger.has_urgent()
+            && !self.ledger.puts_urgent_behind()
+            && parcels
+                .iter()
+                .any(|parcel| parcel.run.block.priority().is_urgent());
         let sent: usize = parcels.iter().map(|parcel| parcel.run.len()).sum();
         if self
             .ledger

@@ -176,7 +176,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let took_too_long = now.since(found.since) >= limit;
             took_too_long.then(|| Cause::StartFailed(format!("not up after {} ms", limit.as_millis()).into()))
         } else {
-            let works = holds && !info.heartbeat.is_resting();
+            let works = holds && !info.heartbeat.is_resting(now);
             let still = found.watch.look(now, info.heartbeat.progress(), works);
             let is_hung = config.deadline().is_some_and(|deadline| still >= deadline);
             is_hung.then_some(Cause::DeadlinePassed(config.deadline))

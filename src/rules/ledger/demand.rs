@@ -28,12 +28,12 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             + self.blocks.unplaced();
         let wanted = self.sums.room.saturating_sub(unplaced);
         let allowed = wanted.min(self.hold_room());
-        let missing = allowed.saturating_sub(self.credit);
-        let starving = self.sums.idle > 0 && self.credit == 0 && unplaced == 0;
+        let missing = allowed.saturating_sub(self.credit.for_all);
+        let starving = self.sums.idle > 0 && self.credit.for_all == 0 && unplaced == 0;
         if missing == 0 || (!starving && missing < self.capacity() / 2) {
             return None;
         }
-        self.credit += missing;
+        self.credit.for_all += missing;
         Some(missing)
     }
 
@@ -43,21 +43,21 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             return 0;
         }
         let allowed = BEYOND.min(self.hold_room());
-        let missing = allowed.saturating_sub(self.offering.urgent.len() + self.urgent_credit);
-        self.urgent_credit += missing;
+        let missing = allowed.saturating_sub(self.offering.urgent.len() + self.credit.for_urgent);
+        self.credit.for_urgent += missing;
         missing
     }
 
     /// The next `jobs` leases use up credit for urgent jobs.
     pub fn leases_beyond(&mut self, jobs: usize) {
-        self.urgent_credit = self.urgent_credit.saturating_sub(jobs);
+        self.credit.for_urgent = self.credit.for_urgent.saturating_sub(jobs);
         // Each lease takes of this one.
-        self.credit += jobs;
+        self.credit.for_all += jobs;
     }
 
     /// The queue was attached anew: the credit that it had is void.
     pub fn credit_lost(&mut self) {
-        (self.credit, self.urgent_credit) = (0, 0);
+        (self.credit.for_all, self.credit.for_urgent) = (0, 0);
     }
 
     /// All rooms and everything that is out or on its way out, together: what the group holds when it is full. What waits for

@@ -136,6 +136,15 @@ struct Sums {
     behind: usize,
 }
 
+/// Credit that the queue has and has not used. Cleared when the queue is attached anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Credit {
+    /// For all jobs.
+    for_all: usize,
+    /// For urgent jobs alone.
+    for_urgent: usize,
+}
+
 /// Whether jobs may come in and go out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Gate {
@@ -194,10 +203,7 @@ pub struct Ledger<H = (), B = ()> {
     /// The window of a consumer that serves what all of them serve.
     group_window: Window,
     sums: Sums,
-    /// Credit that the queue has and has not used. Cleared when the queue is attached anew.
-    credit: usize,
-    /// Likewise the credit for urgent jobs alone.
-    urgent_credit: usize,
+    credit: Credit,
     /// The running number of the next delivery.
     next_number: u64,
     /// Grows with each change of membership or weight.
@@ -222,8 +228,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             lines: Lines::default(),
             shelved: BTreeSet::new(),
             sums: Sums::default(),
-            credit: 0,
-            urgent_credit: 0,
+            credit: Credit::default(),
             next_number,
             version,
             gate: Gate::default(),
@@ -249,7 +254,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             self.turned_away(job, lease, attempt, reason, effects);
             return None;
         }
-        self.credit = self.credit.saturating_sub(1);
+        self.credit.for_all = self.credit.for_all.saturating_sub(1);
         let key = key.filter(|_| self.policy.order_by_key);
         let suspicion = match suspect {
             true => Suspicion::OfProcess,
@@ -274,7 +279,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         reason: DeadReason,
         effects: &mut Effects<H, B>,
     ) {
-        self.credit = self.credit.saturating_sub(1);
+        self.credit.for_all = self.credit.for_all.saturating_sub(1);
         let rejection = Rejection { reason, record: None };
         effects.settle(lease, attempt, Verdict::Reject(Box::new(rejection)));
         effects.ended.push((lease, job));

@@ -149,6 +149,23 @@ impl Ledger {
                 // A stale settle changes nothing; that is what a property test looks for.
                 let _ = self.settled(now, ticket, number, report, effects);
             }
+            Input::Due => self.due(now),
+            Input::CreditLost => self.credit_lost(),
+            Input::Pause(paused) => self.set_paused(paused, effects),
+            Input::Begun(ticket) => self.begun(ticket, effects),
+            Input::Recalled(slot, recalled) => self.recalled(slot, &recalled, effects),
+            Input::NotBegunThere(ticket, number) => {
+                // A stale word changes nothing, as with `Settled`.
+                let _ = self.not_begun_there(ticket, number, effects);
+            }
+            Input::Expired(tickets) => self.expired(&tickets, effects),
+            of_slots => self.step_of_slots(now, of_slots, effects),
+        }
+    }
+
+    /// What happens to a slot and its consumer.
+    fn step_of_slots(&mut self, now: Moment, input: Input, effects: &mut Effects) {
+        match input {
             Input::Served {
                 slot,
                 deliveries,
@@ -174,16 +191,7 @@ impl Ledger {
                 );
             }
             Input::Retire(slot) => self.retire(slot, effects),
-            Input::Due => self.due(now),
-            Input::CreditLost => self.credit_lost(),
-            Input::Pause(paused) => self.set_paused(paused, effects),
-            Input::Begun(ticket) => self.begun(ticket, effects),
-            Input::Recalled(slot, recalled) => self.recalled(slot, &recalled, effects),
-            Input::NotBegunThere(ticket, number) => {
-                // A stale word changes nothing, as with `Settled`.
-                let _ = self.not_begun_there(ticket, number, effects);
-            }
-            Input::Expired(tickets) => self.expired(&tickets, effects),
+            _ => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The jobs of a run: what they are called in the group, and which of them have no end yet.
 
 use crate::sim::names::Names;
-use crate::types::JobId;
+use crate::types::{JobId, Priority};
 
 /// The jobs of a plan, by their places in it.
 #[derive(Default)]
@@ -18,8 +18,8 @@ pub(super) struct Jobs {
     sent_as: Vec<Option<JobId>>,
     /// Whether a sender or a queue has ended: then a job may be in a file of which nobody was told.
     may_be_in_doubt: bool,
-    /// Whether each job was sent, whatever came of it.
-    is_sent: Vec<bool>,
+    /// How urgent each job was when it was sent, whatever came of it; what the plan says is only a wish.
+    sent: Vec<Option<Priority>>,
     /// Calls whose callers were not answered.
     pub(super) calls: usize,
 }
@@ -34,16 +34,16 @@ impl Jobs {
             expected: None,
             sent_as: vec![None; count],
             may_be_in_doubt: false,
-            is_sent: vec![false; count],
+            sent: vec![None; count],
             calls: 0,
         }
     }
 
     /// This job is sent now.
-    pub(super) fn send(&mut self, place: usize) {
+    pub(super) fn send(&mut self, place: usize, priority: Priority) {
         self.expected = Some(place);
-        if let Some(is_sent) = self.is_sent.get_mut(place) {
-            *is_sent = true;
+        if let Some(sent) = self.sent.get_mut(place) {
+            *sent = Some(priority);
         }
     }
 
@@ -56,7 +56,7 @@ impl Jobs {
 
     /// Whether this job was sent.
     pub(super) fn is_sent(&self, place: usize) -> bool {
-        self.is_sent.get(place) == Some(&true)
+        self.sent.get(place).is_some_and(Option::is_some)
     }
 
     /// Whoever wrote the word on the jobs that are being sent has ended, or whoever waited for it.
@@ -118,8 +118,13 @@ impl Jobs {
         open.map(|(place, _)| place).collect()
     }
 
-    /// Takes the names out.
-    pub(super) fn take_ids(&mut self) -> Vec<Option<JobId>> {
+    /// Takes the names out, with the priorities.
+    pub(super) fn take_sent(&mut self) -> Vec<(Option<JobId>, Priority)> {
+        let priorities = std::mem::take(&mut self.sent);
+        let priorities = priorities.into_iter().map(Option::unwrap_or_default);
         std::mem::take(&mut self.ids)
+            .into_iter()
+            .zip(priorities)
+            .collect()
     }
 }

@@ -26,13 +26,13 @@ use crate::protocol::faults::{
     Act, Fate, Marks, NewHome, Order, Seen, Visit, Visitor, Who, World, WorldDisk,
 };
 use crate::rules::ledger::Plant;
-use crate::types::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Role, SlotId};
+use crate::types::{DeliveryNumber, Epoch, EventKind, Incarnation, JobId, Moment, Priority, Role, SlotId};
 
 /// What the wall clock shows at the start of a simulated run.
 const BEGINNING: Moment = Moment::from_millis(1_700_000_000_000);
 
 /// What a world has seen: entries, faults and the names of the jobs.
-pub(super) type Observed = (Vec<Entry>, Vec<PlannedFault>, Vec<Option<JobId>>);
+pub(super) type Observed = (Vec<Entry>, Vec<PlannedFault>, Vec<(Option<JobId>, Priority)>);
 
 /// The world of one run.
 pub(super) struct RunWorld {
@@ -123,10 +123,10 @@ impl RunWorld {
     }
 
     /// The next job that is accepted is this one.
-    pub(super) fn expect(&self, job: usize) {
+    pub(super) fn expect(&self, job: usize, priority: Priority) {
         let at = self.now();
         let mut state = self.lock();
-        state.jobs.send(job);
+        state.jobs.send(job, priority);
         state.write(at, Occurrence::Sent { job });
     }
 
@@ -192,7 +192,7 @@ impl RunWorld {
         (
             std::mem::take(&mut state.entries),
             std::mem::take(&mut state.faults),
-            state.jobs.take_ids(),
+            state.jobs.take_sent(),
         )
     }
 
