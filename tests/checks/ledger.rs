@@ -1043,6 +1043,34 @@ fn what_is_taken_back_goes_in_front_in_its_order_at_no_cost_and_a_late_word_on_i
     assert!(!ledger.has_stuck(), "it has said a word");
 }
 
+/// First in, first out: the producers of a group with one consumer see their jobs done in the order of their sends, whether a
+/// job came alone or with neighbours.
+#[test]
+fn a_job_that_came_alone_does_not_overtake_a_block_that_came_before_it() {
+    let (mut ledger, mut effects) = (Ledger::new(plain(3, false)), Effects::default());
+    let slot = up(&mut ledger, &mut effects);
+    let block = |ledger: &mut Ledger, lease: u64| {
+        ledger.leased_block((), LeaseId(lease << 6), Places::first(1), [].into_iter())
+    };
+    let alone = |ledger: &mut Ledger, effects: &mut Effects, lease| {
+        ledger
+            .leased((), LeaseId(lease), 1, None, false, effects)
+            .unwrap()
+    };
+    let first = block(&mut ledger, 1);
+    let second = alone(&mut ledger, &mut effects, 2);
+    let third = block(&mut ledger, 3);
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let mut offers = Vec::new();
+        ledger.offer(&mut offers);
+        ledger.assigned(&[Choice::Slot(slot); 3], &mut effects);
+        order.extend(effects.deliver.drain(..).map(|handed| handed.ticket));
+        order.extend(effects.pieces.drain(..).map(|handed| handed.ticket));
+    }
+    assert_eq!(order, [first, second, third]);
+}
+
 #[test]
 fn what_a_dead_consumer_held_goes_in_front_of_everything_leased_after_it() {
     let (mut ledger, mut effects) = (Ledger::new(plain(3, false)), Effects::default());

@@ -53,9 +53,10 @@ pub(super) struct Blocks<B> {
     free: Vec<u32>,
     /// Jobs in all blocks together.
     jobs: usize,
-    /// Parts that can be offered, in order.
+    /// Parts that can be offered, in order. Among them stand the entries that were leased after some of them: first in, first
+    /// out holds for jobs alone and in blocks alike.
     waiting: VecDeque<Part>,
-    /// Jobs in `waiting`.
+    /// Jobs in `waiting`, with those entries.
     waiting_jobs: usize,
     /// Parts that the strategy is choosing for, in order.
     offered: Vec<Part>,
@@ -154,6 +155,43 @@ impl<B> Blocks<B> {
         lease
     }
 
+    /// Whether a part waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// An entry stands behind the parts that wait.
+    pub(super) fn let_behind(&mut self, ticket: Ticket) {
+        let places = Places::NONE;
+        self.waiting.push_back(Part { ticket, places });
+        self.waiting_jobs += 1;
+    }
+
+    /// Takes out the entries in front of all parts; with `all`, also those behind some.
+    fn take_entries(&mut self, all: bool, entries: &mut VecDeque<Ticket>) {
+        let is_entry = |part: &Part| !part.ticket.is_of_block();
+        while let Some(part) = self.waiting.front().copied().filter(is_entry) {
+            self.waiting.pop_front();
+            self.waiting_jobs -= 1;
+            entries.push_back(part.ticket);
+        }
+        if all {
+            let behind = self.waiting.iter().filter(|part| is_entry(part));
+            entries.extend(behind.map(|part| part.ticket));
+            self.strike_entries(|_| true);
+        }
+    }
+
+    /// These entries wait no more. Returns how many there were.
+    pub(super) fn strike_entries(&mut self, leaves: impl Fn(Ticket) -> bool) -> usize {
+        let before = self.waiting.len();
+        self.waiting
+            .retain(|part| part.ticket.is_of_block() || !leaves(part.ticket));
+        let struck = before - self.waiting.len();
+        self.waiting_jobs -= struck;
+        struck
+    }
+
     fn put_in_front(&mut self, parts: impl DoubleEndedIterator<Item = Part>) {
         for part in parts.rev() {
             self.waiting_jobs += part.places.len();
@@ -199,12 +237,19 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         self.blocks.offered.iter().map(|part| (part.ticket, part.places))
     }
 
-    /// Puts up to `most` jobs in blocks on offer, behind the entries.
+    /// Entries that were leased after parts which do not wait any more can be offered. What the strategy holds is reached beyond.
+    pub(super) fn release_entries(&mut self) {
+        let all = self.offering.held_back > 0;
+        self.blocks.take_entries(all, &mut self.offering.waiting);
+    }
+
+    /// Puts up to `most` jobs in blocks on offer, behind the entries, up to the first that was leased before an entry.
     pub(super) fn offer_blocks(&mut self, most: usize) {
         let blocks = &mut self.blocks;
         let mut left = most;
         while left > 0
             && let Some(part) = blocks.waiting.front_mut()
+            && part.ticket.is_of_block()
         {
             let (ticket, places) = (part.ticket, part.places.take_first(left));
             if part.places.is_empty() {

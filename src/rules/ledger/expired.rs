@@ -44,6 +44,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             for line in [&mut self.offering.urgent, &mut self.offering.waiting] {
                 line.retain(|ticket| !waiting.contains(ticket));
             }
+            self.blocks.strike_entries(|ticket| waiting.contains(&ticket));
         }
         self.offering.news |= !left.is_empty();
         for ticket in left {

@@ -264,6 +264,9 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let ticket = self.entries.add(job, lease, attempt, key, priority, suspicion);
         match key {
             Some(key) => self.stand_in_line(key, ticket, effects),
+            None if !suspect && !priority.is_urgent() && self.blocks.has_waiting() => {
+                self.blocks.let_behind(ticket);
+            }
             None => self.wait_behind(ticket, effects),
         }
         self.offering.news = true;

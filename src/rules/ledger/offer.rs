@@ -33,6 +33,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             return self.offer_suspect(offers);
         }
         self.offering.news = false;
+        self.release_entries();
         let most = if room == 0 {
             0
         } else {

@@ -88,6 +88,9 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             self.offering.waiting.pop_back();
             return true;
         }
+        if self.blocks.strike_entries(|other| other == ticket) > 0 {
+            return true;
+        }
         let index = self.offering.urgent.iter().position(|other| *other == ticket);
         index
             .and_then(|index| self.offering.urgent.remove(index))
