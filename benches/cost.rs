@@ -228,14 +228,14 @@ fn batches(rig: Rig<u64>) -> Rig<u64> {
     rig
 }
 
-#[library_benchmark(config = limits(840, 7), setup = rig)]
+#[library_benchmark(config = limits(850, 7), setup = rig)]
 #[bench::one_by_one(one_by_one)]
 fn single_sends(rig: Rig<u64>) -> Rig<u64> {
     one_by_one(&rig);
     rig
 }
 
-#[library_benchmark(config = limits(760, 8), setup = rig)]
+#[library_benchmark(config = limits(770, 8), setup = rig)]
 #[bench::in_order(with_keys)]
 fn keys(rig: Rig<u64>) -> Rig<u64> {
     with_keys(&rig);
@@ -249,7 +249,7 @@ fn results(rig: Rig<u64>) -> Rig<u64> {
     rig
 }
 
-#[library_benchmark(config = limits(4_550, 420), setup = rig)]
+#[library_benchmark(config = limits(4_610, 420), setup = rig)]
 #[bench::of_256(in_batches)]
 fn string_batches(rig: Rig<String>) -> Rig<String> {
     in_batches(&rig);
