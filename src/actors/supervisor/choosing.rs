@@ -28,8 +28,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if self.strategy.asked().is_some() {
             return;
         }
-        let now = self.now();
-        let Some(question) = self.strategy.ask(now, &mut self.ledger) else {
+        let clock = self.group.clock;
+        let Some(question) = self.strategy.ask(|| clock.now(), &mut self.ledger) else {
             return;
         };
         let life = self.strategy.life();

@@ -53,7 +53,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes the next consumer of a slot.
     pub(super) fn start_consumer(&mut self, slot: SlotId, context: &mut Context<Self>) {
         let now = self.now();
-        let settles = invariant!(self.settles.clone(), "the settles is made at the start");
+        let settles = invariant!(self.settles.clone(), "the settle queue is made at the start");
         let incarnation = self.ledger.next_incarnation(slot);
         let clock = self.group.clock;
         let info = Arc::new(ConsumerInfo {

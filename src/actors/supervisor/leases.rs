@@ -186,8 +186,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     pub(super) fn demand(&mut self) {
-        let now = self.now();
-        if !self.queue.is_attached() || !self.slots.opens(now) {
+        let clock = self.group.clock;
+        if !self.queue.is_attached() || !self.slots.opens(|| clock.now()) {
             return;
         }
         let demand = Demand {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use actix::MailboxError;
+use actix::dev::RecipientRequest;
 
 use super::detach_on_drop::DetachOnDrop;
 use crate::protocol::{Attach, AttachError, Attached, Demand, QueueAddr, Settle};
@@ -84,12 +85,11 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
         number
     }
 
-    pub(super) fn send(&self, settle: Settle) -> impl Future<Output = Result<(), MailboxError>> + use<J> {
+    pub(super) fn send(&self, settle: Settle) -> DetachOnDrop<RecipientRequest<Settle>> {
         // Through a clone: a send to a full mailbox goes in only when its future is polled, and an actor polls its futures in
         // no promised order; a clone has a place of its own. An attempt's ack in front of the renewal that began the attempt
         // would be stale, and its lease would last for ever.
-        let answer = DetachOnDrop::new(self.address.settle.clone().send(settle));
-        async move { answer.await.map(drop) }
+        DetachOnDrop::new(self.address.settle.clone().send(settle))
     }
 
     /// The queue answered this settle. Returns the suspect that begins with it.

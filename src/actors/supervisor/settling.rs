@@ -24,7 +24,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<SettlesQueued> for Sup
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Takes in everything that lies in the settle queue.
     pub(super) fn take_settles(&mut self) {
-        let settles = invariant!(&self.settles, "the settles is made at the start");
+        let settles = invariant!(&self.settles, "the settle queue is made at the start");
         let settlements = settles.take();
         if settlements.is_empty() {
             return;

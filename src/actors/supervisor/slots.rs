@@ -220,8 +220,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
 
     /// Whether work can begin: the first jobs wait until every first consumer is up or has failed, so that whoever is up first
     /// does not get them all. A start that takes long holds the others up for no more than [`OPENING`].
-    pub(super) fn opens(&mut self, now: Moment) -> bool {
+    pub(super) fn opens(&mut self, now: impl FnOnce() -> Moment) -> bool {
         if !self.has_opened {
+            let now = now();
             let is_awaited =
                 |slot: &SlotActor<J, O>| slot.is_first_start() && now.since(slot.since) < OPENING;
             self.has_opened = !self.list.iter().any(is_awaited);

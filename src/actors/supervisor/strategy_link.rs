@@ -87,7 +87,7 @@ impl StrategyLink {
     /// Puts what waits on offer and asks the strategy for all of it, if something waits.
     pub(super) fn ask<J>(
         &mut self,
-        now: Moment,
+        now: impl FnOnce() -> Moment,
         ledger: &mut JobLedger<J>,
     ) -> Option<RecipientRequest<Assign>> {
         self.offers.clear();
@@ -100,7 +100,7 @@ impl StrategyLink {
             parts: self.parts(ledger),
             roster: self.current_roster(ledger),
         };
-        self.asked = Some(now);
+        self.asked = Some(now());
         Some(self.strategy.send(assign))
     }
 
