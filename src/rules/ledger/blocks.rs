@@ -357,11 +357,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let mut back = Vec::with_capacity(pieces.len());
         for &(ticket, first, places) in pieces {
             self.change(slot, effects, |found, _| {
-                let is_meant = |piece: &Piece| piece.first == first && piece.ticket == ticket;
-                if let Some(index) = found.pieces.iter().position(is_meant) {
-                    let places = found.take_from_piece(index, places);
-                    back.push(Part { ticket, places });
-                }
+                let places = found.take_from_piece(ticket, first, places);
+                back.push(Part { ticket, places });
             });
         }
         back.retain(|part| !part.places.is_empty());
@@ -415,11 +412,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let mut done = Places::NONE;
         let (mut waits_here, mut retires) = (false, false);
         self.change(slot, effects, |found, _| {
-            let is_meant = |piece: &Piece| piece.first == first && piece.ticket == ticket;
-            let Some(index) = found.pieces.iter().position(is_meant) else {
-                return;
-            };
-            done = found.take_from_piece(index, places);
+            done = found.take_from_piece(ticket, first, places);
             found.counters.acked += done.len() as u64;
             waits_here = !found.parked.is_empty();
             retires = found.phase == SlotPhase::Retiring;

@@ -38,9 +38,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let entry = self.leave_block(ticket, place);
         self.set_out(entry, slot, number);
         self.change(slot, effects, |found, entries| {
-            if let Some(index) = found.pieces.iter().position(|piece| piece.first == first) {
-                found.take_from_piece(index, Places::only(place));
-            }
+            found.take_from_piece(ticket, first, Places::only(place));
             found.chain.push(entries, entry);
         });
         Ok(entry)
@@ -57,7 +55,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         for piece in pieces {
             for place in piece.places.iter() {
                 let entry = self.leave_block(piece.ticket, place);
-                self.set_out(entry, slot, DeliveryNumber(piece.first.0 + u64::from(place)));
+                self.set_out(entry, slot, piece.first.at(place));
                 out.push(entry);
             }
         }

@@ -9,7 +9,7 @@ use super::pieces::Piece;
 use super::{Effects, Ledger, OutOfBlock};
 use crate::rules::window::Window;
 use crate::types::invariant::invariant;
-use crate::types::{Incarnation, Places, Seat, SlotId, Ticket, Weight};
+use crate::types::{DeliveryNumber, Incarnation, Places, Seat, SlotId, Ticket, Weight};
 
 /// What the ledger knows of a slot's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,8 +63,18 @@ impl Slot {
         self.chain.len() + self.in_pieces
     }
 
-    /// Takes places out of a piece, and the piece away if nothing is left of it. Returns those that were in it.
-    pub(super) fn take_from_piece(&mut self, index: usize, places: Places) -> Places {
+    /// Takes places out of the piece of this number, and the piece away if nothing is left of it. Returns those that were in it:
+    /// none if its consumer holds no such piece any more.
+    pub(super) fn take_from_piece(
+        &mut self,
+        ticket: Ticket,
+        first: DeliveryNumber,
+        places: Places,
+    ) -> Places {
+        let is_meant = |piece: &Piece| piece.first == first && piece.ticket == ticket;
+        let Some(index) = self.pieces.iter().position(is_meant) else {
+            return Places::NONE;
+        };
         let piece = invariant!(self.pieces.get_mut(index), "its index was found just now");
         let taken = piece.places.both(places);
         piece.places.remove(taken);
