@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::invariant::invariant;
 use super::text::bounded;
 
 /// Panics in the `Drop` of a user's value so far, in this process.
@@ -44,17 +45,8 @@ impl<T> Guarded<T> {
     /// The value; from here on its `Drop` is the caller's matter.
     #[inline]
     pub fn into_inner(mut self) -> T {
-        match self.0.take() {
-            Some(value) => value,
-            None => gone(),
-        }
+        invariant!(self.0.take(), "it is empty only inside of its own `Drop`")
     }
-}
-
-/// A `Guarded` is empty only inside of its own `Drop`, and there nobody else can reach it.
-#[cold]
-pub(super) fn gone() -> ! {
-    unreachable!("a guarded value is there until it is dropped")
 }
 
 impl<T> Deref for Guarded<T> {
@@ -62,20 +54,14 @@ impl<T> Deref for Guarded<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        match &self.0 {
-            Some(value) => value,
-            None => gone(),
-        }
+        invariant!(&self.0, "it is empty only inside of its own `Drop`")
     }
 }
 
 impl<T> DerefMut for Guarded<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        match &mut self.0 {
-            Some(value) => value,
-            None => gone(),
-        }
+        invariant!(&mut self.0, "it is empty only inside of its own `Drop`")
     }
 }
 

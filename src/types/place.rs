@@ -209,7 +209,7 @@ impl<J> std::ops::Deref for PayloadRef<'_, J> {
             Reading::Locked(kept) => match &**kept {
                 Kept::Here(payload) => payload,
                 Kept::Shared(payload) => payload,
-                Kept::Gone => super::guarded::gone(),
+                Kept::Gone => super::invariant::broken("whoever looks keeps the payload there"),
             },
         }
     }

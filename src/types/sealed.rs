@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::begun::{Begin, BegunMark};
-use super::guarded::gone;
+use super::invariant::invariant;
 use super::place::{PayloadRef, Place};
 use super::{Block, DeliveryNumber, Guarded, Job, JobId, Key, KeyHash, Moment, Places, Priority, ReplyTo};
 
@@ -112,11 +112,8 @@ impl<J> JobRef<J> {
 
     #[inline]
     pub(crate) fn view(&self) -> JobView<'_, J> {
-        match JobView::in_block(&self.block, self.place) {
-            Some(view) => view,
-            // A handle is only made of a place that is there.
-            None => gone(),
-        }
+        let view = JobView::in_block(&self.block, self.place);
+        invariant!(view, "a handle is only made of a place that is there")
     }
 
     /// The name of the job.
@@ -174,11 +171,11 @@ impl<J> JobRef<J> {
     /// What the producer sent, to look at.
     #[inline]
     pub fn payload(&self) -> PayloadRef<'_, J> {
-        match self.view().read() {
-            Some(payload) => payload,
-            // A payload stays until its last holder goes, and this is one.
-            None => gone(),
-        }
+        let payload = self.view().read();
+        invariant!(
+            payload,
+            "a payload stays until its last holder goes, and this is one"
+        )
     }
 }
 
@@ -313,11 +310,8 @@ impl<J> Owned<J> {
 
     pub(crate) fn payload(&self) -> &J {
         let shared = self.shared.as_ref().map(|shared| &***shared);
-        match shared.or_else(|| self.job.view().job.bare()) {
-            Some(payload) => payload,
-            // It was there when this was made.
-            None => gone(),
-        }
+        let payload = shared.or_else(|| self.job.view().job.bare());
+        invariant!(payload, "it was there when this was made")
     }
 }
 
