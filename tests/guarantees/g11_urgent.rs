@@ -6,7 +6,7 @@ use actix::{Actor, AtomicResponse, Context, Handler, WrapFuture};
 use consumer_group::config::Affinity;
 use consumer_group::{
     BatchConsumer, BatchSize, Deliver, Delivery, EventKind, Failure, Group, GroupBuilder, GroupConfig, Job,
-    Placement, SlotId, StrategyKind,
+    Placement, Producer, SlotId, StrategyKind,
 };
 
 use crate::common::{Gate, Log, Probe, calm, event, local, paused, probe, system, told, window, within};
@@ -88,6 +88,25 @@ fn timed(builder: GroupBuilder<u64, ()>, consumers: usize, ms: u64) -> (Group<u6
     (group, begun)
 }
 
+/// A producer of a group whose windows are full of so many plain jobs. What began meanwhile is taken out.
+async fn full<B: Send + 'static>(
+    group: &Group<u64, ()>,
+    jobs: u64,
+    begun: &mut Probe<B>,
+) -> Producer<u64, ()> {
+    let producer = group.producer();
+    producer.send_batch(plain(jobs)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    begun.so_far();
+    producer
+}
+
+/// Sends a job, and waits until the group has looked who makes way for it.
+async fn send_and_look(producer: &Producer<u64, ()>, job: Job<u64>) {
+    producer.send(job).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
 /// How many plain jobs each consumer began before the last urgent one, of those that were noted after the first `from`.
 fn ahead(begun: &Log<Begun>, from: usize) -> Vec<usize> {
     let all = begun.all().split_off(from);
@@ -106,12 +125,8 @@ fn an_urgent_job_begins_next_at_the_first_consumer_that_ends_the_job_in_its_hand
             paused(async move {
                 let gates = [Gate::shut(), Gate::shut(), Gate::shut()];
                 let (group, mut begun) = gated(local().configure(by(strategy)), &gates);
-                let producer = group.producer();
-                producer.send_batch(plain(200)).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                begun.so_far();
-                producer.send(urgent(0, 1)).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                let producer = full(&group, 200, &mut begun).await;
+                send_and_look(&producer, urgent(0, 1)).await;
                 gates[first].let_through(1);
                 assert_eq!(
                     begun.next("the next job begins").await,
@@ -132,12 +147,8 @@ fn with_strict_affinity_it_begins_next_at_its_own_consumer() {
         paused(async move {
             let gates = [Gate::shut(), Gate::shut(), Gate::shut()];
             let (group, mut begun) = gated(local().configure(by(strategy)), &gates);
-            let producer = group.producer();
-            producer.send_batch(plain(200)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            begun.so_far();
-            producer.send(urgent(0, 1)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            let producer = full(&group, 200, &mut begun).await;
+            send_and_look(&producer, urgent(0, 1)).await;
             for gate in &gates {
                 gate.let_through(1);
             }
@@ -185,13 +196,9 @@ fn the_more_urgent_one_goes_first_also_among_those_that_wait() {
         paused(async move {
             let gates = [Gate::shut(), Gate::shut()];
             let (group, mut begun) = gated(local().configure(by(strategy)), &gates);
-            let producer = group.producer();
-            producer.send_batch(plain(50)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            begun.so_far();
+            let producer = full(&group, 50, &mut begun).await;
             for (nth, priority) in [(0, 1), (1, 3), (2, 2), (3, 3)] {
-                producer.send(urgent(nth, priority)).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                send_and_look(&producer, urgent(nth, priority)).await;
             }
             let mut order = Vec::new();
             for _ in 0..4 {
@@ -266,14 +273,10 @@ fn an_urgent_job_waits_for_an_earlier_one_of_its_key() {
         paused(async move {
             let gates = [Gate::shut(), Gate::shut()];
             let (group, mut begun) = gated(local().configure(by(strategy)).order_by_key(), &gates);
-            let producer = group.producer();
-            producer.send_batch(plain(20)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            begun.so_far();
+            let producer = full(&group, 20, &mut begun).await;
             let waits = Job::new(URGENT).priority(9).key("key 19");
             producer.send(waits).await.unwrap();
-            producer.send(urgent(1, 1)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            send_and_look(&producer, urgent(1, 1)).await;
             gates.iter().for_each(Gate::open);
             let mut order = Vec::new();
             while order.len() < 20 {
@@ -313,8 +316,7 @@ fn a_consumer_that_dies_with_an_urgent_job_hands_it_to_the_next_before_all_other
             let producer = group.producer();
             producer.send_batch(plain(50)).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
-            producer.send(urgent(0, 1)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            send_and_look(&producer, urgent(0, 1)).await;
             let from = begun.len();
             gate.let_through(1);
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -403,12 +405,8 @@ fn a_batch_consumer_takes_an_urgent_job_into_its_next_batch() {
             )
             .start()
             .unwrap();
-        let producer = group.producer();
-        producer.send_batch(plain(60)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        begun.so_far();
-        producer.send(urgent(0, 1)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let producer = full(&group, 60, &mut begun).await;
+        send_and_look(&producer, urgent(0, 1)).await;
         gate.let_through(1);
         let batch = begun.next("the next batch begins").await;
         assert_eq!(batch.first(), Some(&URGENT), "{batch:?}");
@@ -441,12 +439,8 @@ fn an_actor_of_ones_own_gets_an_urgent_job_as_soon_as_it_has_room() {
             .actor_consumers(1, move |_| Handlers(pass.clone(), note.clone()))
             .start()
             .unwrap();
-        let producer = group.producer();
-        producer.send_batch(plain(60)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        begun.so_far();
-        producer.send(urgent(0, 1)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let producer = full(&group, 60, &mut begun).await;
+        send_and_look(&producer, urgent(0, 1)).await;
         // Two are in its mailbox, where nobody but the actor can take them out.
         for _ in 0..2 {
             gate.let_through(1);
