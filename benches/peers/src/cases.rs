@@ -57,6 +57,9 @@ pub enum Kind {
     TextsInOrder,
 }
 
+/// The work that says most of what people send, and that every peer does.
+pub const TEXTS: &str = "texts, batches";
+
 /// Keys of jobs that have some.
 pub const KEYS: u64 = 1_000;
 
@@ -174,7 +177,7 @@ fn throughput(base: Case, quick: bool) -> Vec<Set> {
 /// Jobs that own memory, as most do.
 fn texts(base: Case) -> Vec<Set> {
     let base = Case {
-        work: "texts, batches",
+        work: TEXTS,
         kind: Kind::Texts,
         ..base
     };

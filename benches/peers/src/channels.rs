@@ -67,12 +67,12 @@ impl<J: Payload> Pool for TokioMpsc<J> {
     }
 }
 
-type Channel = (async_channel::Sender<u64>, async_channel::Receiver<u64>);
+type Channel<J> = (async_channel::Sender<J>, async_channel::Receiver<J>);
 
 /// One channel that all workers take from.
-pub struct AsyncChannel(async_channel::Sender<u64>);
+pub struct AsyncChannel<J>(async_channel::Sender<J>);
 
-impl AsyncChannel {
+impl<J: Payload> AsyncChannel<J> {
     pub fn new(workers: usize, meter: &Arc<Meter>) -> Self {
         Self::over(async_channel::bounded(ROOM), workers, meter)
     }
@@ -81,13 +81,13 @@ impl AsyncChannel {
         Self::over(async_channel::unbounded(), workers, meter)
     }
 
-    fn over((sender, receiver): Channel, workers: usize, meter: &Arc<Meter>) -> Self {
+    fn over((sender, receiver): Channel<J>, workers: usize, meter: &Arc<Meter>) -> Self {
         for _ in 0..workers {
             let (receiver, meter) = (receiver.clone(), Arc::clone(meter));
             tokio::spawn(async move {
                 meter.note_up();
                 while let Ok(job) = receiver.recv().await {
-                    meter.handle(job).await;
+                    meter.handle(job.look()).await;
                 }
             });
         }
@@ -95,23 +95,23 @@ impl AsyncChannel {
     }
 }
 
-impl Pool for AsyncChannel {
+impl<J: Payload> Pool for AsyncChannel<J> {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
-            let _ = self.0.send(job).await;
+            let _ = self.0.send(J::make(job)).await;
         }
     }
 }
 
-type Places = (crossbeam_channel::Sender<u64>, crossbeam_channel::Receiver<u64>);
+type Places<J> = (crossbeam_channel::Sender<J>, crossbeam_channel::Receiver<J>);
 
 /// One channel that all threads take from; a thread for each worker.
-pub struct Crossbeam {
-    sender: crossbeam_channel::Sender<u64>,
+pub struct Crossbeam<J> {
+    sender: crossbeam_channel::Sender<J>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-impl Crossbeam {
+impl<J: Payload> Crossbeam<J> {
     pub fn new(workers: usize, meter: &Arc<Meter>) -> Self {
         Self::over(crossbeam_channel::bounded(ROOM), workers, meter)
     }
@@ -120,13 +120,13 @@ impl Crossbeam {
         Self::over(crossbeam_channel::unbounded(), workers, meter)
     }
 
-    fn over((sender, receiver): Places, workers: usize, meter: &Arc<Meter>) -> Self {
+    fn over((sender, receiver): Places<J>, workers: usize, meter: &Arc<Meter>) -> Self {
         let start = |_| {
             let (receiver, meter) = (receiver.clone(), Arc::clone(meter));
             std::thread::spawn(move || {
                 meter.note_up();
                 for job in receiver {
-                    meter.handle_blocking(job);
+                    meter.handle_blocking(job.look());
                 }
             })
         };
@@ -137,11 +137,11 @@ impl Crossbeam {
     }
 }
 
-impl Pool for Crossbeam {
+impl<J: Payload> Pool for Crossbeam<J> {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
             // With a timeout: if all threads have panicked, nobody takes anything any more.
-            let sent = self.sender.send_timeout(job, Duration::from_millis(100));
+            let sent = self.sender.send_timeout(J::make(job), Duration::from_millis(100));
             if sent.is_err() {
                 return;
             }

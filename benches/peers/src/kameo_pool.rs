@@ -1,6 +1,7 @@
 //! kameo's pool. It replaces a worker that panics; the job in hand and those in its mailbox are lost.
 
 use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use kameo_actors::pool::{ActorPool, Dispatch};
 
 use crate::drive::Pool;
 use crate::meter::Meter;
+use crate::payload::Payload;
 
 struct Worker(Arc<Meter>);
 
@@ -25,32 +27,32 @@ impl Actor for Worker {
 }
 
 #[derive(Clone)]
-struct Job(u64);
+struct Job<J>(J);
 
-impl Message<Job> for Worker {
+impl<J: Payload> Message<Job<J>> for Worker {
     type Reply = ();
 
-    async fn handle(&mut self, Job(job): Job, _: &mut Context<Self, ()>) {
-        self.0.handle(job).await;
+    async fn handle(&mut self, Job(job): Job<J>, _: &mut Context<Self, ()>) {
+        self.0.handle(job.look()).await;
     }
 }
 
-pub struct Kameo(ActorRef<ActorPool<Worker>>);
+pub struct Kameo<J>(ActorRef<ActorPool<Worker>>, PhantomData<J>);
 
-impl Kameo {
+impl<J: Payload> Kameo<J> {
     pub fn new(workers: usize, meter: &Arc<Meter>) -> Self {
         let meter = Arc::clone(meter);
         let pool = ActorPool::new(workers, move || {
             Worker::spawn_with_mailbox(Worker(Arc::clone(&meter)), unbounded())
         });
-        Self(ActorPool::spawn_with_mailbox(pool, unbounded()))
+        Self(ActorPool::spawn_with_mailbox(pool, unbounded()), PhantomData)
     }
 }
 
-impl Pool for Kameo {
+impl<J: Payload> Pool for Kameo<J> {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
-            let _ = self.0.tell(Dispatch(Job(job))).await;
+            let _ = self.0.tell(Dispatch(Job(J::make(job)))).await;
         }
         tokio::task::yield_now().await;
     }

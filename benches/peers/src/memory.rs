@@ -69,12 +69,12 @@ pub fn print_bytes(name: &str) {
                 measure(Ours::new(group, Sending::Batches, false)).await
             }
             Some(Peer::TokioMpsc) => measure(TokioMpsc::<u64>::new(WORKERS, room, false, meter)).await,
-            Some(Peer::AsyncChannel) => measure(AsyncChannel::unbounded(WORKERS, meter)).await,
-            Some(Peer::Crossbeam) => measure(Crossbeam::unbounded(WORKERS, meter)).await,
-            Some(Peer::Actix) => measure(Actix::new(WORKERS, 1, true, meter)).await,
-            Some(Peer::Kameo) => measure(Kameo::new(WORKERS, meter)).await,
-            Some(Peer::RustStream) => measure(InMemoryStream::new(WORKERS, false, meter).await).await,
-            _ => measure(Ractor::new::<QueuerRouting<_, _>>(WORKERS, meter).await).await,
+            Some(Peer::AsyncChannel) => measure(AsyncChannel::<u64>::unbounded(WORKERS, meter)).await,
+            Some(Peer::Crossbeam) => measure(Crossbeam::<u64>::unbounded(WORKERS, meter)).await,
+            Some(Peer::Actix) => measure(Actix::<u64>::new(WORKERS, 1, true, meter)).await,
+            Some(Peer::Kameo) => measure(Kameo::<u64>::new(WORKERS, meter)).await,
+            Some(Peer::RustStream) => measure(InMemoryStream::<u64>::new(WORKERS, false, meter).await).await,
+            _ => measure(Ractor::<u64>::new::<QueuerRouting<_, _>>(WORKERS, meter).await).await,
         }
     });
     println!("{bytes}");

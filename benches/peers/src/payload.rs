@@ -1,7 +1,14 @@
 //! What jobs carry.
 
+use std::fmt::Debug;
+
+use serde::{Serialize, de::DeserializeOwned};
+
 /// A payload: made of a number by whoever sends, looked at by whoever handles it.
-pub trait Payload: Send + Sync + 'static {
+pub trait Payload: Clone + Debug + Send + Sync + Serialize + DeserializeOwned + 'static {
+    /// Whether it is a text, for peers whose handlers know no generics.
+    const IS_TEXT: bool;
+
     /// The payload of the job of this number.
     fn make(number: u64) -> Self;
 
@@ -11,6 +18,8 @@ pub trait Payload: Send + Sync + 'static {
 
 /// A number owns nothing.
 impl Payload for u64 {
+    const IS_TEXT: bool = false;
+
     fn make(number: u64) -> Self {
         number
     }
@@ -22,6 +31,8 @@ impl Payload for u64 {
 
 /// What people send: a text of 64 letters, made anew for each job.
 impl Payload for String {
+    const IS_TEXT: bool = true;
+
     fn make(number: u64) -> Self {
         format!("{number:064}")
     }

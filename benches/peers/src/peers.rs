@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ractor::factory::routing::{KeyPersistentRouting, QueuerRouting, RoundRobinRouting};
+use ractor::factory::routing::{KeyPersistentRouting, QueuerRouting, RoundRobinRouting, Router};
 use tokio::sync::mpsc;
 
 use crate::answered::Answered;
 use crate::bare_actix::Actix;
-use crate::cases::{Amount, Case, Kind, Sending};
+use crate::cases::{Amount, Case, Kind, Sending, TEXTS};
 use crate::channels::{self, AsyncChannel, Crossbeam, TokioMpsc};
 use crate::drive::{LIMIT, Pool, Run, drive};
 use crate::driver_alone::DriverAlone;
@@ -73,15 +73,19 @@ impl Peer {
             Self::Ours | Self::RactorRoundRobin | Self::RactorKey | Self::RactorQueuer | Self::Kameo
         );
         match (self, case.amount) {
-            // The measure of all; what the others do with numbers they do with texts.
-            _ if case.kind != Kind::Numbers => matches!(self, Self::Ours | Self::TokioMpsc),
+            // Every peer shows what a text is to it; the measure of the other works is the pool.
+            _ if case.kind != Kind::Numbers && case.work != TEXTS => {
+                matches!(self, Self::Ours | Self::TokioMpsc)
+            }
             (_, Amount::Deaths(_)) => replaces,
             // It is about this crate; the simplest of the others shows what the machine does.
             (_, Amount::Jobs(_)) if case.rate.is_none() => matches!(self, Self::Ours | Self::TokioMpsc),
             // Its workers are threads: there is no doing it on one, and not with ten thousand.
             (Self::Crossbeam, _) => case.arbiters > 1 && case.workers <= 64,
             (Self::RustStreamBatches, _) => case.sending == Sending::Batches && !case.handler.waits(),
-            (Self::DriverAlone, _) => case.rate.is_some() && case.handler == Handler::Nothing,
+            (Self::DriverAlone, _) => {
+                case.handler == Handler::Nothing && (case.rate.is_some() || case.work == TEXTS)
+            }
             _ => true,
         }
     }
@@ -103,7 +107,13 @@ impl Peer {
             answers: by_channel.then_some(answers),
             case,
         };
-        match tokio::time::timeout(LIMIT, self.drive(line)).await {
+        let run = async {
+            match case.kind {
+                Kind::Numbers => self.drive::<u64>(line).await,
+                Kind::Texts | Kind::TextsInOrder => self.drive::<String>(line).await,
+            }
+        };
+        match tokio::time::timeout(LIMIT, run).await {
             Ok(run) => run,
             Err(_) => Run {
                 note: Some(format!("not done within {} s", LIMIT.as_secs())),
@@ -112,40 +122,25 @@ impl Peer {
         }
     }
 
-    async fn drive(self, line: Line<'_>) -> Run {
+    async fn drive<J: Payload>(self, line: Line<'_>) -> Run {
         let meter = &Arc::clone(&line.meter);
         let (workers, arbiters, handler) = (line.case.workers, line.case.arbiters, line.case.handler);
         match self {
-            Self::Ours => match line.case.kind {
-                Kind::Numbers => line.drive_ours::<u64>().await,
-                Kind::Texts | Kind::TextsInOrder => line.drive_ours::<String>().await,
-            },
-            Self::TokioMpsc => match line.case.kind {
-                Kind::Numbers => line.drive_tokio::<u64>().await,
-                Kind::Texts | Kind::TextsInOrder => line.drive_tokio::<String>().await,
-            },
-            Self::AsyncChannel => line.drive(AsyncChannel::new(workers, meter)).await,
-            Self::Crossbeam => line.drive(Crossbeam::new(workers, meter)).await,
+            Self::Ours => line.drive_ours::<J>().await,
+            Self::TokioMpsc => line.drive_tokio::<J>().await,
+            Self::AsyncChannel => line.drive(AsyncChannel::<J>::new(workers, meter)).await,
+            Self::Crossbeam => line.drive(Crossbeam::<J>::new(workers, meter)).await,
             Self::Actix => {
-                line.drive(Actix::new(workers, arbiters, handler.waits(), meter))
+                line.drive(Actix::<J>::new(workers, arbiters, handler.waits(), meter))
                     .await
             }
-            Self::RactorRoundRobin => {
-                line.drive(Ractor::new::<RoundRobinRouting<_, _>>(workers, meter).await)
-                    .await
-            }
-            Self::RactorKey => {
-                line.drive(Ractor::new::<KeyPersistentRouting<_, _>>(workers, meter).await)
-                    .await
-            }
-            Self::RactorQueuer => {
-                line.drive(Ractor::new::<QueuerRouting<_, _>>(workers, meter).await)
-                    .await
-            }
-            Self::Kameo => line.drive(Kameo::new(workers, meter)).await,
-            Self::RustStream => line.drive(InMemoryStream::new(workers, false, meter).await).await,
-            Self::RustStreamBatches => line.drive(InMemoryStream::new(workers, true, meter).await).await,
-            Self::DriverAlone => line.drive(DriverAlone::new(workers, meter)).await,
+            Self::RactorRoundRobin => line.drive_ractor::<J, RoundRobinRouting<_, _>>().await,
+            Self::RactorKey => line.drive_ractor::<J, KeyPersistentRouting<_, _>>().await,
+            Self::RactorQueuer => line.drive_ractor::<J, QueuerRouting<_, _>>().await,
+            Self::Kameo => line.drive(Kameo::<J>::new(workers, meter)).await,
+            Self::RustStream => line.drive_stream::<J>(false).await,
+            Self::RustStreamBatches => line.drive_stream::<J>(true).await,
+            Self::DriverAlone => line.drive(DriverAlone::<J>::new(workers, meter)).await,
         }
     }
 }
@@ -175,6 +170,16 @@ impl Line<'_> {
     async fn drive_tokio<J: Payload>(self) -> Run {
         let by_key = self.case.kind == Kind::TextsInOrder;
         let pool = TokioMpsc::<J>::new(self.case.workers, channels::ROOM, by_key, &self.meter);
+        self.drive(pool).await
+    }
+
+    async fn drive_ractor<J: Payload, R: Router<u64, J> + Default>(self) -> Run {
+        let pool = Ractor::<J>::new::<R>(self.case.workers, &self.meter).await;
+        self.drive(pool).await
+    }
+
+    async fn drive_stream<J: Payload>(self, takes_batches: bool) -> Run {
+        let pool = InMemoryStream::<J>::new(self.case.workers, takes_batches, &self.meter).await;
         self.drive(pool).await
     }
 

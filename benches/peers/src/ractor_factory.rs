@@ -1,5 +1,6 @@
 //! ractor's factory. It restarts a worker that panics; the job in hand is lost.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,18 +12,24 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::drive::Pool;
 use crate::meter::Meter;
+use crate::payload::Payload;
 
-type Messages = FactoryMessage<u64, u64>;
+type Messages<J> = FactoryMessage<u64, J>;
 
-struct Handling(Arc<Meter>);
+struct Handling<J>(Arc<Meter>, PhantomData<fn() -> J>);
 
-impl Worker for Handling {
+impl<J: Payload> Worker for Handling<J> {
     type Key = u64;
-    type Message = u64;
+    type Message = J;
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _: WorkerId, _: &ActorRef<Messages>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: WorkerId,
+        _: &ActorRef<Messages<J>>,
+        (): (),
+    ) -> Result<(), ActorProcessingErr> {
         self.0.note_up();
         Ok(())
     }
@@ -30,32 +37,32 @@ impl Worker for Handling {
     async fn handle(
         &self,
         _: WorkerId,
-        _: &ActorRef<Messages>,
-        Job { msg, key, .. }: Job<u64, u64>,
+        _: &ActorRef<Messages<J>>,
+        Job { msg, key, .. }: Job<u64, J>,
         (): &mut (),
     ) -> Result<u64, ActorProcessingErr> {
-        self.0.handle(msg).await;
+        self.0.handle(msg.look()).await;
         Ok(key)
     }
 }
 
 struct Builder(Arc<Meter>);
 
-impl WorkerBuilder<Handling, ()> for Builder {
-    fn build(&mut self, _: WorkerId) -> (Handling, ()) {
-        (Handling(Arc::clone(&self.0)), ())
+impl<J: Payload> WorkerBuilder<Handling<J>, ()> for Builder {
+    fn build(&mut self, _: WorkerId) -> (Handling<J>, ()) {
+        (Handling(Arc::clone(&self.0), PhantomData), ())
     }
 }
 
-pub struct Ractor(ActorRef<Messages>);
+pub struct Ractor<J: Payload>(ActorRef<Messages<J>>);
 
-impl Ractor {
+impl<J: Payload> Ractor<J> {
     /// With the router `R`.
     pub async fn new<R>(workers: usize, meter: &Arc<Meter>) -> Self
     where
-        R: routing::Router<u64, u64> + Default,
+        R: routing::Router<u64, J> + Default,
     {
-        let definition = Factory::<u64, u64, (), Handling, R, queues::DefaultQueue<u64, u64>>::default();
+        let definition = Factory::<u64, J, (), Handling<J>, R, queues::DefaultQueue<u64, J>>::default();
         let builder: Box<dyn WorkerBuilder<_, _>> = Box::new(Builder(Arc::clone(meter)));
         let arguments = FactoryArguments::builder()
             .worker_builder(builder)
@@ -70,12 +77,12 @@ impl Ractor {
     }
 }
 
-impl Pool for Ractor {
+impl<J: Payload> Pool for Ractor<J> {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
             let _ = self.0.cast(FactoryMessage::Dispatch(Job {
                 key: job,
-                msg: job,
+                msg: J::make(job),
                 options: JobOptions::default(),
                 accepted: None,
             }));

@@ -1,6 +1,7 @@
 //! RustStream over its in-memory broker. It acks; what panics is delivered again, as its failure policy is set here.
 
 use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,50 +12,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::drive::Pool;
 use crate::meter::Meter;
+use crate::payload::Payload;
 
 #[derive(Debug, Serialize, Deserialize, Outgoing)]
-struct Sent {
-    job: u64,
+pub struct Sent<J> {
+    job: J,
 }
 
-macro_rules! one_by_one {
-    ($name:ident, $($workers:tt)*) => {
+macro_rules! handler {
+    ($payload:ident, $one:ident, $batch:ident, $($workers:tt)*) => {
         #[subscriber("jobs" $($workers)*, on_failure(panic = retry))]
-        async fn $name(sent: &Sent, ctx: &mut Context<'_, (), Arc<Meter>>) -> HandlerOutcome {
-            ctx.state().handle(sent.job).await;
+        pub async fn $one(sent: &Sent<$payload>, ctx: &mut Context<'_, (), Arc<Meter>>) -> HandlerOutcome {
+            ctx.state().handle(sent.job.look()).await;
             HandlerOutcome::ack()
         }
-    };
-}
 
-macro_rules! in_batches {
-    ($name:ident, $($workers:tt)*) => {
         #[subscriber("jobs" $($workers)*, on_failure(panic = retry))]
-        async fn $name(sent: &[Sent], ctx: &mut Context<'_, (), Arc<Meter>>) -> HandlerOutcome {
+        pub async fn $batch(sent: &[Sent<$payload>], ctx: &mut Context<'_, (), Arc<Meter>>) -> HandlerOutcome {
             for sent in sent {
-                ctx.state().handle(sent.job).await;
+                ctx.state().handle(sent.job.look()).await;
             }
             HandlerOutcome::ack()
         }
     };
 }
 
-one_by_one!(one,);
-one_by_one!(four, , workers(4));
-one_by_one!(sixty_four, , workers(64));
-one_by_one!(ten_thousand, , workers(10_000));
+/// Handlers of jobs with this payload: its macros know no generics, and their number of workers is a part of each.
+macro_rules! handlers {
+    ($module:ident, $payload:ident) => {
+        mod $module {
+            use super::*;
 
-in_batches!(one_batch,);
-in_batches!(four_batches, , workers(4));
-in_batches!(sixty_four_batches, , workers(64));
-in_batches!(ten_thousand_batches, , workers(10_000));
-
-pub struct InMemoryStream {
-    running: RunningApp,
-    publisher: MemoryPublisher,
+            handler!($payload, one, one_batch,);
+            handler!($payload, four, four_batches, , workers(4));
+            handler!($payload, sixty_four, sixty_four_batches, , workers(64));
+            handler!($payload, ten_thousand, ten_thousand_batches, , workers(10_000));
+        }
+    };
 }
 
-impl InMemoryStream {
+handlers!(numbers, u64);
+handlers!(texts, String);
+
+pub struct InMemoryStream<J> {
+    running: RunningApp,
+    publisher: MemoryPublisher,
+    payload: PhantomData<J>,
+}
+
+impl<J: Payload> InMemoryStream<J> {
     /// With handlers that take a job, or batches of up to 64 jobs.
     pub async fn new(workers: usize, takes_batches: bool, meter: &Arc<Meter>) -> Self {
         let broker = MemoryBroker::new();
@@ -67,36 +73,44 @@ impl InMemoryStream {
             })
             .with_broker(broker, |b| {
                 macro_rules! include {
-                    ($handler:ident, $batches:ident) => {
-                        if takes_batches {
-                            b.include($batches.batch(nonzero!(64)));
-                        } else {
-                            b.include($handler);
+                    ($module:ident) => {
+                        match (workers, takes_batches) {
+                            (1, false) => drop(b.include($module::one)),
+                            (1, true) => drop(b.include($module::one_batch.batch(nonzero!(64)))),
+                            (4, false) => drop(b.include($module::four)),
+                            (4, true) => drop(b.include($module::four_batches.batch(nonzero!(64)))),
+                            (64, false) => drop(b.include($module::sixty_four)),
+                            (64, true) => drop(b.include($module::sixty_four_batches.batch(nonzero!(64)))),
+                            (_, false) => drop(b.include($module::ten_thousand)),
+                            (_, true) => drop(b.include($module::ten_thousand_batches.batch(nonzero!(64)))),
                         }
                     };
                 }
-                match workers {
-                    1 => include!(one, one_batch),
-                    4 => include!(four, four_batches),
-                    64 => include!(sixty_four, sixty_four_batches),
-                    _ => include!(ten_thousand, ten_thousand_batches),
+                match J::IS_TEXT {
+                    false => include!(numbers),
+                    true => include!(texts),
                 }
             });
         match app.start().await {
             Ok(running) => {
                 // It tells no more of its workers.
                 (0..workers).for_each(|_| meter.note_up());
-                Self { running, publisher }
+                Self {
+                    running,
+                    publisher,
+                    payload: PhantomData,
+                }
             }
             Err(error) => panic!("RustStream starts: {error}"),
         }
     }
 }
 
-impl Pool for InMemoryStream {
+impl<J: Payload> Pool for InMemoryStream<J> {
     async fn send(&mut self, jobs: Range<u64>) {
         for job in jobs {
-            let _ = self.publisher.message(&Sent { job }).to("jobs").publish().await;
+            let sent = Sent { job: J::make(job) };
+            let _ = self.publisher.message(&sent).to("jobs").publish().await;
         }
         tokio::task::yield_now().await;
     }
