@@ -134,14 +134,7 @@ fn main() {
         "strategy", "one of two", "four of five", "20 x 10 ms", "p50", "p99", "max"
     );
     actix::System::new().block_on(async {
-        for strategy in [
-            StrategyKind::RoundRobin,
-            StrategyKind::Weighted,
-            StrategyKind::LeastLoaded,
-            StrategyKind::TwoChoices,
-            StrategyKind::ConsistentHash,
-            StrategyKind::Sticky,
-        ] {
+        for &strategy in StrategyKind::ALL {
             if row(strategy).await.is_none() {
                 println!("{strategy:?} did not end");
             }

@@ -36,7 +36,7 @@ fn payments() -> GroupBuilder<Payment, u64> {
         .placement(Placement::Dedicated)
         .configure(|config| {
             config.deadline = Duration::from_millis(60);
-            config.kill_grace = Duration::from_millis(15);
+            config.restart.kill_grace = Duration::from_millis(15);
             config.quiet_panics = true;
             config.retry.backoff.min = Duration::from_millis(5);
         })

@@ -386,7 +386,7 @@ fn other_doors() -> [Simulation<u64, u64>; 2] {
     let job = |index: usize, _: &PlannedJob| Job::new(index as u64);
     let short = |config: &mut consumer_group::GroupConfig| {
         config.deadline = Duration::from_millis(100);
-        config.kill_grace = Duration::from_millis(20);
+        config.restart.kill_grace = Duration::from_millis(20);
     };
     [
         Simulation::new(

@@ -258,7 +258,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
 
     /// Stops now: consumers end at their next `await`, and everything unfinished is handed back.
     ///
-    /// Takes as long as the consumers need to end, at most `kill_grace_ms`, and the queue to hand out its jobs, at most 10 s;
+    /// Takes as long as the consumers need to end, at most `restart.kill_grace_ms`, and the queue to hand out its jobs, at most 10 s;
     /// jobs of a queue that does not answer are not named. **Cancellation**: the group ends all the same, and the next call
     /// gets the unfinished jobs.
     pub async fn stop(&self) -> Drained<J> {

@@ -338,22 +338,14 @@ async fn pause(wait: Duration) {
 }
 
 fn stock_config(seed: u64) -> GroupConfig {
-    const STRATEGIES: [StrategyKind; 6] = [
-        StrategyKind::RoundRobin,
-        StrategyKind::Weighted,
-        StrategyKind::ConsistentHash,
-        StrategyKind::LeastLoaded,
-        StrategyKind::TwoChoices,
-        StrategyKind::Sticky,
-    ];
-    let index = usize::try_from(seed % 6).unwrap_or(0);
+    const STRATEGIES: &[StrategyKind] = StrategyKind::ALL;
+    let index = usize::try_from(seed % STRATEGIES.len() as u64).unwrap_or(0);
     let mut config = GroupConfig {
         consumers: 4,
         placement: Placement::Arbiters(3),
         strategy: STRATEGIES.get(index).copied().unwrap_or_default(),
         order_by_key: true,
         deadline: Duration::from_millis(100),
-        kill_grace: Duration::from_millis(20),
         quiet_panics: true,
         ..GroupConfig::default()
     };
@@ -370,6 +362,7 @@ fn stock_config(seed: u64) -> GroupConfig {
         factor: 2.0,
         jitter: 0.2,
     };
+    config.restart.kill_grace = Duration::from_millis(20);
     config.window.min = 2;
     config.window.max = 8;
     config

@@ -30,7 +30,7 @@ impl<'w> Patience<'w> {
     pub(super) fn new(plan: &Plan, config: &GroupConfig, world: &'w RunWorld) -> Self {
         let waits = [
             config.deadline,
-            config.kill_grace,
+            config.restart.kill_grace,
             config.retry.backoff.max,
             config.restart.backoff.max,
             config.restart.start_deadline,

@@ -74,38 +74,32 @@ pub(crate) mod as_millis {
     }
 }
 
-/// How a time is written in a configuration: in whole milliseconds.
-pub(crate) mod millis {
-    use std::time::Duration;
+/// How a time is written in a configuration: in whole ones of this unit.
+macro_rules! whole_units {
+    ($($unit:ident: $count:ident, $from:ident;)+) => {$(
+        pub(crate) mod $unit {
+            use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(time: &Duration, into: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(time.as_millis())
-            .unwrap_or(u64::MAX)
-            .serialize(into)
-    }
+            pub(crate) fn whole(time: Duration) -> u64 {
+                u64::try_from(time.$count()).unwrap_or(u64::MAX)
+            }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
-    }
+            pub(crate) fn serialize<S: Serializer>(time: &Duration, into: S) -> Result<S::Ok, S::Error> {
+                whole(*time).serialize(into)
+            }
+
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+                u64::deserialize(from).map(Duration::$from)
+            }
+        }
+    )+};
 }
 
-/// How a time is written in a configuration: in whole microseconds.
-pub(crate) mod micros {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(time: &Duration, into: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(time.as_micros())
-            .unwrap_or(u64::MAX)
-            .serialize(into)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_micros)
-    }
+whole_units! {
+    millis: as_millis, from_millis;
+    micros: as_micros, from_micros;
 }
 
 impl From<Moment> for SystemTime {

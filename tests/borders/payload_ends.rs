@@ -91,7 +91,7 @@ fn a_payload_that_a_blocked_thread_looks_at_is_read_by_its_successor_and_dropped
             .configure(|config| {
                 calm(config);
                 config.deadline = Duration::from_millis(60);
-                config.kill_grace = Duration::from_millis(40);
+                config.restart.kill_grace = Duration::from_millis(40);
             })
             .consume_with(1, async move |delivery: &Delivery<Noted>| {
                 let job = delivery.job();

@@ -249,7 +249,7 @@ pub(crate) fn calm(config: &mut GroupConfig) {
     config.retry.backoff.max = Duration::from_millis(5);
     // Threads of a loaded machine can stand still for long; only tests of hangs set shorter ones.
     config.deadline = Duration::from_millis(60_000);
-    config.kill_grace = Duration::from_millis(30_000);
+    config.restart.kill_grace = Duration::from_millis(30_000);
 }
 
 /// A calm group on the thread of the test, so that nothing in it happens at the same time.

@@ -146,7 +146,7 @@ fn a_consumer_that_comes_back_does_not_wipe_out_that_its_successor_had_begun() {
             .configure(calm)
             .configure(|config| {
                 config.deadline = Duration::from_millis(100);
-                config.kill_grace = Duration::from_millis(40);
+                config.restart.kill_grace = Duration::from_millis(40);
                 config.retry.attempts = 2;
             })
             .consume_with(2, async move |delivery: &Delivery<u64>| {

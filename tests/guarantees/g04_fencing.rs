@@ -12,7 +12,7 @@ use crate::common::{Block, Log, calm, event, local, next_outcome, paused, probe,
 fn impatient(config: &mut GroupConfig) {
     calm(config);
     config.deadline = Duration::from_millis(60);
-    config.kill_grace = Duration::from_millis(40);
+    config.restart.kill_grace = Duration::from_millis(40);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn the_word_of_a_consumer_of_an_earlier_supervisor_counts_for_nothing() {
         let group = Group::builder()
             .placement(Placement::Dedicated)
             .configure(calm)
-            .configure(|config| config.kill_grace = Duration::from_millis(40))
+            .configure(|config| config.restart.kill_grace = Duration::from_millis(40))
             .consume_with(1, async move |delivery: &Delivery<u64>| {
                 let token = delivery.token();
                 note.send((token, false)).unwrap();

@@ -155,7 +155,7 @@ fn an_idle_consumer_is_never_taken_for_hung() {
 fn impatient(config: &mut GroupConfig) {
     calm(config);
     config.deadline = Duration::from_millis(80);
-    config.kill_grace = Duration::from_millis(40);
+    config.restart.kill_grace = Duration::from_millis(40);
 }
 
 /// One thread for two consumers. One of them awaits, the other one blocks the thread of both.

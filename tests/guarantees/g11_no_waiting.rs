@@ -17,14 +17,10 @@ use crate::common::{
 };
 
 /// Every built-in strategy, those that bind a key to a consumer with the affinity that lets go.
-const ALL: [(StrategyKind, Option<Affinity>); 6] = [
-    (StrategyKind::RoundRobin, None),
-    (StrategyKind::Weighted, None),
-    (StrategyKind::LeastLoaded, None),
-    (StrategyKind::TwoChoices, None),
-    (StrategyKind::ConsistentHash, Some(Affinity::Prefer)),
-    (StrategyKind::Sticky, Some(Affinity::Prefer)),
-];
+fn all() -> impl Iterator<Item = (StrategyKind, Option<Affinity>)> {
+    let letting_go = |kind: &StrategyKind| (*kind, kind.binds_keys().then_some(Affinity::Prefer));
+    StrategyKind::ALL.iter().map(letting_go)
+}
 
 fn by(strategy: StrategyKind, affinity: Option<Affinity>) -> impl FnOnce(&mut GroupConfig) {
     move |config| {
@@ -51,7 +47,7 @@ fn awaiting(builder: GroupBuilder<u64, SlotId>, consumers: usize, gate: &Gate) -
 
 #[test]
 fn short_jobs_behind_a_long_one_are_done_within_5_ms_with_every_strategy() {
-    for (strategy, affinity) in ALL {
+    for (strategy, affinity) in all() {
         paused(async move {
             let gate = Gate::shut();
             let group = awaiting(local().configure(by(strategy, affinity)), 2, &gate)
@@ -78,7 +74,7 @@ fn short_jobs_behind_a_long_one_are_done_within_5_ms_with_every_strategy() {
 
 #[test]
 fn what_is_sent_without_a_mailbox_for_results_does_not_wait_either() {
-    for (strategy, affinity) in ALL {
+    for (strategy, affinity) in all() {
         paused(async move {
             let gate = Gate::shut();
             let group = awaiting(local().configure(by(strategy, affinity)), 2, &gate)
@@ -103,7 +99,7 @@ fn what_is_sent_without_a_mailbox_for_results_does_not_wait_either() {
 
 #[test]
 fn with_four_of_five_consumers_busy_the_fifth_does_all_jobs() {
-    for (strategy, affinity) in ALL {
+    for (strategy, affinity) in all() {
         paused(async move {
             let gate = Gate::shut();
             let group = awaiting(local().configure(by(strategy, affinity)), 5, &gate)
@@ -126,7 +122,7 @@ fn with_four_of_five_consumers_busy_the_fifth_does_all_jobs() {
 
 #[test]
 fn twenty_jobs_of_10_ms_do_not_wait_for_one_of_2_s() {
-    for (strategy, affinity) in ALL {
+    for (strategy, affinity) in all() {
         paused(async move {
             let group = awaiting(local().configure(by(strategy, affinity)), 4, &Gate::shut())
                 .start()
@@ -150,7 +146,7 @@ fn twenty_jobs_of_10_ms_do_not_wait_for_one_of_2_s() {
 
 #[test]
 fn a_consumer_that_blocks_its_thread_does_not_keep_what_it_has_not_begun() {
-    for (strategy, affinity) in ALL {
+    for (strategy, affinity) in all() {
         system(async move {
             let block = Block::new();
             let (long, held) = (block.clone(), Log::new());
@@ -339,7 +335,7 @@ fn with_strict_affinity_a_job_waits_for_the_consumer_of_its_key() {
 
 #[test]
 fn jobs_of_a_key_keep_their_order_when_they_are_taken_back() {
-    for (strategy, affinity) in ALL {
+    for (strategy, affinity) in all() {
         paused(async move {
             let (gate, done) = (Gate::shut(), Log::new());
             let (pass, note) = (gate.clone(), done.clone());
@@ -455,7 +451,7 @@ fn a_consumer_from_which_all_was_taken_back_and_that_never_moves_again_is_replac
             .configure(calm)
             .configure(|config| {
                 config.deadline = Duration::from_millis(300);
-                config.kill_grace = Duration::from_millis(50);
+                config.restart.kill_grace = Duration::from_millis(50);
             })
             .consume_with(2, async move |delivery: &Delivery<u64>| {
                 if *delivery.job() == LONG && long.is_first() {

@@ -12,21 +12,19 @@ use consumer_group::{
 use crate::common::{Gate, Log, Probe, calm, event, local, paused, probe, system, told, window, within};
 
 /// Every built-in strategy, with every affinity that it knows.
-const ALL: [(StrategyKind, Option<Affinity>); 8] = [
-    (StrategyKind::RoundRobin, None),
-    (StrategyKind::Weighted, None),
-    (StrategyKind::LeastLoaded, None),
-    (StrategyKind::TwoChoices, None),
-    (StrategyKind::ConsistentHash, Some(Affinity::Prefer)),
-    (StrategyKind::Sticky, Some(Affinity::Prefer)),
-    (StrategyKind::ConsistentHash, Some(Affinity::Strict)),
-    (StrategyKind::Sticky, Some(Affinity::Strict)),
-];
+fn all() -> impl Iterator<Item = (StrategyKind, Option<Affinity>)> {
+    StrategyKind::ALL.iter().flat_map(|kind| {
+        let known: &[_] = match kind.binds_keys() {
+            true => &[Some(Affinity::Prefer), Some(Affinity::Strict)],
+            false => &[None],
+        };
+        known.iter().map(|affinity| (*kind, *affinity))
+    })
+}
 
 /// Those with which any consumer may get any job.
 fn free() -> impl Iterator<Item = (StrategyKind, Option<Affinity>)> {
-    ALL.into_iter()
-        .filter(|(_, affinity)| *affinity != Some(Affinity::Strict))
+    all().filter(|(_, affinity)| *affinity != Some(Affinity::Strict))
 }
 
 fn by((strategy, affinity): (StrategyKind, Option<Affinity>)) -> impl FnOnce(&mut GroupConfig) {
@@ -140,10 +138,7 @@ fn an_urgent_job_begins_next_at_the_first_consumer_that_ends_the_job_in_its_hand
 
 #[test]
 fn with_strict_affinity_it_begins_next_at_its_own_consumer() {
-    for strategy in ALL
-        .into_iter()
-        .filter(|(_, affinity)| *affinity == Some(Affinity::Strict))
-    {
+    for strategy in all().filter(|(_, affinity)| *affinity == Some(Affinity::Strict)) {
         paused(async move {
             let gates = [Gate::shut(), Gate::shut(), Gate::shut()];
             let (group, mut begun) = gated(local().configure(by(strategy)), &gates);
@@ -167,7 +162,7 @@ fn with_strict_affinity_it_begins_next_at_its_own_consumer() {
 
 #[test]
 fn an_urgent_job_begins_after_at_most_one_job_of_each_consumer_with_every_strategy() {
-    for strategy in ALL {
+    for strategy in all() {
         for ms in [1, 3, 20] {
             paused(async move {
                 let (group, begun) = timed(local().configure(by(strategy)), 4, ms);
@@ -269,7 +264,7 @@ fn where_all_are_equally_urgent_nothing_is_taken_back() {
 
 #[test]
 fn an_urgent_job_waits_for_an_earlier_one_of_its_key() {
-    for strategy in ALL {
+    for strategy in all() {
         paused(async move {
             let gates = [Gate::shut(), Gate::shut()];
             let (group, mut begun) = gated(local().configure(by(strategy)).order_by_key(), &gates);

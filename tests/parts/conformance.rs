@@ -374,20 +374,11 @@ mod custom_queues {
 mod strategy_actors {
     use super::*;
 
-    const ALL: [StrategyKind; 6] = [
-        StrategyKind::RoundRobin,
-        StrategyKind::Weighted,
-        StrategyKind::ConsistentHash,
-        StrategyKind::LeastLoaded,
-        StrategyKind::TwoChoices,
-        StrategyKind::Sticky,
-    ];
-
     #[test]
     fn every_built_in_strategy_keeps_its_promises() {
-        for name in ALL {
+        for &name in StrategyKind::ALL {
             let mut suite = conformance::chooser(move || by_name(name, 7));
-            if matches!(name, StrategyKind::ConsistentHash | StrategyKind::Sticky) {
+            if name.binds_keys() {
                 suite = suite.keeps_keys();
             } else if matches!(name, StrategyKind::LeastLoaded | StrategyKind::TwoChoices) {
                 suite = suite.never_parks();

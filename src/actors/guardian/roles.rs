@@ -210,7 +210,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
         let grace = self
             .group
             .as_ref()
-            .map_or(Duration::ZERO, |group| group.config.kill_grace);
+            .map_or(Duration::ZERO, |group| group.config.restart.kill_grace);
         async move {
             if let Some(mut consumers) = consumers {
                 // Nothing is ever sent; the channel closes when the last sender, in the last cell, is dropped. A limit that

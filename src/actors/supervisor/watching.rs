@@ -83,7 +83,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let mut pause: Option<Duration> = None;
         let mut at_most = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
         if self.slots.has_ending() {
-            at_most(hang_detector::pause(config.kill_grace, 4));
+            at_most(hang_detector::pause(config.restart.kill_grace, 4));
         }
         if self.slots.has_starting() {
             let limit = config.restart.start_deadline;
@@ -147,7 +147,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn due(&self, slot: &SlotActor<J, O>) -> Option<Moment> {
         let config = &self.group.config;
         if let Some(ending) = slot.ending {
-            return Some(ending.after(config.kill_grace)).filter(|_| !self.slots.are_here());
+            return Some(ending.after(config.restart.kill_grace)).filter(|_| !self.slots.are_here());
         }
         if slot.state == SlotState::Starting {
             return Some(slot.since.after(config.restart.start_deadline));
@@ -158,7 +158,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Looks at one slot; names its arbiter if the thread there does not come back.
     fn look_at(&mut self, slot: SlotId, now: Moment) -> Option<ArbiterId> {
         let config = &self.group.config;
-        let grace = config.kill_grace;
+        let grace = config.restart.kill_grace;
         // One from which all was taken back owes a word all the same: that it moves again.
         let holds = self
             .ledger

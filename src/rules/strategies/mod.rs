@@ -173,18 +173,11 @@ mod tests {
     use crate::types::Seat;
     use crate::types::cases::cases;
 
-    const ALL: [StrategyKind; 6] = [
-        StrategyKind::RoundRobin,
-        StrategyKind::Weighted,
-        StrategyKind::ConsistentHash,
-        StrategyKind::LeastLoaded,
-        StrategyKind::TwoChoices,
-        StrategyKind::Sticky,
-    ];
+    const ALL: &[StrategyKind] = StrategyKind::ALL;
 
     #[test]
     fn every_strategy_holds_a_job_while_no_consumer_is_alive() {
-        for name in ALL {
+        for &name in ALL {
             let mut chooser = by_name(name, 1);
             let empty = Roster::default();
             assert_eq!(chooser.choose(&job(1, None), &empty), Choice::Hold, "{name:?}");
@@ -195,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_strategy_gives_a_job_without_key_to_the_only_consumer() {
-        for name in ALL {
+        for &name in ALL {
             let mut chooser = by_name(name, 1);
             let roster = roster_of(vec![seat(3, 1, 0, 5)], 1);
             assert_eq!(

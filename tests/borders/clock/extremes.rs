@@ -203,7 +203,9 @@ const SETTINGS: [Setting<GroupConfig>; 12] = [
         config.restart.start_deadline = time
     }),
     ("deadline_ms", |config, time| config.deadline = time),
-    ("kill_grace_ms", |config, time| config.kill_grace = time),
+    ("restart.kill_grace_ms", |config, time| {
+        config.restart.kill_grace = time
+    }),
     // Both ends of the waits at once, so that the least of them may be large.
     ("retry.backoff", |config, time| {
         (config.retry.backoff.min, config.retry.backoff.max) = (time, time);

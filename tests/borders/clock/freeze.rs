@@ -63,7 +63,7 @@ fn works_while_it_is_stopped() {
                 .placement(placement)
                 .configure(|config| {
                     config.deadline = Duration::from_millis(DEADLINE);
-                    config.kill_grace = Duration::from_millis(500);
+                    config.restart.kill_grace = Duration::from_millis(500);
                     config.retry.attempts = 1;
                 })
                 .consume_with(3, async move |delivery: &Delivery<u64>| {
