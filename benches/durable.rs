@@ -23,8 +23,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use consumer_group::codec::{Bytes, Codec, Compact, Json};
 use consumer_group::config::QueueConfig;
-use consumer_group::durable::{Bytes, Codec, Compact, DurableQueue, Json};
+use consumer_group::durable::DurableQueue;
 use consumer_group::{Delivery, Group};
 use redb::{Database, TableDefinition};
 

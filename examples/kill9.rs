@@ -27,7 +27,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use arguments::Arguments;
-use consumer_group::durable::{Compact, DurableQueue};
+use consumer_group::codec::Compact;
+use consumer_group::durable::DurableQueue;
 use consumer_group::{Delivery, Failure, Group, Job};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

@@ -26,7 +26,7 @@
 //! | [`supervision`] | supervision of any actix actor, and of groups |
 //! | [`events`] | what stands inside of events and of the health view |
 //! | [`host`] | how a [`Host`] is made, and what is said of its end |
-//! | `durable`, `testing`, `sim` | a cargo feature each: see below |
+//! | `codec`, `durable`, `testing`, `sim` | a cargo feature each: see below |
 //!
 //! | you want to | begin at |
 //! |---|---|
@@ -66,6 +66,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `config-file` | on | [`GroupConfig`] from a TOML file and from environment variables |
+//! | `codec` | off | `codec`: payloads as bytes, for queues whose jobs leave the process; `durable` has it on |
 //! | `durable` | off | `durable`: a queue in a file, for jobs that must outlive the process |
 //! | `command-line` | off | the command `consumer-group`, which looks into the file of such a queue |
 //! | `testing` | off | probes, gates, a queue worked by hand, conformance suites for parts of your own; for `[dev-dependencies]` |
@@ -86,6 +87,9 @@
 
 #[doc(hidden)]
 pub mod types;
+
+#[cfg(feature = "codec")]
+pub mod codec;
 
 #[doc(hidden)]
 pub mod rules;

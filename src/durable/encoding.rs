@@ -1,18 +1,17 @@
 //! JobEncoding: jobs to bytes and back, with the codec of the queue and the clock of its process.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::codec::{Codec, CodecError};
 use super::format::{Dead, JobParts, Single};
 use crate::actors::Clock;
+use crate::codec::{CodecError, GuardedCodec};
 use crate::rules::store::Refusal;
-use crate::types::{AttemptRecord, DeadReason, Guarded, Job, JobId, JobRef, Moment, caught, text_of};
+use crate::types::{AttemptRecord, DeadReason, Job, JobId, JobRef, Moment, text_of};
 
 /// Writes and reads jobs. On disk a time is milliseconds of Unix time. A delay that was over before
 /// the process began ends with its first moment.
 pub(super) struct JobEncoding<J> {
-    pub(super) codec: Guarded<Box<dyn Codec<J>>>,
+    pub(super) codec: GuardedCodec<J>,
     pub(super) clock: Clock,
 }
 
@@ -32,7 +31,7 @@ impl<J: Send + Sync + 'static> JobEncoding<J> {
         };
         parts.write_head(into);
         let from = into.len();
-        caught(|| self.codec.encode(&job.payload(), into)).unwrap_or_else(panicked)?;
+        self.codec.encode(&job.payload(), into)?;
         if into.len() - from > MOST_PAYLOAD {
             return Err(CodecError::new("the payload has more than 1 GiB"));
         }
@@ -59,7 +58,7 @@ impl<J: Send + Sync + 'static> JobEncoding<J> {
 
     fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
         let parts = JobParts::read(bytes).map_err(CodecError::new)?;
-        caught(|| self.codec.check(parts.payload)).unwrap_or_else(panicked)
+        self.codec.check(parts.payload)
     }
 
     /// Reads a job. `own`: it was written by this process, so somebody may wait for its outcome.
@@ -68,12 +67,10 @@ impl<J: Send + Sync + 'static> JobEncoding<J> {
             id: None,
             why: damage.to_string(),
         })?;
-        let payload = caught(|| self.codec.decode(parts.payload))
-            .unwrap_or_else(panicked)
-            .map_err(|error| Unreadable {
-                id: Some(parts.id),
-                why: text_of(error).as_ref().into(),
-            })?;
+        let payload = self.codec.decode(parts.payload).map_err(|error| Unreadable {
+            id: Some(parts.id),
+            why: text_of(error).as_ref().into(),
+        })?;
         let beginning = self.clock.beginning();
         let since_start = |unix: Option<u64>| unix.map(|unix| Moment::from_millis(unix).since(beginning));
         let mut job = Job::new(payload).priority(parts.priority);
@@ -161,8 +158,4 @@ impl Unreadable {
         self.id
             .unwrap_or_else(|| JobId::from_uuid(uuid::Uuid::from_u128(u128::from(number))))
     }
-}
-
-fn panicked<T>(message: Arc<str>) -> Result<T, CodecError> {
-    Err(CodecError::new(format!("the codec panicked: {message}")))
 }

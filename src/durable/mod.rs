@@ -13,7 +13,7 @@
 //! | `actor` | the messages of the queue protocol |
 //! | `state` | the index: which jobs there are, and where each stands |
 //! | `writer` | the one thread that writes: group commit |
-//! | `paper`, `codec`, `format` | jobs as bytes |
+//! | `encoding`, `format` | jobs as bytes, by the [codec](crate::codec) of the queue |
 //! | `engine` | the only place that knows redb |
 //! | `gate`, `disk`, `owner`, `wait` | what the engine may do to the file, the file and its lock, which files this process has open, what an opening waits for |
 //! | `simulated_disk`, `simulated_thread`, `second_opener` | the file and the thread of a simulation, and another process in it |
@@ -22,7 +22,6 @@
 //! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
 
 mod actor;
-mod codec;
 mod core;
 mod disk;
 mod durability;
@@ -44,7 +43,6 @@ mod wait;
 mod writer;
 
 pub use actor::{DurableActor, Later};
-pub use codec::{Bytes, Codec, CodecError, Compact, Json};
 pub use durability::Durability;
 pub use error::{EngineWords, FileError, OpenError, OpenErrorReason, OtherFile};
 pub use source::{DurableBuilder, DurableQueue};

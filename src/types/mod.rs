@@ -42,7 +42,7 @@ pub use config::{
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;
-#[cfg(feature = "durable")]
+#[cfg(feature = "codec")]
 pub(crate) use guarded::caught;
 pub(crate) use guarded::{call_guarded, drop_guarded, is_nested_panic, panic_message, wake_guarded};
 pub use health::{GroupState, Health, HeldCounts, QueueCounts, SlotHealth, SlotState};

@@ -368,7 +368,8 @@ fn a_supervised_group_lives_on_a_host_and_on_arbiters() {
 #[cfg(feature = "durable")]
 #[test]
 fn a_group_over_a_file_comes_back_with_its_jobs() {
-    use consumer_group::durable::{DurableQueue, Json};
+    use consumer_group::codec::Json;
+    use consumer_group::durable::DurableQueue;
 
     crate::common::system(async {
         let folder = tempfile::tempdir().unwrap();

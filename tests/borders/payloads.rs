@@ -12,9 +12,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::path::Path;
 
+use consumer_group::codec::{Codec, Compact, Json};
 use consumer_group::config::{Overflow, QueueConfig};
+use consumer_group::durable::DurableQueue;
 use consumer_group::durable::inspect::QueueFile;
-use consumer_group::durable::{Codec, Compact, DurableQueue, Json};
 use consumer_group::{Delivery, Group, Job, JobId, SendErrorKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

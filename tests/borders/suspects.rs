@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use consumer_group::codec::Compact;
 use consumer_group::durable::inspect::QueueFile;
-use consumer_group::durable::{Compact, Durability, DurableQueue};
+use consumer_group::durable::{Durability, DurableQueue};
 use consumer_group::{Cause, DeadLetter, DeadReason, Delivery, Group, Job, Placement};
 use tempfile::TempDir;
 

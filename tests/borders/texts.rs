@@ -308,8 +308,9 @@ fn without_letters() -> impl consumer_group::queue::QueueSource<u64> {
 #[cfg(feature = "durable")]
 #[test]
 fn letters_of_a_durable_queue_have_the_same_bound() {
+    use consumer_group::codec::Json;
     use consumer_group::config::QueueConfig;
-    use consumer_group::durable::{DurableQueue, Json};
+    use consumer_group::durable::DurableQueue;
 
     system(async {
         let folder = tempfile::tempdir().unwrap();
@@ -481,7 +482,8 @@ fn of_features(wrong: fn() -> consumer_group::config::ConfigError) {
     }
     #[cfg(feature = "durable")]
     {
-        use consumer_group::durable::{CodecError, DurableQueue, FileError};
+        use consumer_group::codec::CodecError;
+        use consumer_group::durable::{DurableQueue, FileError};
         let folder = tempfile::tempdir().unwrap();
         // A folder is no file.
         let Err(opened) = DurableQueue::<u64>::open(folder.path()) else {

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use consumer_group::codec::Bytes;
+use consumer_group::durable::DurableQueue;
 use consumer_group::durable::format::{self, JobParts, Mark, read_chunk};
-use consumer_group::durable::{Bytes, DurableQueue};
 use consumer_group::{Delivery, Group, Job, SendErrorKind};
 use proptest::prelude::*;
 

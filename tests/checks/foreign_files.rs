@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+use consumer_group::codec::{Bytes, Compact};
 use consumer_group::durable::inspect::QueueFile;
-use consumer_group::durable::{Bytes, Compact, DurableQueue, FileError, OpenErrorReason, OtherFile};
+use consumer_group::durable::{DurableQueue, FileError, OpenErrorReason, OtherFile};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use tempfile::TempDir;
 

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use consumer_group::codec::{Bytes, Compact};
 use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::durable::inspect::QueueFile;
-use consumer_group::durable::{Bytes, Compact, Durability, DurableQueue, FileError, OpenErrorReason};
+use consumer_group::durable::{Durability, DurableQueue, FileError, OpenErrorReason};
 use consumer_group::testing::conformance::{self, QueueTraits};
 use consumer_group::{DeadReason, Delivery, Failure, Group, Job, SendErrorKind};
 use tempfile::TempDir;

@@ -9,7 +9,7 @@ use super::imports::{Module, Tree, imports, library, module_of};
 /// placed here.
 const FLOORS: [&[&str]; 7] = [
     &["types"],
-    &["rules"],
+    &["codec", "rules"],
     &["protocol"],
     &["actors"],
     &["group"],

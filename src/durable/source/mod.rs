@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::actor::DurableActor;
-use super::codec::{Codec, Json};
 use super::core::{Core, lock};
 use super::durability::Durability;
 use super::error::{OpenError, OpenErrorReason};
 use super::wait::Wait;
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
+use crate::codec::{Codec, GuardedCodec, Json};
 use crate::types::{Capabilities, Epoch, QueueConfig, QueueCounts, WriteFailure};
 
 /// A queue in a file: jobs that outlive the process. Clones share it.
@@ -51,7 +51,7 @@ pub struct DurableQueue<J: Send + Sync + 'static> {
 #[must_use = "nothing is opened before `.open()`"]
 pub struct DurableBuilder<J> {
     path: PathBuf,
-    codec: Box<dyn Codec<J>>,
+    codec: GuardedCodec<J>,
     config: QueueConfig,
     durability: Durability,
     dead_age: Option<Duration>,
@@ -77,7 +77,7 @@ impl<J: Send + Sync + 'static> DurableQueue<J> {
     pub fn at(path: impl AsRef<Path>, codec: impl Codec<J>) -> DurableBuilder<J> {
         DurableBuilder {
             path: path.as_ref().to_owned(),
-            codec: Box::new(codec),
+            codec: GuardedCodec::new(codec),
             config: QueueConfig::default(),
             durability: Durability::default(),
             dead_age: None,
@@ -167,7 +167,8 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use consumer_group::durable::{DurableQueue, Json};
+    /// use consumer_group::codec::Json;
+    /// use consumer_group::durable::DurableQueue;
     ///
     /// # actix::System::new().block_on(async {
     /// # let folder = tempfile::tempdir()?;

@@ -15,7 +15,7 @@ use crate::durable::wait::Wait;
 use crate::durable::writer::{Round, Writer};
 use crate::durable::{second_opener, simulated_disk};
 use crate::protocol::faults;
-use crate::types::{GroupConfig, Guarded};
+use crate::types::GroupConfig;
 
 impl<J: Send + Sync + 'static> DurableBuilder<J> {
     /// Opens the queue on the thread that will write it, which is the only one that ever touches the file.
@@ -56,7 +56,7 @@ impl<J: Send + Sync + 'static> DurableBuilder<J> {
         let first = check(&mut engine, self.codec.name())?;
         let clock = Clock::start();
         let paper = Arc::new(JobEncoding {
-            codec: Guarded::new(self.codec),
+            codec: self.codec,
             clock,
         });
         let Recovered { state, mut changes } = Recovered::read(

@@ -348,7 +348,8 @@ fn a_child_can_have_any_deadline_and_any_shutdown_and_a_tree_any_period() {
 
 #[cfg(feature = "durable")]
 mod on_disk {
-    use consumer_group::durable::{Durability, DurableQueue, Json};
+    use consumer_group::codec::Json;
+    use consumer_group::durable::{Durability, DurableQueue};
 
     use super::*;
     use crate::common::system;

@@ -361,7 +361,8 @@ fn over_a_restart_a_leased_job_that_had_not_begun_expires_and_one_that_had_does_
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.queue");
         let open = || {
-            use consumer_group::durable::{DurableQueue, Json};
+            use consumer_group::codec::Json;
+            use consumer_group::durable::DurableQueue;
             let opened = DurableQueue::at(&path, Json).open_when_free(Duration::from_secs(60));
             async move { opened.await.unwrap() }
         };

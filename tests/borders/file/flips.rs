@@ -9,8 +9,9 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use consumer_group::codec::Bytes;
+use consumer_group::durable::DurableQueue;
 use consumer_group::durable::inspect::QueueFile;
-use consumer_group::durable::{Bytes, DurableQueue};
 use consumer_group::{Delivery, Failure, Group, Job};
 
 use super::place;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use consumer_group::durable::{Compact, DurableQueue, FileError, OpenErrorReason};
+use consumer_group::codec::Compact;
+use consumer_group::durable::{DurableQueue, FileError, OpenErrorReason};
 use futures_util::FutureExt as _;
 
 use super::{LONG, place};

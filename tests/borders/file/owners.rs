@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use consumer_group::durable::{Bytes, DurableQueue, FileError, OpenErrorReason};
+use consumer_group::codec::Bytes;
+use consumer_group::durable::{DurableQueue, FileError, OpenErrorReason};
 use consumer_group::events::WriteFailure;
 use consumer_group::{Delivery, Group, SendErrorKind};
 

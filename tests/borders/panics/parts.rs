@@ -246,8 +246,9 @@ fn a_factory_of_queues_that_panics_is_called_again_and_its_captures_may_panic_in
 
 #[cfg(feature = "durable")]
 mod codecs {
+    use consumer_group::codec::{Codec, CodecError};
+    use consumer_group::durable::DurableQueue;
     use consumer_group::durable::inspect::QueueFile;
-    use consumer_group::durable::{Codec, CodecError, DurableQueue};
     use consumer_group::{Failure, Job, SendErrorKind};
 
     use super::*;
