@@ -24,7 +24,8 @@ use tokio::sync::oneshot;
 
 use super::cell::guard_of_a_task;
 use super::host_end::{Ending, Resident, join};
-use crate::types::{HostReport, PanicReport};
+use super::host_errors::{HostRunError, HostStartError};
+use crate::types::HostReport;
 
 /// How long a host that is dropped drains, unless [`HostBuilder::drop_within`] says otherwise.
 const DROP_WITHIN: Duration = Duration::from_secs(5);
@@ -111,26 +112,6 @@ pub struct Host {
 pub struct HostBuilder {
     name: String,
     drop_within: Duration,
-}
-
-/// Why no host could be started: the operating system has no thread, or nothing that a runtime needs, to give.
-#[derive(Debug, thiserror::Error)]
-#[error("no thread could be had for the host: {cause}")]
-pub struct HostStartError {
-    #[source]
-    cause: std::io::Error,
-}
-
-/// Why a host did not do what it was given.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HostRunError {
-    /// The host has ended, or is about to.
-    #[error("the host has ended; start a new one")]
-    Ended,
-    /// The work panicked. The host goes on.
-    #[error("the work given to the host panicked: {0}")]
-    Panicked(PanicReport),
 }
 
 impl HostBuilder {

@@ -3,6 +3,7 @@
 //! No handler body stands here. Who writes an actor of their own needs this floor and nothing above it.
 
 mod consumer;
+mod consumer_info;
 mod deliver;
 mod delivery;
 #[doc(hidden)]
@@ -17,9 +18,10 @@ mod strategy;
 mod supervisor;
 
 pub use consumer::{BatchConsumer, Consumer, ConsumerActor};
+pub(crate) use consumer_info::Now;
+pub use consumer_info::{ConsumerInfo, Heartbeat};
 pub use deliver::{Deliver, DeliverBatch};
-pub(crate) use delivery::Now;
-pub use delivery::{ConsumerInfo, Delivery, Heartbeat, Parcel};
+pub use delivery::{Delivery, Parcel};
 pub use handover::Handover;
 pub(crate) use inside_cell::{inside_cell, mark_inside_cell};
 pub use queue::{

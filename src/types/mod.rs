@@ -8,6 +8,7 @@ mod capabilities;
 #[cfg(test)]
 pub(crate) mod cases;
 mod config;
+mod dead_letter;
 mod event;
 mod failure;
 mod few;
@@ -17,17 +18,18 @@ mod host;
 mod id;
 pub(crate) mod invariant;
 mod job;
+mod job_ref;
 mod key;
 mod open_block;
 mod place;
 mod places;
 mod roster;
-mod sealed;
 mod spares;
 mod supervision;
 mod text;
 mod text_of;
 mod time;
+mod tree;
 mod verdict;
 
 pub use block::{AckedPlaces, Block};
@@ -39,8 +41,9 @@ pub use config::{
     Affinity, BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig,
     RestartConfig, RetryConfig, StrategyKind, WindowConfig,
 };
+pub use dead_letter::{AttemptRecord, DeadLetter, DeadReason};
 pub use event::{Event, EventKind, Role};
-pub use failure::{Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Failure, PanicReport, WriteFailure};
+pub use failure::{Advice, Cause, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;
 #[cfg(feature = "codec")]
 pub(crate) use guarded::caught;
@@ -49,19 +52,17 @@ pub use health::{GroupState, Health, HeldCounts, QueueCounts, SlotHealth, SlotSt
 pub use host::{HostReport, LeftOnHost};
 pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
 pub use job::{Job, Priority};
+pub use job_ref::{JobRef, Run};
+pub(crate) use job_ref::{JobView, Owned};
 pub use key::{Key, KeyHash};
 pub(crate) use open_block::OpenBlock;
 pub use place::PayloadRef;
 pub use places::Places;
 pub use roster::{Roster, Seat, Weight};
-pub use sealed::{JobRef, Run};
-pub(crate) use sealed::{JobView, Owned};
-pub use supervision::{
-    AutoShutdown, ChildCounts, ChildKind, ChildState, Down, Ending, Restart, RestartReach, Shutdown,
-    SupervisorConfig, TreeEvent, TreeNode,
-};
+pub use supervision::{AutoShutdown, Restart, RestartReach, Shutdown, SupervisorConfig};
 pub(crate) use text_of::text_of;
 pub use time::Moment;
 #[cfg(feature = "durable")]
 pub(crate) use time::as_millis;
+pub use tree::{ChildCounts, ChildKind, ChildState, Down, Ending, TreeEvent, TreeNode};
 pub use verdict::{Begin, Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

@@ -1,12 +1,17 @@
 //! The handle by which a single job is held, and the run: jobs of one block that go one way together.
 
+mod run;
+mod view;
+
 use std::fmt;
 use std::sync::Arc;
 
-use super::begun::{Begin, BegunMark};
-use super::invariant::invariant;
-use super::place::{PayloadRef, Place};
-use super::{Block, DeliveryNumber, Guarded, Job, JobId, Key, KeyHash, Moment, Places, Priority, ReplyTo};
+pub use run::Run;
+pub(crate) use view::{JobView, Owned};
+
+use crate::types::invariant::invariant;
+use crate::types::place::PayloadRef;
+use crate::types::{Block, Job, JobId, Key, KeyHash, Moment, Places, Priority, ReplyTo};
 
 /// A job inside the group, held by whoever has this: the queue, the supervisor, a consumer. Clones hold the same job, so a
 /// redelivery never clones the payload.
@@ -187,211 +192,6 @@ impl<J> fmt::Debug for JobRef<J> {
             .field("key", &self.key())
             .field("priority", &self.priority())
             .finish_non_exhaustive()
-    }
-}
-
-/// A job that somebody else holds.
-pub(crate) struct JobView<'a, J> {
-    block: &'a Arc<Block<J>>,
-    place: u8,
-    job: &'a Place<J>,
-}
-
-impl<J> Clone for JobView<'_, J> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<J> Copy for JobView<'_, J> {}
-
-impl<'a, J> JobView<'a, J> {
-    /// The job at this place of a block; none if the block is shorter.
-    #[inline]
-    pub(crate) fn in_block(block: &'a Arc<Block<J>>, place: u8) -> Option<Self> {
-        let job = block.place(place)?;
-        Some(Self { block, place, job })
-    }
-
-    #[inline]
-    pub(crate) fn place(self) -> u8 {
-        self.place
-    }
-
-    #[inline]
-    pub(crate) fn id(self) -> JobId {
-        self.block.id(self.place)
-    }
-
-    pub(crate) fn reply_to(self) -> Option<ReplyTo> {
-        self.block.reply_to()
-    }
-
-    pub(crate) fn key(self) -> Option<&'a Key> {
-        self.block.key(self.place)
-    }
-
-    pub(crate) fn priority(self) -> Priority {
-        self.block.priority()
-    }
-
-    pub(crate) fn not_before(self) -> Option<Moment> {
-        self.block.not_before()
-    }
-
-    /// The moment with which it was sent, whether or not it still expires.
-    pub(crate) fn expiry(self) -> Option<Moment> {
-        self.block.expiry()
-    }
-
-    #[inline]
-    pub(crate) fn expires_at(self) -> Option<Moment> {
-        self.block.expires_at(self.place)
-    }
-
-    /// Notes that the delivery `number` begins: its consumer looks at the payload. From then on it does not expire. False if it
-    /// must not begin: it was taken back, or a later delivery of the job has begun.
-    #[inline]
-    pub(crate) fn begin(self, number: DeliveryNumber) -> bool {
-        match self.begun().begin(number) {
-            Begin::Again => true,
-            Begin::Now => {
-                self.block.forget_expiry(self.place);
-                true
-            }
-            Begin::Never => false,
-        }
-    }
-
-    /// Whether a delivery of it has begun.
-    #[inline]
-    pub(crate) fn begun(self) -> &'a BegunMark {
-        self.job.begun()
-    }
-
-    /// The payload, for as long as the reader keeps it. None if its job was settled and has gone.
-    #[inline]
-    pub(crate) fn read(self) -> Option<PayloadRef<'a, J>> {
-        self.job.read()
-    }
-
-    /// Drops the payload if its job ended while it was looked at here.
-    #[cold]
-    pub(crate) fn sweep(self) {
-        self.block.sweep(Places::only(self.place));
-    }
-
-    /// A handle of the job.
-    pub(crate) fn hold(self) -> JobRef<J> {
-        JobRef::in_block(Arc::clone(self.block), self.place)
-    }
-}
-
-/// A job with its payload, for somebody who looks at it without holding a lock.
-pub(crate) struct Owned<J> {
-    job: JobRef<J>,
-    /// The payload of a job that has a destructor; it stands apart from the block then.
-    shared: Option<Arc<Guarded<J>>>,
-}
-
-impl<J> Owned<J> {
-    /// None if the payload has gone, or if somebody looks at it right now, which may last for ever.
-    pub(crate) fn new(job: JobRef<J>) -> Option<Self> {
-        let shared = match job.view().job {
-            place if place.bare().is_none() => Some(place.share()?),
-            _ => None,
-        };
-        Some(Self { job, shared })
-    }
-
-    pub(crate) fn job(&self) -> &JobRef<J> {
-        &self.job
-    }
-
-    pub(crate) fn payload(&self) -> &J {
-        let shared = self.shared.as_ref().map(|shared| &***shared);
-        let payload = shared.or_else(|| self.job.view().job.bare());
-        invariant!(payload, "it was there when this was made")
-    }
-}
-
-/// Jobs of one block that go one way together: one at least.
-#[derive(Debug)]
-pub struct Run<J> {
-    /// The block.
-    pub block: Arc<Block<J>>,
-    /// Which of its jobs.
-    pub places: Places,
-}
-
-impl<J> Run<J> {
-    /// Others of the jobs of this block.
-    pub(crate) fn part(&self, places: Places) -> Self {
-        Self {
-            block: Arc::clone(&self.block),
-            places,
-        }
-    }
-
-    /// How many jobs this is.
-    #[allow(clippy::len_without_is_empty, reason = "a run is never empty")]
-    pub fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    /// The names of the jobs, in order.
-    pub fn ids(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.places.iter().map(|place| self.block.id(place))
-    }
-
-    /// Handles of the jobs, in order.
-    pub fn handles(&self) -> impl Iterator<Item = JobRef<J>> + '_ {
-        let handle = |place| JobRef::in_block(Arc::clone(&self.block), place);
-        self.places.iter().map(handle)
-    }
-
-    /// The jobs, in order, for somebody who looks at them.
-    #[inline]
-    pub(crate) fn views(&self) -> impl Iterator<Item = JobView<'_, J>> {
-        let (block, jobs) = (&self.block, self.block.jobs());
-        self.places.iter().filter_map(move |place| {
-            let job = jobs.get(usize::from(place))?;
-            Some(JobView { block, place, job })
-        })
-    }
-
-    /// Drops those payloads whose jobs ended while they were looked at here.
-    #[cold]
-    pub(crate) fn sweep(&self) {
-        self.block.sweep(self.places);
-    }
-
-    /// The jobs one by one, in order; their way in the block has ended. Each that nobody else holds gets a block of its own.
-    pub fn into_jobs(mut self) -> Vec<JobRef<J>> {
-        if self.block.len() == 1 {
-            return vec![JobRef::out_of_block(self.block, 0)];
-        }
-        let places = self.places.both(self.block.places());
-        let job = |place| match self.block.take(place) {
-            Some(payload) => JobRef::out_of_block(Arc::new(self.block.alone(place, payload)), 0),
-            None => JobRef::out_of_block(Arc::clone(&self.block), place),
-        };
-        places.iter().map(job).collect()
-    }
-}
-
-impl<J> From<Arc<Block<J>>> for Run<J> {
-    fn from(block: Arc<Block<J>>) -> Self {
-        let places = block.places();
-        Self { block, places }
-    }
-}
-
-impl<J> From<JobRef<J>> for Run<J> {
-    fn from(job: JobRef<J>) -> Self {
-        // What holds the job from here on is its way in the block. First that is counted, then the handle goes.
-        job.view().job.hold();
-        job.as_run()
     }
 }
 
