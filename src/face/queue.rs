@@ -28,6 +28,6 @@ pub use crate::rules::store::{
     Settled, Store,
 };
 pub use crate::types::{
-    AckedPlaces, Begin, Block, Capabilities, Epoch, JobRef, LeaseId, Places, Rejection, Renewal, ReplyTo,
-    Retry, Run, SettleItem, Verdict,
+    AckedPlaces, Arrival, Begin, Block, Capabilities, Epoch, HeaderValue, Headers, JobRef, Lane, LeaseId,
+    Origin, Places, Rejection, Renewal, ReplyAddress, ReplyTo, Retry, Run, SettleItem, Verdict,
 };

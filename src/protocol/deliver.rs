@@ -84,7 +84,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Deliver<J, O> {
         }
         self.settled = true;
         let (job, number) = (self.delivery.view(), self.delivery.number());
-        let has_outputs = job.reply_to().is_some();
+        let has_outputs = job.wants_output();
         let done = DonePlaces {
             ticket: self.ticket,
             first: number.before(job.place()),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ConsumerInfo;
 use crate::types::{
-    DeliveryNumber, FencingToken, Incarnation, JobId, JobRef, JobView, Key, Owned, Places, Run, SlotId,
-    Ticket,
+    DeliveryNumber, FencingToken, Headers, Incarnation, JobId, JobRef, JobView, Key, Lane, Origin, Owned,
+    Places, Run, SlotId, Ticket,
 };
 
 /// Attempts to have jobs of one block done, as the supervisor sends them.
@@ -150,6 +150,22 @@ impl<'a, J> Delivery<'a, J> {
         self.view().key()
     }
 
+    /// Where the job comes from; `None` for one that was sent in this process.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.view().origin()
+    }
+
+    /// The queue or partition on which the job came; `None` for one that was sent in this process.
+    pub fn lane(&self) -> Option<&Lane> {
+        self.origin().map(|origin| &origin.lane)
+    }
+
+    /// What its sender wrote on it; none for one that was sent in this process.
+    pub fn headers(&self) -> &Headers {
+        static NONE: Headers = Headers::NONE;
+        self.origin().map_or(&NONE, |origin| &origin.headers)
+    }
+
     /// The attempt, counted from one; greater than one for a redelivery.
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -168,6 +184,7 @@ impl<'a, J> Delivery<'a, J> {
     /// A number greater than that of every earlier delivery of this job, for sinks that refuse late writers.
     pub fn token(&self) -> FencingToken {
         FencingToken {
+            fence: self.origin().map_or(0, |origin| origin.fence),
             epoch: self.consumer().epoch,
             number: self.number,
         }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use super::arrival::Arrival;
 use super::few::Few;
 use super::job::Wishes;
 use super::place::Place;
@@ -21,7 +22,8 @@ pub(super) type SpareBlocks<J> = Spares<Arc<Block<J>>>;
 ///
 /// They agree in what is wished for them (priority, delay, expiry), either all of them have a key or none has, and the same
 /// mailbox waits for the outcome of each, or none. A job with a deduplication key is alone in its block. Their names follow each
-/// other.
+/// other, but for [arrivals](Arrival): those have names of their own and agree in their lane, and one whose outcome is waited for
+/// outside of the process is alone.
 pub struct Block<J> {
     /// The name of the first job.
     first: JobId,
@@ -37,6 +39,12 @@ struct Terms<J> {
     wishes: Wishes,
     /// Who waits for the outcomes.
     reply_to: Option<ReplyTo>,
+    /// What is known of the jobs that came from elsewhere, by place; else nothing. A box in a box: it takes 8 bytes.
+    #[allow(
+        clippy::box_collection,
+        reason = "the terms of a job that was sent here stay small"
+    )]
+    arrivals: Option<Box<Vec<Arrival>>>,
     /// Where the memory goes when the last job has ended.
     spares: Option<Arc<SpareBlocks<J>>>,
     /// Jobs that have begun once, or came back after they had, by place: they do not expire any more. Never cleared.
@@ -49,6 +57,7 @@ impl<J> Default for Terms<J> {
             keys: Few::default(),
             wishes: Wishes::default(),
             reply_to: None,
+            arrivals: None,
             spares: None,
             no_longer_expire: AtomicU64::new(0),
         }
@@ -102,6 +111,26 @@ impl<J> Block<J> {
         }
     }
 
+    /// A block of jobs that came from elsewhere, one at least; no key, or one for each.
+    pub(super) fn of_arrivals(
+        jobs: Vec<Place<J>>,
+        keys: Vec<Key>,
+        wishes: Wishes,
+        arrivals: Vec<Arrival>,
+    ) -> Self {
+        let terms = Terms {
+            keys: Few::of(keys),
+            wishes,
+            arrivals: Some(Box::new(arrivals)),
+            ..Terms::default()
+        };
+        Self {
+            jobs: Few::of(jobs),
+            terms: Some(Box::new(terms)),
+            ..Self::empty()
+        }
+    }
+
     /// A block without jobs, to be filled.
     pub(super) fn empty() -> Self {
         Self {
@@ -141,7 +170,17 @@ impl<J> Block<J> {
     /// The name of the job at this place.
     #[inline]
     pub fn id(&self, place: u8) -> JobId {
-        self.first.following(place)
+        match self.arrival(place) {
+            None => self.first.following(place),
+            Some(arrival) => arrival.id,
+        }
+    }
+
+    /// What is known of the job at this place, if it came from elsewhere.
+    #[inline]
+    pub fn arrival(&self, place: u8) -> Option<&Arrival> {
+        let arrivals = self.terms.as_ref()?.arrivals.as_ref()?;
+        arrivals.get(usize::from(place))
     }
 
     /// The key of the job at this place.
@@ -160,6 +199,12 @@ impl<J> Block<J> {
     #[inline]
     pub fn reply_to(&self) -> Option<ReplyTo> {
         self.terms.as_ref()?.reply_to
+    }
+
+    /// Whether somebody waits for the outputs of the jobs, in this process or outside.
+    pub(crate) fn wants_outputs(&self) -> bool {
+        let is_asked = |arrival: &Arrival| arrival.origin.reply.is_some();
+        self.reply_to().is_some() || self.arrival(0).is_some_and(is_asked)
     }
 
     /// The job at this place, with its payload, as it can be sent again.
@@ -260,8 +305,12 @@ impl<J> Block<J> {
     pub(super) fn alone(&self, place: u8, payload: J) -> Self {
         let mut wishes = self.wishes().cloned().unwrap_or_default();
         wishes.expires_at = self.expires_at(place);
-        let named = (self.id(place), self.reply_to());
-        Self::of_place(named, Place::new(payload), self.key(place).cloned(), wishes)
+        let (payload, key) = (Place::new(payload), self.key(place).cloned());
+        if let Some(arrival) = self.arrival(place) {
+            let keys = key.into_iter().collect();
+            return Self::of_arrivals(vec![payload], keys, wishes, vec![arrival.clone()]);
+        }
+        Self::of_place((self.id(place), self.reply_to()), payload, key, wishes)
     }
 
     /// For another group: what was to come `then`, by the clock of its own, is as far away `now`, by that of the other, and

@@ -111,7 +111,8 @@ impl<J> DeadLetter<J> {
             Some(Key::Text(text)) => text.len(),
             Some(Key::Number(_)) | None => 0,
         };
-        size_of::<Self>() + size_of::<Block<J>>() + self.reason.bytes() + key + history
+        let arrival = self.job.arrival_bytes();
+        size_of::<Self>() + size_of::<Block<J>>() + self.reason.bytes() + key + history + arrival
     }
 }
 

@@ -10,6 +10,17 @@ pub(super) enum Few<T> {
 }
 
 impl<T> Few<T> {
+    /// A list of these.
+    pub(super) fn of(mut list: Vec<T>) -> Self {
+        match (list.len(), list.pop()) {
+            (1, Some(one)) => Self::One(one),
+            (_, last) => {
+                list.extend(last);
+                Self::Many(list)
+            }
+        }
+    }
+
     /// Exchanges the list for another one, with the memory of both.
     pub(super) fn swap(&mut self, other: &mut Vec<T>) {
         match self {

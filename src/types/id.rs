@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The name of a job: a UUID of version 7, so names sort by the time at which the producer made them.
+use super::Lane;
+
+/// The name of a job. A group makes a UUID of version 7, so the names that it gives sort by the time at which the producer made
+/// them. A job that comes from elsewhere has a name that its queue gives it, the same whenever it comes again.
 ///
 /// Within one group only the time and a counter differ from name to name; the random part is drawn once for each group. So
 /// do not take bits of a name for random numbers.
@@ -17,6 +20,21 @@ impl JobId {
     /// Wraps a UUID, for jobs that were named elsewhere.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
+    }
+
+    /// The name of the job at this place of a lane: a UUID of version 5, the same in every process.
+    pub fn of_place(lane: &Lane, position: u64) -> Self {
+        // A source may have any name; the two numbers end it, and have one length.
+        let mut place = lane.source.as_bytes().to_vec();
+        place.extend_from_slice(&lane.number.to_be_bytes());
+        place.extend_from_slice(&position.to_be_bytes());
+        Self(Uuid::new_v5(&PLACES, &place))
+    }
+
+    /// The name of the job of this message id: itself, if it is a UUID, else a UUID of version 5 of the text. Messages of one
+    /// id are one job, wherever they lie; so it is for producers that give no id twice.
+    pub fn of_message_id(text: &str) -> Self {
+        Self(Uuid::try_parse(text).unwrap_or_else(|_| Uuid::new_v5(&MESSAGE_IDS, text.as_bytes())))
     }
 
     /// The UUID itself.
@@ -55,6 +73,12 @@ impl JobId {
         (high >> 16) << 18 | (high & 0xfff) << 6 | (low & COUNTER_OF_LOW) >> 56
     }
 }
+
+/// What names of places are made in; drawn once.
+const PLACES: Uuid = Uuid::from_u128(0x3c8e_51d6_0b7f_4f0e_9a35_d1f2_76c4_08b9);
+
+/// What names of message ids are made in; drawn once.
+const MESSAGE_IDS: Uuid = Uuid::from_u128(0xb1d2_9e7a_64c3_4d58_8f1e_2a90_c7e6_5d34);
 
 /// The bits of the counter in the lower half of a name.
 const COUNTER_OF_LOW: u64 = 0x3f << 56;
@@ -156,12 +180,14 @@ impl Ticket {
 /// A number that grows with every delivery of a job, for sinks that must refuse a late writer.
 ///
 /// A sink keeps the greatest token that it has seen for a job or key and refuses anything smaller; so a consumer that
-/// hung, was replaced and then came back cannot overwrite what its replacement did. Tokens order first by epoch (the life
-/// of the supervisor), then by delivery number.
+/// hung, was replaced and then came back cannot overwrite what its replacement did. Tokens order first by what the broker counts,
+/// if it counts who reads, so over processes; then by epoch (the life of the supervisor), then by delivery number.
 ///
 /// Reference: Kleppmann, "How to do distributed locking", 2016, "fencing tokens".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FencingToken {
+    /// The [fence of the broker](crate::queue::Origin::fence) under which the job came; 0 without one.
+    pub fence: u64,
     /// The life of the supervisor that made the delivery.
     pub epoch: Epoch,
     /// The running number of the delivery in that life.
@@ -170,6 +196,42 @@ pub struct FencingToken {
 
 impl fmt::Display for FencingToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.epoch.0, self.number.0)
+        write!(f, "{}.{}.{}", self.fence, self.epoch.0, self.number.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_place_is_the_same_in_every_process_and_of_no_other_place() {
+        let name = |source: &str, number, position| JobId::of_place(&Lane::new(source, number), position);
+        let known = "9e81ea0a-8f2d-5fbf-a36f-5fd13c496e78";
+        assert_eq!(name("hello", 0, 7).to_string(), known);
+        let others = [name("hello", 7, 0), name("hello", 0, 8), name("hell", 0, 7)];
+        assert!(!others.contains(&name("hello", 0, 7)));
+    }
+
+    #[test]
+    fn a_message_id_that_is_a_uuid_is_the_name_itself() {
+        let text = "01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(JobId::of_message_id(text).to_string(), text);
+        let name = JobId::of_message_id("order 7");
+        assert_eq!(name, JobId::of_message_id("order 7"));
+        assert_eq!(name.as_uuid().get_version_num(), 5);
+        assert_ne!(name, JobId::of_message_id("order 8"));
+    }
+
+    #[test]
+    fn a_token_orders_by_the_fence_of_the_broker_then_by_epoch_then_by_number() {
+        let token = |fence, epoch, number| FencingToken {
+            fence,
+            epoch: Epoch(epoch),
+            number: DeliveryNumber(number),
+        };
+        let sorted = [token(0, 9, 9), token(1, 1, 2), token(1, 2, 1), token(2, 1, 1)];
+        assert!(sorted.is_sorted());
+        assert_eq!(token(1, 2, 3).to_string(), "1.2.3");
     }
 }

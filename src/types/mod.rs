@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows an actor, a clock or a broker; a value of this floor can be printed, compared and sent anywhere.
 
+mod arrival;
+mod arrival_runs;
 mod begun;
 mod block;
 mod capabilities;
@@ -20,6 +22,7 @@ pub(crate) mod invariant;
 mod job;
 mod job_ref;
 mod key;
+mod lane;
 mod open_block;
 mod place;
 mod places;
@@ -32,6 +35,7 @@ mod time;
 mod tree;
 mod verdict;
 
+pub use arrival::{Arrival, HeaderValue, Headers, Origin, ReplyAddress};
 pub use block::{AckedPlaces, Block};
 pub use capabilities::Capabilities;
 pub(crate) use config::MOST_CONSUMERS;
@@ -55,6 +59,7 @@ pub use job::{Job, Priority};
 pub use job_ref::{JobRef, Run};
 pub(crate) use job_ref::{JobView, Owned};
 pub use key::{Key, KeyHash};
+pub use lane::Lane;
 pub(crate) use open_block::OpenBlock;
 pub use place::PayloadRef;
 pub use places::Places;

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod arrivals;
 mod child;
 mod clock;
 mod drain;

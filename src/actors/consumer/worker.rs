@@ -89,7 +89,7 @@ async fn work_through<C: Consumer>(
         let in_hand = InHand { parcel, info };
         let parcel = &in_hand.parcel;
         outbox.open(parcel);
-        let is_awaited = parcel.run.block.reply_to().is_some();
+        let is_awaited = parcel.run.block.wants_outputs();
         let may_expire = parcel.run.block.expiry().is_some();
         for job in parcel.run.views() {
             // First the look at the end, then the begin: a thread that was blocked so long that the supervisor gave this life
@@ -313,7 +313,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
             ticket: parcel.ticket,
             first: parcel.first,
             places: Places::NONE,
-            has_outputs: parcel.run.block.reply_to().is_some(),
+            has_outputs: parcel.run.block.wants_outputs(),
         });
     }
 

@@ -13,7 +13,7 @@ use self::state::State;
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
 use crate::rules::store::Refusal;
-use crate::types::{Capabilities, DeadLetter, Epoch, JobId, Moment, SettleItem};
+use crate::types::{Arrival, Capabilities, DeadLetter, Epoch, Job, JobId, Moment, SettleItem};
 
 /// A queue whose jobs are leased when the test says so and which shows the test every verdict. Clones are the same queue,
 /// and it outlives its actor.
@@ -91,6 +91,11 @@ impl<J: Send + Sync + 'static> ManualQueue<J> {
     pub fn automatic(self) -> Self {
         self.shared.lock().is_automatic = true;
         self
+    }
+
+    /// Jobs come from outside of the process, as from a broker. Delays and expiry are not looked at.
+    pub fn arrive(&self, jobs: impl IntoIterator<Item = (Arrival, Job<J>)>) {
+        self.shared.change(|state| state.arrive(jobs));
     }
 
     /// Leases up to `most` ready jobs now, as far as there is credit, and says how many they were.

@@ -10,7 +10,8 @@ use crate::protocol::{
 };
 use crate::rules::store::{DeadSelection, DelayedJobs, LeaseTable, Leased, Refusal, Refused, Selected};
 use crate::types::{
-    AttemptRecord, Capabilities, DeadLetter, JobRef, Moment, QueueCounts, Rejection, SettleItem, Verdict,
+    Arrival, AttemptRecord, Capabilities, DeadLetter, Job, JobRef, Moment, QueueCounts, Rejection,
+    SettleItem, Verdict,
 };
 
 pub(super) struct State<J: Send + Sync + 'static> {
@@ -87,6 +88,12 @@ impl<J: Send + Sync + 'static> State<J> {
         self.accepted += jobs.len();
         jobs.into_iter().for_each(|job| self.keep(job, Vec::new()));
         Pushed { refused: Vec::new() }
+    }
+
+    pub(super) fn arrive(&mut self, jobs: impl IntoIterator<Item = (Arrival, Job<J>)>) {
+        for (arrival, job) in jobs {
+            self.keep(JobRef::arrived(arrival, job, Moment::START), Vec::new());
+        }
     }
 
     pub(super) fn lease(&mut self, most: usize) -> usize {

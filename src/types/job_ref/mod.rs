@@ -10,8 +10,8 @@ pub use run::Run;
 pub(crate) use view::{JobView, Owned};
 
 use crate::types::invariant::invariant;
-use crate::types::place::PayloadRef;
-use crate::types::{Block, Job, JobId, Key, KeyHash, Moment, Places, Priority, ReplyTo};
+use crate::types::place::{PayloadRef, Place};
+use crate::types::{Arrival, Block, Job, JobId, Key, KeyHash, Moment, Origin, Places, Priority, ReplyTo};
 
 /// A job inside the group, held by whoever has this: the queue, the supervisor, a consumer. Clones hold the same job, so a
 /// redelivery never clones the payload.
@@ -41,6 +41,14 @@ impl<J> JobRef<J> {
     /// Seals a job. `now` is the moment from which delay and expiry count.
     pub fn new(id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> Self {
         Self::out_of_block(Arc::new(Block::one(id, job, reply_to, now)), 0)
+    }
+
+    /// Seals a job that came from elsewhere. `now` is the moment from which delay and expiry count.
+    pub fn arrived(arrival: Arrival, job: Job<J>, now: Moment) -> Self {
+        let wishes = job.wishes(now);
+        let (job, keys) = (vec![Place::new(job.payload)], job.key.into_iter().collect());
+        let block = Block::of_arrivals(job, keys, wishes, vec![arrival]);
+        Self::out_of_block(Arc::new(block), 0)
     }
 
     /// Another handle of the job at this place of a block. A place past the last one is taken for the last one.
@@ -125,6 +133,16 @@ impl<J> JobRef<J> {
     #[inline]
     pub fn id(&self) -> JobId {
         self.block.id(self.place)
+    }
+
+    /// Where the job comes from; `None` for one that was sent in this process.
+    pub fn origin(&self) -> Option<&Origin> {
+        Some(&self.block.arrival(self.place)?.origin)
+    }
+
+    /// The bytes of what is known of where it comes from.
+    pub(super) fn arrival_bytes(&self) -> usize {
+        self.block.arrival(self.place).map_or(0, Arrival::bytes)
     }
 
     /// The key, if the producer gave one.

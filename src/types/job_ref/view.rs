@@ -6,7 +6,7 @@ use super::JobRef;
 use crate::types::begun::{Begin, BegunMark};
 use crate::types::invariant::invariant;
 use crate::types::place::{PayloadRef, Place};
-use crate::types::{Block, DeliveryNumber, Guarded, JobId, Key, Moment, Places, Priority, ReplyTo};
+use crate::types::{Block, DeliveryNumber, Guarded, JobId, Key, Moment, Origin, Places, Priority};
 
 /// A job that somebody else holds.
 pub(crate) struct JobView<'a, J> {
@@ -41,8 +41,13 @@ impl<'a, J> JobView<'a, J> {
         self.block.id(self.place)
     }
 
-    pub(crate) fn reply_to(self) -> Option<ReplyTo> {
-        self.block.reply_to()
+    /// Whether somebody waits for its output, in this process or outside.
+    pub(crate) fn wants_output(self) -> bool {
+        self.block.wants_outputs()
+    }
+
+    pub(crate) fn origin(self) -> Option<&'a Origin> {
+        Some(&self.block.arrival(self.place)?.origin)
     }
 
     pub(crate) fn key(self) -> Option<&'a Key> {
