@@ -69,6 +69,7 @@
 //! | `codec` | off | `codec`: payloads as bytes, for queues whose jobs leave the process; `durable` has it on |
 //! | `durable` | off | `durable`: a queue in a file, for jobs that must outlive the process |
 //! | `command-line` | off | the command `consumer-group`, which looks into the file of such a queue |
+//! | `tower` | off | `tower`: a `tower::Service`, with its layers, is a consumer |
 //! | `testing` | off | probes, gates, a queue worked by hand, conformance suites for parts of your own; for `[dev-dependencies]` |
 //! | `sim` | off | faults on purpose, on a virtual clock; a checker, a sweep, a shrinker; for `[dev-dependencies]` |
 //!
@@ -112,6 +113,9 @@ pub mod durable;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+
+#[cfg(feature = "tower")]
+pub mod tower;
 
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -166,6 +170,11 @@ pub struct ReadmeDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/extending.md")]
 pub struct ExtendingDoctests;
+
+/// And that of the page on layers.
+#[cfg(all(doctest, feature = "tower"))]
+#[doc = include_str!("../docs/layers.md")]
+pub struct LayersDoctests;
 
 /// And that of the page on supervision.
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 7] = [
     &["protocol"],
     &["actors"],
     &["group"],
-    &["bin", "config_file", "durable", "sim", "testing"],
+    &["bin", "config_file", "durable", "sim", "testing", "tower"],
     &["face"],
 ];
 const EDGES: Option<usize> = Some(FLOORS.len() - 2);
