@@ -158,11 +158,11 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
         news: &mut News<J>,
     ) -> Settled {
         let Some(mut kept) = self.leased.remove(&lease) else {
-            return Settled::Stale;
+            return Settled::applied(false);
         };
         if kept.attempts + 1 != attempt {
             self.leased.insert(lease, kept);
-            return Settled::Stale;
+            return Settled::applied(false);
         }
         match verdict {
             Verdict::Ack => {}

@@ -1,10 +1,8 @@
 //! The queue actor: the messages of the protocol, answered when the disk has them.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use actix::dev::{MessageResponse, OneshotSender};
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
 use super::core::{Core, Pushing, Then, lock};
@@ -12,7 +10,7 @@ use super::engine::Change;
 use super::state::State;
 use crate::actors::queue::Wake;
 use crate::protocol::{
-    Attach, AttachError, Attached, Command, Demand, Push, Pushed, QueueCommand, QueueReply, Settle,
+    Attach, AttachError, Attached, Command, Demand, Later, Push, Pushed, QueueCommand, QueueReply, Settle,
     SettleReply,
 };
 use crate::types::Moment;
@@ -22,27 +20,6 @@ pub struct DurableActor<J: Send + Sync + 'static> {
     core: Arc<Core<J>>,
 }
 
-/// An answer that comes when the disk has what it is about. If it never comes (the writing thread is gone), the sender is
-/// told as if the actor had died.
-pub struct Later<R>(Pin<Box<dyn Future<Output = Option<R>>>>);
-
-impl<J: Send + Sync + 'static, M> MessageResponse<DurableActor<J>, M> for Later<M::Result>
-where
-    M: Message,
-    M::Result: 'static,
-{
-    fn handle(self, _: &mut Context<DurableActor<J>>, sender: Option<OneshotSender<M::Result>>) {
-        let Some(sender) = sender else { return };
-        // Not a future of the actor: it shall answer also if the actor dies meanwhile.
-        actix_rt::spawn(async move {
-            if let Some(answer) = self.0.await {
-                // An error means that nobody waits any more.
-                let _ = sender.send(answer);
-            }
-        });
-    }
-}
-
 /// An answer and the call that gives it, for when the disk has it.
 fn later<R: Send + 'static>(answer: R) -> (Then, Later<R>) {
     let (tell, told) = oneshot::channel();
@@ -50,7 +27,7 @@ fn later<R: Send + 'static>(answer: R) -> (Then, Later<R>) {
         // An error means that nobody waits any more.
         let _ = tell.send(answer);
     });
-    (then, Later(Box::pin(async move { told.await.ok() })))
+    (then, Later::new(async move { told.await.ok() }))
 }
 
 impl<J: Send + Sync + 'static> DurableActor<J> {
@@ -100,7 +77,7 @@ impl<J: Send + Sync + 'static> DurableActor<J> {
 fn writer_gone<R: 'static>(context: &mut impl ActorContext) -> Later<R> {
     tracing::error!("the thread that writes the queue has ended");
     context.terminate();
-    Later(Box::pin(std::future::ready(None)))
+    Later::new(std::future::ready(None))
 }
 
 impl<J: Send + Sync + 'static> Actor for DurableActor<J> {
@@ -134,15 +111,15 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for DurableActor<J> {
 
     fn handle(&mut self, message: Push<J>, context: &mut Context<Self>) -> Self::Result {
         if message.runs.peek().is_none_or(Vec::is_empty) {
-            return Later(Box::pin(std::future::ready(Some(Pushed { refused: Vec::new() }))));
+            return Later::now(Pushed { refused: Vec::new() });
         }
         let (answer, told) = oneshot::channel();
         match self.core.push(Pushing::new(message.runs, answer)) {
             Err(_) => writer_gone(context),
-            Ok(()) => Later(Box::pin(async move {
+            Ok(()) => Later::new(async move {
                 let refused = told.await.ok()?.refused();
                 Some(Pushed { refused })
-            })),
+            }),
         }
     }
 }

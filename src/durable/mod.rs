@@ -42,7 +42,7 @@ mod state;
 mod wait;
 mod writer;
 
-pub use actor::{DurableActor, Later};
+pub use actor::DurableActor;
 pub use durability::Durability;
 pub use error::{EngineWords, FileError, OpenError, OpenErrorReason, OtherFile};
 pub use source::{DurableBuilder, DurableQueue};

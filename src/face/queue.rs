@@ -20,12 +20,12 @@ pub use crate::actors::queue::{
     StoreSource, Wake, queue_of,
 };
 pub use crate::protocol::{
-    Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Handover, Push, Pushed,
+    Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Handover, Later, Push, Pushed,
     QueueActor, QueueCommand, QueueNews, QueueReply, Settle, SettleReply,
 };
 pub use crate::rules::store::{
     Admission, Asking, Bound, DeadSelection, LeaseTable, Leased, MemoryStore, News, Refusal, Refused,
-    Settled, Store,
+    RefusedSettle, SettleRefusal, Settled, Store,
 };
 pub use crate::types::{
     AckedPlaces, Arrival, Begin, Block, Capabilities, Epoch, HeaderValue, Headers, JobRef, Lane, LeaseId,

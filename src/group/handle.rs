@@ -226,6 +226,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 held: health.held,
                 bad_choices: health.bad_choices,
                 stale_settles: health.stale_settles,
+                refused_settles: health.refused_settles,
             });
         }
     }

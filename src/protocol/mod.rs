@@ -28,6 +28,7 @@ pub use queue::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueActor,
     QueueCommand, QueueNews, QueueReply, Settle, SettleReply,
 };
+pub use response::Later;
 pub(crate) use results::DeadLetteredRefs;
 pub use results::{AddressedOutcome, Outcomes};
 pub use settle_queue::{DonePlaces, SettleQueue, SettledDelivery, Settlement, SettlesQueued, Work};

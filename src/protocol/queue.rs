@@ -14,8 +14,10 @@ use actix::{Actor, Handler, Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::Handover;
-use crate::rules::store::{DeadSelection, Leased, Refused};
-use crate::types::{AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobRef, QueueCounts, Run, SettleItem};
+use crate::rules::store::{DeadSelection, Leased, Refused, RefusedSettle, SettleRefusal};
+use crate::types::{
+    AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobRef, LeaseId, QueueCounts, Run, SettleItem,
+};
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
 #[derive(Debug)]
@@ -125,7 +127,7 @@ impl<J: Send + Sync + 'static> Batch<J> {
     }
 }
 
-/// Verdicts on leases, applied in order. Sending it twice is harmless: the second time every item is stale.
+/// Verdicts on leases, applied in order. Sending it twice is harmless: the second time every item is refused.
 #[derive(Debug, Clone)]
 pub struct Settle {
     /// The life of the supervisor; a settle of an earlier epoch is stale as a whole.
@@ -152,13 +154,46 @@ impl Settle {
         let in_blocks: usize = self.acked.iter().map(|acked| acked.places.len()).sum();
         self.items.len() + in_blocks
     }
+
+    /// The leases that it is about, each with the attempt.
+    pub fn leases(&self) -> impl Iterator<Item = (LeaseId, u32)> + '_ {
+        let in_blocks = self
+            .acked
+            .iter()
+            .flat_map(|acked| acked.places.iter().map(|place| (acked.lease.of_place(place), 1)));
+        let alone = self.items.iter().map(|item| (item.lease, item.attempt));
+        in_blocks.chain(alone)
+    }
+
+    /// The answer if none of it counts, because it is of another life of the supervisor than the attached one.
+    pub fn superseded(&self) -> SettleReply {
+        let refuse = |(lease, attempt)| RefusedSettle {
+            lease,
+            attempt,
+            why: SettleRefusal::Stale,
+        };
+        SettleReply::Applied {
+            refused: self.leases().map(refuse).collect(),
+        }
+    }
 }
 
 /// The answer to [`Settle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SettleReply {
-    /// Items that counted for nothing because the lease had ended or its attempt was over.
-    pub stale: usize,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettleReply {
+    /// The verdicts were applied.
+    Applied {
+        /// But for these, which changed nothing.
+        refused: Vec<RefusedSettle>,
+    },
+    /// The verdicts did not reach whoever keeps the jobs, and will not: every lease that they are about is lost. They are not
+    /// sent again; the jobs come again when the link is back.
+    LinkDown,
+}
+
+impl SettleReply {
+    /// Every verdict was applied.
+    pub const APPLIED: Self = Self::Applied { refused: Vec::new() };
 }
 
 impl Message for Settle {

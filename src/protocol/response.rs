@@ -1,5 +1,8 @@
 //! Lets the answers of the protocol be returned from a handler as they are.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
 
@@ -16,6 +19,46 @@ macro_rules! answers {
             }
         }
     )*};
+}
+
+/// An answer that comes later: when a disk or a broker has what it is about. For the `Result` of a handler.
+///
+/// It comes also if the actor dies meanwhile. A future that gives `None` tells the sender that the actor has died with the
+/// question.
+pub struct Later<R>(Pin<Box<dyn Future<Output = Option<R>>>>);
+
+impl<R: 'static> Later<R> {
+    /// The answer that this future gives.
+    pub fn new(answer: impl Future<Output = Option<R>> + 'static) -> Self {
+        Self(Box::pin(answer))
+    }
+
+    /// An answer that is there already.
+    pub fn now(answer: R) -> Self {
+        Self::new(std::future::ready(Some(answer)))
+    }
+}
+
+impl<R> std::fmt::Debug for Later<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Later")
+    }
+}
+
+impl<A: Actor, M: Message> MessageResponse<A, M> for Later<M::Result>
+where
+    M::Result: 'static,
+{
+    fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<M::Result>>) {
+        let Some(sender) = sender else { return };
+        // Not a future of the actor: it shall answer also if the actor dies meanwhile.
+        actix_rt::spawn(async move {
+            if let Some(answer) = self.0.await {
+                // An error means that nobody waits any more.
+                let _ = sender.send(answer);
+            }
+        });
+    }
 }
 
 answers! {

@@ -142,6 +142,7 @@ pub(crate) struct SupervisorHealth {
     pub(crate) held: HeldCounts,
     pub(crate) bad_choices: u64,
     pub(crate) stale_settles: u64,
+    pub(crate) refused_settles: u64,
 }
 
 impl Message for AskHealth {

@@ -26,7 +26,7 @@ mod probe;
 mod runtime;
 
 pub use gate::Gate;
-pub use manual_queue::{ManualQueue, ManualQueueActor, SeenSettle};
+pub use manual_queue::{ManualQueue, ManualQueueActor, SeenSettle, SettleAnswers};
 pub use probe::{Act, Entry, Probe, ProbeConsumer, Seen, Step};
 pub use runtime::paused;
 

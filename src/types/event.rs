@@ -150,6 +150,24 @@ pub enum EventKind {
         /// The running number of the delivery.
         number: DeliveryNumber,
     },
+    /// The queue refused verdicts, which changed nothing: their leases had ended there, as they do when a broker takes a job
+    /// back. Not told of verdicts that were sent a second time, which may be refused rightly.
+    SettlesRefused {
+        /// Verdicts on another attempt, or of an earlier supervisor.
+        stale: usize,
+        /// Verdicts on leases that the queue does not know, or does not know any more.
+        unknown: usize,
+    },
+    /// The link of the queue was down, so these verdicts did not arrive and will not: their jobs come again, done or not.
+    SettlesLost {
+        /// How many verdicts.
+        verdicts: usize,
+    },
+    /// The queue has not answered these verdicts for 5 s. A drain does not wait for them any longer; told once of each.
+    SettlesUnanswered {
+        /// How many verdicts.
+        verdicts: usize,
+    },
     /// A consumer takes jobs.
     ConsumerUp {
         /// Where.

@@ -124,4 +124,6 @@ pub struct Health {
     pub bad_choices: u64,
     /// Settles refused because they came from an earlier incarnation or attempt, since the supervisor started.
     pub stale_settles: u64,
+    /// Verdicts that did not count at the queue, since the supervisor started: it refused them, or its link was down.
+    pub refused_settles: u64,
 }

@@ -6,6 +6,8 @@
 mod common;
 
 mod arrivals;
+#[cfg(feature = "testing")]
+mod broker;
 mod child;
 mod clock;
 mod drain;

@@ -99,7 +99,7 @@ impl Handler<Settle> for Least {
                 Verdict::Retry(_) => self.waiting.extend(self.leased.remove(&item.lease)),
             }
         }
-        SettleReply { stale: 0 }
+        SettleReply::APPLIED
     }
 }
 

@@ -9,7 +9,7 @@ use consumer_group::config::{Overflow, QueueConfig};
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
     ActorQueue, Bound, Capabilities, Clock, DeadSelection, JobRef, LeaseId, Leased, MemoryQueue, MemoryStore,
-    News, QueueRoom, QueueSource, Refused, Run, Settled, Store, StoreQueue, Verdict, queue_of,
+    News, QueueRoom, QueueSource, Refused, Run, SettleRefusal, Settled, Store, StoreQueue, Verdict, queue_of,
 };
 use consumer_group::strategy::{Assign, Assigned, Choice, RoundRobin, StrategyShell, by_name, strategy_fn};
 use consumer_group::testing::conformance::{self, QueueTraits, Report};
@@ -175,11 +175,11 @@ impl Store<u64> for SmallStore {
         _: &mut News<u64>,
     ) -> Settled {
         let Some((place, mut small)) = self.leased.remove(&lease) else {
-            return Settled::Stale;
+            return Settled::Refused(SettleRefusal::Unknown);
         };
         if small.attempts + 1 != attempt && !self.has(Fault::BelievesEveryAttempt) {
             self.leased.insert(lease, (place, small));
-            return Settled::Stale;
+            return Settled::Refused(SettleRefusal::Stale);
         }
         match verdict {
             Verdict::Ack if self.has(Fault::KeepsWhatIsAcked) => {

@@ -7,8 +7,8 @@ use super::room::{Account, QueueRoom};
 use super::shell::{QueueShell, closed};
 use crate::actors::Clock;
 use crate::protocol::{Attach, AttachError, Attached, QueueCommand, QueueReply, Settle, SettleReply};
-use crate::rules::store::{DeadSelection, Refused, Store};
-use crate::types::{Capabilities, DeadLetter, Guarded, JobId, JobRef, Moment, Priority, Run};
+use crate::rules::store::{DeadSelection, Refused, RefusedSettle, Settled, Store};
+use crate::types::{Capabilities, DeadLetter, Guarded, JobId, JobRef, Moment, Priority, Run, Verdict};
 
 /// What a queue holds at the end of its group.
 #[derive(Debug)]
@@ -138,16 +138,26 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
 
     pub(super) fn settle(&mut self, now: Moment, settle: &Settle) -> SettleReply {
         let Self { store, shell, .. } = self;
-        let mut stale = 0;
+        let mut of_blocks = Vec::new();
         if shell.is_attached(settle.epoch) {
             for acked in settle.acked.iter() {
-                stale += store.ack_places(now, acked.lease, acked.places, shell.news());
+                let left = store.ack_places(now, acked.lease, acked.places, shell.news());
+                of_blocks.extend(left.iter().map(|place| acked.lease.of_place(place)));
             }
         }
         let mut reply = shell.settle(settle, |item, news| {
             store.settle(now, item.lease, item.attempt, &item.verdict, news)
         });
-        reply.stale += stale;
+        if let SettleReply::Applied { refused } = &mut reply {
+            // They are refused once more, each on its own, since only then the store says why.
+            refused.extend(of_blocks.into_iter().filter_map(|lease| {
+                let attempt = 1;
+                match store.settle(now, lease, attempt, &Verdict::Ack, shell.news()) {
+                    Settled::Applied => None,
+                    Settled::Refused(why) => Some(RefusedSettle { lease, attempt, why }),
+                }
+            }));
+        }
         reply
     }
 

@@ -8,7 +8,7 @@ use crate::protocol::{
     Attach, AttachError, Attached, Batch, DeadLetteredJobs, Demand, Push, Pushed, QueueNews, QueueReply,
     Settle, SettleReply,
 };
-use crate::rules::store::{Leased, News, Refusal, Refused, Settled};
+use crate::rules::store::{Leased, News, Refusal, Refused, RefusedSettle, Settled};
 use crate::types::{Epoch, JobRef, Moment, Priority, SettleItem};
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
@@ -235,7 +235,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         }
     }
 
-    /// Applies the verdicts in order by `apply`, unless they are another supervisor's: then all are stale. For a queue that
+    /// Applies the verdicts in order by `apply`, unless they are another supervisor's: then all are refused. For a queue that
     /// leases no blocks.
     pub fn settle(
         &mut self,
@@ -243,12 +243,19 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         mut apply: impl FnMut(&SettleItem, &mut News<J>) -> Settled,
     ) -> SettleReply {
         if !self.is_attached(settle.epoch) {
-            return SettleReply { stale: settle.len() };
+            return settle.superseded();
         }
         let news = &mut self.news;
-        let stale = settle.items.iter().map(|item| apply(item, news));
-        SettleReply {
-            stale: stale.filter(|settled| *settled == Settled::Stale).count(),
+        let refused = settle.items.iter().filter_map(|item| match apply(item, news) {
+            Settled::Applied => None,
+            Settled::Refused(why) => Some(RefusedSettle {
+                lease: item.lease,
+                attempt: item.attempt,
+                why,
+            }),
+        });
+        SettleReply::Applied {
+            refused: refused.collect(),
         }
     }
 

@@ -6,9 +6,8 @@ use std::time::Duration;
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MailboxError, WrapFuture};
 
 use super::Supervisor;
-use super::turn::renew;
 use crate::protocol::faults;
-use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp, Settle};
+use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp};
 use crate::rules::store::Leased;
 use crate::types::{DeadReason, EventKind, JobId, Key, LeaseId, Moment, Run};
 
@@ -198,34 +197,5 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if demand.credit + demand.urgent > 0 {
             self.queue.demand(demand);
         }
-    }
-
-    /// Tells the queue what became of its leases, and remembers it until the queue has answered.
-    pub(super) fn send_settles(&mut self, context: &mut Context<Self>) {
-        if self.effects.settle.is_empty() && self.effects.acked.is_empty() {
-            return;
-        }
-        let settle = Settle {
-            epoch: self.epoch,
-            items: Arc::new(renew(&mut self.effects.settle)),
-            acked: Arc::new(renew(&mut self.effects.acked)),
-        };
-        let begins = self.effects.beginning.take();
-        let number = self.queue.remember(settle.clone(), begins);
-        self.send_settle(number, settle, context);
-    }
-
-    fn send_settle(&mut self, number: u64, settle: Settle, context: &mut Context<Self>) {
-        let answer = self.queue.send(settle).into_actor(self);
-        context.spawn(answer.map(move |answer, this, context| {
-            // Without an answer the queue has died; what it did not answer is sent again when it is back.
-            if answer.is_ok() {
-                if let Some(ticket) = this.queue.answered(number) {
-                    this.ledger.begun(ticket, &mut this.effects);
-                    return this.turn(context);
-                }
-                this.tell_idle();
-            }
-        }));
     }
 }

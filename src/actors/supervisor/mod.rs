@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `turn.rs` | carries out what the ledger decided |
 //! | `settling.rs` | takes in what consumers settled |
-//! | `leases.rs`, `queue_link.rs` | talk to the queue |
+//! | `leases.rs`, `queue_link.rs`, `queue_answers.rs` | talk to the queue |
 //! | `choosing.rs`, `strategy_link.rs` | talk to the strategy |
 //! | `outgoing.rs` | sends outcomes to those who wait for them |
 //! | `expiring.rs` | keeps the time of leased jobs that expire |
@@ -26,6 +26,7 @@ mod expiring;
 mod group_context;
 mod leases;
 mod outgoing;
+mod queue_answers;
 mod queue_link;
 mod recalling;
 mod settling;
@@ -102,6 +103,7 @@ struct Told {
     hold_is_full: bool,
     bad_choices: u64,
     stale_settles: u64,
+    refused_settles: u64,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {

@@ -14,19 +14,49 @@ use crate::types::{Moment, Ticket};
 /// How often a queue that can extend leases hears of those that are held.
 pub(super) const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
+/// Between two looks at the settles that the queue has not answered. What two looks saw is overdue, so at 5 to 7.5 s.
+pub(super) const ANSWER_LOOK: Duration = Duration::from_millis(2_500);
+
+/// Settles that are overdue and kept for a queue that is restarted, at most.
+const MOST_OVERDUE: usize = 1_024;
+
+/// A settle that the queue has not answered.
+struct Unanswered {
+    number: u64,
+    settle: Settle,
+    /// Whether it was sent to an earlier life of the queue as well, which may have applied it.
+    was_sent_before: bool,
+}
+
 pub(super) struct QueueLink<J: Send + Sync + 'static> {
     address: QueueAddr<J>,
     /// Counts the lives of the queue that this supervisor saw, so that a late answer of an earlier life is known as such.
     life: u64,
     /// Whether the queue confirmed the present epoch. No demand before that.
     is_attached: bool,
-    /// Settles that the queue has not answered, in order; sent again to a restarted queue. Bounded by the leases.
-    unanswered: VecDeque<(u64, Settle)>,
+    /// Settles that the queue has not answered, in order; sent again to a restarted queue. Bounded by the leases, and by
+    /// [`MOST_OVERDUE`].
+    unanswered: VecDeque<Unanswered>,
     next_settle: u64,
+    /// Whether a look is planned at what is unanswered, and which settles the last two looks did not see yet: those from these
+    /// numbers on. What two looks saw is overdue.
+    looks: Option<[u64; 2]>,
+    /// Settles before this number that are unanswered are overdue, which was told.
+    overdue_before: u64,
     /// The suspect whose begin is in the settle of this number. Set when that is sent, cleared when it is answered.
     beginning: Option<(u64, Ticket)>,
     /// When the queue last heard of all leases that are held.
     extended: Option<Moment>,
+}
+
+/// A settle that was answered.
+pub(super) struct Answered {
+    /// The suspect that begins with it.
+    pub(super) begins: Option<Ticket>,
+    /// Whether an earlier life of the queue may have applied it.
+    pub(super) was_sent_before: bool,
+    /// The verdicts, if they are still known.
+    pub(super) settle: Option<Settle>,
 }
 
 impl<J: Send + Sync + 'static> QueueLink<J> {
@@ -37,6 +67,8 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
             is_attached: false,
             unanswered: VecDeque::new(),
             next_settle: 0,
+            looks: None,
+            overdue_before: 0,
             beginning: None,
             extended: None,
         }
@@ -46,7 +78,13 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
     pub(super) fn replaced(&mut self, address: QueueAddr<J>) -> Vec<(u64, Settle)> {
         self.address = address;
         self.life += 1;
-        self.unanswered.iter().cloned().collect()
+        let unanswered = self.unanswered.iter_mut();
+        unanswered
+            .map(|unanswered| {
+                unanswered.was_sent_before = true;
+                (unanswered.number, unanswered.settle.clone())
+            })
+            .collect()
     }
 
     pub(super) fn life(&self) -> u64 {
@@ -78,7 +116,11 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
     pub(super) fn remember(&mut self, settle: Settle, begins: Option<Ticket>) -> u64 {
         let number = self.next_settle;
         self.next_settle += 1;
-        self.unanswered.push_back((number, settle));
+        self.unanswered.push_back(Unanswered {
+            number,
+            settle,
+            was_sent_before: false,
+        });
         if let Some(ticket) = begins {
             self.beginning = Some((number, ticket));
         }
@@ -93,15 +135,60 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
     }
 
     /// The queue answered this settle. Returns the suspect that begins with it.
-    pub(super) fn answered(&mut self, number: u64) -> Option<Ticket> {
-        self.unanswered.retain(|(unanswered, _)| *unanswered != number);
+    pub(super) fn answered(&mut self, number: u64) -> Answered {
+        let is_meant = |unanswered: &Unanswered| unanswered.number == number;
+        let index = self.unanswered.iter().position(is_meant);
+        let unanswered = index.and_then(|index| self.unanswered.remove(index));
         let begun = self.beginning.take_if(|(beginning, _)| *beginning == number);
-        begun.map(|(_, ticket)| ticket)
+        Answered {
+            begins: begun.map(|(_, ticket)| ticket),
+            was_sent_before: unanswered.as_ref().is_none_or(|found| found.was_sent_before),
+            settle: unanswered.map(|unanswered| unanswered.settle),
+        }
     }
 
-    /// Whether the queue has answered everything.
+    /// Whether the queue has answered everything, but for what is overdue.
     pub(super) fn is_settled(&self) -> bool {
-        self.unanswered.is_empty()
+        self.unanswered
+            .iter()
+            .all(|unanswered| self.is_overdue(unanswered))
+    }
+
+    fn is_overdue(&self, unanswered: &Unanswered) -> bool {
+        unanswered.number < self.overdue_before
+    }
+
+    /// Whether a look at what is unanswered has to be planned; if it has, it counts as planned.
+    pub(super) fn plans_look(&mut self) -> bool {
+        if self.looks.is_some() || self.is_settled() {
+            return false;
+        }
+        self.looks = Some([0, self.next_settle]);
+        true
+    }
+
+    /// A look at what is unanswered. Returns how many verdicts have become overdue.
+    pub(super) fn look(&mut self) -> usize {
+        let [older, newer] = self.looks.take().unwrap_or_default();
+        let is_late = |unanswered: &&Unanswered| (self.overdue_before..older).contains(&unanswered.number);
+        let late = self.unanswered.iter().filter(is_late);
+        let verdicts = late.map(|unanswered| unanswered.settle.len()).sum();
+        self.overdue_before = self.overdue_before.max(older);
+        let overdue = self
+            .unanswered
+            .iter()
+            .filter(|unanswered| self.is_overdue(unanswered))
+            .count();
+        self.unanswered.drain(..overdue.saturating_sub(MOST_OVERDUE));
+        if self.unanswered.len() > overdue.min(MOST_OVERDUE) {
+            self.looks = Some([newer, self.next_settle]);
+        }
+        verdicts
+    }
+
+    /// Whether a look at what is unanswered follows.
+    pub(super) fn looks_again(&self) -> bool {
+        self.looks.is_some()
     }
 
     /// Whether it is time that the queue hears of all leases; if it is, it counts as done.

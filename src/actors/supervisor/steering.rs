@@ -30,6 +30,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervi
             held: self.ledger.held(),
             bad_choices: self.told.bad_choices,
             stale_settles: self.told.stale_settles,
+            refused_settles: self.told.refused_settles,
         }))
     }
 }

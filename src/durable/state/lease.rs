@@ -5,7 +5,7 @@ use super::{Entry, Needed, State};
 use crate::durable::engine::Change;
 use crate::durable::format::Held;
 use crate::protocol::{Attach, AttachError, Attached, Settle, SettleReply};
-use crate::rules::store::{Leased, Settled};
+use crate::rules::store::{Leased, RefusedSettle, SettleRefusal, Settled};
 use crate::types::{Moment, SettleItem, Verdict};
 
 impl<J: Send + Sync + 'static> State<J> {
@@ -81,17 +81,25 @@ impl<J: Send + Sync + 'static> State<J> {
         out: &mut Vec<Change>,
     ) -> SettleReply {
         if !self.shell.is_attached(settle.epoch) {
-            return SettleReply { stale: settle.len() };
+            return settle.superseded();
         }
-        let items = settle.items.iter();
-        let stale = items.filter(|item| self.settle_one(now, item, out) == Settled::Stale);
-        SettleReply { stale: stale.count() }
+        let refused = settle.items.iter().filter_map(|item| {
+            let SettleItem { lease, attempt, .. } = *item;
+            match self.settle_one(now, item, out) {
+                Settled::Applied => None,
+                Settled::Refused(why) => Some(RefusedSettle { lease, attempt, why }),
+            }
+        });
+        SettleReply::Applied {
+            refused: refused.collect(),
+        }
     }
 
     fn settle_one(&mut self, now: Moment, item: &SettleItem, out: &mut Vec<Change>) -> Settled {
-        let lease = self.leases.get_mut(item.lease);
-        let Some(entry) = lease.filter(|entry| entry.attempt() == item.attempt) else {
-            return Settled::Stale;
+        let entry = match self.leases.get_mut(item.lease) {
+            Some(entry) if entry.attempt() == item.attempt => entry,
+            Some(_) => return Settled::Refused(SettleRefusal::Stale),
+            None => return Settled::Refused(SettleRefusal::Unknown),
         };
         match &item.verdict {
             Verdict::Extend => {}

@@ -1,5 +1,6 @@
 //! The leased jobs: many under one lease, each of them settled on its own.
 
+use super::SettleRefusal;
 use super::entry::Entry;
 use super::shrink::KEPT;
 use crate::types::{LeaseId, Places};
@@ -114,30 +115,44 @@ impl<J> Leases<J> {
         name(number, generation)
     }
 
-    /// Ends the leases of these jobs, which were done, if they last and are in their first attempt. Returns how many do not.
-    pub(super) fn finish(&mut self, lease: LeaseId, places: Places) -> usize {
+    /// Ends the leases of these jobs, which were done, if they last and are in their first attempt. Returns those that do not.
+    pub(super) fn finish(&mut self, lease: LeaseId, places: Places) -> Places {
         let Some((number, found)) = self.find(lease) else {
-            return places.len();
+            return places;
         };
-        let mut settled = 0;
+        let mut left = places;
         if found.entry.attempt() == 1 {
             let done = found.entry.run.places.both(places);
             found.entry.run.places.remove(done);
             found.entry.run.block.end(done);
-            settled += done.len();
+            left.remove(done);
         }
         // A renewal that did not count left its job in the first attempt.
-        let mut rest = places;
+        let mut rest = left;
         while !found.apart.is_empty()
             && let Some(place) = rest.take_lowest()
         {
             if let Some(done) = found.take(place, 1) {
-                settled += 1;
+                left.remove(Places::only(place));
                 done.end();
             }
         }
-        self.ended(number, settled);
-        places.len() - settled
+        self.ended(number, places.len() - left.len());
+        left
+    }
+
+    /// Why a verdict on this job does not count, when it did not.
+    #[cold]
+    pub(super) fn refusal(&mut self, lease: LeaseId) -> SettleRefusal {
+        let place = place_in_block(lease);
+        let is_there = self.find(lease).is_some_and(|(_, found)| {
+            let mut entries = found.apart.iter().chain([&found.entry]);
+            entries.any(|entry| entry.run.places.contains(place))
+        });
+        match is_there {
+            true => SettleRefusal::Stale,
+            false => SettleRefusal::Unknown,
+        }
     }
 
     /// Ends the lease of one job, if it lasts and `attempt` is its current one.
@@ -250,11 +265,12 @@ mod tests {
     fn a_run_is_settled_in_parts_and_each_part_counts_once() {
         let mut leases = Leases::new();
         let lease = leases.begin(entry(64));
-        assert_eq!(leases.finish(lease, Places::first(10)), 0);
-        assert_eq!(leases.finish(lease, Places::first(12)), 10);
+        assert_eq!(leases.finish(lease, Places::first(10)), Places::NONE);
+        assert_eq!(leases.finish(lease, Places::first(12)), Places::first(10));
         assert_eq!(leases.jobs(), 52);
-        assert_eq!(leases.finish(lease, Places::first(64)), 12);
-        assert_eq!((leases.jobs(), leases.finish(lease, Places::first(64))), (0, 64));
+        assert_eq!(leases.finish(lease, Places::first(64)), Places::first(12));
+        let all = Places::first(64);
+        assert_eq!((leases.jobs(), leases.finish(lease, all)), (0, all));
     }
 
     #[test]
@@ -265,12 +281,11 @@ mod tests {
         assert!(leases.keep(second, 2, |_| ()).is_none(), "not its attempt");
         let renew = |entry: &mut Entry<u64>| entry.end_attempt(true, None, 2);
         assert!(leases.keep(second, 1, renew).is_some());
-        assert_eq!(
-            leases.finish(lease, Places::first(3)),
-            1,
-            "its first attempt is over"
-        );
+        let is_over = leases.finish(lease, Places::first(3));
+        assert_eq!(is_over, Places::only(1), "its first attempt is over");
         assert!(leases.end(second, 1).is_none());
+        assert_eq!(leases.refusal(second), SettleRefusal::Stale);
+        assert_eq!(leases.refusal(lease), SettleRefusal::Unknown);
         let (number, job) = leases.end(second, 2).unwrap().into_jobs().next().unwrap();
         assert_eq!((number, *job.payload()), (101, 1));
         assert_eq!(leases.jobs(), 0);
@@ -286,7 +301,7 @@ mod tests {
             for lease in held {
                 assert!(names.insert(lease), "{lease} was used before");
                 assert!(leases.end(lease, 1).is_some());
-                assert_eq!(leases.finish(lease, Places::first(2)), 1);
+                assert_eq!(leases.finish(lease, Places::first(2)).len(), 1);
             }
             assert_eq!(leases.places.capacity(), 0);
         }
@@ -297,22 +312,25 @@ mod tests {
         let mut leases = Leases::new();
         leases.generation = GENERATIONS - 1;
         let last = leases.begin(entry(1));
-        assert_eq!(leases.finish(last, Places::first(1)), 0);
+        assert!(leases.finish(last, Places::first(1)).is_empty());
         let next = leases.begin(entry(1));
         assert_ne!(last.0 >> 6 & 0xffff_ffff, next.0 >> 6 & 0xffff_ffff);
-        assert_eq!(leases.finish(last, Places::first(1)), 1);
+        assert_eq!(leases.finish(last, Places::first(1)).len(), 1);
     }
 
     #[test]
     fn leases_that_are_taken_back_keep_the_numbers_of_their_jobs() {
         let mut leases = Leases::new();
         let lease = leases.begin(entry(4));
-        assert_eq!(leases.finish(lease, Places::only(1)), 0);
+        assert!(leases.finish(lease, Places::only(1)).is_empty());
         let mut back = Vec::new();
         leases.end_all(&mut back);
         let parts: Vec<_> = back.into_iter().flat_map(Entry::apart).collect();
         let numbers: Vec<_> = parts.iter().map(|part| (part.oldest(), part.len())).collect();
         assert_eq!(numbers, [(100, 1), (102, 2)]);
-        assert_eq!((leases.jobs(), leases.finish(lease, Places::first(4))), (0, 4));
+        assert_eq!(
+            (leases.jobs(), leases.finish(lease, Places::first(4)).len()),
+            (0, 4)
+        );
     }
 }

@@ -186,13 +186,21 @@ impl<J> MemoryStore<J> {
 
     /// Ends the lease and, if it lasted, does `then` with its job.
     fn end(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Self, Entry<J>)) -> Settled {
-        let ended = self.leases.end(lease, attempt);
-        Settled::applied(ended.map(|entry| then(self, entry)).is_some())
+        match self.leases.end(lease, attempt) {
+            Some(entry) => {
+                then(self, entry);
+                Settled::Applied
+            }
+            None => Settled::Refused(self.leases.refusal(lease)),
+        }
     }
 
     /// Does `then` with the job of a lease that goes on.
     fn keep(&mut self, lease: LeaseId, attempt: u32, then: impl FnOnce(&mut Entry<J>)) -> Settled {
-        Settled::applied(self.leases.keep(lease, attempt, then).is_some())
+        match self.leases.keep(lease, attempt, then) {
+            Some(()) => Settled::Applied,
+            None => Settled::Refused(self.leases.refusal(lease)),
+        }
     }
 
     /// Places for which the lanes have memory, used or not.
@@ -239,7 +247,7 @@ impl<J: Send + Sync + 'static> Store<J> for MemoryStore<J> {
         self.lanes.urgent()
     }
 
-    fn ack_places(&mut self, _now: Moment, lease: LeaseId, places: Places, _news: &mut News<J>) -> usize {
+    fn ack_places(&mut self, _now: Moment, lease: LeaseId, places: Places, _news: &mut News<J>) -> Places {
         self.leases.finish(lease, places)
     }
 

@@ -142,15 +142,39 @@ pub struct Refused<J> {
 pub enum Settled {
     /// It did.
     Applied,
-    /// The lease had ended, or its attempt was over; nothing changed.
-    Stale,
+    /// It did not, and nothing changed.
+    Refused(SettleRefusal),
 }
 
 impl Settled {
     /// Applied if the lease was `known`.
     pub fn applied(known: bool) -> Self {
-        if known { Self::Applied } else { Self::Stale }
+        if known {
+            Self::Applied
+        } else {
+            Self::Refused(SettleRefusal::Unknown)
+        }
     }
+}
+
+/// Why a verdict on a lease did not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SettleRefusal {
+    /// The lease lasts, in another attempt or with a later supervisor.
+    Stale,
+    /// There is no such lease: it has ended, or never was.
+    Unknown,
+}
+
+/// A verdict that did not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RefusedSettle {
+    /// The lease that it was about.
+    pub lease: LeaseId,
+    /// The attempt that it was about.
+    pub attempt: u32,
+    /// Why.
+    pub why: SettleRefusal,
 }
 
 /// Which dead letters a command means.
@@ -218,14 +242,16 @@ pub trait Store<J: Send + Sync + 'static>: Send + 'static {
         0
     }
 
-    /// Jobs that were leased together were done in their first attempt. Returns for how many of them that does not count any
-    /// more. A store that leases one by one need not write this.
-    fn ack_places(&mut self, now: Moment, lease: LeaseId, places: Places, news: &mut News<J>) -> usize {
-        let mut ack = |place| self.settle(now, lease.of_place(place), 1, &Verdict::Ack, news);
-        places
-            .iter()
-            .filter(|place| ack(*place) == Settled::Stale)
-            .count()
+    /// Jobs that were leased together were done in their first attempt. Returns those for which that does not count any more. A
+    /// store that leases one by one need not write this.
+    fn ack_places(&mut self, now: Moment, lease: LeaseId, places: Places, news: &mut News<J>) -> Places {
+        let mut refused = places;
+        for place in places.iter() {
+            if self.settle(now, lease.of_place(place), 1, &Verdict::Ack, news) == Settled::Applied {
+                refused.remove(Places::only(place));
+            }
+        }
+        refused
     }
 
     /// Settles a lease. Counts only if the lease is alive and `attempt` is its current attempt.

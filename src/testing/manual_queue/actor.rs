@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler};
 
-use super::Shared;
 use super::state::State;
+use super::{SettleAnswers, Shared};
 use crate::actors::Clock;
 use crate::actors::queue::Wake;
 use crate::protocol::{
-    Attach, AttachError, Attached, Command, Demand, Push, Pushed, QueueReply, Settle, SettleReply,
+    Attach, AttachError, Attached, Command, Demand, Later, Push, Pushed, QueueReply, Settle, SettleReply,
 };
 use crate::types::Moment;
 
@@ -86,10 +86,16 @@ impl<J: Send + Sync + 'static> Handler<Demand> for ManualQueueActor<J> {
 }
 
 impl<J: Send + Sync + 'static> Handler<Settle> for ManualQueueActor<J> {
-    type Result = SettleReply;
+    type Result = Later<SettleReply>;
 
-    fn handle(&mut self, settle: Settle, context: &mut Context<Self>) -> SettleReply {
-        self.operate(context, |state, now| state.settle(now, &settle))
+    fn handle(&mut self, settle: Settle, context: &mut Context<Self>) -> Later<SettleReply> {
+        let reply = self.operate(context, |state, now| {
+            (state.answers != SettleAnswers::Never).then(|| state.settle(now, &settle))
+        });
+        match reply {
+            Some(reply) => Later::now(reply),
+            None => Later::new(std::future::pending()),
+        }
     }
 }
 

@@ -69,6 +69,20 @@ pub struct SeenSettle {
     pub applied: bool,
 }
 
+/// What becomes of the verdicts that reach a [`ManualQueue`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SettleAnswers {
+    /// They are applied, and answered at once.
+    #[default]
+    Apply,
+    /// They are not applied, and refused as if no such lease lasted.
+    Refuse,
+    /// They are not applied, and answered with [`SettleReply::LinkDown`](crate::queue::SettleReply::LinkDown).
+    LinkDown,
+    /// They are taken no notice of, and never answered.
+    Never,
+}
+
 impl<J: Send + Sync + 'static> ManualQueue<J> {
     /// An empty queue that claims nothing and leases nothing by itself.
     pub fn new() -> Self {
@@ -117,6 +131,11 @@ impl<J: Send + Sync + 'static> ManualQueue<J> {
     /// Answers every attach from now on that the queue is out of order, for this reason; `None` lets supervisors in again.
     pub fn break_down(&self, reason: Option<&str>) {
         self.shared.lock().out_of_order = reason.map(Into::into);
+    }
+
+    /// From now on verdicts are answered like this.
+    pub fn answer_settles(&self, answers: SettleAnswers) {
+        self.shared.lock().answers = answers;
     }
 
     /// Jobs that can be leased.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::SeenSettle;
+use super::{SeenSettle, SettleAnswers};
 use crate::actors::Clock;
 use crate::actors::queue::QueueShell;
 use crate::protocol::{
     Attach, AttachError, Attached, Push, Pushed, QueueCommand, QueueReply, Settle, SettleReply,
 };
-use crate::rules::store::{DeadSelection, DelayedJobs, LeaseTable, Leased, Refusal, Refused, Selected};
+use crate::rules::store::{
+    DeadSelection, DelayedJobs, LeaseTable, Leased, Refusal, Refused, RefusedSettle, Selected, SettleRefusal,
+    Settled,
+};
 use crate::types::{
     Arrival, AttemptRecord, Capabilities, DeadLetter, Job, JobRef, Moment, QueueCounts, Rejection,
     SettleItem, Verdict,
@@ -31,6 +34,7 @@ pub(super) struct State<J: Send + Sync + 'static> {
     pub(super) accepted: usize,
     pub(super) refusal: Option<Refusal>,
     pub(super) out_of_order: Option<String>,
+    pub(super) answers: SettleAnswers,
     pub(super) settles: Vec<SeenSettle>,
     /// How many of the settles the test has taken one by one.
     pub(super) taken: usize,
@@ -60,6 +64,7 @@ impl<J: Send + Sync + 'static> State<J> {
             accepted: 0,
             refusal: None,
             out_of_order: None,
+            answers: SettleAnswers::default(),
             settles: Vec::new(),
             taken: 0,
         }
@@ -125,30 +130,49 @@ impl<J: Send + Sync + 'static> State<J> {
     }
 
     pub(super) fn settle(&mut self, now: Moment, settle: &Settle) -> SettleReply {
-        let mut stale = 0;
+        let mut refused = Vec::new();
+        let (applies, has_link) = (
+            self.answers == SettleAnswers::Apply,
+            self.answers != SettleAnswers::LinkDown,
+        );
         for item in settle.items.iter() {
             let job = self.leased.get_mut(item.lease).map(|kept| kept.job.id());
-            let applied = self.shell.is_attached(settle.epoch) && self.apply(now, item);
-            stale += usize::from(!applied);
+            let settled = match self.shell.is_attached(settle.epoch) {
+                true if applies => self.apply(now, item),
+                true => Settled::Refused(SettleRefusal::Unknown),
+                false => Settled::Refused(SettleRefusal::Stale),
+            };
+            if let Settled::Refused(why) = settled {
+                refused.push(RefusedSettle {
+                    lease: item.lease,
+                    attempt: item.attempt,
+                    why,
+                });
+            }
             self.settles.push(SeenSettle {
                 epoch: settle.epoch,
                 job,
                 item: item.clone(),
-                applied,
+                applied: settled == Settled::Applied,
             });
         }
-        SettleReply { stale }
+        match has_link {
+            true => SettleReply::Applied { refused },
+            false => SettleReply::LinkDown,
+        }
     }
 
-    fn apply(&mut self, now: Moment, item: &SettleItem) -> bool {
+    fn apply(&mut self, now: Moment, item: &SettleItem) -> Settled {
         let Capabilities {
             attempts, fencing, ..
         } = self.capabilities;
         let lease = item.lease;
-        let fits = |kept: &&mut Kept<J>| !(attempts && fencing) || kept.attempts + 1 == item.attempt;
-        let Some(kept) = self.leased.get_mut(lease).filter(fits) else {
-            return false;
+        let Some(kept) = self.leased.get_mut(lease) else {
+            return Settled::Refused(SettleRefusal::Unknown);
         };
+        if attempts && fencing && kept.attempts + 1 != item.attempt {
+            return Settled::Refused(SettleRefusal::Stale);
+        }
         match &item.verdict {
             Verdict::Extend | Verdict::Begin(_) => {}
             Verdict::Renew(renewal) => {
@@ -169,7 +193,7 @@ impl<J: Send + Sync + 'static> State<J> {
                 }
             }
         }
-        true
+        Settled::Applied
     }
 
     /// Without the capability the job ends here, and only the verdict that the test sees tells of it.

@@ -83,7 +83,7 @@ impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
             Verdict::Renew(_) | Verdict::Extend | Verdict::Begin(_) => self.leased.contains_key(&lease),
             Verdict::Ack | Verdict::Retry(_) | Verdict::Reject(_) => self.leased.remove(&lease).is_some(),
         };
-        if known { Settled::Applied } else { Settled::Stale }
+        Settled::applied(known)
     }
 
     fn take_back(&mut self, _: Moment) -> usize {
@@ -171,7 +171,7 @@ impl Handler<Settle> for Silent {
     type Result = MessageResult<Settle>;
 
     fn handle(&mut self, _: Settle, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(SettleReply { stale: 0 })
+        MessageResult(SettleReply::APPLIED)
     }
 }
 

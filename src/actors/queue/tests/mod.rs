@@ -16,7 +16,7 @@ use super::{MemoryQueue, QueueSource, StoreQueue};
 use crate::actors::Clock;
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueCommand,
-    QueueNews, QueueReply, Settle,
+    QueueNews, QueueReply, Settle, SettleReply,
 };
 use crate::rules::store::{DeadSelection, Leased, MemoryStore, Refusal, Store};
 use crate::types::SettleItem;
@@ -197,7 +197,10 @@ impl<S: Store<u64>> Rig<S> {
             verdict,
         };
         let settle = Settle::new(Epoch(epoch), vec![item]);
-        self.queue.send(settle).await.unwrap().stale
+        match self.queue.send(settle).await.unwrap() {
+            SettleReply::Applied { refused } => refused.len(),
+            SettleReply::LinkDown => panic!("there is no link to be down"),
+        }
     }
 
     async fn command(&self, command: QueueCommand) -> QueueReply<u64> {

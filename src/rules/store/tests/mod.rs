@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{DeadSelection, Leased, MemoryStore, News, Refused, Settled, Store};
+use super::{DeadSelection, Leased, MemoryStore, News, Refused, SettleRefusal, Settled, Store};
 use crate::types::{
     AttemptRecord, Cause, Incarnation, Job, JobId, JobRef, LeaseId, Moment, Overflow, QueueConfig, Rejection,
     Renewal, Retry, SlotId, Verdict,

@@ -178,7 +178,11 @@ impl Model {
 
     fn settle(&mut self, now: Moment, lease: LeaseId, attempt: u32, verdict: &Verdict) -> Settled {
         let Some(index) = self.by_lease(lease, attempt) else {
-            return Settled::Stale;
+            let mut jobs = self.jobs.iter();
+            return Settled::Refused(match jobs.any(|job| job.place == Place::Leased(lease)) {
+                true => SettleRefusal::Stale,
+                false => SettleRefusal::Unknown,
+            });
         };
         match verdict {
             Verdict::Ack => self.jobs[index].place = Place::Acked,
@@ -506,12 +510,14 @@ impl Pair {
         let comes_with_others = attempt == 1 && counts;
         let settled = if comes_with_others && verdict == Verdict::Ack {
             let (block, place) = (LeaseId(lease.0 & !63), (lease.0 & 63) as u8);
-            match self
+            let left = self
                 .store
-                .ack_places(self.now, block, Places::only(place), &mut self.news)
-            {
-                0 => Settled::Applied,
-                _ => Settled::Stale,
+                .ack_places(self.now, block, Places::only(place), &mut self.news);
+            match left.is_empty() {
+                true => Settled::Applied,
+                false => self
+                    .store
+                    .settle(self.now, lease, attempt, &verdict, &mut self.news),
             }
         } else {
             self.store

@@ -1,9 +1,11 @@
 //! Each rule of the memory store by itself.
 
 use super::*;
-use crate::rules::store::Refusal;
+use crate::rules::store::{Refusal, SettleRefusal};
 use crate::types::{DeadReason, DeliveryNumber, EventKind};
 use std::time::Duration;
+
+const UNKNOWN: Settled = Settled::Refused(SettleRefusal::Unknown);
 
 /// A store with what it told since it was last asked.
 struct Bench {
@@ -122,7 +124,10 @@ fn a_renewed_lease_goes_on_and_its_earlier_attempt_is_stale() {
     bench.push(1);
     let leased = bench.lease(1).remove(0);
     assert_eq!(bench.settle(&leased, &renew(true, 1)), Settled::Applied);
-    assert_eq!(bench.settle(&leased, &Verdict::Ack), Settled::Stale);
+    assert_eq!(
+        bench.settle(&leased, &Verdict::Ack),
+        Settled::Refused(SettleRefusal::Stale)
+    );
     assert_eq!(
         bench.settle_as(leased.lease, 2, &renew(false, 2)),
         Settled::Applied
@@ -136,7 +141,7 @@ fn a_renewed_lease_goes_on_and_its_earlier_attempt_is_stale() {
 }
 
 #[test]
-fn a_lease_that_ended_is_stale_for_ever_even_when_its_place_is_used_again() {
+fn a_lease_that_ended_is_unknown_for_ever_even_when_its_place_is_used_again() {
     let mut bench = Bench::new(QueueConfig::default());
     bench.push(1);
     let first = bench.lease(1).remove(0);
@@ -144,13 +149,10 @@ fn a_lease_that_ended_is_stale_for_ever_even_when_its_place_is_used_again() {
     let second = bench.lease(1).remove(0);
     assert_eq!(second.attempt, first.attempt);
     for verdict in [Verdict::Ack, Verdict::Extend, retry(0, true, 1), reject(1)] {
-        assert_eq!(bench.settle(&first, &verdict), Settled::Stale);
+        assert_eq!(bench.settle(&first, &verdict), UNKNOWN);
     }
     assert_eq!(bench.settle(&second, &Verdict::Ack), Settled::Applied);
-    assert_eq!(
-        bench.settle_as(LeaseId(u64::MAX), 1, &Verdict::Ack),
-        Settled::Stale
-    );
+    assert_eq!(bench.settle_as(LeaseId(u64::MAX), 1, &Verdict::Ack), UNKNOWN);
 }
 
 #[test]
@@ -478,7 +480,7 @@ fn taking_back_returns_every_lease_to_its_old_place_and_counts_no_attempt() {
     bench.settle(&leased[1], &Verdict::Ack);
     bench.settle(&leased[2], &renew(true, 1));
     assert_eq!(bench.store.take_back(bench.now), 3);
-    assert_eq!(bench.settle(&leased[0], &Verdict::Ack), Settled::Stale);
+    assert_eq!(bench.settle(&leased[0], &Verdict::Ack), UNKNOWN);
     let again = bench.lease(9);
     assert_eq!(numbers(&again), [5, 2, 3, 4]);
     let attempts: Vec<u32> = again.iter().map(|leased| leased.attempt).collect();
@@ -503,7 +505,7 @@ fn unfinished_jobs_are_handed_out_oldest_first() {
     assert_eq!(taken, [1, 2, 3, 4]);
     assert_eq!(bench.store.counts().unfinished(), 0);
     assert_eq!(bench.store.next_due(), None);
-    assert_eq!(bench.settle(&leased[0], &Verdict::Ack), Settled::Stale);
+    assert_eq!(bench.settle(&leased[0], &Verdict::Ack), UNKNOWN);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::actors::cell::{CellHandle, CellHooks, spawn_in_cell};
 use crate::actors::queue::QueueSource;
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, QueueAddr, QueueCommand,
-    QueueNews, QueueReply, Settle,
+    QueueNews, QueueReply, Settle, SettleReply,
 };
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Leased, Refused};
@@ -338,11 +338,14 @@ impl<S: QueueSource<u64>> Rig<S> {
         ensure(come.is_empty(), || format!("{why}, and the jobs {come:?} came"))
     }
 
-    /// Sends verdicts; says how many were stale.
+    /// Sends verdicts; says how many were refused.
     pub(super) async fn settle_as(&mut self, epoch: u64, items: Vec<SettleItem>) -> Held<usize> {
         let settle = Settle::new(Epoch(epoch), items);
         let to = self.life.door.settle.clone();
-        Ok(self.ask(&to, settle, "Settle").await?.stale)
+        match self.ask(&to, settle, "Settle").await? {
+            SettleReply::Applied { refused } => Ok(refused.len()),
+            SettleReply::LinkDown => Err(Stop::Broken("it says that its link is down".into())),
+        }
     }
 
     /// Sends one verdict on each lease; all must count.
