@@ -59,6 +59,7 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Notes that a delivery has ended.
+    #[inline]
     pub fn note_progress(&self) {
         self.grow(1);
     }
@@ -68,6 +69,7 @@ impl Heartbeat {
         self.grow(SIGN_OF_LIFE);
     }
 
+    #[inline]
     fn grow(&self, by: u64) {
         // Only this consumer writes; a load and a store are cheaper than a read-modify-write. A lost sign of life, if a
         // user's threads share a delivery, only delays the next one.
@@ -121,6 +123,7 @@ impl Heartbeat {
     }
 
     /// Whether this life is over.
+    #[inline]
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }

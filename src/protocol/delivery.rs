@@ -55,7 +55,8 @@ pub struct Delivery<'a, J> {
 
 /// Who looks at the job.
 enum Hold<'a, J> {
-    /// The loop of a shell, which goes from one to the next: nothing is counted for each job.
+    /// The loop of a shell, which goes from one to the next: nothing is counted for each job. It has begun before anybody
+    /// else sees it.
     Borrowed {
         job: JobView<'a, J>,
         payload: &'a J,
@@ -100,10 +101,12 @@ impl<'a, J> Delivery<'a, J> {
     /// What the producer sent. The first look at it marks the delivery as begun: from then on it costs the job an attempt.
     #[inline]
     pub fn job(&self) -> &J {
-        let _ = self.begin();
         match &self.hold {
             Hold::Borrowed { payload, .. } => payload,
-            Hold::Owned(owned, _) => owned.payload(),
+            Hold::Owned(owned, _) => {
+                let _ = self.begin();
+                owned.payload()
+            }
         }
     }
 

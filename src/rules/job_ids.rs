@@ -59,7 +59,20 @@ impl JobIds {
         let first = self.tick.saturating_add(1).max(earliest);
         let end = first.saturating_add(count as u64);
         self.tick = end.saturating_sub(1).max(self.tick);
-        (first..end).map(|tick| self.name(tick)).collect()
+        let mut names = Vec::with_capacity(count);
+        let mut tick = first;
+        while tick < end {
+            // The lowest six bits of the counter have a byte of their own, so names that differ in them alone need no more.
+            let until = (tick | 0x3f).saturating_add(1).min(end);
+            let mut name = self.name(tick).as_uuid().into_bytes();
+            names.extend((tick..until).map(|_| {
+                let id = JobId::from_uuid(Uuid::from_bytes(name));
+                name[8] += 1;
+                id
+            }));
+            tick = until;
+        }
+        names
     }
 
     /// The id of a tick.

@@ -38,42 +38,59 @@ impl<J> OpenBlock<J> {
         self.jobs.len()
     }
 
-    /// Whether a job can join: it agrees with the others in what a block agrees in. `now` is the moment from which its delay and
-    /// its expiry count.
+    /// How many of these jobs, from the first one on, can join: they agree with the others in what a block agrees in. An empty
+    /// block becomes theirs. `id` is the name of the first of them, `now` the moment from which delay and expiry count.
     #[inline(always)]
-    pub(crate) fn takes(&self, job: &Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
-        (self.kind == Kind::of(job) && self.reply_to == reply_to) || self.agrees(job, reply_to, now)
-    }
-
-    #[cold]
-    fn agrees(&self, job: &Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
-        self.first.is_none()
-            || (self.keys.is_empty() == job.key.is_none()
-                && self.reply_to == reply_to
-                && self.wishes.dedup.is_none()
-                && self.wishes == job.wishes(now))
-    }
-
-    /// Adds a job that the block [`takes`](Self::takes); `id` is the name that follows the last one. Whether the block is full.
-    #[inline(always)]
-    pub(crate) fn put(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
+    pub(crate) fn takes(
+        &mut self,
+        id: JobId,
+        jobs: &[Job<J>],
+        reply_to: Option<ReplyTo>,
+        now: Moment,
+    ) -> usize {
+        let Some(first) = jobs.first() else { return 0 };
+        let kind = Kind::of(first);
         if self.kind == Kind::EMPTY {
-            (self.first, self.reply_to) = (Some(id), reply_to);
-            self.wishes = job.wishes(now);
-            self.kind = if job.is_plain() {
-                Kind::of(&job)
-            } else {
-                Kind::TIMED
-            };
+            (self.first, self.reply_to, self.kind) = (Some(id), reply_to, kind);
+            self.wishes = first.wishes(now);
+        } else if (self.kind != kind || self.reply_to != reply_to || kind == Kind::TIMED)
+            && !self.agrees(first, reply_to, now)
+        {
+            return 0;
         }
         debug_assert_eq!(
             self.first.map(|first| first.following(self.jobs.len() as u8)),
             Some(id)
         );
-        self.jobs.push(Place::new(job.payload));
-        if let Some(key) = job.key {
-            self.keys.push(key);
+        if kind == Kind::TIMED {
+            // The next one is asked for its own wishes.
+            return 1;
         }
+        let room = jobs.iter().take(Places::MOST - self.jobs.len());
+        room.take_while(|job| Kind::of(job) == kind).count()
+    }
+
+    #[cold]
+    fn agrees(&self, job: &Job<J>, reply_to: Option<ReplyTo>, now: Moment) -> bool {
+        self.keys.is_empty() == job.key.is_none()
+            && self.reply_to == reply_to
+            && self.wishes.dedup.is_none()
+            && self.wishes == job.wishes(now)
+    }
+
+    /// Adds a job that the block [`takes`](Self::takes). Whether it is full.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, job: Job<J>) -> bool {
+        let place = place_of(job, &mut self.keys);
+        self.jobs.push(place);
+        self.jobs.len() >= Places::MOST
+    }
+
+    /// Adds jobs that the block [`takes`](Self::takes). Whether it is full.
+    #[inline(always)]
+    pub(crate) fn put_all(&mut self, jobs: impl Iterator<Item = Job<J>>) -> bool {
+        let keys = &mut self.keys;
+        self.jobs.extend(jobs.map(|job| place_of(job, keys)));
         self.jobs.len() >= Places::MOST
     }
 
@@ -112,8 +129,16 @@ impl<J> OpenBlock<J> {
     }
 }
 
+#[inline(always)]
+fn place_of<J>(job: Job<J>, keys: &mut Vec<Key>) -> Place<J> {
+    if let Some(key) = job.key {
+        keys.push(key);
+    }
+    Place::new(job.payload)
+}
+
 /// What is said of most jobs in one number, so that each is asked once whether it agrees with the last one: the priority, and
-/// whether there is a key. A job with other wishes is of no block's kind, and is asked for each of them.
+/// whether there is a key. A job with other wishes is asked for each of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Kind(u16);
 
@@ -121,14 +146,14 @@ impl Kind {
     /// That of a block without jobs.
     const EMPTY: Self = Self(u16::MAX);
 
-    /// That of a block of jobs with other wishes.
+    /// That of a job with other wishes.
     const TIMED: Self = Self(u16::MAX - 1);
 
     #[inline(always)]
     fn of<J>(job: &Job<J>) -> Self {
         match job.is_plain() {
             true => Self(u16::from(job.priority.0) << 1 | u16::from(job.key.is_some())),
-            false => Self(u16::MAX - 2),
+            false => Self::TIMED,
         }
     }
 }
@@ -156,7 +181,10 @@ mod tests {
             for number in 0..64 {
                 let id = first.following(number);
                 let payload = format!("{round} {number}");
-                let is_full = open.put(id, Job::new(payload), None, Moment::START);
+                let job = Job::new(payload);
+                let taken = open.takes(id, std::slice::from_ref(&job), None, Moment::START);
+                let is_full = open.put(job);
+                assert_eq!(taken, 1);
                 assert_eq!(is_full, number == 63);
             }
             let block = open.close().unwrap();
@@ -172,9 +200,17 @@ mod tests {
     #[test]
     fn jobs_share_a_block_as_long_as_they_agree_in_what_is_wished_for_them() {
         let takes = |first: Job<u8>, next: &Job<u8>| {
+            let id = JobId::from_uuid(Uuid::nil());
+            let jobs = [first, next.clone()];
+            // Both at once, and one after the other.
+            let together = OpenBlock::new().takes(id, &jobs, None, Moment::START);
             let mut open = OpenBlock::new();
-            open.put(JobId::from_uuid(Uuid::nil()), first, None, Moment::START);
-            open.takes(next, None, Moment::START)
+            assert_eq!(open.takes(id, &jobs[..1], None, Moment::START), 1);
+            let [first, _] = jobs;
+            open.put(first);
+            let is_taken = open.takes(id.following(1), std::slice::from_ref(next), None, Moment::START) == 1;
+            assert!(together <= 1 + usize::from(is_taken));
+            is_taken
         };
         let (job, second) = (Job::new(0), Duration::from_secs(1));
         let wishes = [

@@ -74,11 +74,47 @@ impl<J> Buffer<J> {
     /// names changes only while the buffer is empty.
     #[inline(always)]
     pub(super) fn put(&mut self, id: JobId, job: Job<J>, reply_to: Option<ReplyTo>, now: Moment) {
-        if !self.open.takes(&job, reply_to, now) {
-            self.close_block();
+        self.taken(id, std::slice::from_ref(&job), reply_to, now);
+        let is_full = self.open.put(job);
+        self.note_put(1, is_full);
+    }
+
+    /// As [`put`](Self::put), for jobs whose names are these.
+    #[inline(always)]
+    pub(super) fn put_all(
+        &mut self,
+        ids: &[JobId],
+        jobs: Vec<Job<J>>,
+        reply_to: Option<ReplyTo>,
+        now: Moment,
+    ) {
+        let (mut ids, mut jobs) = (ids.iter(), jobs.into_iter());
+        while let Some(id) = ids.next() {
+            let count = self.taken(*id, jobs.as_slice(), reply_to, now);
+            let is_full = self.open.put_all(jobs.by_ref().take(count));
+            self.note_put(count, is_full);
+            if count > 1 {
+                ids.nth(count - 2);
+            }
         }
-        self.len += 1;
-        if self.open.put(id, job, reply_to, now) {
+    }
+
+    /// How many of these jobs join the open block, or one that is opened for them: one at least.
+    #[inline(always)]
+    fn taken(&mut self, id: JobId, jobs: &[Job<J>], reply_to: Option<ReplyTo>, now: Moment) -> usize {
+        match self.open.takes(id, jobs, reply_to, now) {
+            0 => {
+                self.close_block();
+                self.open.takes(id, jobs, reply_to, now)
+            }
+            count => count,
+        }
+    }
+
+    #[inline(always)]
+    fn note_put(&mut self, count: usize, is_full: bool) {
+        self.len += count;
+        if is_full {
             self.close_block();
         }
     }

@@ -257,12 +257,14 @@ impl<J: Send + Sync + 'static> Intake<J> {
         let ids = buffer.ids.many(unix_ms, jobs.len());
         note(&ids);
         let from = buffer.len;
-        for (id, job) in ids.iter().zip(jobs) {
-            if asks {
-                // A job that is refused goes back to its sender, which may have to wait until nobody else holds its block.
+        if asks {
+            // A job that is refused goes back to its sender, which may have to wait until nobody else holds its block.
+            for (id, job) in ids.iter().zip(jobs) {
                 buffer.close_block();
+                buffer.put(*id, job, reply_to, now);
             }
-            buffer.put(*id, job, reply_to, now);
+        } else {
+            buffer.put_all(&ids, jobs, reply_to, now);
         }
         Ok(self.finish_put(buffer, from, asks, ids))
     }
