@@ -1,33 +1,22 @@
 //! The builder: says what a group is made of, and starts it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
-use actix::Recipient;
-
+use super::assemble::{QueueParts, assemble, built_in, queue_parts};
+use super::consumer_closure::ConsumerClosure;
 use super::errors::StartError;
 use super::handle::Group;
-use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
+use crate::actors::cell::spawn_in_cell;
 use crate::actors::consumer::{ActorMaker, BatchMaker, BatchSize, ConsumerMaker, ShellMaker};
-use crate::actors::dead_letter_store::DeadLetterStore;
-use crate::actors::guardian::{Guardian, GuardianParts, QueueOfGroup, StrategyMaker};
-use crate::actors::intake::Intake;
-use crate::actors::queue::{MemoryQueue, QueueRest, QueueRoom, QueueSource};
-use crate::actors::results::Mailboxes;
-use crate::actors::supervisor::GroupContext;
-use crate::actors::{Clock, EventBus, Host, StrategyShell, check_arbiter};
+use crate::actors::guardian::StrategyMaker;
+use crate::actors::queue::{MemoryQueue, QueueSource};
+use crate::actors::{Host, StrategyShell, check_arbiter};
 use crate::protocol::{
-    Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, Desired, QueueAddr, StrategyActor,
+    Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, StrategyActor,
 };
-use crate::rules::backoff::Backoff;
-use crate::rules::job_ids::JobIds;
-use crate::rules::strategies::{self, Strategy};
-use crate::types::{
-    Affinity, Capabilities, Epoch, Failure, GroupConfig, Guarded, JobRef, Placement, RetryConfig, SlotId,
-    Weight,
-};
+use crate::rules::strategies::Strategy;
+use crate::types::{Failure, GroupConfig, Guarded, Placement, RetryConfig};
 
 /// Says what a group is made of. See [`Group::builder`].
 #[must_use = "a builder does nothing until it is started"]
@@ -39,44 +28,6 @@ pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
     queue: Option<Box<dyn FnOnce() -> QueueParts<J> + Send>>,
     /// The least window that the consumers need, for batches.
     least_window: u32,
-}
-
-/// A queue source without its type.
-struct QueueParts<J: Send + Sync + 'static> {
-    queue: Box<dyn QueueOfGroup<J> + Send>,
-    clock: Clock,
-    earlier: Epoch,
-    capabilities: Capabilities,
-    room: Option<QueueRoom>,
-}
-
-/// A consumer made of a closure.
-pub(crate) struct ConsumerClosure<J, O, F> {
-    work: F,
-    types: PhantomData<fn(J) -> O>,
-}
-
-impl<J, O, F> ConsumerClosure<J, O, F> {
-    pub(crate) fn new(work: F) -> Self {
-        Self {
-            work,
-            types: PhantomData,
-        }
-    }
-}
-
-impl<J, O, F> Consumer for ConsumerClosure<J, O, F>
-where
-    J: Send + Sync + 'static,
-    O: Send + 'static,
-    F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> + 'static,
-{
-    type Job = J;
-    type Output = O;
-
-    async fn consume(&mut self, delivery: &Delivery<'_, J>) -> Result<O, Failure> {
-        (self.work)(delivery).await
-    }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
@@ -268,130 +219,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
     }
 }
 
-fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
-    config: GroupConfig,
-    seed: u64,
-    maker: Box<dyn ConsumerMaker<J, O>>,
-    make_strategy: StrategyMaker,
-    queue: QueueParts<J>,
-) -> Group<J, O> {
-    let QueueParts {
-        queue,
-        clock,
-        earlier,
-        capabilities,
-        room,
-    } = queue;
-    let bus = EventBus::new(clock);
-    let mailboxes = Arc::new(Mailboxes::new(&config.queue));
-    let awaiting = Arc::clone(&mailboxes);
-    // Names must differ from those of every other group and process, so their seed never comes from the configuration.
-    let intake = Arc::new(Intake::new(
-        capabilities,
-        room,
-        clock,
-        JobIds::new(fastrand::u64(..)),
-        Box::new(move |job: &JobRef<J>| {
-            if let Some(reply_to) = job.reply_to() {
-                awaiting.unexpect(reply_to, [job.id()]);
-            }
-        }),
-        bus.clone(),
-    ));
-    let desired = Desired {
-        consumers: config.consumers,
-        weights: weights(&config),
-        paused: false,
-        closed: false,
-        draining: false,
-    };
-    let results = config.results;
-    let dead_letter_store =
-        (!capabilities.dead_letter).then(|| Arc::new(DeadLetterStore::new(&config.queue)));
-    let own_shelf = dead_letter_store.clone();
-    let (told, boxes) = (bus.clone(), Arc::clone(&mailboxes));
-    let group_context_maker = Box::new(move |guardian, tell, dead_lettered| GroupContext {
-        retry_backoff: Backoff::new(&config.retry.backoff),
-        recalls: config.affinity != Some(Affinity::Strict),
-        config,
-        seed,
-        capabilities,
-        maker,
-        clock,
-        earlier,
-        bus: told,
-        mailboxes: boxes,
-        dead_letter_store: own_shelf,
-        guardian,
-        tell,
-        dead_lettered,
-    });
-    let parts = GuardianParts {
-        group_context_maker,
-        queue,
-        is_volatile: capabilities.volatile,
-        make_strategy,
-        intake,
-        mailboxes,
-        desired,
-    };
-    let (guardian, shared) = Guardian::new(parts, bus, clock);
-    Group::new(
-        shared,
-        guardian.spawn(),
-        dead_letter_store,
-        results,
-        capabilities.volatile,
-    )
-}
-
-fn weights(config: &GroupConfig) -> BTreeMap<SlotId, Weight> {
-    (0_u32..)
-        .map(SlotId)
-        .zip(config.weights.iter().copied().map(Weight))
-        .collect()
-}
-
-fn queue_parts<J: Send + Sync + 'static>(source: impl QueueSource<J>) -> QueueParts<J> {
-    let (capabilities, room, earlier) = (source.capabilities(), source.room(), source.epoch());
-    let clock = source.clock().unwrap_or_else(Clock::start);
-    let source = Guarded::new(source);
-    QueueParts {
-        queue: Box::new(SourceOfGroup { source, clock }),
-        clock,
-        earlier,
-        capabilities,
-        room,
-    }
-}
-
-/// A queue source with the clock of its group.
-struct SourceOfGroup<S> {
-    source: Guarded<S>,
-    clock: Clock,
-}
-
-impl<J: Send + Sync + 'static, S: QueueSource<J>> QueueOfGroup<J> for SourceOfGroup<S> {
-    fn start(&self, seed: CellSeed, hooks: CellHooks) -> Option<QueueAddr<J>> {
-        spawn_in_cell(seed, hooks, false, |_| self.source.create(self.clock)).map(QueueAddr::new)
-    }
-
-    fn take_rest(&self) -> Option<QueueRest<J>> {
-        self.source.take_rest()
-    }
-}
-
-/// The built-in strategy that the configuration names.
-fn built_in(config: &GroupConfig, random: u64) -> StrategyMaker {
-    let name = config.strategy;
-    Box::new(move |seed, hooks| {
-        let address = spawn_in_cell(seed, hooks, false, |_| {
-            StrategyShell::new(strategies::by_name(name, random))
-        });
-        address.map(actix::Addr::recipient) as Option<Recipient<Assign>>
-    })
-}
-
 /// With `panic = "abort"` there is nothing to supervise: the first panic ends the process.
 fn warn_of_abort() {
     if cfg!(panic = "abort") {
@@ -406,11 +233,5 @@ impl<J: Send + Sync + 'static, O: Send + 'static> fmt::Debug for GroupBuilder<J,
         f.debug_struct("GroupBuilder")
             .field("config", &self.config)
             .finish_non_exhaustive()
-    }
-}
-
-impl<J, O, F> fmt::Debug for ConsumerClosure<J, O, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsumerClosure").finish_non_exhaustive()
     }
 }

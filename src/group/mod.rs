@@ -2,18 +2,21 @@
 //!
 //! Nothing here handles a message.
 
+mod assemble;
 mod builder;
 mod child;
+mod consumer_closure;
 mod dead_letters;
 mod errors;
 mod handle;
 mod producer;
 mod results;
+mod runner;
 
-#[cfg(feature = "testing")]
-pub(crate) use builder::ConsumerClosure;
 pub use builder::GroupBuilder;
-pub use child::{GroupChild, GroupHandle, GroupRunner, NoGroupError};
+pub use child::{GroupChild, GroupHandle, NoGroupError};
+#[cfg(feature = "testing")]
+pub(crate) use consumer_closure::ConsumerClosure;
 pub use dead_letters::DeadLetters;
 pub use errors::{
     BatchSendError, CallError, SendError, SendErrorKind, StartError, StoppedError, Undelivered,
@@ -21,3 +24,4 @@ pub use errors::{
 pub use handle::{Drained, Group};
 pub use producer::Producer;
 pub use results::{ProducerGroup, Results};
+pub use runner::GroupRunner;
