@@ -466,7 +466,9 @@ impl Pair {
         let mut open = OpenBlock::new();
         for (place, number) in (0..).zip(first..self.next_job) {
             let job = wished(Job::new(number), wish);
-            open.put(name(first).following(place), job, None, self.now);
+            let id = name(first).following(place);
+            open.takes(id, std::slice::from_ref(&job), None, self.now);
+            open.put(job);
         }
         let block = open.close().unwrap();
         let mut expected = Vec::new();
