@@ -52,7 +52,7 @@ impl<J: Send + Sync + 'static> Message for Push<J> {
 }
 
 /// A supervisor takes the queue into service. All leases of earlier epochs are taken back, credit that was given before is
-/// void (also by the same epoch), and batches go to this recipient from now on.
+/// void (also by the same epoch), jobs are counted from zero, and batches go to this recipient from now on.
 ///
 /// A queue that was restarted is attached again in the same epoch; then nothing is taken back: the supervisor still holds
 /// its leases and sends again what was not answered.
@@ -60,6 +60,9 @@ impl<J: Send + Sync + 'static> Message for Push<J> {
 pub struct Attach<J: Send + Sync + 'static> {
     /// The life of the supervisor.
     pub epoch: Epoch,
+    /// The most jobs that the group can have leased at once: what a broker's prefetch may be. [`Demand`] tells it again when
+    /// the group grows or shrinks.
+    pub ceiling: usize,
     /// Where batches go.
     pub batches: Recipient<Batch<J>>,
     /// Where the queue tells what it did by itself.
@@ -91,17 +94,23 @@ pub enum AttachError {
     OutOfOrder(String),
 }
 
-/// Credit for more jobs. Credit adds up; it is used up by the jobs in [`Batch`] messages.
+/// How many jobs the queue may hand out in all. It has credit while it has handed out less.
+///
+/// Totals count from the last [`Attach`], and so do both sides: the queue what it hands out in [`Batch`] messages, the
+/// supervisor what arrives. A greater total is credit for more jobs. A smaller one takes credit back that is not used up, at a
+/// pause, a drain or a scale down; if more than that has been handed out already, those jobs are under way and are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Demand {
     /// The life of the supervisor; a demand of another epoch than the attached one is ignored.
     pub epoch: Epoch,
-    /// How many jobs more the supervisor takes.
-    pub credit: usize,
-    /// How many urgent jobs (of a priority above 0) more it takes beyond that, while there is no credit left: they overtake what
-    /// waits for a consumer. It adds up as well. A queue may let it lie; then urgent jobs wait for credit.
-    pub urgent: usize,
+    /// How many jobs the supervisor takes in all, without those that used up `urgent_total`.
+    pub total: u64,
+    /// How many urgent jobs (of a priority above 0) it takes in all beyond that, while there is no other credit left: they
+    /// overtake what waits for a consumer. A queue may let it lie; then urgent jobs wait for credit.
+    pub urgent_total: u64,
+    /// As [`Attach::ceiling`], as it is now.
+    pub ceiling: usize,
 }
 
 /// Leased jobs, at most as many as there is credit.
@@ -112,7 +121,7 @@ pub struct Batch<J: Send + Sync + 'static> {
     pub epoch: Epoch,
     /// The jobs, in order.
     pub jobs: Vec<Leased<J>>,
-    /// How many of them used up [`Demand::urgent`] instead of credit.
+    /// How many of them used up [`Demand::urgent_total`] instead of credit.
     pub beyond_credit: usize,
 }
 

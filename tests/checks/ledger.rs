@@ -27,7 +27,7 @@ enum Noise {
     LeaseBlock(u8, Vec<u8>),
     /// The strategy gives jobs in blocks away in shares; some go to slots that do not exist, some to nobody.
     Share(Vec<Option<u8>>),
-    /// More jobs than there is credit for, as a batch that was on its way when the credit was lost.
+    /// More jobs than there is credit for, as a batch that was on its way when the credit was taken back.
     LeaseBeyondCredit(u8),
     /// All the steps from the demand to the delivery, so that most of the noise happens with deliveries out.
     Work(Vec<u8>, Vec<u8>),
@@ -193,7 +193,9 @@ struct World {
     over: Vec<Out>,
     last_number: u64,
     slots: Vec<SlotId>,
-    credit: usize,
+    /// How many jobs the queue may hand out in all, and has.
+    total: u64,
+    handed_out: u64,
     ended: BTreeSet<LeaseId>,
     /// Everything that followed, for the comparison of two runs.
     trace: Vec<String>,
@@ -220,7 +222,8 @@ impl World {
             over: Vec::new(),
             last_number: 0,
             slots: Vec::new(),
-            credit: 0,
+            total: 0,
+            handed_out: 0,
             ended: BTreeSet::new(),
             trace: Vec::new(),
         }
@@ -534,6 +537,7 @@ impl World {
     }
 
     fn lease(&mut self, key: u8, is_suspect: bool) {
+        self.hand_out(1);
         let lease = LeaseId(self.next_lease);
         self.next_lease += 1;
         self.begun += 1;
@@ -542,7 +546,6 @@ impl World {
         if let Some(key) = key {
             self.lines.entry(key).or_default().push(lease);
         }
-        self.credit = self.credit.saturating_sub(1);
         let ticket = self
             .ledger
             .leased((), lease, 1, key, is_suspect, &mut self.effects);
@@ -555,6 +558,7 @@ impl World {
     }
 
     fn lease_block(&mut self, jobs: usize, keys: &[u8]) {
+        self.hand_out(jobs);
         let lease = LeaseId(1 << 63 | self.next_lease << 6);
         self.next_lease += 1;
         self.begun += jobs;
@@ -568,7 +572,6 @@ impl World {
             }
             self.in_block.insert(of_place);
         }
-        self.credit -= jobs;
         let keys = keys.iter().map(|key| KeyHash(u64::from(*key)));
         let ticket = self.ledger.leased_block((), lease, places, keys);
         assert_eq!(self.blocks.insert(ticket, lease), None);
@@ -577,17 +580,28 @@ impl World {
 
     fn demand(&mut self) {
         let room: u32 = self.ledger.seats().iter().map(|seat| seat.room).sum();
-        if let Some(credit) = self.ledger.demand() {
-            assert!(credit > 0);
-            self.credit += credit;
-            assert!(
-                self.credit <= room as usize,
-                "credit of {} for a room of {room}",
-                self.credit
-            );
-            assert!(!self.ledger.is_paused(), "a paused group demands");
-        }
+        let before = self.credit();
+        self.total = self.ledger.demand().total;
+        let credit = self.credit();
+        assert!(
+            credit <= before || credit <= room as usize,
+            "credit of {credit} for a room of {room}"
+        );
+        assert!(
+            !self.ledger.is_paused() || self.credit() == 0,
+            "a paused group has credit"
+        );
         self.follow();
+    }
+
+    /// What the queue may still hand out.
+    fn credit(&self) -> usize {
+        self.total.saturating_sub(self.handed_out) as usize
+    }
+
+    fn hand_out(&mut self, jobs: usize) {
+        self.handed_out += jobs as u64;
+        self.step(Input::Arrived(jobs, 0));
     }
 
     fn down(&mut self, slot: SlotId, incarnation: Incarnation, bits: u64, innocent: bool) {
@@ -647,12 +661,12 @@ impl World {
     fn make(&mut self, noise: Noise) {
         match noise {
             Noise::Lease(keys) => {
-                for key in keys.into_iter().take(self.credit) {
+                for key in keys.into_iter().take(self.credit()) {
                     self.lease(key, false);
                 }
             }
             Noise::LeaseSuspects(keys) => {
-                for key in keys.into_iter().take(self.credit) {
+                for key in keys.into_iter().take(self.credit()) {
                     self.lease(key, true);
                 }
             }
@@ -663,7 +677,7 @@ impl World {
                 } else {
                     keys.len()
                 };
-                let jobs = most.min(self.credit);
+                let jobs = most.min(self.credit());
                 if jobs > 0 {
                     self.lease_block(jobs, keys.get(..jobs).unwrap_or_default());
                 }
@@ -817,7 +831,7 @@ impl World {
                 self.step(Input::Due);
             }
             Noise::CreditLost => {
-                self.credit = 0;
+                (self.total, self.handed_out) = (0, 0);
                 self.step(Input::CreditLost);
             }
             Noise::Pause(paused) => self.step(Input::Pause(paused)),
@@ -911,10 +925,10 @@ impl World {
     /// With everything ended, the demand must come back by itself: a group with room never stands still.
     fn takes_jobs_again(&mut self) {
         self.step(Input::CreditLost);
-        self.credit = 0;
+        (self.total, self.handed_out) = (0, 0);
         self.demand();
         assert!(
-            self.credit > 0 || self.policy.hold == 0,
+            self.credit() > 0 || self.policy.hold == 0,
             "an empty group demands nothing: {:#?}",
             self.ledger
         );

@@ -377,6 +377,7 @@ mod epochs {
         let (actor, desk) = (queue.create(Clock::start()).start(), Desk.start());
         let attach = Attach {
             epoch: Epoch(epoch),
+            ceiling: 64,
             batches: desk.clone().recipient(),
             tell: desk.clone().recipient(),
             dead_lettered: desk.recipient(),

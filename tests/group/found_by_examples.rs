@@ -26,7 +26,8 @@ struct Least {
     waiting: Vec<JobRef<u32>>,
     leased: BTreeMap<LeaseId, JobRef<u32>>,
     link: Option<(consumer_group::queue::Epoch, Recipient<Batch<u32>>)>,
-    credit: usize,
+    total: u64,
+    handed_out: u64,
     next_lease: u64,
     rejected: Arc<Mutex<usize>>,
 }
@@ -36,7 +37,8 @@ impl Least {
         let Some((epoch, batches)) = &self.link else {
             return;
         };
-        let count = self.credit.min(self.waiting.len());
+        let credit = self.total.saturating_sub(self.handed_out) as usize;
+        let count = credit.min(self.waiting.len());
         let mut jobs = Vec::new();
         for job in self.waiting.drain(..count) {
             self.next_lease += 1;
@@ -44,7 +46,7 @@ impl Least {
             self.leased.insert(lease, JobRef::clone(&job));
             jobs.push(Leased::one(lease, 1, job));
         }
-        self.credit -= jobs.len();
+        self.handed_out += jobs.len() as u64;
         batches.do_send(Batch::new(*epoch, jobs));
     }
 }
@@ -58,7 +60,7 @@ impl Handler<Attach<u32>> for Least {
 
     fn handle(&mut self, attach: Attach<u32>, _: &mut Context<Self>) -> Self::Result {
         self.link = Some((attach.epoch, attach.batches));
-        self.credit = 0;
+        (self.total, self.handed_out) = (0, 0);
         Ok(Attached { returned: 0 })
     }
 }
@@ -77,7 +79,7 @@ impl Handler<Demand> for Least {
     type Result = ();
 
     fn handle(&mut self, demand: Demand, _: &mut Context<Self>) {
-        self.credit += demand.credit;
+        self.total = demand.total;
         self.hand_out();
     }
 }

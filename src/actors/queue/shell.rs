@@ -41,14 +41,30 @@ pub struct QueueShell<J: Send + Sync + 'static> {
     news: News<J>,
     /// Where batches and news go. Set by an attach to this life of the actor.
     link: Option<Link<J>>,
-    /// How many jobs the supervisor still takes. Grows by demands, shrinks by batches, void after an attach.
-    credit: usize,
-    /// Likewise for urgent jobs alone, when there is no other credit.
-    urgent_credit: usize,
+    /// How many jobs the supervisor takes. Set by demands, begins anew with an attach.
+    credit: Credit,
+    /// Likewise urgent jobs alone, when there is no other credit.
+    urgent: Credit,
+    /// The most that the supervisor can have leased at once.
+    ceiling: usize,
     /// The one timer of this life, and the moment for which it is set. It may be early: then it is set again.
     timer: Option<(Moment, SpawnHandle)>,
     /// This life of the actor, for whoever works for it elsewhere.
     actor: Option<WeakRecipient<Wake>>,
+}
+
+/// What the supervisor takes of the jobs of one kind. See [`Demand`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Credit {
+    total: u64,
+    handed_out: u64,
+}
+
+impl Credit {
+    /// Nothing while more is under way than the supervisor takes by now.
+    fn left(self) -> usize {
+        usize::try_from(self.total.saturating_sub(self.handed_out)).unwrap_or(usize::MAX)
+    }
 }
 
 struct Link<J: Send + Sync + 'static> {
@@ -76,8 +92,9 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             is_closed: false,
             news: News::default(),
             link: None,
-            credit: 0,
-            urgent_credit: 0,
+            credit: Credit::default(),
+            urgent: Credit::default(),
+            ceiling: 0,
             timer: None,
             actor: None,
         }
@@ -87,7 +104,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     /// go on.
     pub fn new_life(&mut self) {
         self.link = None;
-        (self.credit, self.urgent_credit) = (0, 0);
+        (self.credit, self.urgent) = Default::default();
         self.timer = None;
         self.actor = None;
     }
@@ -137,7 +154,8 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
     pub fn attached(&mut self, attach: Attach<J>) {
         self.epoch = attach.epoch;
         self.is_attached = true;
-        (self.credit, self.urgent_credit) = (0, 0);
+        self.ceiling = attach.ceiling;
+        (self.credit, self.urgent) = Default::default();
         self.link = Some(Link {
             batches: attach.batches,
             tell: attach.tell,
@@ -151,7 +169,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         if epoch < self.epoch {
             return false;
         }
-        (self.credit, self.urgent_credit) = (0, 0);
+        (self.credit, self.urgent) = Default::default();
         std::mem::take(&mut self.is_attached)
     }
 
@@ -181,25 +199,31 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         Pushed { refused }
     }
 
-    /// Adds credit, unless it is another supervisor's.
+    /// Takes over how many jobs the supervisor takes, unless it is another one than the attached one.
     pub fn demand(&mut self, demand: Demand) {
         if self.link.is_some() && self.is_attached(demand.epoch) {
-            self.credit = self.credit.saturating_add(demand.credit);
-            self.urgent_credit = self.urgent_credit.saturating_add(demand.urgent);
+            self.credit.total = demand.total;
+            self.urgent.total = demand.urgent_total;
+            self.ceiling = demand.ceiling;
         }
     }
 
     /// How many jobs can be handed out now; 0 while nobody is attached.
     pub fn credit(&self) -> usize {
-        self.credit
+        self.credit.left()
+    }
+
+    /// The most jobs that the supervisor can have leased at once, as it said last; 0 before anybody attached.
+    pub fn ceiling(&self) -> usize {
+        self.ceiling
     }
 
     /// How many jobs can be handed out now if all of them are of this priority or a higher one: urgent jobs have credit of their
     /// own, beyond that for all. A queue that knows priorities asks this.
     pub fn credit_for(&self, priority: Priority) -> usize {
         match priority.is_urgent() {
-            true => self.credit.saturating_add(self.urgent_credit),
-            false => self.credit,
+            true => self.credit.left().saturating_add(self.urgent.left()),
+            false => self.credit.left(),
         }
     }
 
@@ -226,9 +250,9 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
 
     fn batch(&mut self, jobs: Vec<Leased<J>>) -> Batch<J> {
         let count: usize = jobs.iter().map(|leased| leased.run.len()).sum();
-        let beyond_credit = count.saturating_sub(self.credit).min(self.urgent_credit);
-        self.credit = self.credit.saturating_sub(count);
-        self.urgent_credit -= beyond_credit;
+        let beyond_credit = count.saturating_sub(self.credit.left()).min(self.urgent.left());
+        self.credit.handed_out += (count - beyond_credit) as u64;
+        self.urgent.handed_out += beyond_credit as u64;
         Batch {
             beyond_credit,
             ..Batch::new(self.epoch, jobs)
@@ -391,18 +415,20 @@ mod tests {
         let address = Context::<Deaf>::new().address();
         Attach {
             epoch: Epoch(epoch),
+            ceiling: 64,
             batches: address.clone().recipient(),
             tell: address.clone().recipient(),
             dead_lettered: address.recipient(),
         }
     }
 
-    fn demand(shell: &mut QueueShell<u64>, epoch: u64, credit: usize) -> usize {
+    fn demand(shell: &mut QueueShell<u64>, epoch: u64, total: u64) -> usize {
         let epoch = Epoch(epoch);
         shell.demand(Demand {
             epoch,
-            credit,
-            urgent: 0,
+            total,
+            urgent_total: 0,
+            ceiling: 64,
         });
         shell.credit()
     }
@@ -439,8 +465,9 @@ mod tests {
             demand(shell, epoch, 5)
         };
         assert_eq!(attached(&mut shell, 2), 5);
-        assert_eq!(demand(&mut shell, 2, usize::MAX), usize::MAX);
+        assert_eq!(demand(&mut shell, 2, u64::MAX), usize::MAX);
         assert_eq!(demand(&mut shell, 1, 5), usize::MAX, "an earlier epoch");
+        assert_eq!(demand(&mut shell, 2, 7), 7, "a total may sink");
         assert_eq!(attached(&mut shell, 2), 5);
         shell.new_life();
         assert_eq!(demand(&mut shell, 2, 5), 0, "the new life is not attached");

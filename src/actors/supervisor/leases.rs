@@ -8,6 +8,7 @@ use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Mailbo
 use super::Supervisor;
 use crate::protocol::faults;
 use crate::protocol::{Attach, AttachError, Attached, Batch, Demand, QueueUp, ResultsUp};
+use crate::rules::ledger::Totals;
 use crate::rules::store::Leased;
 use crate::types::{DeadReason, EventKind, JobId, Key, LeaseId, Moment, Run};
 
@@ -21,7 +22,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
         if batch.epoch != self.epoch {
             return;
         }
-        self.ledger.leases_beyond(batch.beyond_credit);
+        let jobs = batch.jobs.iter().map(|leased| leased.run.len()).sum();
+        self.ledger.arrived(jobs, batch.beyond_credit);
         let now = self.now();
         for leased in batch.jobs {
             if faults::is_simulated() {
@@ -146,6 +148,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let life = self.queue.life();
         let attach = Attach {
             epoch: self.epoch,
+            ceiling: self.ledger.ceiling(self.desired.consumers),
             batches: context.address().recipient(),
             tell: self.group.tell.clone(),
             dead_lettered: self.group.dead_lettered.clone(),
@@ -189,13 +192,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if !self.queue.is_attached() || !self.slots.opens(|| clock.now()) {
             return;
         }
-        let demand = Demand {
+        let Totals { total, urgent_total } = self.ledger.demand();
+        self.queue.demand(Demand {
             epoch: self.epoch,
-            credit: self.ledger.demand().unwrap_or(0),
-            urgent: self.ledger.urgent_demand(),
-        };
-        if demand.credit + demand.urgent > 0 {
-            self.queue.demand(demand);
-        }
+            total,
+            urgent_total,
+            ceiling: self.ledger.ceiling(self.desired.consumers),
+        });
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct QueueLink<J: Send + Sync + 'static> {
     overdue_before: u64,
     /// The suspect whose begin is in the settle of this number. Set when that is sent, cleared when it is answered.
     beginning: Option<(u64, Ticket)>,
+    /// What the queue was told last, since it was attached.
+    demanded: Option<Demand>,
     /// When the queue last heard of all leases that are held.
     extended: Option<Moment>,
 }
@@ -70,6 +72,7 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
             looks: None,
             overdue_before: 0,
             beginning: None,
+            demanded: None,
             extended: None,
         }
     }
@@ -97,6 +100,7 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
         attach: Attach<J>,
     ) -> impl Future<Output = Result<Result<Attached, AttachError>, MailboxError>> + use<J> {
         self.is_attached = false;
+        self.demanded = None;
         self.address.attach.clone().send(attach)
     }
 
@@ -108,8 +112,12 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
         self.is_attached
     }
 
-    pub(super) fn demand(&self, demand: Demand) {
-        self.address.demand.do_send(demand);
+    /// Tells the queue how much it may hand out, unless it knows.
+    pub(super) fn demand(&mut self, demand: Demand) {
+        if self.demanded != Some(demand) {
+            self.demanded = Some(demand);
+            self.address.demand.do_send(demand);
+        }
     }
 
     /// Remembers a settle until the queue has answered it. `begins`: the suspect whose begin is in it.

@@ -40,10 +40,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     pub(super) fn steer(&mut self, context: &mut Context<Self>) {
         self.ledger.set_closed(self.desired.closed);
         if self.ledger.is_paused() != self.desired.paused {
+            // It takes the credit back: jobs that come while the group is paused stay in the queue, where they can expire and
+            // be overtaken by more urgent ones.
             self.ledger.set_paused(self.desired.paused, &mut self.effects);
-            // Attaching anew makes the queue forget its credit: jobs that come while the group is paused stay in the queue,
-            // where they can expire and be overtaken by more urgent ones.
-            self.attach(context);
         }
         self.scale(context);
         self.tell_complete();

@@ -210,7 +210,6 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         places: Places,
         keys: impl Iterator<Item = KeyHash>,
     ) -> Ticket {
-        self.credit.for_all = self.credit.for_all.saturating_sub(places.len());
         let most = if self.policy.order_by_key { Places::MOST } else { 0 };
         let ticket = self.blocks.add(block, lease, places, keys.take(most));
         let mut free = places;

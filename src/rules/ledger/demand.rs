@@ -7,57 +7,146 @@
 //!
 //! Urgent jobs come beyond that credit, up to [`BEYOND`] that wait: else they would stand in the queue while all windows are
 //! full.
+//!
+//! What the queue is told is no addition but a total since it was attached. Both sides count the same jobs, the queue when it
+//! hands them out, the ledger when they arrive, so a smaller total takes credit back that is not used up: at a pause, a drain,
+//! a scale down. Jobs that are under way at that moment arrive, and are counted as all others; whatever crosses on the way,
+//! the queue never hands out more than the greatest total that it was told, and after the next total both agree again. There
+//! is no race that one of the two could see.
 
-use super::{Ledger, OutOfBlock};
+use super::{Ledger, OutOfBlock, SlotPhase};
 use crate::types::HeldCounts;
 
 /// How many urgent jobs may wait for a consumer beyond what all windows hold. While there are more of them in the queue, one
 /// of them is always here before a consumer has room.
 pub(super) const BEYOND: usize = 64;
 
+/// How many jobs the queue may have handed out in all since it was attached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Totals {
+    /// Of all jobs.
+    pub total: u64,
+    /// Of urgent jobs alone, beyond that.
+    pub urgent_total: u64,
+}
+
+/// The credit of the queue. Begins anew when the queue is attached anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Credit {
+    granted: Totals,
+    /// How many have arrived.
+    arrived: Totals,
+    /// Whether there is a reason to take credit back. Set by a pause, a drain and a slot that is taken away; cleared by the
+    /// next look.
+    may_sink: bool,
+}
+
+impl Credit {
+    /// What is granted and has not arrived.
+    fn for_all(&self) -> usize {
+        let left = self.granted.total.saturating_sub(self.arrived.total);
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    fn for_urgent(&self) -> usize {
+        let left = self
+            .granted
+            .urgent_total
+            .saturating_sub(self.arrived.urgent_total);
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Makes what has not arrived as much as this. Also where more arrived than is granted, as after a total that sank while
+    /// jobs were under way.
+    fn set_for_all(&mut self, jobs: usize) {
+        self.granted.total = self.arrived.total.saturating_add(jobs as u64);
+    }
+
+    fn set_for_urgent(&mut self, jobs: usize) {
+        self.granted.urgent_total = self.arrived.urgent_total.saturating_add(jobs as u64);
+    }
+
+    pub(super) fn may_sink(&mut self) {
+        self.may_sink = true;
+    }
+}
+
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
-    /// The credit to send to the queue now, if any. It counts as sent.
-    pub fn demand(&mut self) -> Option<usize> {
-        if self.gate.is_paused || self.gate.is_closed {
-            return None;
+    /// What the queue may hand out now. It counts as told.
+    pub fn demand(&mut self) -> Totals {
+        if !self.gate.is_paused && !self.gate.is_closed {
+            self.grant();
+            self.grant_urgent();
         }
-        let unplaced = self.offering.waiting.len()
+        if std::mem::take(&mut self.credit.may_sink) {
+            self.sink();
+        }
+        self.credit.granted
+    }
+
+    fn unplaced(&self) -> usize {
+        self.offering.waiting.len()
             + self.offering.urgent.len()
             + self.suspects.waiting.len()
             + self.offering.offered.len()
-            + self.blocks.unplaced();
-        let wanted = self.sums.room.saturating_sub(unplaced);
-        let allowed = wanted.min(self.hold_room());
-        let missing = allowed.saturating_sub(self.credit.for_all);
-        let starving = self.sums.idle > 0 && self.credit.for_all == 0 && unplaced == 0;
-        if missing == 0 || (!starving && missing < self.capacity() / 2) {
-            return None;
+            + self.blocks.unplaced()
+    }
+
+    fn grant(&mut self) {
+        let unplaced = self.unplaced();
+        let allowed = self.sums.room.saturating_sub(unplaced).min(self.hold_room());
+        let granted = self.credit.for_all();
+        let missing = allowed.saturating_sub(granted);
+        let starving = self.sums.idle > 0 && granted == 0 && unplaced == 0;
+        if missing > 0 && (starving || missing >= self.capacity() / 2) {
+            self.credit.set_for_all(allowed);
         }
-        self.credit.for_all += missing;
-        Some(missing)
     }
 
-    /// The credit for urgent jobs alone to send to the queue now, beyond the other. It counts as sent.
-    pub fn urgent_demand(&mut self) -> usize {
-        if self.gate.is_paused || self.gate.is_closed || self.is_offering() {
-            return 0;
+    /// Grants credit for urgent jobs alone, beyond the other.
+    fn grant_urgent(&mut self) {
+        if self.is_offering() {
+            return;
         }
-        let allowed = BEYOND.min(self.hold_room());
-        let missing = allowed.saturating_sub(self.offering.urgent.len() + self.credit.for_urgent);
-        self.credit.for_urgent += missing;
-        missing
+        let allowed = BEYOND
+            .min(self.hold_room())
+            .saturating_sub(self.offering.urgent.len());
+        if allowed > self.credit.for_urgent() {
+            self.credit.set_for_urgent(allowed);
+        }
     }
 
-    /// The next `jobs` leases use up credit for urgent jobs.
-    pub fn leases_beyond(&mut self, jobs: usize) {
-        self.credit.for_urgent = self.credit.for_urgent.saturating_sub(jobs);
-        // Each lease takes of this one.
-        self.credit.for_all += jobs;
+    /// Takes back what the group cannot take any more. The room of a consumer that is being replaced will be there again.
+    fn sink(&mut self) {
+        if self.gate.is_paused || self.gate.is_closed {
+            self.credit.set_for_all(0);
+            self.credit.set_for_urgent(0);
+            return;
+        }
+        let empty = self.slots.iter().filter(|slot| slot.phase == SlotPhase::Empty);
+        let to_come: usize = empty.map(|slot| slot.window.size() as usize).sum();
+        let allowed = (self.sums.room + to_come).saturating_sub(self.unplaced());
+        if self.credit.for_all() > allowed {
+            self.credit.set_for_all(allowed);
+        }
     }
 
-    /// The queue was attached anew: the credit that it had is void.
+    /// A batch of so many jobs arrived; so many of them, which are urgent, came beyond the credit for all.
+    pub fn arrived(&mut self, jobs: usize, beyond: usize) {
+        self.credit.arrived.total += jobs.saturating_sub(beyond) as u64;
+        self.credit.arrived.urgent_total += beyond as u64;
+    }
+
+    /// The queue is attached anew: the credit that it had is void, and both sides count from zero.
     pub fn credit_lost(&mut self) {
-        (self.credit.for_all, self.credit.for_urgent) = (0, 0);
+        (self.credit.granted, self.credit.arrived) = Default::default();
+    }
+
+    /// The most jobs that a group of so many consumers can have leased at once.
+    pub fn ceiling(&self, consumers: usize) -> usize {
+        let windows = consumers.saturating_mul(self.policy.window.max as usize);
+        let held = self.policy.hold.saturating_add(self.policy.hold_waiting);
+        windows.saturating_add(held).saturating_add(BEYOND)
     }
 
     /// All rooms and everything that is out or on its way out, together: what the group holds when it is full. What waits for

@@ -44,6 +44,7 @@ mod step;
 mod suspects;
 mod urgent;
 
+pub use demand::Totals;
 pub use effects::{Effects, EntryNews, Handed, HandedPiece};
 pub use offer::Offer;
 #[doc(hidden)]
@@ -57,6 +58,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use blocks::Blocks;
+use demand::Credit;
 use entries::{Entries, State, Suspicion};
 use lines::Lines;
 use slots::Slot;
@@ -134,15 +136,6 @@ struct Sums {
     urgent_parked: usize,
     /// Entries in `Behind`.
     behind: usize,
-}
-
-/// Credit that the queue has and has not used. Cleared when the queue is attached anew.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Credit {
-    /// For all jobs.
-    for_all: usize,
-    /// For urgent jobs alone.
-    for_urgent: usize,
 }
 
 /// Whether jobs may come in and go out.
@@ -254,7 +247,6 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             self.turned_away(job, lease, attempt, reason, effects);
             return None;
         }
-        self.credit.for_all = self.credit.for_all.saturating_sub(1);
         let key = key.filter(|_| self.policy.order_by_key);
         let suspicion = match suspect {
             true => Suspicion::OfProcess,
@@ -282,7 +274,6 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         reason: DeadReason,
         effects: &mut Effects<H, B>,
     ) {
-        self.credit.for_all = self.credit.for_all.saturating_sub(1);
         let rejection = Rejection { reason, record: None };
         effects.settle(lease, attempt, Verdict::Reject(Box::new(rejection)));
         effects.ended.push((lease, job));
@@ -301,6 +292,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Nothing is handed out and nothing demanded while `paused`. What consumers hold, they finish.
     pub fn set_paused(&mut self, paused: bool, effects: &mut Effects<H, B>) {
         self.gate.is_paused = paused;
+        self.credit.may_sink();
         self.offering.news = true;
         for index in 0..self.slots.len() {
             self.fill(SlotId(u32::try_from(index).unwrap_or(u32::MAX)), effects);
@@ -310,6 +302,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Nothing more is demanded while `closed`; what is held goes on.
     pub fn set_closed(&mut self, closed: bool) {
         self.gate.is_closed = closed;
+        self.credit.may_sink();
     }
 
     /// Whether the group is paused.

@@ -182,6 +182,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             SlotPhase::Empty => self.change(slot, effects, |found, _| found.phase = SlotPhase::Gone),
             SlotPhase::Live => self.change(slot, effects, |found, _| found.phase = SlotPhase::Retiring),
         }
+        self.credit.may_sink();
         self.membership_changed();
         self.unpark_all(slot, effects);
         self.note_emptied(slot, effects);

@@ -91,6 +91,8 @@ pub enum Input {
     Retire(SlotId),
     /// Time went on.
     Due,
+    /// A batch of so many jobs arrived; so many of them are beyond the credit for all.
+    Arrived(usize, usize),
     /// The queue was attached anew.
     CreditLost,
     /// The group is paused or resumed.
@@ -150,6 +152,7 @@ impl Ledger {
                 let _ = self.settled(now, ticket, number, report, effects);
             }
             Input::Due => self.due(now),
+            Input::Arrived(jobs, beyond) => self.arrived(jobs, beyond),
             Input::CreditLost => self.credit_lost(),
             Input::Pause(paused) => self.set_paused(paused, effects),
             Input::Begun(ticket) => self.begun(ticket, effects),

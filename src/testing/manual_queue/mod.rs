@@ -153,6 +153,11 @@ impl<J: Send + Sync + 'static> ManualQueue<J> {
         self.shared.lock().shell.credit()
     }
 
+    /// The most jobs that the supervisor can have leased at once, as it said last.
+    pub fn ceiling(&self) -> usize {
+        self.shared.lock().shell.ceiling()
+    }
+
     /// The latest life of the supervisor that attached.
     pub fn epoch(&self) -> Option<Epoch> {
         let epoch = self.shared.lock().shell.epoch();

@@ -116,6 +116,7 @@ fn fates_wait_for_the_next_attach_while_their_recipient_is_gone() {
         drop((context, gone));
         let attach = Attach {
             epoch: Epoch(1),
+            ceiling: 64,
             batches: rig.desk.clone().recipient(),
             tell: address.clone().recipient(),
             dead_lettered: address.recipient(),

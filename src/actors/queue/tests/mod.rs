@@ -4,6 +4,7 @@ mod flow;
 mod life;
 mod permits;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +105,8 @@ struct Rig<S: Store<u64>> {
     batches: UnboundedReceiver<Batch<u64>>,
     events: UnboundedReceiver<EventKind>,
     dead: UnboundedReceiver<DeadLetter<u64>>,
+    /// Who asked for how many jobs since it attached.
+    demanded: Cell<(u64, u64)>,
 }
 
 fn spawn<S: Store<u64>>(
@@ -143,6 +146,7 @@ impl<S: Store<u64>> Rig<S> {
             batches,
             events,
             dead,
+            demanded: Cell::default(),
         }
     }
 
@@ -157,19 +161,25 @@ impl<S: Store<u64>> Rig<S> {
     async fn attach(&self, epoch: u64) -> Result<Attached, AttachError> {
         let attach = Attach {
             epoch: Epoch(epoch),
+            ceiling: 64,
             batches: self.desk.clone().recipient(),
             tell: self.desk.clone().recipient(),
             dead_lettered: self.desk.clone().recipient(),
         };
+        self.demanded.set((epoch, 0));
         self.queue.send(attach).await.unwrap()
     }
 
-    fn demand(&self, epoch: u64, credit: usize) {
-        let epoch = Epoch(epoch);
+    /// Credit for so many jobs more.
+    fn demand(&self, epoch: u64, credit: u64) {
+        let (of, total) = self.demanded.get();
+        let total = if of == epoch { total + credit } else { credit };
+        self.demanded.set((epoch, total));
         self.queue.do_send(Demand {
-            epoch,
-            credit,
-            urgent: 0,
+            epoch: Epoch(epoch),
+            total,
+            urgent_total: 0,
+            ceiling: 64,
         });
     }
 

@@ -77,6 +77,21 @@ pub(super) async fn credit_is_never_exceeded<S: QueueSource<u64>>(rig: &mut Rig<
     rig.quiet("credits of 2 and 2 were used up").await
 }
 
+pub(super) async fn a_smaller_total_takes_credit_back<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
+    rig.attach(1).await?;
+    rig.demand(10);
+    rig.take_back_credit(7);
+    rig.push(1..=8).await?;
+    rig.expect_come((1..=3).collect()).await?;
+    rig.quiet("of a credit of 10 for no jobs 7 were taken back")
+        .await?;
+    rig.take_back_credit(2);
+    rig.quiet("more was taken back than is left").await?;
+    rig.demand(4);
+    rig.expect_come((4..=5).collect()).await?;
+    rig.quiet("a total of 5 was used up").await
+}
+
 pub(super) async fn credit_waits_for_jobs<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
     rig.attach(1).await?;
     rig.demand(5);

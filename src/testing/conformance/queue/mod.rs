@@ -167,6 +167,7 @@ fn all<S: QueueSource<u64>>() -> Vec<Check<S>> {
         flow::nothing_is_leased_without_credit,
         flow::credit_is_never_exceeded,
         flow::credit_waits_for_jobs,
+        flow::a_smaller_total_takes_credit_back,
         flow::a_leased_job_is_not_leased_again,
         flow::pushes_of_every_size_are_taken,
         flow::room_comes_back,

@@ -78,6 +78,8 @@ pub(super) struct Rig<S: QueueSource<u64>> {
     dead: UnboundedReceiver<DeadLetter<u64>>,
     /// Leased jobs that came and that no check has taken yet.
     come: VecDeque<Leased<u64>>,
+    /// How many jobs the supervisor has asked for since it attached.
+    total: u64,
     /// The life of the supervisor for which the rig stands.
     pub(super) epoch: u64,
     names: JobIds,
@@ -129,6 +131,7 @@ impl<S: QueueSource<u64>> Rig<S> {
             batches,
             dead,
             come: VecDeque::new(),
+            total: 0,
             epoch: 1,
             names: JobIds::new(1),
             traits,
@@ -181,6 +184,7 @@ impl<S: QueueSource<u64>> Rig<S> {
     pub(super) async fn try_attach(&mut self, epoch: u64) -> Held<Result<Attached, AttachError>> {
         let attach = Attach {
             epoch: Epoch(epoch),
+            ceiling: 64,
             batches: self.desk.clone().recipient(),
             tell: self.desk.clone().recipient(),
             dead_lettered: self.desk.clone().recipient(),
@@ -193,7 +197,7 @@ impl<S: QueueSource<u64>> Rig<S> {
     pub(super) async fn attach(&mut self, epoch: u64) -> Held<usize> {
         match self.try_attach(epoch).await? {
             Ok(attached) => {
-                self.epoch = epoch;
+                (self.epoch, self.total) = (epoch, 0);
                 Ok(attached.returned)
             }
             Err(error) => Err(Stop::Broken(format!(
@@ -271,15 +275,24 @@ impl<S: QueueSource<u64>> Rig<S> {
         Ok((back, self.life.door.push.send(push)))
     }
 
-    pub(super) fn demand(&self, credit: usize) {
-        self.demand_as(self.epoch, credit);
+    /// Asks for so many jobs more.
+    pub(super) fn demand(&mut self, credit: usize) {
+        self.total += credit as u64;
+        self.demand_as(self.epoch, self.total);
     }
 
-    pub(super) fn demand_as(&self, epoch: u64, credit: usize) {
+    /// Takes back what so many jobs were asked for, as far as they have not come.
+    pub(super) fn take_back_credit(&mut self, credit: usize) {
+        self.total -= credit as u64;
+        self.demand_as(self.epoch, self.total);
+    }
+
+    pub(super) fn demand_as(&self, epoch: u64, total: u64) {
         self.life.door.demand.do_send(Demand {
             epoch: Epoch(epoch),
-            credit,
-            urgent: 0,
+            total,
+            urgent_total: 0,
+            ceiling: 64,
         });
     }
 
