@@ -113,11 +113,11 @@ impl<J> Stack<J> {
 }
 
 impl<J: Send + Sync + 'static> Store<J> for Stack<J> {
-    /// As the built-in queue, but without delays and without leases that end by themselves.
+    /// As the built-in queue, but without delays, and the other way round.
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            delay: false,
-            extend: false,
+            delay: None,
+            order_by_key: false,
             ..Capabilities::MEMORY
         }
     }

@@ -6,7 +6,7 @@ use super::format::{Dead, JobParts, Single};
 use crate::actors::Clock;
 use crate::codec::{CodecError, GuardedCodec};
 use crate::rules::store::Refusal;
-use crate::types::{AttemptRecord, DeadReason, Job, JobId, JobRef, Moment, text_of};
+use crate::types::{AttemptRecord, DeadReason, Job, JobId, JobRef, Moment, UnreadableJob, text_of};
 
 /// Writes and reads jobs. On disk a time is milliseconds of Unix time. A delay that was over before
 /// the process began ends with its first moment.
@@ -153,9 +153,9 @@ impl Unreadable {
         Self { id: None, why }
     }
 
-    /// The name, or one made of the number of the record.
-    pub(super) fn id_or(&self, number: u64) -> JobId {
-        self.id
-            .unwrap_or_else(|| JobId::from_uuid(uuid::Uuid::from_u128(u128::from(number))))
+    /// The job of these bytes. Without a name it gets one made of the number of its record.
+    pub(super) fn into_job(self, number: u64, bytes: &[u8]) -> UnreadableJob {
+        let made = || JobId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
+        UnreadableJob::new(self.id.unwrap_or_else(made), self.why, bytes)
     }
 }

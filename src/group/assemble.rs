@@ -15,7 +15,7 @@ use crate::actors::queue::{QueueRest, QueueRoom, QueueSource};
 use crate::actors::results::Mailboxes;
 use crate::actors::supervisor::GroupContext;
 use crate::actors::{Clock, EventBus, StrategyShell};
-use crate::protocol::{Assign, Desired, QueueAddr};
+use crate::protocol::{Assign, Desired, QueueAddr, SinkFactory};
 use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies;
@@ -33,7 +33,7 @@ pub(super) struct QueueParts<J: Send + Sync + 'static> {
 pub(super) fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     config: GroupConfig,
     seed: u64,
-    maker: Box<dyn ConsumerMaker<J, O>>,
+    (maker, make_sink): (Box<dyn ConsumerMaker<J, O>>, Option<SinkFactory<O>>),
     make_strategy: StrategyMaker,
     queue: QueueParts<J>,
 ) -> Group<J, O> {
@@ -71,6 +71,7 @@ pub(super) fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         bus: told,
         mailboxes: boxes,
         dead_letter_store: own_shelf,
+        make_sink,
         guardian,
         tell,
         dead_lettered,

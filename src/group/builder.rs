@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use super::assemble::{QueueParts, assemble, built_in, queue_parts};
 use super::consumer_closure::ConsumerClosure;
@@ -13,7 +14,8 @@ use crate::actors::guardian::StrategyMaker;
 use crate::actors::queue::{MemoryQueue, QueueSource};
 use crate::actors::{Host, StrategyShell, check_arbiter};
 use crate::protocol::{
-    Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, StrategyActor,
+    AnyResultSink, Assign, BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Delivery, ResultSink,
+    SinkFactory, StrategyActor,
 };
 use crate::rules::strategies::Strategy;
 use crate::types::{Failure, GroupConfig, Guarded, Placement, RetryConfig};
@@ -26,6 +28,7 @@ pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
     maker: Option<Box<dyn ConsumerMaker<J, O>>>,
     strategy: Option<StrategyMaker>,
     queue: Option<Box<dyn FnOnce() -> QueueParts<J> + Send>>,
+    make_sink: Option<SinkFactory<O>>,
     /// The least window that the consumers need, for batches.
     least_window: u32,
 }
@@ -49,6 +52,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
             maker: None,
             strategy: None,
             queue: None,
+            make_sink: None,
             least_window: 1,
         }
     }
@@ -153,6 +157,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         self
     }
 
+    /// Where outcomes go that are waited for outside of this process: those of jobs that came with a
+    /// [reply address](crate::queue::Origin::reply). Without it such an address is not looked at. `factory` runs on the thread of
+    /// the group, once for each life of its supervisor.
+    pub fn result_sink<S: ResultSink<O>>(mut self, factory: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        let factory = Guarded::new(factory);
+        let make = move || Rc::new(Guarded::new(Box::new(factory()) as Box<dyn AnyResultSink<O>>));
+        self.make_sink = Some(Box::new(make));
+        self
+    }
+
     /// Where consumers live.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.config.placement = placement;
@@ -184,6 +198,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
             maker,
             strategy,
             queue,
+            make_sink,
             least_window,
         } = self;
         let maker = maker.ok_or(StartError::NoConsumers)?;
@@ -197,10 +212,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
             Some(queue) => queue(),
             None => queue_parts(MemoryQueue::new(config.queue.clone())?),
         };
+        if config.order_by_key
+            && let Some(why) = queue.capabilities.breaks_order()
+        {
+            return Err(StartError::OrderNotKept { why });
+        }
         let affinity = config.affinity_of(strategy.is_none());
         config.affinity = Some(affinity);
         let strategy = strategy.unwrap_or_else(|| built_in(&config, seed));
-        Ok(assemble(config, seed, maker, strategy, queue))
+        Ok(assemble(config, seed, (maker, make_sink), strategy, queue))
     }
 
     /// Starts the group on a host, from any thread and any runtime. The host drains it at its own end, unless it has ended by

@@ -11,7 +11,7 @@ use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::intake::{AdmissionError, Intake};
 use crate::protocol::{Command, QueueAddr, QueueCommand, QueueReply};
 use crate::rules::store::DeadSelection;
-use crate::types::{DeadLetter, JobId, QueueCounts};
+use crate::types::{DeadLetter, JobId, QueueCounts, UnreadableJob};
 use tokio::sync::watch;
 
 /// The dead letters of a group. Clones see the same ones.
@@ -47,6 +47,13 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
             QueueReply::DeadLetters(letters) => Ok(letters),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// The jobs that came from a queue without dead letters and cannot be read, oldest first, at most `most`. They share the room
+    /// of the other letters, can be purged, and cannot be sent back. A queue with dead letters keeps its own where it keeps those.
+    pub fn unreadable(&self, most: usize) -> Vec<UnreadableJob> {
+        let own = self.dead_letter_store.as_ref();
+        own.map_or_else(Vec::new, |own| own.unreadable(most))
     }
 
     /// Sends these dead letters back to the queue, with a fresh count of attempts; their history stays with them. Whoever
@@ -139,7 +146,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
 
     async fn forget(&self, which: DeadSelection) -> Result<usize, StoppedError> {
         if let Some(dead_letter_store) = &self.dead_letter_store {
-            return Ok(dead_letter_store.take(&which).len());
+            return Ok(dead_letter_store.forget(&which));
         }
         match self.ask(QueueCommand::Purge(which)).await? {
             QueueReply::Purged(count) => Ok(count),

@@ -109,6 +109,12 @@ pub enum StartError {
         "the group has no consumers; tell the builder with consumers(…), consume_with(…) or actor_consumers(…)"
     )]
     NoConsumers,
+    /// The group was to keep order by key, which cannot be kept over its queue.
+    #[error("the queue cannot keep order by key: {why}; leave `order_by_key` out, or take another queue")]
+    OrderNotKept {
+        /// Why.
+        why: &'static str,
+    },
 }
 
 /// A job of an ended group that was neither done nor given up.

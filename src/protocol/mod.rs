@@ -12,6 +12,7 @@ mod handover;
 mod inside_cell;
 mod queue;
 mod response;
+mod result_sink;
 mod results;
 mod settle_queue;
 mod strategy;
@@ -29,6 +30,8 @@ pub use queue::{
     QueueCommand, QueueNews, QueueReply, Settle, SettleReply,
 };
 pub use response::Later;
+pub(crate) use result_sink::{AnyResultSink, Sink, SinkFactory};
+pub use result_sink::{Reply, ResultSink};
 pub(crate) use results::DeadLetteredRefs;
 pub use results::{AddressedOutcome, Outcomes};
 pub use settle_queue::{DonePlaces, SettleQueue, SettledDelivery, Settlement, SettlesQueued, Work};

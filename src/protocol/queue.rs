@@ -17,6 +17,7 @@ use super::Handover;
 use crate::rules::store::{DeadSelection, Leased, Refused, RefusedSettle, SettleRefusal};
 use crate::types::{
     AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobRef, LeaseId, QueueCounts, Run, SettleItem,
+    UnreadableJob,
 };
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
@@ -215,6 +216,8 @@ impl Message for Settle {
 pub struct QueueNews {
     /// What happened, in order.
     pub events: Vec<EventKind>,
+    /// Jobs that cannot be read, from a queue without dead letters: the group keeps them.
+    pub unreadable: Vec<UnreadableJob>,
 }
 
 /// Jobs that became dead letters, for whoever waits for their outcome. The queue sends all of them.

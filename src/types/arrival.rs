@@ -118,7 +118,7 @@ impl<N: Into<Arc<str>>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
 }
 
 /// Where the outcome of a job is waited for, outside of this process. What the parts mean is known to the queue and to the
-/// sink of the group.
+/// [sink](crate::queue::ResultSink) of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReplyAddress {
     /// The queue or topic.
@@ -174,15 +174,14 @@ pub struct Arrival {
     pub origin: Origin,
 }
 
-impl Arrival {
-    /// The bytes that it takes. A text that others share counts for each who holds it.
+impl Origin {
+    /// The bytes that it takes beside itself. A text that others share counts for each who holds it.
     pub(super) fn bytes(&self) -> usize {
-        let reply = self.origin.reply.as_deref();
-        let reply = reply.map_or(0, |reply| {
+        let reply = self.reply.as_deref().map_or(0, |reply| {
             let correlation = reply.correlation.as_deref().map_or(0, str::len);
             size_of::<ReplyAddress>() + reply.to.len() + correlation
         });
-        size_of::<Self>() + self.origin.lane.source.len() + self.origin.headers.bytes() + reply
+        self.lane.source.len() + self.headers.bytes() + reply
     }
 }
 

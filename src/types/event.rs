@@ -1,6 +1,7 @@
 //! Events: everything that happens in a group, as one closed set.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,15 @@ pub enum EventKind {
     Requeued {
         /// The job.
         job: JobId,
+    },
+    /// The outcome of a job could not be sent to who waits for it outside of this process.
+    ReplyFailed {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: Arc<str>,
+        /// After how long it is sent again; `None` if it was dropped, because nobody can be reached there.
+        again: Option<Duration>,
     },
     /// A job was refused because one with the same deduplication key was accepted before.
     Duplicate {

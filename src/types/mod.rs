@@ -33,6 +33,7 @@ mod text;
 mod text_of;
 mod time;
 mod tree;
+mod unreadable_job;
 mod verdict;
 
 pub use arrival::{Arrival, HeaderValue, Headers, Origin, ReplyAddress};
@@ -49,9 +50,7 @@ pub use dead_letter::{AttemptRecord, DeadLetter, DeadReason};
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, Cause, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;
-#[cfg(feature = "codec")]
-pub(crate) use guarded::caught;
-pub(crate) use guarded::{call_guarded, drop_guarded, is_nested_panic, panic_message, wake_guarded};
+pub(crate) use guarded::{call_guarded, caught, drop_guarded, is_nested_panic, panic_message, wake_guarded};
 pub use health::{GroupState, Health, HeldCounts, QueueCounts, SlotHealth, SlotState};
 pub use host::{HostReport, LeftOnHost};
 pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
@@ -70,4 +69,5 @@ pub use time::Moment;
 #[cfg(feature = "durable")]
 pub(crate) use time::as_millis;
 pub use tree::{ChildCounts, ChildKind, ChildState, Down, Ending, TreeEvent, TreeNode};
+pub use unreadable_job::UnreadableJob;
 pub use verdict::{Begin, Outcome, Rejection, Renewal, Retry, SettleItem, Verdict};

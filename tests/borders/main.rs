@@ -15,6 +15,7 @@ mod group_children;
 mod host;
 mod panics;
 mod payload_ends;
+mod replies;
 mod resources;
 mod start;
 mod texts;

@@ -133,16 +133,16 @@ fn policy() -> impl Strategy<Value = LedgerPolicy> {
     (
         1_u32..4,
         any::<bool>(),
-        any::<bool>(),
+        0_usize..3,
         0_usize..12,
         1_u32..3,
         0_u32..6,
     )
         .prop_map(
-            |(attempts, order_by_key, keep_retries, hold, min, more)| LedgerPolicy {
+            |(attempts, order_by_key, longest, hold, min, more)| LedgerPolicy {
                 attempts,
                 order_by_key,
-                keep_retries,
+                longest_retry: [Duration::ZERO, Duration::from_millis(100), Duration::MAX][longest],
                 hold,
                 hold_waiting: hold,
                 window: WindowConfig {
@@ -323,11 +323,11 @@ impl World {
                 }
                 Verdict::Extend => panic!("the ledger extends nothing"),
             }
-            if let Verdict::Retry(_) = item.verdict {
+            if let Verdict::Retry(retry) = &item.verdict {
                 assert!(*attempt < self.policy.attempts, "a retry past the limit");
                 let keyed = self.leases[&item.lease].0.is_some() && self.policy.order_by_key;
                 assert!(
-                    !self.policy.keep_retries && !keyed,
+                    retry.after <= self.policy.longest_retry && !keyed,
                     "this retry had to keep its lease"
                 );
             }
@@ -981,7 +981,7 @@ fn plain(attempts: u32, order_by_key: bool) -> LedgerPolicy {
     LedgerPolicy {
         attempts,
         order_by_key,
-        keep_retries: false,
+        longest_retry: Duration::MAX,
         hold: 100,
         hold_waiting: 100,
         window: WindowConfig {

@@ -83,7 +83,7 @@ impl World {
         let mut ledger = Ledger::new(LedgerPolicy {
             attempts: 9,
             order_by_key: true,
-            keep_retries: false,
+            longest_retry: Duration::MAX,
             hold: 16,
             hold_waiting: 16,
             window: WindowConfig {

@@ -15,7 +15,8 @@ use consumer_group::strategy::{Assign, Assigned, Choice, RoundRobin, StrategyShe
 use consumer_group::testing::conformance::{self, QueueTraits, Report};
 use consumer_group::testing::{ManualQueue, Probe};
 use consumer_group::{
-    BatchConsumer, BatchSize, Consumer, DeadLetter, Deliver, Delivery, Failure, JobId, SlotId, StrategyKind,
+    BatchConsumer, BatchSize, Consumer, DeadLetter, Deliver, Delivery, Failure, Job, JobId, SlotId,
+    StrategyKind,
 };
 
 #[path = "../../examples/custom_queue/plain.rs"]
@@ -64,10 +65,12 @@ mod queues {
             Capabilities {
                 attempts: true,
                 fencing: true,
+                order_by_key: true,
                 ..Capabilities::LEAST
             },
             Capabilities {
-                delay: true,
+                delay: Some(Duration::MAX),
+                lease_lasts: Some(Duration::from_secs(15)),
                 dead_letter: true,
                 ..Capabilities::LEAST
             },
@@ -97,6 +100,7 @@ enum Fault {
     NamesLeasesAgain,
     TakesBackToTheEnd,
     TakesNothingBack,
+    NamesJobsAgain,
     IgnoresCredit,
     HandsOutTwice,
 }
@@ -129,6 +133,7 @@ impl Store<u64> for SmallStore {
             attempts: true,
             fencing: true,
             volatile: true,
+            order_by_key: true,
             ..Capabilities::LEAST
         }
     }
@@ -206,7 +211,14 @@ impl Store<u64> for SmallStore {
         }
         let back = std::mem::take(&mut self.leased);
         let returned = back.len();
-        for (place, small) in back.into_values() {
+        for (place, mut small) in back.into_values() {
+            if self.has(Fault::NamesJobsAgain) {
+                let (id, job) = (
+                    JobId::from_uuid(uuid::Uuid::from_u128(place.into())),
+                    *small.job.payload(),
+                );
+                small.job = JobRef::new(id, Job::new(job), None, Moment::START);
+            }
             let late = u64::from(self.has(Fault::TakesBackToTheEnd)) << 32;
             self.ready.insert(place | late, small);
         }
@@ -277,7 +289,7 @@ mod custom_queues {
 
     #[test]
     fn a_store_with_one_fault_is_caught_by_the_name_of_the_promise_that_it_breaks() {
-        let faults: [(Fault, &[&str]); 9] = [
+        let faults: [(Fault, &[&str]); 10] = [
             (
                 Fault::ForgetsAttempts,
                 &["attempts_are_counted", "attempts_outlive_the_actor"],
@@ -309,6 +321,7 @@ mod custom_queues {
                     "a_new_life_has_lost_nothing",
                 ],
             ),
+            (Fault::NamesJobsAgain, &["a_job_that_comes_again_has_its_name"]),
             (Fault::IgnoresCredit, &["credit_is_never_exceeded"]),
             (Fault::HandsOutTwice, &["unfinished_jobs_are_handed_out_once"]),
         ];

@@ -113,7 +113,7 @@ fn a_manual_queue_shows_every_verdict_of_a_group() {
     paused(async {
         let queue = ManualQueue::with(Capabilities {
             attempts: true,
-            delay: true,
+            delay: Some(Duration::MAX),
             dead_letter: true,
             ..Capabilities::LEAST
         });

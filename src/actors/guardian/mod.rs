@@ -252,6 +252,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueNews> for Guardia
         for kind in tell.events {
             self.tell(kind);
         }
+        let own = self
+            .group
+            .as_ref()
+            .and_then(|group| group.dead_letter_store.clone());
+        for job in tell.unreadable {
+            let dropped = own.as_ref().map(|own| own.keep_unreadable(job));
+            for job in dropped.unwrap_or_default() {
+                self.tell(EventKind::DeadLetterDropped { job });
+            }
+        }
         // A job that expired in the queue may have been the last one; no supervisor is told of it.
         if self.desired.draining && self.drains_everything {
             self.check_drained(context);

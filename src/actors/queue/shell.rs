@@ -294,17 +294,19 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             return;
         }
         if let Some(link) = &self.link {
-            if !self.news.events.is_empty() && link.tell.connected() {
+            if !(self.news.events.is_empty() && self.news.unreadable.is_empty()) && link.tell.connected() {
                 let events = std::mem::take(&mut self.news.events);
-                link.tell.do_send(QueueNews { events });
+                let unreadable = std::mem::take(&mut self.news.unreadable);
+                link.tell.do_send(QueueNews { events, unreadable });
             }
             if !self.news.dead.is_empty() && link.dead_lettered.connected() {
                 let dead = std::mem::take(&mut self.news.dead);
                 link.dead_lettered.do_send(DeadLetteredJobs { dead });
             }
         }
-        drop_oldest(&mut self.news.events, "events");
-        drop_oldest(&mut self.news.dead, "dead_lettered");
+        drop_oldest(&mut self.news.events, MOST_NEWS, "events");
+        drop_oldest(&mut self.news.dead, MOST_NEWS, "dead_lettered");
+        drop_oldest(&mut self.news.unreadable, MOST_UNREADABLE, "unreadable");
     }
 
     /// Sets the timer of the actor: it gets a [`Wake`] when something is due. One timer that is early is left alone, since it
@@ -371,10 +373,13 @@ pub(super) fn closed<J>(job: JobRef<J>) -> Refused<J> {
 /// News of one kind that are kept at most while nobody takes them.
 const MOST_NEWS: usize = 65_536;
 
+/// Unreadable jobs, with their bytes, that are kept at most while nobody takes them.
+const MOST_UNREADABLE: usize = 1_024;
+
 /// Nobody has been attached for long: the oldest news go, half of them at a time.
-fn drop_oldest<T>(news: &mut Vec<T>, what: &'static str) {
-    if news.len() > MOST_NEWS {
-        let surplus = news.len() - MOST_NEWS / 2;
+fn drop_oldest<T>(news: &mut Vec<T>, most: usize, what: &'static str) {
+    if news.len() > most {
+        let surplus = news.len() - most / 2;
         news.drain(..surplus);
         tracing::warn!(
             what,

@@ -8,7 +8,7 @@ use crate::actors::consumer::ConsumerMaker;
 use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::results::Mailboxes;
 use crate::actors::{Clock, EventBus};
-use crate::protocol::{DeadLetteredJobs, Notice, QueueNews};
+use crate::protocol::{DeadLetteredJobs, Notice, QueueNews, SinkFactory};
 use crate::rules::backoff::Backoff;
 use crate::types::{Capabilities, Epoch, GroupConfig};
 
@@ -31,6 +31,8 @@ pub(crate) struct GroupContext<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) recalls: bool,
     /// The wait of a job after a failure that its consumer reported.
     pub(crate) retry_backoff: Backoff,
+    /// Where outcomes go that are waited for outside of this process, if anywhere.
+    pub(crate) make_sink: Option<SinkFactory<O>>,
     /// The guardian, for notices.
     pub(crate) guardian: Recipient<Notice>,
     /// The guardian, for what the queue tells.

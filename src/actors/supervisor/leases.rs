@@ -38,14 +38,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Batch<J>> for Supervis
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn lease(&mut self, now: Moment, leased: Leased<J>) {
-        // What a queue without delays cannot do for producers is done here.
-        let knows_no_time = !self.group.capabilities.delay;
         let block = &leased.run.block;
-        let is_timed = block.expiry().is_some() || (knows_no_time && block.not_before().is_some());
+        let is_early = block.not_before().is_some_and(|until| until > now);
+        let is_timed = block.expiry().is_some() || is_early;
         // Jobs that have neighbours and to which nothing happened yet stay in their block, but for urgent ones: those overtake.
         if leased.run.len() > 1
             && !block.priority().is_urgent()
-            && leased.attempt == 1
+            && self.attempt_of(&leased) == 1
             && !leased.suspect
             && !is_timed
         {
@@ -60,9 +59,17 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
+    /// Which attempt begins with a lease. One that does not count them says what it likes: a broker may count how often it handed
+    /// the job out to anybody, or how often it was near when something broke.
+    fn attempt_of(&self, leased: &Leased<J>) -> u32 {
+        match self.group.capabilities.attempts {
+            true => leased.attempt,
+            false => 1,
+        }
+    }
+
     fn lease_one(&mut self, now: Moment, leased: &Leased<J>) {
-        let knows_no_time = !self.group.capabilities.delay;
-        let (lease, attempt, suspect) = (leased.lease, leased.attempt, leased.suspect);
+        let (lease, attempt, suspect) = (leased.lease, self.attempt_of(leased), leased.suspect);
         let job = leased.job();
         if suspect || attempt > 1 {
             // It has begun before, or may have.
@@ -91,7 +98,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         else {
             return;
         };
-        if knows_no_time && let Some(until) = until.filter(|until| *until > now) {
+        // What a queue without delays cannot do for producers is done here.
+        if let Some(until) = until.filter(|until| *until > now) {
             self.ledger.shelve(ticket, until);
         }
         self.expiring.note(lease, ticket, expires);
@@ -189,7 +197,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     pub(super) fn demand(&mut self) {
         let clock = self.group.clock;
-        if !self.queue.is_attached() || !self.slots.opens(|| clock.now()) {
+        // While the sink confirms nothing, what waits for it is not to become more and more.
+        let replies_wait = self.replies.len() >= self.group.config.hold.max(64);
+        if replies_wait || !self.queue.is_attached() || !self.slots.opens(|| clock.now()) {
             return;
         }
         let Totals { total, urgent_total } = self.ledger.demand();

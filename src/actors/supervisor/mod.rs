@@ -11,6 +11,7 @@
 //! | `leases.rs`, `queue_link.rs`, `queue_answers.rs` | talk to the queue |
 //! | `choosing.rs`, `strategy_link.rs` | talk to the strategy |
 //! | `outgoing.rs` | sends outcomes to those who wait for them |
+//! | `replies.rs` | has them sent to those who wait outside of the process |
 //! | `expiring.rs` | keeps the time of leased jobs that expire |
 //! | `dead_letters.rs` | keeps dead letters for a queue that has none |
 //! | `consumers.rs`, `slots.rs`, `slot.rs` | start consumers, see them end, start others |
@@ -29,6 +30,7 @@ mod outgoing;
 mod queue_answers;
 mod queue_link;
 mod recalling;
+mod replies;
 mod settling;
 mod slot;
 mod slots;
@@ -54,6 +56,7 @@ use expiring::Expiring;
 pub(crate) use group_context::GroupContext;
 use outgoing::Outgoing;
 use queue_link::QueueLink;
+use replies::Replies;
 use slots::Slots;
 use strategy_link::StrategyLink;
 use watching::Looks;
@@ -87,6 +90,7 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     queue: QueueLink<J>,
     strategy: StrategyLink,
     outgoing: Outgoing<J, O>,
+    replies: Replies<J, O>,
     desired: Desired,
     looks: Looks,
     /// Leased jobs that can still expire. Written by leases and deaths, struck when the lease ends.
@@ -139,6 +143,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             queue: QueueLink::new(queue),
             strategy: StrategyLink::new(strategy),
             outgoing: Outgoing::new(results),
+            replies: Replies::new(),
             desired,
             looks: Looks::default(),
             expiring: Expiring::default(),
@@ -159,15 +164,15 @@ fn policy_of<J: Send + Sync + 'static, O: Send + 'static>(
     life: u64,
 ) -> LedgerPolicy {
     let (config, capabilities) = (&group.config, group.capabilities);
-    let keep_retries = !(capabilities.delay && capabilities.attempts && capabilities.dead_letter);
+    let longest_retry = capabilities.longest_retry();
     LedgerPolicy {
         attempts: config.retry.attempts,
         order_by_key: config.order_by_key,
-        keep_retries,
+        longest_retry,
         hold: config.hold,
         // A queue with delays of its own counts what is leased within its capacity, so a long line of one key is bounded by
         // the queue itself. One without them keeps every retry leased, as many as it likes.
-        hold_waiting: if keep_retries {
+        hold_waiting: if longest_retry.is_zero() {
             config.hold
         } else {
             config.hold.max(config.queue.capacity)

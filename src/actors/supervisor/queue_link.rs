@@ -11,9 +11,6 @@ use super::detach_on_drop::DetachOnDrop;
 use crate::protocol::{Attach, AttachError, Attached, Demand, QueueAddr, Settle};
 use crate::types::{Moment, Ticket};
 
-/// How often a queue that can extend leases hears of those that are held.
-pub(super) const EXTEND_EVERY: Duration = Duration::from_secs(5);
-
 /// Between two looks at the settles that the queue has not answered. What two looks saw is overdue, so at 5 to 7.5 s.
 pub(super) const ANSWER_LOOK: Duration = Duration::from_millis(2_500);
 
@@ -199,9 +196,9 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
         self.looks.is_some()
     }
 
-    /// Whether it is time that the queue hears of all leases; if it is, it counts as done.
-    pub(super) fn extends_now(&mut self, now: Moment) -> bool {
-        let is_due = now.since(*self.extended.get_or_insert(now)) >= EXTEND_EVERY;
+    /// Whether it is time that the queue hears of all leases, as it does so often; if it is, it counts as done.
+    pub(super) fn extends_now(&mut self, now: Moment, every: Duration) -> bool {
+        let is_due = now.since(*self.extended.get_or_insert(now)) >= every;
         if is_due {
             self.extended = Some(now);
         }

@@ -106,8 +106,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         };
         self.expiring.strike(lease, &job);
         self.tell_acked(consumer, job.id(), attempt, number);
-        if let (Some(reply_to), Some(output)) = (job.reply_to(), output) {
-            self.outgoing.push((reply_to, outcome(job.id(), output)));
+        match (job.reply_to(), output) {
+            (Some(reply_to), Some(output)) => self.outgoing.push((reply_to, outcome(job.id(), output))),
+            (None, Some(output)) => self.keep_reply(lease, job, output),
+            (_, None) => {}
         }
         true
     }

@@ -26,7 +26,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervi
         self.turn(context);
         MessageResult(Some(SupervisorHealth {
             slots: self.slot_healths(),
-            leased: self.ledger.leases(),
+            leased: self.ledger.leases() + self.replies.len(),
             held: self.ledger.held(),
             bad_choices: self.told.bad_choices,
             stale_settles: self.told.stale_settles,

@@ -13,6 +13,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         // First the outcomes, then the settles: a supervisor that dies in between makes an outcome come twice, never not at
         // all. (Both leave in one turn, so in fact nothing comes in between; the order is for those who change this.)
         self.outgoing.send(&self.group.mailboxes);
+        self.hold_back(context);
         self.bury();
         self.forget_ended();
         self.send_settles(context);
@@ -175,7 +176,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     }
 
     pub(super) fn tell_idle(&self) {
-        if self.desired.draining && self.ledger.leases() == 0 && self.queue.is_settled() {
+        if self.desired.draining
+            && self.ledger.leases() == 0
+            && self.replies.len() == 0
+            && self.queue.is_settled()
+        {
             self.group.guardian.do_send(Notice::Idle);
         }
     }

@@ -12,12 +12,11 @@ use std::time::Duration;
 use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::Supervisor;
-use super::queue_link::EXTEND_EVERY;
 use super::slot::SlotActor;
 use crate::actors::arbiter_pool::ArbiterId;
 use crate::protocol::Notice;
 use crate::rules::hang_detector::{self, Standstill};
-use crate::types::{Capabilities, Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
+use crate::types::{Cause, EventKind, Moment, Role, SettleItem, SlotId, SlotState, Verdict};
 use crate::{protocol::faults, rules::ledger::Plant};
 
 /// When the watch looks next, and whether it could look all the time.
@@ -89,8 +88,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let limit = config.restart.start_deadline;
             at_most(hang_detector::pause(limit, hang_detector::LOOKS));
         }
-        if self.ledger.leases() > 0 && self.group.capabilities.extend && !self.group.capabilities.volatile {
-            at_most(EXTEND_EVERY);
+        if let Some(every) = self.group.capabilities.extend_every()
+            && self.ledger.leases() > 0
+        {
+            at_most(every);
         }
         if (self.ledger.leases() > 0 || self.ledger.has_stuck())
             && let Some(deadline) = config.deadline()
@@ -221,15 +222,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// A queue outside of this process may take leases back that it has not heard of for long.
     fn extend_leases(&mut self, now: Moment) {
-        let Capabilities { extend, volatile, .. } = self.group.capabilities;
-        if !extend || volatile || !self.queue.extends_now(now) {
+        let every = self.group.capabilities.extend_every();
+        if !every.is_some_and(|every| self.queue.extends_now(now, every)) {
             return;
         }
-        let extended = self.ledger.tickets().map(|(_, lease, attempt)| SettleItem {
-            lease,
-            attempt,
-            verdict: Verdict::Extend,
-        });
+        let at_work = self.ledger.tickets().map(|(_, lease, attempt)| (lease, attempt));
+        let extended = at_work
+            .chain(self.replies.leases())
+            .map(|(lease, attempt)| SettleItem {
+                lease,
+                attempt,
+                verdict: Verdict::Extend,
+            });
         self.effects.settle.extend(extended);
     }
 

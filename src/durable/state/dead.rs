@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Entry, State};
 use crate::durable::engine::{Change, Table};
 use crate::rules::store::{DeadLetters, DeadSelection, News, Selected};
-use crate::types::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId, JobRef, Moment, QueueConfig};
+use crate::types::{
+    AttemptRecord, DeadLetter, DeadReason, EventKind, JobId, JobRef, Moment, QueueConfig, UnreadableJob,
+};
 
 /// A dead letter of the index.
 pub(super) struct DeadEntry<J> {
@@ -125,17 +127,10 @@ impl<J: Send + Sync + 'static> State<J> {
     }
 
     /// Makes a dead letter of bytes that are no job for this program.
-    pub(super) fn bury_unreadable(
-        &mut self,
-        now: Moment,
-        id: JobId,
-        why: &str,
-        bytes: &[u8],
-        out: &mut Vec<Change>,
-    ) {
-        let reason = DeadReason::Unreadable(why.into());
-        let record = self.paper.dead_bytes(bytes, now, &reason, &[]);
-        self.keep_dead(now, (id, reason, None), record, out);
+    pub(super) fn bury_unreadable(&mut self, now: Moment, job: UnreadableJob, out: &mut Vec<Change>) {
+        let reason = DeadReason::Unreadable(job.reason);
+        let record = self.paper.dead_bytes(&job.bytes, now, &reason, &[]);
+        self.keep_dead(now, (job.id, reason, None), record, out);
     }
 
     fn keep_dead(

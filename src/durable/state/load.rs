@@ -6,7 +6,7 @@ use super::State;
 use crate::durable::encoding::{JobEncoding, Unreadable};
 use crate::durable::engine::Change;
 use crate::durable::format::{Mark, read_chunk};
-use crate::types::{JobId, JobRef, Moment};
+use crate::types::{JobRef, Moment, UnreadableJob};
 
 /// Chunks that are wanted in memory, with what is known of them.
 pub(in crate::durable) type Needed = Vec<(u64, Mark)>;
@@ -21,9 +21,7 @@ pub(in crate::durable) struct Loaded<J> {
 /// A job of a chunk that cannot be read.
 pub(super) struct Lost {
     pub(super) place: u32,
-    pub(super) id: JobId,
-    pub(super) why: String,
-    pub(super) bytes: Vec<u8>,
+    pub(super) job: UnreadableJob,
 }
 
 impl<J: Send + Sync + 'static> Loaded<J> {
@@ -60,9 +58,7 @@ impl<J: Send + Sync + 'static> Loaded<J> {
                 Ok(job) => loaded.jobs.push_back((place, job)),
                 Err(lost) => loaded.unreadable.push(Lost {
                     place,
-                    id: lost.id_or(first + u64::from(place)),
-                    why: lost.why,
-                    bytes: bytes.to_vec(),
+                    job: lost.into_job(first + u64::from(place), bytes),
                 }),
             }
         }
@@ -75,9 +71,7 @@ impl<J: Send + Sync + 'static> Loaded<J> {
             let lost = Unreadable::of(why.into());
             self.unreadable.push(Lost {
                 place,
-                id: lost.id_or(self.first + u64::from(place)),
-                why: lost.why,
-                bytes: Vec::new(),
+                job: lost.into_job(self.first + u64::from(place), &[]),
             });
         }
         self
@@ -101,7 +95,7 @@ impl<J: Send + Sync + 'static> State<J> {
     pub(super) fn bury_lost(&mut self, now: Moment, first: u64, lost: Vec<Lost>, out: &mut Vec<Change>) {
         for lost in lost {
             self.note_gone(first, first + u64::from(lost.place));
-            self.bury_unreadable(now, lost.id, &lost.why, &lost.bytes, out);
+            self.bury_unreadable(now, lost.job, out);
         }
     }
 

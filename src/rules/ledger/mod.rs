@@ -56,6 +56,7 @@ pub use step::Input;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use blocks::Blocks;
 use demand::Credit;
@@ -76,9 +77,9 @@ pub struct LedgerPolicy {
     pub attempts: u32,
     /// Whether jobs of one key are kept in order.
     pub order_by_key: bool,
-    /// Whether a job that waits for its retry keeps its lease, because the queue knows no delays or counts no attempts.
-    /// Jobs whose order is kept always do, so that nothing of their key overtakes them.
-    pub keep_retries: bool,
+    /// The longest wait of a retry that goes back to the queue; with a longer one the job keeps its lease, as the queue knows no
+    /// such delays or counts no attempts. Jobs whose order is kept always do, so that nothing of their key overtakes them.
+    pub longest_retry: Duration,
     /// How many entries may wait for a consumer that has no room, past which nothing more is leased.
     pub hold: usize,
     /// How many entries may wait behind another one of their key, or for their retry, past which nothing more is leased.

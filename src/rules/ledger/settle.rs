@@ -172,7 +172,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         effects: &mut Effects<H, B>,
     ) -> Option<Ticket> {
         let attempts = self.policy.attempts;
-        let keeps = self.policy.keep_retries;
+        let keeps = after > self.policy.longest_retry;
         let ticket = ended.ticket;
         let record = self.record(&ended);
         let entry = self.entries.must(ticket);

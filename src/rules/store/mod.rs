@@ -18,10 +18,7 @@ mod shrink;
 mod tests;
 
 pub use admission::{Admission, Asking, Bound};
-#[cfg(feature = "durable")]
-pub(crate) use dead::DeadLetters;
-#[cfg(any(feature = "durable", feature = "testing"))]
-pub(crate) use dead::Selected;
+pub(crate) use dead::{DeadLetters, Selected};
 #[cfg(feature = "durable")]
 pub(crate) use dedup::Dedup;
 #[cfg(any(feature = "durable", feature = "testing"))]
@@ -32,8 +29,8 @@ pub use memory::MemoryStore;
 use std::sync::Arc;
 
 use crate::types::{
-    Capabilities, DeadLetter, EventKind, JobId, JobRef, LeaseId, Moment, Places, QueueCounts, Run, Verdict,
-    WriteFailure,
+    Capabilities, DeadLetter, DeadReason, EventKind, JobId, JobRef, LeaseId, Moment, Places, QueueCounts,
+    Run, UnreadableJob, Verdict, WriteFailure,
 };
 
 /// Jobs of one block that the queue has promised to keep, each until it is settled.
@@ -193,6 +190,8 @@ pub struct News<J> {
     pub dead: Vec<DeadLetter<J>>,
     /// What happened, for the events.
     pub events: Vec<EventKind>,
+    /// Jobs that cannot be read, for the group to keep: see [`give_up_unreadable`](Self::give_up_unreadable).
+    pub unreadable: Vec<UnreadableJob>,
 }
 
 impl<J> Default for News<J> {
@@ -200,6 +199,7 @@ impl<J> Default for News<J> {
         Self {
             dead: Vec::new(),
             events: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 }
@@ -207,7 +207,17 @@ impl<J> Default for News<J> {
 impl<J> News<J> {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.dead.is_empty() && self.events.is_empty()
+        self.dead.is_empty() && self.events.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// Says that a job is a dead letter because it cannot be read. The group keeps it with its bytes, if it keeps the dead
+    /// letters of this queue; else the queue has done so.
+    pub fn give_up_unreadable(&mut self, job: UnreadableJob) {
+        self.events.push(EventKind::DeadLettered {
+            job: job.id,
+            reason: DeadReason::Unreadable(Arc::clone(&job.reason)),
+        });
+        self.unreadable.push(job);
     }
 }
 

@@ -181,7 +181,7 @@ impl<J: Send + Sync + 'static> State<J> {
             Verdict::Ack => drop(self.leased.end(lease)),
             Verdict::Retry(retry) => {
                 kept.end_attempt(attempts && retry.counts, retry.record.as_ref());
-                let is_delayed = self.capabilities.delay && !retry.after.is_zero();
+                let is_delayed = self.capabilities.delay.is_some() && !retry.after.is_zero();
                 match self.leased.end(lease) {
                     Some(kept) if is_delayed => self.delayed.put(now.after(retry.after), kept.place, kept),
                     back => self.ready.extend(back.map(|kept| (kept.place, kept))),

@@ -142,7 +142,8 @@ impl<J> JobRef<J> {
 
     /// The bytes of what is known of where it comes from.
     pub(super) fn arrival_bytes(&self) -> usize {
-        self.block.arrival(self.place).map_or(0, Arrival::bytes)
+        let arrival = self.block.arrival(self.place);
+        arrival.map_or(0, |arrival| size_of::<Arrival>() + arrival.origin.bytes())
     }
 
     /// The key, if the producer gave one.

@@ -38,7 +38,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
         let Self { state, changes } = self;
         if jobs == 0 {
             let lost = Unreadable::of("neither the chunk nor its mark can be read".into());
-            state.bury_unreadable(state.now(), lost.id_or(first), &lost.why, &record, changes);
+            state.bury_unreadable(state.now(), lost.into_job(first, &record), changes);
             changes.push(Change::Delete(Table::Marks, first));
             changes.push(Change::Delete(Table::Chunks, first));
             return Ok(());

@@ -110,7 +110,7 @@ impl<J: Send + Sync + 'static> Recovered<J> {
                     };
                     (letter.id(), Some(letter))
                 }
-                Err(lost) => (lost.id_or(number), None),
+                Err(lost) => (lost.into_job(number, &[]).id, None),
             };
             state.dead.recover(DeadEntry {
                 number,
@@ -198,7 +198,7 @@ fn lose<J: Send + Sync + 'static>(
     changes: &mut Vec<Change>,
 ) {
     changes.push(Change::Delete(Table::Singles, number));
-    state.bury_unreadable(now, lost.id_or(number), &lost.why, bytes, changes);
+    state.bury_unreadable(now, lost.into_job(number, bytes), changes);
 }
 
 impl<J: Send + Sync + 'static> State<J> {

@@ -39,6 +39,7 @@ pub(super) async fn jobs_come_out_in_order<S: QueueSource<u64>>(rig: &mut Rig<S>
 }
 
 pub(super) async fn jobs_of_one_key_come_out_in_order<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
+    claimed(rig.claims.order_by_key, "Capabilities::order_by_key")?;
     rig.attach(1).await?;
     for number in 0..30 {
         let job = rig.seal(number, |job| job.key(number % 3));

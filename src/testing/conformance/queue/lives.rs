@@ -6,7 +6,7 @@ use super::rig::{Rig, item, numbers, retry};
 use crate::actors::queue::QueueSource;
 use crate::protocol::AttachError;
 use crate::testing::conformance::runner::{Held, claimed, ensure};
-use crate::types::{Epoch, Run, Verdict};
+use crate::types::{Epoch, JobRef, Run, Verdict};
 
 pub(super) async fn a_later_epoch_takes_leases_back_in_order<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
     rig.attach(1).await?;
@@ -23,6 +23,20 @@ pub(super) async fn a_later_epoch_takes_leases_back_in_order<S: QueueSource<u64>
     rig.ack(&leased).await?;
     rig.demand(10);
     rig.quiet("every job was acked").await
+}
+
+pub(super) async fn a_job_that_comes_again_has_its_name<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
+    rig.attach(1).await?;
+    let jobs: Vec<_> = (1..=3).map(|number| rig.seal(number, |job| job)).collect();
+    let pushed: Vec<_> = jobs.iter().map(JobRef::id).collect();
+    rig.push_all(jobs).await?;
+    for epoch in 2..=3 {
+        let leased = rig.expect(1..=3).await?;
+        let come: Vec<_> = leased.iter().map(|leased| leased.job().id()).collect();
+        ensure(come == pushed, || format!("the jobs {pushed:?} came as {come:?}"))?;
+        rig.attach(epoch).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn a_later_epoch_ends_what_the_earlier_one_said<S: QueueSource<u64>>(

@@ -182,6 +182,7 @@ fn all<S: QueueSource<u64>>() -> Vec<Check<S>> {
         settling::stale_settles_are_refused,
         settling::a_rejected_job_becomes_a_dead_letter,
         lives::a_later_epoch_takes_leases_back_in_order,
+        lives::a_job_that_comes_again_has_its_name,
         lives::a_later_epoch_ends_what_the_earlier_one_said,
         lives::the_same_epoch_takes_nothing_back,
         lives::an_earlier_epoch_is_superseded,

@@ -47,7 +47,7 @@ pub(super) async fn a_retried_job_comes_again_at_its_old_place<S: QueueSource<u6
 }
 
 pub(super) async fn a_retry_waits_for_its_delay<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
-    claimed(rig.claims.delay, "Capabilities::delay")?;
+    claimed(rig.claims.delay >= Some(rig.pace.delay), "Capabilities::delay")?;
     rig.attach(1).await?;
     rig.push(1..=2).await?;
     let leased = rig.expect([1]).await?;
@@ -113,7 +113,7 @@ pub(super) async fn a_renewed_lease_goes_on<S: QueueSource<u64>>(rig: &mut Rig<S
 }
 
 pub(super) async fn an_extended_lease_goes_on<S: QueueSource<u64>>(rig: &mut Rig<S>) -> Held {
-    claimed(rig.claims.extend, "Capabilities::extend")?;
+    claimed(rig.claims.lease_lasts.is_some(), "Capabilities::lease_lasts")?;
     rig.attach(1).await?;
     rig.push([1]).await?;
     let leased = rig.expect([1]).await?;
