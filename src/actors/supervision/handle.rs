@@ -1,17 +1,16 @@
 //! Handles: how others reach a supervised actor, over all of its lives.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context as Task, Poll};
 
 use actix::{Actor, Context, Handler, Message};
 use tokio::sync::{broadcast, oneshot};
 
-use super::errors::{NotDelivered, SendError};
+use super::errors::SendError;
 use super::mailbox::PersistentMailbox;
 use super::parcel::{Fate, Keep, Sent};
+use super::recipient::{Answer, Recipient, Takes};
+use super::reply::{Reply, ReplyState};
 use crate::types::{Cause, Down, Guarded};
 
 /// A handle of a supervised actor. It stays valid over restarts; clones are cheap and reach the same actor.
@@ -246,95 +245,6 @@ impl<A: Actor> WeakHandle<A> {
     }
 }
 
-/// An answer to come.
-#[must_use = "the message is taken back if nobody waits for the answer"]
-pub struct Reply<A: Actor, M: Message> {
-    state: ReplyState<A, M>,
-}
-
-enum ReplyState<A: Actor, M: Message> {
-    Waiting {
-        answer: oneshot::Receiver<M::Result>,
-        fate: Arc<Fate<M>>,
-        mailbox: Arc<PersistentMailbox<A>>,
-    },
-    Refused(Option<(M, NotDelivered)>),
-}
-
-impl<A: Actor, M: Message> fmt::Debug for Reply<A, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reply")
-    }
-}
-
-// Nothing in it must stay in place; messages are only moved.
-impl<A: Actor, M: Message> Unpin for Reply<A, M> {}
-
-impl<A: Actor<Context = Context<A>>, M: Message> Future for Reply<A, M> {
-    type Output = Result<M::Result, SendError<M>>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
-        match &mut self.state {
-            ReplyState::Waiting {
-                answer,
-                fate,
-                mailbox,
-            } => {
-                let answer = std::task::ready!(Pin::new(answer).poll(task));
-                Poll::Ready(answer.map_err(|_| why_no_answer(fate, mailbox)))
-            }
-            ReplyState::Refused(refused) => match refused.take() {
-                Some((message, reason)) => Poll::Ready(Err(SendError::NotDelivered { message, reason })),
-                None => Poll::Ready(Err(SendError::NoAnswer)),
-            },
-        }
-    }
-}
-
-fn why_no_answer<A, M>(fate: &Fate<M>, mailbox: &PersistentMailbox<A>) -> SendError<M>
-where
-    A: Actor<Context = Context<A>>,
-    M: Message,
-{
-    let life = fate.life();
-    match fate.take_back() {
-        Some((message, Some(reason))) => SendError::NotDelivered { message, reason },
-        kept => match mailbox.down_of(life) {
-            Some(down) if down.life == life => SendError::Died {
-                down,
-                kept: kept.map(|(message, _)| message),
-            },
-            _ => SendError::NoAnswer,
-        },
-    }
-}
-
-/// A handle for one type of message, whatever the actor behind it.
-pub struct Recipient<M: Message> {
-    to: Arc<dyn Takes<M>>,
-}
-
-impl<M: Message> Clone for Recipient<M> {
-    fn clone(&self) -> Self {
-        Self {
-            to: Arc::clone(&self.to),
-        }
-    }
-}
-
-impl<M: Message> fmt::Debug for Recipient<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Recipient")
-    }
-}
-
-type Answer<M> = Pin<Box<dyn Future<Output = Result<<M as Message>::Result, SendError<M>>> + Send>>;
-
-trait Takes<M: Message>: Send + Sync {
-    fn send(&self, message: M) -> Answer<M>;
-    fn put(&self, message: M, only_below_capacity: bool) -> Result<(), SendError<M>>;
-}
-
 impl<A, M> Takes<M> for Handle<A>
 where
     A: Handler<M> + Actor<Context = Context<A>>,
@@ -347,32 +257,6 @@ where
 
     fn put(&self, message: M, only_below_capacity: bool) -> Result<(), SendError<M>> {
         Self::put(self, message, only_below_capacity)
-    }
-}
-
-impl<M: Message + Send + 'static> Recipient<M> {
-    /// As [`Handle::send`].
-    ///
-    /// # Errors
-    /// As [`Handle::send`].
-    pub async fn send(&self, message: M) -> Result<M::Result, SendError<M>> {
-        self.to.send(message).await
-    }
-
-    /// As [`Handle::do_send`].
-    ///
-    /// # Errors
-    /// As [`Handle::do_send`].
-    pub fn do_send(&self, message: M) -> Result<(), SendError<M>> {
-        self.to.put(message, false)
-    }
-
-    /// As [`Handle::try_send`].
-    ///
-    /// # Errors
-    /// As [`Handle::try_send`].
-    pub fn try_send(&self, message: M) -> Result<(), SendError<M>> {
-        self.to.put(message, true)
     }
 }
 

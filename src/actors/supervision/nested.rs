@@ -5,10 +5,11 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use super::bus::TreeBus;
-use super::child::{AnyChild, ChildPolicy, Cradle, PostKeeper, ReadyChild, problem_of};
+use super::child::{ChildPolicy, PostKeeper};
 use super::errors::SupervisorStartError;
 use super::mailbox::{Bounds, PersistentMailbox};
 use super::messages::ChildUp;
+use super::ready_child::{AnyChild, Cradle, ReadyChild, problem_of};
 use super::shared::{Lives, TreeShared};
 use super::tree::{SupervisorHandle, TreeSupervisor};
 use crate::types::{Cause, ChildKind, Down, Ending, SupervisorConfig, TreeEvent};

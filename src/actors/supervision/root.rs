@@ -3,10 +3,10 @@
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 
 use super::bus::{OpenBus, TreeBus};
-use super::child::{AnyChild, Cradle};
 use super::errors::SupervisorStartError;
 use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
 use super::nested::SupervisorChild;
+use super::ready_child::{AnyChild, Cradle};
 use super::tree::SupervisorHandle;
 use crate::actors::cell::CellHandle;
 use crate::types::Cause;

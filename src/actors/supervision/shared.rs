@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 use super::bus::TreeBus;
-use super::child::AnyChild;
+use super::ready_child::AnyChild;
 use crate::types::{Ending, Placement, RestartReach, SupervisorConfig};
 
 /// What the lives of one supervisor and its handles share.

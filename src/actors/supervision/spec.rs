@@ -6,9 +6,10 @@ use std::time::Duration;
 use actix::{Actor, Context};
 use tokio::sync::watch;
 
-use super::child::{AnyChild, Child, ChildPolicy, ReadyChild};
+use super::child::{Child, ChildPolicy};
 use super::errors::SupervisorStartError;
 use super::nested::SupervisorChild;
+use super::ready_child::{AnyChild, ReadyChild};
 use super::root;
 use super::shared::{Lives, TreeShared};
 use super::tree::SupervisorHandle;

@@ -1,41 +1,35 @@
 //! The mailbox of a supervised actor: the messages that wait for it, over all of its lives.
 //!
 //! actix keeps the messages of an actor in a mailbox that dies with the actor. Here they wait outside: a future inside the
-//! actor (`postman.rs`) takes them one by one, each only when the actor can handle it. So a life that ends takes along at
+//! actor (`mail_pump.rs`) takes them one by one, each only when the actor can handle it. So a life that ends takes along at
 //! most what it had in hand, everything else waits for the next life, in order. The lock is held for a push or a pop and
 //! never while a message is handled.
 
+mod closing;
+mod ends;
 mod life_notes;
+mod message;
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use actix::{Actor, Context};
-use tokio::sync::broadcast;
 
-use crate::actors::cell::guard_of_a_call;
 use crate::actors::supervision::errors::NotDelivered;
 use crate::actors::supervision::messages::{LifeFault, Reports};
 use crate::rules::supervision::ChildNumber;
-use crate::types::{Cause, Down, Guarded};
+use crate::types::{Cause, Down};
 
+use ends::News;
 pub(super) use life_notes::LifeNotes;
+pub use message::UndeliveredMessage;
+pub(super) use message::{QueuedMessage, Undelivered};
 
 /// How many ends of lives are remembered, for senders that ask late.
 const REMEMBERED: usize = 8;
-
-/// How many ends of lives wait for the slowest monitor.
-const MONITORED: usize = 64;
-
-/// Called at the end of each life; false when it needs no more calls.
-pub(in crate::actors::supervision) type Listener = Guarded<Box<dyn FnMut(&Arc<Down>) -> bool + Send>>;
-
-/// Called with each message that nobody waits for and that can no longer be delivered.
-pub(in crate::actors::supervision) type Undelivered = Arc<dyn Fn(UndeliveredMessage) + Send + Sync>;
 
 /// The bounds of a mailbox, in messages.
 #[derive(Debug, Clone, Copy)]
@@ -96,41 +90,6 @@ impl<A: Actor> Queue<A> {
     }
 }
 
-/// What is told of ended lives.
-#[derive(Default)]
-struct News {
-    last: VecDeque<Arc<Down>>,
-    monitors: Option<broadcast::Sender<Arc<Down>>>,
-    /// No life will ever follow: there is nothing more to hear.
-    closed: bool,
-    listeners: Vec<Listener>,
-}
-
-/// A message that nobody waits for and that can no longer be delivered.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct UndeliveredMessage {
-    /// The message; `downcast` gives it back as what it was.
-    pub message: Box<dyn Any + Send>,
-    /// The type of the message.
-    pub message_type: &'static str,
-    /// Why it was not delivered.
-    pub reason: NotDelivered,
-}
-
-/// A message of any type for actors of type `A`.
-pub(in crate::actors::supervision) trait QueuedMessage<A: Actor>:
-    Send
-{
-    /// Has the actor handle it.
-    fn open(self: Box<Self>, actor: &mut A, context: &mut Context<A>, notes: &Rc<LifeNotes<A>>)
-    where
-        A: Actor<Context = Context<A>>;
-
-    /// Gives it back to whoever waits for it, or else to `undelivered`.
-    fn refuse(self: Box<Self>, why: &NotDelivered, undelivered: Option<&Undelivered>);
-}
-
 /// What the mail pump gets.
 pub(in crate::actors::supervision) enum Next<A: Actor> {
     QueuedMessage(Box<dyn QueuedMessage<A>>),
@@ -138,28 +97,6 @@ pub(in crate::actors::supervision) enum Next<A: Actor> {
     /// This life is over: what waits belongs to its successor.
     Fenced,
     Nothing,
-}
-
-/// Gives back what waited, in order. Code of the user runs in here, the hook and the drop of a message: a panic in it costs
-/// that one message, and neither those behind it nor whoever gives them back.
-fn refuse_all<A: Actor>(
-    waiting: VecDeque<Box<dyn QueuedMessage<A>>>,
-    why: &NotDelivered,
-    undelivered: Option<&Undelivered>,
-) {
-    for parcel in waiting {
-        if let Err(report) = guard_of_a_call(|| parcel.refuse(why, undelivered)) {
-            tracing::warn!(%report, "a panic over a message that cannot be delivered");
-        }
-    }
-}
-
-/// Calls a listener; one that panics is called no more.
-fn keeps_listening(call: impl FnOnce() -> bool) -> bool {
-    guard_of_a_call(call).unwrap_or_else(|report| {
-        tracing::warn!(%report, "a listener for ends of lives panicked");
-        false
-    })
 }
 
 fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -308,56 +245,6 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
         true
     }
 
-    /// Tells everybody who asked of the end of a life. Called last, when nothing of that life is left.
-    pub(in crate::actors::supervision) fn tell_down(&self, down: &Arc<Down>) {
-        let (monitors, listeners) = {
-            let mut news = open(&self.news);
-            (news.monitors.clone(), std::mem::take(&mut news.listeners))
-        };
-        if let Some(monitors) = monitors {
-            // An error means that nobody listens any more.
-            let _ = monitors.send(Arc::clone(down));
-        }
-        // Called without the lock: a listener may do what it likes with this very actor's handle.
-        let mut kept: Vec<Listener> = Vec::new();
-        for mut listener in listeners {
-            let wants_more = keeps_listening(|| listener(down));
-            if wants_more {
-                kept.push(listener);
-            }
-        }
-        let mut news = open(&self.news);
-        kept.append(&mut news.listeners);
-        news.listeners = kept;
-    }
-
-    pub(in crate::actors::supervision) fn listen(&self, listener: Listener) {
-        open(&self.news).listeners.push(listener);
-    }
-
-    pub(in crate::actors::supervision) fn monitor(&self) -> broadcast::Receiver<Arc<Down>> {
-        let mut news = open(&self.news);
-        if news.closed {
-            // Its sender is gone already, so it ends at once.
-            return broadcast::channel(1).1;
-        }
-        news.monitors
-            .get_or_insert_with(|| broadcast::channel(MONITORED).0)
-            .subscribe()
-    }
-
-    /// Why the last life ended, if one did.
-    pub(in crate::actors::supervision) fn last_cause(&self) -> Option<Cause> {
-        open(&self.news).last.back().map(|down| down.cause.clone())
-    }
-
-    /// How this life ended, or the last one if it is remembered no more.
-    pub(in crate::actors::supervision) fn down_of(&self, life: u64) -> Option<Arc<Down>> {
-        let news = open(&self.news);
-        let exact = news.last.iter().find(|down| down.life == life);
-        exact.or(news.last.back()).cloned()
-    }
-
     /// Ends the present life, because that of an actor at `path` ended to which this one is linked.
     pub(in crate::actors::supervision) fn end_by_link(&self, path: Arc<str>) {
         let present = open(&self.queue).present.clone();
@@ -385,70 +272,6 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
         }
     }
 
-    /// No life will follow by itself: what waits goes back, in order. A life that nobody has seen end counts as ended for
-    /// `cause`: whoever could have told of its end has gone. Returns how many messages went back.
-    pub(in crate::actors::supervision) fn over(&self, cause: &Cause) -> usize {
-        if let Some(down) = self.unseen_end(cause)
-            && self.ended(&down)
-        {
-            self.tell_down(&down);
-        }
-        let why = match open(&self.news).last.back() {
-            Some(down) => NotDelivered::Ended(Arc::clone(down)),
-            None => NotDelivered::NeverStarted,
-        };
-        let waiting = {
-            let mut queue = open(&self.queue);
-            queue.address = DoorState::Over(why.clone());
-            queue.waker = None;
-            std::mem::take(&mut queue.waiting)
-        };
-        let count = waiting.len();
-        refuse_all(waiting, &why, self.undelivered.as_ref());
-        count
-    }
-
-    /// The end, for `cause`, of a life that is still there.
-    fn unseen_end(&self, cause: &Cause) -> Option<Arc<Down>> {
-        let life = open(&self.queue).present.as_ref().map(|(_, _, life)| *life)?;
-        Some(Arc::new(Down {
-            child: self.path(),
-            actor: self.actor().into(),
-            life,
-            cause: cause.clone(),
-            in_hand: None,
-        }))
-    }
-
-    /// As [`over`](Self::over), and nothing will ever follow: monitors and listeners hear the last of it and end.
-    pub(in crate::actors::supervision) fn close(&self, cause: &Cause) -> usize {
-        let count = self.over(cause);
-        let (monitors, listeners) = {
-            let mut news = open(&self.news);
-            news.closed = true;
-            (news.monitors.take(), std::mem::take(&mut news.listeners))
-        };
-        drop(monitors);
-        // What a listener holds is the user's, and so is its drop.
-        if let Err(report) = guard_of_a_call(|| drop(listeners)) {
-            tracing::warn!(%report, "a panic in the drop of a listener");
-        }
-        count
-    }
-
-    /// A life will follow after all.
-    pub(in crate::actors::supervision) fn open_again(&self) {
-        let mut queue = open(&self.queue);
-        if matches!(queue.address, DoorState::Over(_)) {
-            queue.address = DoorState::Down;
-            queue.stashed = 0;
-        }
-    }
-
-    pub(in crate::actors::supervision) fn is_over(&self) -> bool {
-        matches!(open(&self.queue).address, DoorState::Over(_))
-    }
-
     /// How many messages wait.
     pub(in crate::actors::supervision) fn len(&self) -> usize {
         open(&self.queue).waiting.len()
@@ -471,14 +294,5 @@ impl<A: Actor<Context = Context<A>>> PersistentMailbox<A> {
     pub(in crate::actors::supervision) fn answer_ends(&self) {
         self.open_answers.fetch_sub(1, Ordering::Relaxed);
         self.progressed();
-    }
-}
-
-impl<A: Actor> Drop for PersistentMailbox<A> {
-    fn drop(&mut self) {
-        // The last handle and the supervisor are gone: nobody can be told but the senders that wait.
-        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let waiting = std::mem::take(&mut queue.waiting);
-        refuse_all(waiting, &NotDelivered::NeverStarted, self.undelivered.as_ref());
     }
 }

@@ -8,8 +8,8 @@ use actix::{ActorContext, AsyncContext, Context};
 use super::TreeSupervisor;
 use crate::actors::arbiter_pool::ArbiterSlot;
 use crate::actors::cell::{CellHandle, guard_of_a_call, note_cause};
-use crate::actors::supervision::child::Cradle;
 use crate::actors::supervision::messages::{ChildDown, Reports};
+use crate::actors::supervision::ready_child::Cradle;
 use crate::rules::supervision::{ChildNumber, ChildSetEnd, Order};
 use crate::types::{Cause, ChildKind, Down, Ending, Shutdown, TreeEvent};
 
@@ -46,7 +46,7 @@ impl TreeSupervisor {
         let (cell, seed) = CellHandle::new();
         entry.cell = Some(cell);
         entry.since = now;
-        self.watched.insert(child);
+        self.looks.watched.insert(child);
         let cradle = Cradle {
             child,
             life,
@@ -98,7 +98,7 @@ impl TreeSupervisor {
 
     fn back_off(&mut self, child: ChildNumber, life: u64, wait: Duration) {
         let now = self.clock.now();
-        self.dues.insert((now.after(wait), child, life));
+        self.looks.dues.insert((now.after(wait), child, life));
         if let Some(entry) = self.entries.get(&child) {
             self.bus.tell(TreeEvent::BackingOff {
                 child: entry.spec.path(),
@@ -117,7 +117,7 @@ impl TreeSupervisor {
             Shutdown::WithoutLimit => entry.spec.ask_to_stop(),
             Shutdown::Within(limit) => {
                 entry.spec.ask_to_stop();
-                self.dues.insert((now.after(limit), child, life));
+                self.looks.dues.insert((now.after(limit), child, life));
             }
         }
     }
@@ -130,7 +130,7 @@ impl TreeSupervisor {
         {
             cell.end(cause);
             entry.told_to_drop.get_or_insert(now);
-            self.watched.insert(child);
+            self.looks.watched.insert(child);
         }
     }
 
@@ -139,12 +139,12 @@ impl TreeSupervisor {
             return;
         };
         entry.spec.over(&Cause::Killed, &self.bus);
-        for answer in self.terminating.remove(&child).into_iter().flatten() {
+        for answer in self.awaited.terminating.remove(&child).into_iter().flatten() {
             // An error means that nobody waits any more.
             let _ = answer.send(Ok(()));
         }
         if forgotten && let Some(entry) = self.entries.remove(&child) {
-            self.watched.remove(&child);
+            self.looks.watched.remove(&child);
             self.numbers.remove(entry.spec.name());
             let mut listed = self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner);
             listed.remove(entry.spec.name());

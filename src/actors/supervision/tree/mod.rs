@@ -12,27 +12,27 @@ mod handle;
 mod requests;
 mod watching;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, Weak};
 
 use actix::{Actor, Context, Handler, Running};
 use tokio::sync::oneshot;
 
 use super::bus::TreeBus;
-use super::child::AnyChild;
 use super::errors::ChildError;
 use super::mailbox::PersistentMailbox;
 use super::messages::{ChildDown, ChildUp, LifeFault, Reports};
+use super::ready_child::AnyChild;
 use super::shared::{Lives, TreeShared};
 use crate::actors::Clock;
 use crate::actors::arbiter_pool::{ArbiterId, ArbiterPool, ArbiterSlot};
 use crate::actors::cell::CellHandle;
-use crate::rules::hang_detector::{HangDetector, Standstill};
+use crate::rules::hang_detector::HangDetector;
 use crate::rules::supervision::{ChildNumber, ChildSet, Exit, Member, Order, SupervisionRules};
 use crate::types::{Cause, ChildState, Down, Ending, Moment, TreeEvent};
 
 pub use handle::SupervisorHandle;
-use watching::PlannedLook;
+use watching::Looks;
 
 /// One child with its present life.
 struct Entry {
@@ -61,6 +61,17 @@ fn supervisor_of(child: &dyn AnyChild) -> Option<SupervisorHandle> {
 
 type Answer = oneshot::Sender<Result<(), ChildError>>;
 
+/// Who waits for what becomes of a child.
+#[derive(Default)]
+struct Awaited {
+    /// Who waits for a child to be up for the first time.
+    adding: BTreeMap<ChildNumber, Answer>,
+    /// Who waits for a child to be up again, as it was wished.
+    restarting: BTreeMap<ChildNumber, Answer>,
+    /// Who waits for a child to have ended.
+    terminating: BTreeMap<ChildNumber, Vec<Answer>>,
+}
+
 /// The supervisor actor. Only its handle is for others.
 pub(crate) struct TreeSupervisor {
     shared: Arc<TreeShared>,
@@ -78,19 +89,8 @@ pub(crate) struct TreeSupervisor {
     clock: Clock,
     /// For the spread of waits.
     random: fastrand::Rng,
-    /// Who waits for a child to be up for the first time.
-    adding: BTreeMap<ChildNumber, Answer>,
-    /// Who waits for a child to be up again, as it was wished.
-    restarting: BTreeMap<ChildNumber, Answer>,
-    /// Who waits for a child to have ended.
-    terminating: BTreeMap<ChildNumber, Vec<Answer>>,
-    /// Waits of children that back off, and limits of those that are asked to end.
-    dues: BTreeSet<(Moment, ChildNumber, u64)>,
-    /// Children to be looked at: starting, told to drop, or with a deadline.
-    watched: BTreeSet<ChildNumber>,
-    timer: Option<PlannedLook>,
-    /// Whether this actor itself ran all the time, as its timers saw it.
-    standstill: Standstill,
+    awaited: Awaited,
+    looks: Looks,
     /// All children have ended, for good.
     ended: bool,
 }
@@ -114,13 +114,8 @@ impl TreeSupervisor {
             arbiters: ArbiterPool::new(shared.placement),
             clock: Clock::start(),
             random: fastrand::Rng::new(),
-            adding: BTreeMap::new(),
-            restarting: BTreeMap::new(),
-            terminating: BTreeMap::new(),
-            dues: BTreeSet::new(),
-            watched: BTreeSet::new(),
-            timer: None,
-            standstill: Standstill::default(),
+            awaited: Awaited::default(),
+            looks: Looks::default(),
             ended: false,
             mailbox,
             shared,
@@ -233,13 +228,14 @@ impl Handler<ChildUp> for TreeSupervisor {
                 life,
             });
             if entry.spec.policy().deadline.is_none() {
-                self.watched.remove(&child);
+                self.looks.watched.remove(&child);
             }
         }
         let waiting = self
+            .awaited
             .adding
             .remove(&child)
-            .or_else(|| self.restarting.remove(&child));
+            .or_else(|| self.awaited.restarting.remove(&child));
         if let Some(answer) = waiting {
             // An error means that nobody waits any more.
             let _ = answer.send(Ok(()));
@@ -279,7 +275,7 @@ impl TreeSupervisor {
         entry.watch = HangDetector::default();
         entry.told_to_drop = None;
         let is_starved = std::mem::take(&mut entry.is_starved);
-        self.watched.remove(&child);
+        self.looks.watched.remove(&child);
         if down.cause == Cause::ArbiterEnded
             && let Some((id, _)) = entry.arbiter.take()
         {
@@ -287,13 +283,13 @@ impl TreeSupervisor {
         }
         entry.last = Some(Arc::clone(&down));
         self.bus.tell(TreeEvent::Down(Arc::clone(&down)));
-        if let Some(answer) = self.adding.remove(&child) {
+        if let Some(answer) = self.awaited.adding.remove(&child) {
             // As in OTP: a child that was added and did not start is not listed.
             self.child_set.remove(child, &mut self.orders);
             let _ = answer.send(Err(ChildError::StartFailed(down)));
             return;
         }
-        if let Some(answer) = self.restarting.remove(&child) {
+        if let Some(answer) = self.awaited.restarting.remove(&child) {
             let _ = answer.send(Err(ChildError::StartFailed(Arc::clone(&down))));
         }
         // `Killed` without the child set's order is a stop that somebody asked for by the child's own handle.

@@ -8,8 +8,8 @@ use actix::{Context, Handler, Message, MessageResult, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::{TreeSupervisor, supervisor_of};
-use crate::actors::supervision::child::AnyChild;
 use crate::actors::supervision::errors::ChildError;
+use crate::actors::supervision::ready_child::AnyChild;
 use crate::rules::supervision::{ChildNumber, ChildRequestError, Wish};
 use crate::types::{ChildCounts, ChildKind, ChildState, TreeNode};
 
@@ -56,7 +56,7 @@ impl Handler<AddChild> for TreeSupervisor {
         }
         let child = self.list(spec, true);
         let (answer, answered) = oneshot::channel();
-        self.adding.insert(child, answer);
+        self.awaited.adding.insert(child, answer);
         self.child_set.start(child, &mut self.orders);
         self.carry_out(context);
         later(answered)
@@ -77,7 +77,7 @@ impl Handler<WishFor> for TreeSupervisor {
         let (answer, answered) = oneshot::channel();
         let lives = self.state(child) != ChildState::Ended;
         match wish {
-            Wish::Terminate if lives => self.terminating.entry(child).or_default().push(answer),
+            Wish::Terminate if lives => self.awaited.terminating.entry(child).or_default().push(answer),
             Wish::Restart if !lives => {
                 self.adding_again(child, answer);
             }
@@ -155,7 +155,7 @@ impl Handler<AskCounts> for TreeSupervisor {
 impl TreeSupervisor {
     /// A child that is started again by wish is answered like one that is added, but stays listed if it does not start.
     fn adding_again(&mut self, child: ChildNumber, answer: super::Answer) {
-        self.restarting.insert(child, answer);
+        self.awaited.restarting.insert(child, answer);
         if let Some(entry) = self.entries.get(&child) {
             entry.spec.open_again();
         }

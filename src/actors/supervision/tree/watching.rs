@@ -3,18 +3,31 @@
 //! A single timer serves all children, since actix looks at every timer of an actor whenever the actor wakes. It is set
 //! only while there is something to wait for or to look at.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, SpawnHandle};
 
 use super::TreeSupervisor;
 use crate::actors::arbiter_pool::ArbiterId;
-use crate::rules::hang_detector;
+use crate::rules::hang_detector::{self, Standstill};
 use crate::rules::supervision::ChildNumber;
 use crate::types::{Cause, ChildState, Moment, TreeEvent};
 
+/// What is to be looked at, and when.
+#[derive(Default)]
+pub(super) struct Looks {
+    /// Waits of children that back off, and limits of those that are asked to end.
+    pub(super) dues: BTreeSet<(Moment, ChildNumber, u64)>,
+    /// Children to be looked at: starting, told to drop, or with a deadline.
+    pub(super) watched: BTreeSet<ChildNumber>,
+    timer: Option<PlannedLook>,
+    /// Whether this actor itself ran all the time, as its timers saw it.
+    standstill: Standstill,
+}
+
 /// The timer, as it is set.
-pub(super) struct PlannedLook {
+struct PlannedLook {
     /// When it was set. If it goes off later than planned, the supervisor itself did not run meanwhile.
     set_at: Moment,
     at: Moment,
@@ -29,7 +42,7 @@ impl TreeSupervisor {
             return;
         }
         let now = self.clock.now();
-        let due = self.dues.first().map(|(due, _, _)| *due);
+        let due = self.looks.dues.first().map(|(due, _, _)| *due);
         let look = self.pause_between_looks().map(|pause| now.after(pause));
         let limit = self
             .first_limit()
@@ -37,7 +50,7 @@ impl TreeSupervisor {
         let Some(at) = due.into_iter().chain(look).chain(limit).min() else {
             return;
         };
-        if let Some(planned) = &self.timer {
+        if let Some(planned) = &self.looks.timer {
             if planned.at <= at {
                 return;
             }
@@ -49,7 +62,7 @@ impl TreeSupervisor {
             this.look(context);
             this.carry_out(context);
         });
-        self.timer = Some(PlannedLook {
+        self.looks.timer = Some(PlannedLook {
             set_at: now,
             at,
             timer,
@@ -59,11 +72,11 @@ impl TreeSupervisor {
     /// The time in which this supervisor itself did not run counts against no child: the process was stopped, or the thread
     /// blocked by a neighbour, and the child may not have run either.
     fn forgive_standstill(&mut self) {
-        let Some(PlannedLook { set_at, at, .. }) = self.timer.take() else {
+        let Some(PlannedLook { set_at, at, .. }) = self.looks.timer.take() else {
             return;
         };
         let now = self.clock.now();
-        let stood = self.standstill.look(at.since(set_at), now.since(set_at));
+        let stood = self.looks.standstill.look(at.since(set_at), now.since(set_at));
         if stood.is_zero() {
             return;
         }
@@ -74,60 +87,73 @@ impl TreeSupervisor {
                 *since = hang_detector::forgiven(*since, now, stood);
             }
         }
-        let dues = std::mem::take(&mut self.dues);
+        let dues = std::mem::take(&mut self.looks.dues);
         let dues = dues.into_iter().map(|(due, child, life)| {
             // A wait before a restart is nobody's limit.
             let is_limit = self.life(child) == life && self.state(child) == ChildState::Ending;
             (if is_limit { due.after(stood) } else { due }, child, life)
         });
-        self.dues = dues.collect();
+        self.looks.dues = dues.collect();
     }
 
     /// When the first limit of those that are looked at passes.
     fn first_limit(&self) -> Option<Moment> {
         let config = &self.shared.config;
-        let limits = self.watched.iter().take(LOOKED_THROUGH).filter_map(|child| {
-            let entry = self.entries.get(child)?;
-            entry.cell.as_ref()?;
-            if let Some(since) = entry.told_to_drop {
-                let limit = since.after(config.kill_grace);
-                return Some(limit).filter(|_| entry.arbiter.is_some() && !self.arbiters.is_here());
-            }
-            if self.state(*child) == ChildState::Starting {
-                return Some(entry.since.after(config.start_deadline));
-            }
-            entry.watch.due(entry.spec.policy().deadline?)
-        });
+        let limits = self
+            .looks
+            .watched
+            .iter()
+            .take(LOOKED_THROUGH)
+            .filter_map(|child| {
+                let entry = self.entries.get(child)?;
+                entry.cell.as_ref()?;
+                if let Some(since) = entry.told_to_drop {
+                    let limit = since.after(config.kill_grace);
+                    return Some(limit).filter(|_| entry.arbiter.is_some() && !self.arbiters.is_here());
+                }
+                if self.state(*child) == ChildState::Starting {
+                    return Some(entry.since.after(config.start_deadline));
+                }
+                entry.watch.due(entry.spec.policy().deadline?)
+            });
         limits.min()
     }
 
     fn pause_between_looks(&self) -> Option<Duration> {
         let config = &self.shared.config;
-        let pauses = self.watched.iter().take(LOOKED_THROUGH).filter_map(|child| {
-            let entry = self.entries.get(child)?;
-            if entry.told_to_drop.is_some() {
-                return Some(hang_detector::pause(config.kill_grace, 4));
-            }
-            if self.state(*child) == ChildState::Starting {
-                let limit = config.start_deadline;
-                return Some(hang_detector::pause(limit, hang_detector::LOOKS));
-            }
-            let deadline = entry.spec.policy().deadline?;
-            Some(hang_detector::pause(deadline, hang_detector::LOOKS))
-        });
-        // A limit of a child that is asked to end is looked at as well: only so a standstill within it is seen.
-        let ends =
-            self.dues.iter().take(LOOKED_THROUGH).any(|(_, child, life)| {
-                self.life(*child) == *life && self.state(*child) == ChildState::Ending
+        let pauses = self
+            .looks
+            .watched
+            .iter()
+            .take(LOOKED_THROUGH)
+            .filter_map(|child| {
+                let entry = self.entries.get(child)?;
+                if entry.told_to_drop.is_some() {
+                    return Some(hang_detector::pause(config.kill_grace, 4));
+                }
+                if self.state(*child) == ChildState::Starting {
+                    let limit = config.start_deadline;
+                    return Some(hang_detector::pause(limit, hang_detector::LOOKS));
+                }
+                let deadline = entry.spec.policy().deadline?;
+                Some(hang_detector::pause(deadline, hang_detector::LOOKS))
             });
+        // A limit of a child that is asked to end is looked at as well: only so a standstill within it is seen.
+        let ends = self
+            .looks
+            .dues
+            .iter()
+            .take(LOOKED_THROUGH)
+            .any(|(_, child, life)| self.life(*child) == *life && self.state(*child) == ChildState::Ending);
         let limits = ends.then(|| hang_detector::pause(Duration::MAX, hang_detector::LOOKS));
         pauses.chain(limits).min()
     }
 
     fn serve_dues(&mut self) {
         let now = self.clock.now();
-        while let Some((_, child, life)) = self.dues.first().copied().filter(|(due, _, _)| *due <= now) {
-            self.dues.pop_first();
+        while let Some((_, child, life)) = self.looks.dues.first().copied().filter(|(due, _, _)| *due <= now)
+        {
+            self.looks.dues.pop_first();
             if self.life(child) == life && self.state(child) == ChildState::Ending {
                 self.end_hard(child, Cause::Killed);
             } else {
@@ -139,7 +165,7 @@ impl TreeSupervisor {
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.clock.now();
         let mut blocked: Vec<ArbiterId> = Vec::new();
-        for child in self.watched.clone() {
+        for child in self.looks.watched.clone() {
             if let Some(arbiter) = self.look_at(child, now)
                 && !blocked.contains(&arbiter)
             {
