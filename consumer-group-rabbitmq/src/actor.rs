@@ -1,14 +1,11 @@
 //! The queue actor: the messages of the protocol. Everything that must outlive it is in the core.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix::dev::{MessageResponse, OneshotSender};
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, Context, Handler};
 use consumer_group::queue::{
-    Attach, AttachError, Attached, Command, Demand, Handover, Push, Pushed, QueueCommand, QueueReply,
-    Refusal, Refused, Run, Settle, SettleReply,
+    Attach, AttachError, Attached, Command, Demand, Epoch, Handover, Later, Push, Pushed, QueueCommand,
+    QueueReply, Refusal, Refused, Run, Settle, SettleReply,
 };
 use tokio::sync::oneshot;
 
@@ -20,41 +17,6 @@ use crate::state::Errand;
 /// The actor of a [`RabbitMqQueue`](crate::RabbitMqQueue).
 pub struct RabbitMqActor<J: Send + Sync + 'static> {
     core: Arc<Core<J>>,
-}
-
-/// An answer that is there, or comes when the server has spoken. If it never comes (the connections have ended), the sender is told
-/// as if the actor had died.
-pub enum Answer<R> {
-    /// It is there.
-    Now(R),
-    /// It comes.
-    Later(Pin<Box<dyn Future<Output = Option<R>>>>),
-}
-
-impl<J: Send + Sync + 'static, M> MessageResponse<RabbitMqActor<J>, M> for Answer<M::Result>
-where
-    M: Message,
-    M::Result: 'static,
-{
-    fn handle(self, _: &mut Context<RabbitMqActor<J>>, sender: Option<OneshotSender<M::Result>>) {
-        let Some(sender) = sender else { return };
-        match self {
-            // An error means that nobody waits any more; so below.
-            Self::Now(answer) => drop(sender.send(answer)),
-            // Not a future of the actor: it shall answer also if the actor dies meanwhile.
-            Self::Later(answer) => drop(tokio::task::spawn_local(async move {
-                if let Some(answer) = answer.await {
-                    let _ = sender.send(answer);
-                }
-            })),
-        }
-    }
-}
-
-impl<R: 'static> Answer<R> {
-    fn later(answer: impl Future<Output = Option<R>> + 'static) -> Self {
-        Self::Later(Box::pin(answer))
-    }
 }
 
 impl<J: Send + Sync + 'static> RabbitMqActor<J> {
@@ -98,15 +60,14 @@ impl<J: Send + Sync + 'static> Handler<Demand> for RabbitMqActor<J> {
 }
 
 impl<J: Send + Sync + 'static> Handler<Settle> for RabbitMqActor<J> {
-    type Result = Answer<SettleReply>;
+    type Result = Later<SettleReply>;
 
     fn handle(&mut self, settle: Settle, _: &mut Context<Self>) -> Self::Result {
-        let (stale, leaving) = self.core.operate(|state, now| state.settle(&settle, now));
-        let reply = SettleReply { stale };
+        let (reply, leaving) = self.core.operate(|state, now| state.settle(&settle, now));
         if leaving.is_empty() {
-            return Answer::Now(reply);
+            return Later::now(reply);
         }
-        Answer::later(async move {
+        Later::new(async move {
             for left in leaving {
                 // An error means that the connections have ended: what did not leave comes again.
                 let _ = left.await;
@@ -117,37 +78,37 @@ impl<J: Send + Sync + 'static> Handler<Settle> for RabbitMqActor<J> {
 }
 
 impl<J: Send + Sync + 'static> Handler<Command<J>> for RabbitMqActor<J> {
-    type Result = Answer<QueueReply<J>>;
+    type Result = Later<QueueReply<J>>;
 
     fn handle(&mut self, message: Command<J>, _: &mut Context<Self>) -> Self::Result {
         match message.command {
-            QueueCommand::Close => Answer::Now(self.core.lock().shell.close()),
+            QueueCommand::Close => Later::now(self.core.lock().shell.close()),
             QueueCommand::Detach(epoch) => self.goodbye(epoch),
-            QueueCommand::TakeUnfinished => Answer::Now(QueueReply::Unsupported(
+            QueueCommand::TakeUnfinished => Later::now(QueueReply::Unsupported(
                 "the jobs stay at the server for the next group over this queue",
             )),
             command => {
                 let (answer, answered) = oneshot::channel();
                 self.core.lock().ask(Errand { command, answer });
                 self.core.bell.notify_one();
-                Answer::later(async move { answered.await.ok() })
+                Later::new(async move { answered.await.ok() })
             }
         }
     }
 }
 
 impl<J: Send + Sync + 'static> RabbitMqActor<J> {
-    fn goodbye(&self, epoch: consumer_group::queue::Epoch) -> Answer<QueueReply<J>> {
+    fn goodbye(&self, epoch: Epoch) -> Later<QueueReply<J>> {
         let (done, told) = oneshot::channel();
         {
             let mut state = self.core.lock();
             match state.shell.detach(epoch) {
                 true => state.say_goodbye(done),
-                false => return Answer::Now(QueueReply::Done),
+                false => return Later::now(QueueReply::Done),
             }
         }
         self.core.bell.notify_one();
-        Answer::later(async move {
+        Later::new(async move {
             // An error means that the channel has ended by itself.
             let _ = told.await;
             Some(QueueReply::Done)
@@ -194,7 +155,7 @@ impl<J: Send + Sync + 'static> Pushing<J> {
 }
 
 impl<J: Send + Sync + 'static> Handler<Push<J>> for RabbitMqActor<J> {
-    type Result = Answer<Pushed<J>>;
+    type Result = Later<Pushed<J>>;
 
     fn handle(&mut self, mut push: Push<J>, _: &mut Context<Self>) -> Self::Result {
         let is_closed = self.core.lock().shell.is_closed();
@@ -206,7 +167,7 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for RabbitMqActor<J> {
                     refusal: Refusal::Closed,
                 })
                 .collect();
-            return Answer::Now(Pushed { refused });
+            return Later::now(Pushed { refused });
         }
         let runs = push.runs.peek().into_iter().flatten();
         let messages: Vec<_> = runs
@@ -214,7 +175,7 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for RabbitMqActor<J> {
             .map(|job| self.core.encode(&job))
             .collect();
         if messages.is_empty() {
-            return Answer::Now(Pushed { refused: Vec::new() });
+            return Later::now(Pushed { refused: Vec::new() });
         }
         let (answer, told) = oneshot::channel();
         let pushing = Arc::new(Mutex::new(Pushing {
@@ -240,7 +201,7 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for RabbitMqActor<J> {
                 Err(refusal) => decided(Some(refusal)),
             }
         }
-        Answer::later(async move { told.await.ok() })
+        Later::new(async move { told.await.ok() })
     }
 }
 

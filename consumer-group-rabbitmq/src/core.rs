@@ -7,7 +7,7 @@ use std::time::Duration;
 use consumer_group::DeadLetter;
 use consumer_group::codec::GuardedCodec;
 use consumer_group::events::Moment;
-use consumer_group::queue::{Clock, JobRef, Refusal};
+use consumer_group::queue::{Clock, JobRef, Lane, Refusal};
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use tokio::sync::Notify;
@@ -36,6 +36,8 @@ pub(crate) struct Core<J: Send + Sync + 'static> {
     /// Set when the last handle has gone.
     pub(crate) is_ending: AtomicBool,
     names: Names,
+    /// The queue as its messages name it.
+    lane: Lane,
 }
 
 /// Names of queues in the form of the protocol.
@@ -52,6 +54,7 @@ impl<J: Send + Sync + 'static> Core<J> {
         (queue, dead_letters): (ShortString, Option<ShortString>),
     ) -> Self {
         Self {
+            lane: Lane::new(config.queue.as_str(), 0),
             config,
             process: Process(uuid::Uuid::new_v4()),
             codec,
@@ -238,12 +241,17 @@ impl<J: Send + Sync + 'static> Core<J> {
     }
 
     fn arrived(&self, place: Place, message: Box<Message>, payload: J, now: Moment) -> Arrived<J> {
-        let id = message.id(&self.config.queue, self.process, place);
+        let arrival = message.arrival(&self.lane, place);
         let job = message.job(payload, now);
+        let job = match message.waiting(self.process) {
+            // It was sent here, and somebody here waits for its outcome.
+            waiting @ Some(_) => JobRef::new(arrival.id, job, waiting, now),
+            None => JobRef::arrived(arrival, job, now),
+        };
         Arrived {
             place,
             offset: message.offset(),
-            job: JobRef::new(id, job, message.waiting(self.process), now),
+            job,
             attempt: message.attempts().saturating_add(1),
             history: Vec::new(),
             message,
@@ -253,7 +261,7 @@ impl<J: Send + Sync + 'static> Core<J> {
     /// What is no job becomes a dead letter as it is; without a queue for those the server is told to do with it what it does with
     /// rejected messages.
     fn came_unreadable(self: &Arc<Self>, place: Place, message: &Message, why: &str, now: Moment) {
-        let id = message.id(&self.config.queue, self.process, place);
+        let id = message.arrival(&self.lane, place).id;
         tracing::warn!(%id, why, queue = self.config.queue, "a message cannot be read as a job");
         let to = self.names.dead_letters.clone();
         self.lock().came_unreadable(place, message.offset(), to.is_some());

@@ -1,5 +1,6 @@
 //! The headers by which jobs, retries and dead letters say what they are. Other clients see them, so their names are promised.
 
+use consumer_group::queue::{HeaderValue, Headers};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 /// How many attempts were made before. A number.
@@ -83,6 +84,33 @@ pub(crate) fn anew(headers: Option<&FieldTable>) -> FieldTable {
         }
     }
     anew
+}
+
+/// The headers as a consumer sees them. What has no counterpart there (tables, lists, broken numbers) is left out.
+pub(crate) fn shown(headers: Option<&FieldTable>) -> Headers {
+    let shown = headers.into_iter().flatten().filter_map(|(name, value)| {
+        let value = match value {
+            AMQPValue::LongString(text) => match std::str::from_utf8(text.as_bytes()) {
+                Ok(text) => HeaderValue::from(text),
+                Err(_) => HeaderValue::from(text.as_bytes()),
+            },
+            AMQPValue::ShortString(text) => HeaderValue::from(text.as_str()),
+            AMQPValue::ByteArray(bytes) => HeaderValue::from(bytes.as_slice()),
+            AMQPValue::Boolean(flag) => HeaderValue::from(*flag),
+            AMQPValue::Void => HeaderValue::Empty,
+            AMQPValue::LongLongInt(number) => HeaderValue::from(*number),
+            AMQPValue::LongInt(number) => HeaderValue::from(i64::from(*number)),
+            AMQPValue::LongUInt(number) => HeaderValue::from(i64::from(*number)),
+            AMQPValue::ShortInt(number) => HeaderValue::from(i64::from(*number)),
+            AMQPValue::ShortUInt(number) => HeaderValue::from(i64::from(*number)),
+            AMQPValue::ShortShortInt(number) => HeaderValue::from(i64::from(*number)),
+            AMQPValue::ShortShortUInt(number) => HeaderValue::from(i64::from(*number)),
+            AMQPValue::Timestamp(number) => HeaderValue::from(i64::try_from(*number).ok()?),
+            _ => return None,
+        };
+        Some((name.as_str(), value))
+    });
+    shown.collect()
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ mod actor;
 
 mod queue;
 
-pub use actor::{Answer, RabbitMqActor};
+pub use actor::RabbitMqActor;
 pub use config::{Declare, RabbitMqConfig, StreamFrom};
 pub use error::{LinkError, OpenError};
 pub use link::Link;

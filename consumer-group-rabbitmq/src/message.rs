@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use consumer_group::events::Moment;
-use consumer_group::queue::{JobRef, ReplyTo};
+use consumer_group::queue::{Arrival, JobRef, Lane, Origin, ReplyAddress, ReplyTo};
 use consumer_group::{AttemptRecord, DeadReason, Job, JobId, Key};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -133,17 +133,35 @@ impl Message {
         self.properties.headers().as_ref()
     }
 
-    /// The name of its job: that which the message names, so that it stays the same when it is delivered again; else one for this
-    /// delivery.
-    pub(crate) fn id(&self, queue: &str, process: Process, place: Place) -> JobId {
-        let uuid = match self.properties.message_id() {
-            Some(named) => {
-                let named = named.as_str();
-                Uuid::parse_str(named).unwrap_or_else(|_| of_text(&format!("{queue}/{named}")))
-            }
-            None => of_text(&format!("{queue}/{}/{}/{}", process.0, place.channel, place.tag)),
-        };
-        JobId::from_uuid(uuid)
+    /// The name of its job: that which the message names, or that of its place in a stream, so that it stays the same when it comes
+    /// again; else one for this delivery alone.
+    fn id(&self, lane: &Lane) -> JobId {
+        match (self.properties.message_id(), self.offset()) {
+            (Some(named), _) => JobId::of_message_id(named.as_str()),
+            (None, Some(offset)) => JobId::of_place(lane, offset),
+            (None, None) => JobId::from_uuid(Uuid::new_v4()),
+        }
+    }
+
+    /// What is known of where it comes from.
+    pub(crate) fn arrival(&self, lane: &Lane, place: Place) -> Arrival {
+        let mut origin = Origin::new(lane.clone(), self.offset().unwrap_or(place.tag));
+        // The protocol tells seconds.
+        let seconds = self.properties.timestamp().map(Duration::from_secs);
+        origin.time = seconds.map(|since| Moment::START.after(since));
+        origin.redelivered = self.redelivered;
+        origin.headers = headers::shown(self.headers());
+        origin.reply = self.properties.reply_to().as_ref().map(|to| {
+            let correlation = self.properties.correlation_id().as_ref();
+            Box::new(ReplyAddress {
+                to: to.as_str().into(),
+                correlation: correlation.map(|correlation| correlation.as_str().into()),
+            })
+        });
+        Arrival {
+            id: self.id(lane),
+            origin,
+        }
     }
 
     /// The attempts that were made before: those that we counted. The server's own count says only how often it was delivered.
@@ -342,11 +360,4 @@ pub(crate) fn of_job<J>(
 /// Headers tell milliseconds, and a wait must not end early.
 fn rounded_up(at: Moment) -> u64 {
     at.after(Duration::from_nanos(999_999)).as_millis()
-}
-
-/// A name that follows from a text alone.
-fn of_text(text: &str) -> Uuid {
-    /// The space of such names.
-    const SPACE: Uuid = Uuid::from_u128(0x6b62_1f5c_21a1_5b2e_9c5d_0f53_8d1e_77a4);
-    Uuid::new_v5(&SPACE, text.as_bytes())
 }

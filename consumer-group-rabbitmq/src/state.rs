@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    LeaseTable, Leased, QueueCommand, QueueReply, QueueShell, Settle, SettleItem, Verdict,
+    LeaseTable, Leased, QueueCommand, QueueReply, QueueShell, RefusedSettle, Settle, SettleItem,
+    SettleRefusal, SettleReply, Verdict,
 };
 use consumer_group::{DeadLetter, DeadReason};
 use tokio::sync::oneshot;
@@ -188,37 +189,44 @@ impl<J: Send + Sync + 'static> State<J> {
         Leaving { arrived, to }
     }
 
-    /// Applies verdicts. Gives what leaves, and how many verdicts were stale.
-    pub(crate) fn settle(&mut self, settle: &Settle, now: Moment) -> (usize, Vec<Leaving<J>>) {
+    /// Applies verdicts. Gives the answer, and what leaves: the answer is for when that has left.
+    pub(crate) fn settle(&mut self, settle: &Settle, now: Moment) -> (SettleReply, Vec<Leaving<J>>) {
         if !self.shell.is_attached(settle.epoch) {
-            return (settle.len(), Vec::new());
+            return (settle.superseded(), Vec::new());
         }
-        let (mut stale, mut leaving) = (0, Vec::new());
+        if self.channel.is_none() {
+            return (SettleReply::LinkDown, Vec::new());
+        }
+        let (mut refused, mut leaving) = (Vec::new(), Vec::new());
         for item in settle.items.iter() {
             match self.apply(item, now) {
-                Some(left) => leaving.extend(left),
-                None => stale += 1,
+                Ok(left) => leaving.extend(left),
+                Err(why) => refused.push(RefusedSettle {
+                    lease: item.lease,
+                    attempt: item.attempt,
+                    why,
+                }),
             }
         }
-        (stale, leaving)
+        (SettleReply::Applied { refused }, leaving)
     }
 
-    /// Applies one verdict: what leaves by it, if anything does. None if it is stale.
-    fn apply(&mut self, item: &SettleItem, now: Moment) -> Option<Option<Leaving<J>>> {
-        let arrived = self.leased.get_mut(item.lease)?;
+    /// Applies one verdict: what leaves by it, if anything does.
+    fn apply(&mut self, item: &SettleItem, now: Moment) -> Result<Option<Leaving<J>>, SettleRefusal> {
+        let arrived = self.leased.get_mut(item.lease).ok_or(SettleRefusal::Unknown)?;
         if arrived.attempt != item.attempt {
-            return None;
+            return Err(SettleRefusal::Stale);
         }
         match &item.verdict {
-            Verdict::Extend | Verdict::Begin(_) => return Some(None),
+            Verdict::Extend | Verdict::Begin(_) => return Ok(None),
             Verdict::Renew(renewal) => {
                 arrived.failed(renewal.counts, renewal.record.clone());
-                return Some(None);
+                return Ok(None);
             }
             Verdict::Ack | Verdict::Retry(_) | Verdict::Reject(_) => {}
         }
-        let mut arrived = self.leased.end(item.lease)?;
-        Some(match &item.verdict {
+        let mut arrived = self.leased.end(item.lease).ok_or(SettleRefusal::Unknown)?;
+        Ok(match &item.verdict {
             Verdict::Retry(retry) => {
                 arrived.failed(retry.counts, retry.record.clone());
                 if retry.after.is_zero() {

@@ -24,7 +24,7 @@ pub(crate) struct Server {
 /// failure.
 pub(crate) fn shared() -> Option<Server> {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
-    let server = SHARED.get_or_init(|| Server::of(services(None, &["env"])?, None));
+    let server = SHARED.get_or_init(|| Server::of(services(None, &["env", "rabbitmq", "python-clients"])?, None));
     said(server.clone())
 }
 
@@ -63,12 +63,12 @@ fn said(server: Option<Server>) -> Option<Server> {
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         assert!(
             std::env::var("CI").as_deref() != Ok("true"),
-            "{test}: there is no RabbitMQ server, and CI needs one: scripts/services up"
+            "{test}: there is no RabbitMQ server, and CI needs one: scripts/services up rabbitmq python-clients"
         );
         // Past the capture of the test runner, which shows nothing of a test that passes.
         let _ = writeln!(
             std::io::stderr(),
-            "skipped: {test}: there is no RabbitMQ server (scripts/services up)"
+            "skipped: {test}: there is no RabbitMQ server (scripts/services up rabbitmq python-clients)"
         );
     }
     server
@@ -87,6 +87,26 @@ fn services(folder: Option<&Path>, words: &[&str]) -> Option<String> {
         .status
         .success()
         .then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// A client that is under way. It ends with the test.
+pub(crate) struct Client(Option<Child>);
+
+impl Client {
+    pub(crate) fn wait(mut self) -> bool {
+        self.0
+            .take()
+            .is_some_and(|mut child| child.wait().unwrap().success())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Server {
@@ -128,7 +148,11 @@ impl Server {
     }
 
     /// Starts the independent client.
-    pub(crate) fn start_client(&self, words: &[&str]) -> Child {
+    pub(crate) fn start_client(&self, words: &[&str]) -> Client {
+        Client(Some(self.start_child(words)))
+    }
+
+    fn start_child(&self, words: &[&str]) -> Child {
         let (verb, rest) = words.split_first().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rabbitmq/client.py");
         let mut command = Command::new(&self.python);
@@ -138,7 +162,7 @@ impl Server {
 
     /// Runs the independent client, and gives what it prints.
     pub(crate) fn client(&self, words: &[&str]) -> Value {
-        let output = self.start_client(words).wait_with_output().unwrap();
+        let output = self.start_child(words).wait_with_output().unwrap();
         assert!(output.status.success(), "the client failed: {words:?}");
         match output.stdout.is_empty() {
             true => Value::Null,
