@@ -21,7 +21,7 @@ pub use crate::actors::queue::{
 };
 pub use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Handover, Later, Push, Pushed,
-    QueueActor, QueueCommand, QueueNews, QueueReply, Reply, ResultSink, Settle, SettleReply,
+    QueueActor, QueueCommand, QueueNews, QueueReply, Reply, ResultSink, Revoke, Settle, SettleReply,
 };
 pub use crate::rules::store::{
     Admission, Asking, Bound, DeadSelection, LeaseTable, Leased, MemoryStore, News, Refusal, Refused,
@@ -29,6 +29,6 @@ pub use crate::rules::store::{
 };
 pub use crate::types::{
     AckedPlaces, Arrival, Begin, Block, Capabilities, Epoch, HeaderValue, Headers, JobRef, Lane, LeaseId,
-    Origin, Places, Rejection, Renewal, ReplyAddress, ReplyTo, Retry, Run, SettleItem, UnreadableJob,
-    Verdict,
+    Origin, Places, Rejection, Released, Renewal, ReplyAddress, ReplyTo, Retry, RevokeKind, Revoked, Run,
+    SettleItem, UnreadableJob, Verdict,
 };

@@ -199,6 +199,12 @@ impl<'a, J> Delivery<'a, J> {
         self.consumer().heartbeat.has_ended()
     }
 
+    /// Whether its lease is lost: the queue outside of the process took the job back and gives, or gave, it to somebody else.
+    /// Whatever is said of this delivery counts for nothing, so work in progress can as well end. No message: a look at a mark.
+    pub fn is_revoked(&self) -> bool {
+        self.view().begun().is_revoked(self.number)
+    }
+
     /// Whether its job has expired before it began. Reads the clock only for a job that can.
     #[inline]
     pub fn has_expired(&self) -> bool {

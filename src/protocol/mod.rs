@@ -27,7 +27,7 @@ pub use handover::Handover;
 pub(crate) use inside_cell::{inside_cell, mark_inside_cell};
 pub use queue::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueActor,
-    QueueCommand, QueueNews, QueueReply, Settle, SettleReply,
+    QueueCommand, QueueNews, QueueReply, Revoke, Settle, SettleReply,
 };
 pub use response::Later;
 pub(crate) use result_sink::{AnyResultSink, Sink, SinkFactory};

@@ -5,6 +5,7 @@
 //! supervisor  ──Attach──────▶ QUEUE    answered by Attached, once for each life of the supervisor or the queue
 //! supervisor  ──Demand──────▶ QUEUE    answered by Batch messages as jobs come, until the credit is used up
 //! supervisor  ──Settle──────▶ QUEUE    answered by SettleReply; sent again if the queue was restarted before it answered
+//! QUEUE       ──Revoke──────▶ supervisor  answered by Released; only by a queue whose leases can die
 //! group       ──QueueCommand▶ QUEUE    answered by QueueReply
 //! ```
 
@@ -16,8 +17,8 @@ use tokio::sync::oneshot;
 use super::Handover;
 use crate::rules::store::{DeadSelection, Leased, Refused, RefusedSettle, SettleRefusal};
 use crate::types::{
-    AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobRef, LeaseId, QueueCounts, Run, SettleItem,
-    UnreadableJob,
+    AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobRef, LeaseId, QueueCounts, Released, RevokeKind,
+    Revoked, Run, SettleItem, UnreadableJob,
 };
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
@@ -66,6 +67,8 @@ pub struct Attach<J: Send + Sync + 'static> {
     pub ceiling: usize,
     /// Where batches go.
     pub batches: Recipient<Batch<J>>,
+    /// Where the queue takes leases back.
+    pub revoke: Recipient<Revoke>,
     /// Where the queue tells what it did by itself.
     pub tell: Recipient<QueueNews>,
     /// Where the queue tells which jobs became dead letters, for whoever waits for their outcome.
@@ -208,6 +211,27 @@ impl SettleReply {
 
 impl Message for Settle {
     type Result = SettleReply;
+}
+
+/// The queue takes leases back: its link broke, or a broker gives the jobs to others. Answered by what became of them: at once
+/// if they are lost, else when none of them is with a consumer any more and the queue has answered every verdict on them, or at
+/// the deadline. A queue must go on reading while it waits for the answer, since those verdicts come to it meanwhile.
+///
+/// A lease that was revoked is over for the group: the job is never handed out again under it. What is settled later counts for
+/// nothing, and the queue hears nothing of it. It comes after the [`Batch`] that brought the leases, since both go to the same
+/// actor, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoke {
+    /// The epoch to which they are leased; a revoke of another one is answered and does nothing.
+    pub epoch: Epoch,
+    /// Which leases.
+    pub what: Revoked,
+    /// How.
+    pub kind: RevokeKind,
+}
+
+impl Message for Revoke {
+    type Result = Released;
 }
 
 /// What a queue did by itself, for the events.

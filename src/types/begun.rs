@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::DeliveryNumber;
 
-/// A mark is the number of a delivery, with three bits below it that say more. So of two marks the one of the later delivery is
-/// the greater. Numbers stay far below 2^61.
-const BITS: u32 = 3;
+/// A mark is the number of a delivery, with four bits below it that say more. So of two marks the one of the later delivery is
+/// the greater. Numbers stay far below 2^60.
+const BITS: u32 = 4;
 
 /// The bit of a mark that says "was in the hands of code that panicked".
 const CULPRIT: u64 = 1;
@@ -16,6 +16,9 @@ const FINISHED: u64 = 2;
 
 /// The bit of a mark that says "was taken back before it began".
 const RECALLED: u64 = 4;
+
+/// The bit of a mark that says "its lease is lost".
+const REVOKED: u64 = 8;
 
 /// The mark of a delivery that has begun.
 #[inline]
@@ -60,7 +63,7 @@ impl BegunMark {
                 Err(now) => seen = now,
             }
         }
-        if seen & !(CULPRIT | FINISHED) == own {
+        if seen & !(CULPRIT | FINISHED | REVOKED) == own {
             Begin::Again
         } else {
             Begin::Never
@@ -82,6 +85,33 @@ impl BegunMark {
             }
         }
         false
+    }
+
+    /// Notes that the lease of the delivery `number` is lost. True if it had not begun: then it never does.
+    pub(crate) fn revoke(&self, number: DeliveryNumber) -> bool {
+        // See `begin` for the race. If its consumer finishes in this very moment the note may be lost, and nobody asks for it.
+        let own = mark(number);
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let (noted, is_unbegun) = match seen {
+                seen if seen < own => (own | RECALLED | REVOKED, true),
+                seen if seen >> BITS == number.0 => (seen | REVOKED, false),
+                _ => return false,
+            };
+            match self
+                .0
+                .compare_exchange_weak(seen, noted, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return is_unbegun,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Whether the lease of the delivery `number` is lost, or its job was delivered again since.
+    pub(crate) fn is_revoked(&self, number: DeliveryNumber) -> bool {
+        let seen = self.0.load(Ordering::Relaxed);
+        seen >> BITS > number.0 || (seen >> BITS == number.0 && seen & REVOKED != 0)
     }
 
     /// All deliveries of the job before `next` are over: none of them counts as begun. What one of them noted stays, so that
@@ -108,8 +138,9 @@ impl BegunMark {
     /// dies before it tells, the job is done again but not blamed.
     #[inline]
     pub(crate) fn finish(&self, number: DeliveryNumber) {
-        if self.0.load(Ordering::Relaxed) == mark(number) {
-            self.0.store(mark(number) | FINISHED, Ordering::Relaxed);
+        let seen = self.0.load(Ordering::Relaxed);
+        if seen & !REVOKED == mark(number) {
+            self.0.store(seen | FINISHED, Ordering::Relaxed);
         }
     }
 
@@ -117,14 +148,15 @@ impl BegunMark {
     /// one that ended the consumer.
     pub(crate) fn blame(&self, number: DeliveryNumber) {
         // Only over its own mark: a consumer that was given up on and panics later says nothing of its successor.
-        if self.0.load(Ordering::Relaxed) == mark(number) {
-            self.0.store(mark(number) | CULPRIT, Ordering::Relaxed);
+        let seen = self.0.load(Ordering::Relaxed);
+        if seen & !REVOKED == mark(number) {
+            self.0.store(seen | CULPRIT, Ordering::Relaxed);
         }
     }
 
     /// Whether the delivery `number` was in the hands of code that panicked.
     pub(crate) fn is_culprit(&self, number: DeliveryNumber) -> bool {
-        self.0.load(Ordering::Relaxed) == mark(number) | CULPRIT
+        self.0.load(Ordering::Relaxed) & !REVOKED == mark(number) | CULPRIT
     }
 
     /// Whether the delivery `number` can still begin.
@@ -134,7 +166,7 @@ impl BegunMark {
 
     /// Whether the delivery `number` has begun.
     pub(crate) fn has_begun(&self, number: DeliveryNumber) -> bool {
-        self.0.load(Ordering::Relaxed) & !CULPRIT == mark(number)
+        self.0.load(Ordering::Relaxed) & !(CULPRIT | REVOKED) == mark(number)
     }
 }
 
@@ -159,6 +191,24 @@ mod tests {
             assert_ne!(begins, is_recalled);
             assert_eq!(job.has_begun(number), begins);
         }
+    }
+
+    #[test]
+    fn what_is_revoked_never_begins_or_is_known_to_be_void() {
+        let job = BegunMark::default();
+        let (first, second, third) = (DeliveryNumber(5), DeliveryNumber(6), DeliveryNumber(7));
+        assert!(job.revoke(first) && job.is_revoked(first));
+        assert_eq!(job.begin(first), Begin::Never);
+        assert_eq!((job.begin(second), job.is_revoked(second)), (Begin::Now, false));
+        assert!(!job.revoke(second) && job.is_revoked(second) && job.has_begun(second));
+        assert_eq!(job.begin(second), Begin::Again);
+        job.finish(second);
+        assert!(job.is_revoked(second) && !job.has_begun(second));
+        assert_eq!(job.begin(third), Begin::Now);
+        assert!(job.is_revoked(second) && !job.is_revoked(third));
+        job.revoke(third);
+        job.blame(third);
+        assert!(job.is_culprit(third));
     }
 
     #[test]

@@ -178,6 +178,15 @@ pub enum EventKind {
         /// How many verdicts.
         verdicts: usize,
     },
+    /// The queue took leases back.
+    Revoked {
+        /// Jobs that had not begun and are forgotten here.
+        waiting: usize,
+        /// Jobs that consumers are at work on.
+        at_work: usize,
+        /// Whether they are over; else what is at work may be finished.
+        lost: bool,
+    },
     /// A consumer takes jobs.
     ConsumerUp {
         /// Where.

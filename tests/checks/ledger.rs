@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use consumer_group::config::WindowConfig;
 use consumer_group::events::{DeliveryNumber, Moment};
-use consumer_group::queue::{LeaseId, Places, Verdict};
+use consumer_group::queue::{LeaseId, Places, Revoked, SettleItem, Verdict};
 use consumer_group::rules::ledger::{
     Effects, Input, Ledger, LedgerPolicy, Recalled, Report, SlotPhase, Stale,
 };
@@ -58,6 +58,9 @@ enum Noise {
     NotBegun(u8),
     /// The time of some jobs runs out; which of them is drawn from the bits.
     Expire(u64),
+    /// The queue takes some leases back, or all; which of them, and which of the deliveries that are out have not begun, is
+    /// drawn from the bits. They are lost, or may be finished.
+    Revoke(u64, u64, bool),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +129,7 @@ fn noise() -> impl Strategy<Value = Noise> {
         3 => (any::<u8>(), any::<u64>()).prop_map(|(slot, bits)| Noise::Recall(slot, bits)),
         1 => any::<u8>().prop_map(Noise::NotBegun),
         2 => any::<u64>().prop_map(Noise::Expire),
+        3 => (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(which, taken, lost)| Noise::Revoke(which, taken, lost)),
     ]
 }
 
@@ -197,6 +201,10 @@ struct World {
     total: u64,
     handed_out: u64,
     ended: BTreeSet<LeaseId>,
+    /// Leases that were revoked while they were out: whether nothing that is said of them counts.
+    revoked: BTreeMap<LeaseId, bool>,
+    /// Those that end without a verdict in this step; empty between two steps.
+    silent: Vec<LeaseId>,
     /// Everything that followed, for the comparison of two runs.
     trace: Vec<String>,
 }
@@ -225,6 +233,8 @@ impl World {
             total: 0,
             handed_out: 0,
             ended: BTreeSet::new(),
+            revoked: BTreeMap::new(),
+            silent: Vec::new(),
             trace: Vec::new(),
         }
     }
@@ -250,10 +260,44 @@ impl World {
         }
     }
 
+    /// The lease has ended without a word.
+    fn forget(&mut self, lease: LeaseId) {
+        assert!(self.leases.remove(&lease).is_some());
+        assert!(self.ended.insert(lease), "a lease ends twice");
+        self.in_block.remove(&lease);
+        self.suspects.remove(&lease);
+        self.on_disk.remove(&lease);
+        self.beginning = self.beginning.filter(|(_, beginning)| *beginning != lease);
+        for line in self.lines.values_mut() {
+            line.retain(|other| *other != lease);
+        }
+        self.tickets.retain(|_, other| *other != lease);
+    }
+
+    /// Revoked leases whose consumers are done with them: those on which there is no verdict are forgotten.
+    fn see_who_is_released(&mut self, effects: &Effects, ending: &mut BTreeSet<LeaseId>) -> Vec<LeaseId> {
+        let mut silent = Vec::new();
+        for lease in &effects.released {
+            assert!(self.revoked.remove(lease).is_some(), "released and not revoked");
+            let ends = |item: &SettleItem| item.lease == *lease && !matches!(item.verdict, Verdict::Renew(_));
+            if !effects.settle.iter().any(ends) {
+                assert!(ending.remove(lease), "its end is not told");
+                silent.push(*lease);
+            }
+        }
+        silent
+    }
+
     /// Carries out what follows and checks it against the rules.
     fn follow(&mut self) {
         let effects = std::mem::take(&mut self.effects);
         self.trace.push(format!("{effects:?}"));
+        let mut ending: BTreeSet<LeaseId> = effects.ended.iter().map(|(lease, ())| *lease).collect();
+        for lease in std::mem::take(&mut self.silent) {
+            self.forget(lease);
+            // Of one that stood in a block nothing is told.
+            ending.remove(&lease);
+        }
         self.see_who_left_a_block();
         for acked in &effects.acked {
             for place in acked.places.iter() {
@@ -266,6 +310,7 @@ impl World {
                 assert!(self.ended.insert(lease), "a lease ends twice");
             }
         }
+        let silent = self.see_who_is_released(&effects, &mut ending);
         self.blocks.retain(|ticket, lease| {
             let has_jobs = self.in_block.iter().any(|job| job.0 & !63 == lease.0);
             assert_eq!(
@@ -275,8 +320,11 @@ impl World {
             );
             has_jobs
         });
-        let mut ending: BTreeSet<LeaseId> = effects.ended.iter().map(|(lease, ())| *lease).collect();
         for item in &effects.settle {
+            assert!(
+                self.revoked.get(&item.lease) != Some(&true),
+                "the queue hears of a lease that is lost"
+            );
             let (_, attempt) = self
                 .leases
                 .get_mut(&item.lease)
@@ -340,6 +388,9 @@ impl World {
             }
             self.tickets.retain(|_, lease| *lease != item.lease);
         }
+        for lease in silent {
+            self.forget(lease);
+        }
         assert!(
             ending.is_empty(),
             "told to have ended without a verdict: {ending:?}"
@@ -348,6 +399,7 @@ impl World {
             assert!(handed.number.0 > self.last_number, "delivery numbers grow");
             self.last_number = handed.number.0;
             let lease = self.tickets[&handed.ticket];
+            assert!(!self.revoked.contains_key(&lease), "a revoked job is handed out");
             self.check_suspects(lease);
             assert_eq!(handed.attempt, self.leases[&lease].1);
             assert!(handed.attempt <= self.policy.attempts);
@@ -658,6 +710,39 @@ impl World {
         );
     }
 
+    fn revoke(&mut self, which: u64, taken: u64, lost: bool) {
+        let is_drawn = |bits: u64, index: usize| bits >> (index % 64) & 1 == 1;
+        let drawn: Vec<LeaseId> = self
+            .leases
+            .keys()
+            .enumerate()
+            .filter(|(index, _)| which.is_multiple_of(5) || is_drawn(which, *index))
+            .map(|(_, lease)| *lease)
+            .collect();
+        let what = match which.is_multiple_of(5) {
+            true => Revoked::All,
+            false => Revoked::Leases(drawn.clone()),
+        };
+        let is_out = |lease: &LeaseId| self.out.iter().find(|out| out.lease == *lease).copied();
+        let out: Vec<Out> = drawn.iter().filter_map(is_out).collect();
+        let (taken, kept): (Vec<_>, Vec<_>) = out
+            .into_iter()
+            .enumerate()
+            .partition(|(index, _)| is_drawn(taken, *index));
+        let taken: Vec<Out> = taken.into_iter().map(|(_, out)| out).collect();
+        for (_, out) in kept {
+            let was_lost = self.revoked.get(&out.lease).copied().unwrap_or_default();
+            self.revoked.insert(out.lease, lost || was_lost);
+        }
+        self.out.retain(|out| !taken.contains(out));
+        self.over.extend(&taken);
+        // What was revoked before, and is taken back now, is told as released.
+        let is_revoked = |lease: &LeaseId| self.revoked.contains_key(lease);
+        self.silent = drawn.into_iter().filter(|lease| !is_revoked(lease)).collect();
+        let numbers = taken.iter().map(|out| out.number).collect();
+        self.step(Input::Revoked(what, lost, numbers));
+    }
+
     fn make(&mut self, noise: Noise) {
         match noise {
             Noise::Lease(keys) => {
@@ -853,6 +938,7 @@ impl World {
                     self.step(Input::NotBegunThere(out.ticket, out.number));
                 }
             }
+            Noise::Revoke(which, taken, lost) => self.revoke(which, taken, lost),
             Noise::Expire(bits) => {
                 let is_drawn = |index: usize| bits >> (index % 64) & 1 == 1;
                 let tickets = self.tickets.keys().copied().enumerate();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use consumer_group::config::WindowConfig;
 use consumer_group::events::{DeliveryNumber, Moment};
-use consumer_group::queue::{LeaseId, Verdict};
+use consumer_group::queue::{LeaseId, Revoked, Verdict};
 use consumer_group::rules::ledger::{Effects, Ledger, LedgerPolicy, Report, SlotPhase};
 use consumer_group::sim::{Plant, PlantedIn};
 use consumer_group::strategy::{Choice, KeyHash, Weight};
@@ -51,6 +51,8 @@ struct World {
     words: Vec<Flight>,
     acked: [u8; 3],
     dead: [bool; 3],
+    /// Jobs whose lease died at the queue.
+    lost: [bool; 3],
     faults: u8,
     /// What went wrong, once it has.
     broken: Option<&'static str>,
@@ -76,6 +78,8 @@ enum Step {
     /// The deadline passes.
     Hang(u32),
     StrategyDies,
+    /// The lease of a job dies at the queue.
+    Lose(usize),
 }
 
 impl World {
@@ -112,6 +116,7 @@ impl World {
             words: Vec::new(),
             acked: [0; 3],
             dead: [false; 3],
+            lost: [false; 3],
             faults: FAULTS,
             broken: None,
         }
@@ -125,7 +130,7 @@ impl World {
     }
 
     fn is_done(&self) -> bool {
-        (0..KEYS.len()).all(|job| self.acked[job] > 0 || self.dead[job])
+        (0..KEYS.len()).all(|job| self.acked[job] > 0 || self.dead[job] || self.lost[job])
     }
 
     fn breaks(&mut self, what: &'static str) {
@@ -151,6 +156,9 @@ impl World {
                 slot: handed.slot,
                 incarnation: self.ledger.incarnation(handed.slot),
             };
+            if self.lost[job] {
+                self.breaks("a job whose lease is lost was handed out");
+            }
             if self.held.iter().any(|other| KEYS[other.job] == KEYS[job]) {
                 self.breaks("two consumers hold jobs of one key");
             }
@@ -159,6 +167,9 @@ impl World {
     }
 
     fn ack(&mut self, job: usize) {
+        if self.lost[job] {
+            self.breaks("a job whose lease is lost was acked");
+        }
         self.acked[job] += 1;
         if self.acked[job] > 1 {
             self.breaks("a job was acked twice");
@@ -201,7 +212,7 @@ impl World {
         let held: Vec<Ticket> = self
             .held
             .iter()
-            .filter(|flight| flight.slot == slot)
+            .filter(|flight| flight.slot == slot && !self.lost[flight.job])
             .map(|flight| flight.ticket)
             .collect();
         self.held.retain(|flight| flight.slot != slot);
@@ -262,6 +273,10 @@ impl Model for Group {
         if world.faults > 0 && world.ledger.is_offering() {
             steps.push(Step::StrategyDies);
         }
+        if world.faults > 0 {
+            let lasts = |job: &usize| world.acked[*job] == 0 && !world.dead[*job] && !world.lost[*job];
+            steps.extend((0..world.leased).filter(lasts).map(Step::Lose));
+        }
     }
 
     fn next_state(&self, before: &World, step: Step) -> Option<World> {
@@ -293,6 +308,13 @@ impl Model for Group {
             Step::Finish(slot) => {
                 let flight = world.first_held(slot)?;
                 world.settle(flight, Report::Done);
+            }
+            Step::Lose(job) => {
+                world.faults -= 1;
+                world.lost[job] = true;
+                let lease = Revoked::Leases(vec![LeaseId(job as u64)]);
+                world.ledger.revoke(&lease, true, |_, (), _| false, &mut effects);
+                world.carry_out(effects);
             }
             Step::FinishLate(slot) => {
                 world.faults -= 1;

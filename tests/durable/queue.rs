@@ -351,7 +351,9 @@ mod restarts {
 }
 
 mod epochs {
-    use consumer_group::queue::{Attach, Batch, Clock, DeadLetteredJobs, Epoch, QueueNews, QueueSource};
+    use consumer_group::queue::{
+        Attach, Batch, Clock, DeadLetteredJobs, Epoch, Later, QueueNews, QueueSource, Released, Revoke,
+    };
 
     use super::*;
 
@@ -372,6 +374,13 @@ mod epochs {
 
     ignores!(Batch<u64>, QueueNews, DeadLetteredJobs<u64>);
 
+    impl actix::Handler<Revoke> for Desk {
+        type Result = Later<Released>;
+        fn handle(&mut self, _: Revoke, _: &mut Self::Context) -> Self::Result {
+            Later::now(Released::default())
+        }
+    }
+
     pub(super) async fn attach(queue: &DurableQueue<u64>, epoch: u64) {
         use actix::Actor as _;
         let (actor, desk) = (queue.create(Clock::start()).start(), Desk.start());
@@ -379,6 +388,7 @@ mod epochs {
             epoch: Epoch(epoch),
             ceiling: 64,
             batches: desk.clone().recipient(),
+            revoke: desk.clone().recipient(),
             tell: desk.clone().recipient(),
             dead_lettered: desk.recipient(),
         };

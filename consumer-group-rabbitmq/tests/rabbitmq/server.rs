@@ -24,7 +24,8 @@ pub(crate) struct Server {
 /// failure.
 pub(crate) fn shared() -> Option<Server> {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
-    let server = SHARED.get_or_init(|| Server::of(services(None, &["env", "rabbitmq", "python-clients"])?, None));
+    let server =
+        SHARED.get_or_init(|| Server::of(services(None, &["env", "rabbitmq", "python-clients"])?, None));
     said(server.clone())
 }
 

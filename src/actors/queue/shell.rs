@@ -1,15 +1,16 @@
 //! The shell of a queue: what every queue actor keeps beside its jobs.
 
+use std::future::Future;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, WeakRecipient};
 
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, DeadLetteredJobs, Demand, Push, Pushed, QueueNews, QueueReply,
-    Settle, SettleReply,
+    Revoke, Settle, SettleReply,
 };
 use crate::rules::store::{Leased, News, Refusal, Refused, RefusedSettle, Settled};
-use crate::types::{Epoch, JobRef, Moment, Priority, SettleItem};
+use crate::types::{Epoch, JobRef, Moment, Priority, Released, RevokeKind, Revoked, SettleItem};
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
 ///
@@ -24,6 +25,7 @@ use crate::types::{Epoch, JobRef, Moment, Priority, SettleItem};
 /// | `Demand` | [`demand`](Self::demand), then hands jobs out |
 /// | `Settle` | [`settle`](Self::settle), then hands jobs out |
 /// | `Command` | [`close`](Self::close), [`detach`](Self::detach); the others are about its jobs |
+/// | (its leases die) | [`revoke`](Self::revoke) |
 /// | [`Wake`] | [`woken`](Self::woken), moves what is due, [`wake_at`](Self::wake_at) |
 ///
 /// To hand jobs out: lease at most [`credit`](Self::credit), then [`hand_out`](Self::hand_out). After an operation that may
@@ -69,6 +71,7 @@ impl Credit {
 
 struct Link<J: Send + Sync + 'static> {
     batches: Recipient<Batch<J>>,
+    revoke: Recipient<Revoke>,
     tell: Recipient<QueueNews>,
     dead_lettered: Recipient<DeadLetteredJobs<J>>,
 }
@@ -158,6 +161,7 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         (self.credit, self.urgent) = Default::default();
         self.link = Some(Link {
             batches: attach.batches,
+            revoke: attach.revoke,
             tell: attach.tell,
             dead_lettered: attach.dead_lettered,
         });
@@ -281,6 +285,19 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         SettleReply::Applied {
             refused: refused.collect(),
         }
+    }
+
+    /// Takes leases back from the supervisor that is attached, as [`Revoke`] says. The future gives what became of them; `None`
+    /// if nobody is attached, or the supervisor has died meanwhile. The word is on its way when this returns.
+    pub fn revoke(&self, what: Revoked, kind: RevokeKind) -> impl Future<Output = Option<Released>> + use<J> {
+        let epoch = self.epoch;
+        // Through a clone, which has a place of its own in a full mailbox: else the word would go in only when the future is
+        // polled.
+        let answer = self
+            .link
+            .as_ref()
+            .map(|link| link.revoke.clone().send(Revoke { epoch, what, kind }));
+        async move { answer?.await.ok() }
     }
 
     /// What the queue did by itself, for [`tell`](Self::tell).
@@ -410,6 +427,13 @@ mod tests {
         fn handle(&mut self, _: QueueNews, _: &mut Context<Self>) {}
     }
 
+    impl Handler<Revoke> for Deaf {
+        type Result = actix::MessageResult<Revoke>;
+        fn handle(&mut self, _: Revoke, _: &mut Context<Self>) -> Self::Result {
+            actix::MessageResult(Released::default())
+        }
+    }
+
     impl Handler<DeadLetteredJobs<u64>> for Deaf {
         type Result = ();
         fn handle(&mut self, _: DeadLetteredJobs<u64>, _: &mut Context<Self>) {}
@@ -422,6 +446,7 @@ mod tests {
             epoch: Epoch(epoch),
             ceiling: 64,
             batches: address.clone().recipient(),
+            revoke: address.clone().recipient(),
             tell: address.clone().recipient(),
             dead_lettered: address.recipient(),
         }

@@ -31,6 +31,11 @@ impl Histories {
         }
         history.push(record);
     }
+
+    /// The lease has ended, however that was.
+    pub(super) fn forget(&mut self, lease: LeaseId) {
+        self.leases.remove(&lease);
+    }
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {

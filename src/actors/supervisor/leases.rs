@@ -158,6 +158,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             epoch: self.epoch,
             ceiling: self.ledger.ceiling(self.desired.consumers),
             batches: context.address().recipient(),
+            revoke: context.address().recipient(),
             tell: self.group.tell.clone(),
             dead_lettered: self.group.dead_lettered.clone(),
         };

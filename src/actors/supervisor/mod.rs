@@ -15,6 +15,7 @@
 //! | `expiring.rs` | keeps the time of leased jobs that expire |
 //! | `dead_letters.rs` | keeps dead letters for a queue that has none |
 //! | `consumers.rs`, `slots.rs`, `slot.rs` | start consumers, see them end, start others |
+//! | `revoking.rs` | gives leases back that the queue revokes |
 //! | `recalling.rs` | takes back what a consumer that does not move has not begun |
 //! | `watching.rs` | finds consumers that hang |
 //! | `steering.rs` | becomes what the group shall be |
@@ -31,6 +32,7 @@ mod queue_answers;
 mod queue_link;
 mod recalling;
 mod replies;
+mod revoking;
 mod settling;
 mod slot;
 mod slots;
@@ -57,6 +59,7 @@ pub(crate) use group_context::GroupContext;
 use outgoing::Outgoing;
 use queue_link::QueueLink;
 use replies::Replies;
+use revoking::Drains;
 use slots::Slots;
 use strategy_link::StrategyLink;
 use watching::Looks;
@@ -95,6 +98,9 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     looks: Looks,
     /// Leased jobs that can still expire. Written by leases and deaths, struck when the lease ends.
     expiring: Expiring,
+    /// Leases that the queue wants back and that consumers may finish. Written by its word and by what ends, cleared by the
+    /// answer.
+    drains: Drains,
     /// Only for a queue without dead letters; else empty.
     histories: Histories,
     told: Told,
@@ -147,6 +153,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             desired,
             looks: Looks::default(),
             expiring: Expiring::default(),
+            drains: Drains::default(),
             histories: Histories::new(config.queue.history),
             told: Told::default(),
             group,

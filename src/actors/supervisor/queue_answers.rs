@@ -3,11 +3,12 @@
 //! | the answer | what follows |
 //! |---|---|
 //! | applied | nothing; a suspect whose begin it was goes out |
-//! | some refused | told and counted, unless the verdict was sent twice: then an earlier life of the queue may have applied it |
-//! | the link is down | told and counted; the verdicts are not sent again, and their jobs come again |
+//! | some refused | told and counted, unless the verdict was sent twice: then an earlier life of the queue may have applied it. A lease that was to go on is lost |
+//! | the link is down | told and counted; the verdicts are not sent again, their leases are lost, and their jobs come again |
 //! | none, since the queue died | sent again to its next life |
 //! | none for 5 s | told; a drain does not wait for it any longer |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -17,7 +18,7 @@ use super::queue_link::{ANSWER_LOOK, Answered};
 use super::turn::renew;
 use crate::protocol::{Settle, SettleReply};
 use crate::rules::store::{RefusedSettle, SettleRefusal};
-use crate::types::EventKind;
+use crate::types::{EventKind, LeaseId, Revoked, SettleItem, Verdict};
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Tells the queue what became of its leases, and remembers it until the queue has answered.
@@ -61,20 +62,41 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                     return self.turn(context);
                 }
             }
-            SettleReply::Applied { refused } => self.refused(refused, was_sent_before),
+            SettleReply::Applied { .. } if was_sent_before => {}
+            SettleReply::Applied { refused } => {
+                self.refused(refused);
+                let refused: BTreeSet<LeaseId> = refused.iter().map(|refused| refused.lease).collect();
+                self.lose(settle.as_ref(), |lease| refused.contains(&lease));
+                return self.turn(context);
+            }
             SettleReply::LinkDown => {
-                let verdicts = settle.map_or(0, |settle| settle.len());
+                let verdicts = settle.as_ref().map_or(0, Settle::len);
                 self.told.refused_settles += verdicts as u64;
                 self.group.bus.tell(EventKind::SettlesLost { verdicts });
+                self.lose(settle.as_ref(), |_| true);
+                return self.turn(context);
             }
         }
+        self.answer_drained();
         self.tell_idle();
     }
 
-    fn refused(&mut self, refused: &[RefusedSettle], was_sent_before: bool) {
-        if was_sent_before {
-            return;
+    /// Leases that were to go on after these verdicts have died at the queue.
+    fn lose(&mut self, settle: Option<&Settle>, is_lost: impl Fn(LeaseId) -> bool) {
+        let goes_on = |item: &&SettleItem| {
+            matches!(
+                item.verdict,
+                Verdict::Renew(_) | Verdict::Extend | Verdict::Begin(_)
+            ) && is_lost(item.lease)
+        };
+        let items = settle.iter().flat_map(|settle| settle.items.iter());
+        let leases: Vec<LeaseId> = items.filter(goes_on).map(|item| item.lease).collect();
+        if !leases.is_empty() {
+            self.revoke(&Revoked::Leases(leases), true);
         }
+    }
+
+    fn refused(&mut self, refused: &[RefusedSettle]) {
         self.told.refused_settles += refused.len() as u64;
         let mut whys = refused.iter().map(|refused| refused.why);
         let stale = whys.by_ref().filter(|why| *why == SettleRefusal::Stale).count();

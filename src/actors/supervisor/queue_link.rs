@@ -163,6 +163,20 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
         unanswered.number < self.overdue_before
     }
 
+    /// The number of the next settle.
+    pub(super) fn next_settle(&self) -> u64 {
+        self.next_settle
+    }
+
+    /// Whether the queue has answered every settle before this number, but for what is overdue.
+    pub(super) fn has_answered_before(&self, number: u64) -> bool {
+        let mut before = self
+            .unanswered
+            .iter()
+            .filter(|unanswered| unanswered.number < number);
+        before.all(|unanswered| self.is_overdue(unanswered))
+    }
+
     /// Whether a look at what is unanswered has to be planned; if it has, it counts as planned.
     pub(super) fn plans_look(&mut self) -> bool {
         if self.looks.is_some() || self.is_settled() {

@@ -49,9 +49,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let mut outputs = outputs.into_iter();
         for done in done {
             any_done |= if done.ticket.is_of_block() {
-                self.done_in_block(&consumer, done, &mut outputs)
+                self.done_in_block(now, &consumer, done, &mut outputs)
             } else {
-                self.done_alone(now, &consumer, done, &mut outputs)
+                let output = if done.has_outputs { outputs.next() } else { None };
+                let number = done.first.at(done.places.lowest().unwrap_or(0));
+                self.done_alone(now, &consumer, (done.ticket, number), output)
             };
         }
         for SettledDelivery { ticket, number, work } in deliveries {
@@ -91,11 +93,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         &mut self,
         now: Moment,
         consumer: &ConsumerInfo,
-        done: DonePlaces,
-        outputs: &mut impl Iterator<Item = Guarded<O>>,
+        (ticket, number): (Ticket, DeliveryNumber),
+        output: Option<Guarded<O>>,
     ) -> bool {
-        let output = if done.has_outputs { outputs.next() } else { None };
-        let (ticket, number) = (done.ticket, done.first.at(done.places.lowest().unwrap_or(0)));
         let (attempt, lease) = (self.ledger.attempt(ticket, number), self.ledger.lease(ticket));
         let settled = self
             .ledger
@@ -148,15 +148,19 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         (ticket, number): (Ticket, DeliveryNumber),
         work: Work,
     ) -> Result<(), Stale> {
-        let ticket = self
+        let single = self
             .ledger
-            .single_out(consumer.slot, ticket, number, &mut self.effects)?;
+            .single_out(consumer.slot, ticket, number, &mut self.effects);
+        // One that was revoked has left its block already.
+        let revoked = || self.ledger.revoked_there(consumer.slot, number).ok_or(Stale);
+        let ticket = single.or_else(|Stale| revoked())?;
         self.settled(now, consumer, (ticket, number), work)
     }
 
     /// Jobs of a block were done. Whether any of them counts.
     fn done_in_block(
         &mut self,
+        now: Moment,
         consumer: &ConsumerInfo,
         done: DonePlaces,
         outputs: &mut impl Iterator<Item = Guarded<O>>,
@@ -181,21 +185,36 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 self.tell_acked(consumer, block.id(place), 1, first.at(place));
             }
         }
+        let mut late = Vec::new();
         if has_outputs {
             let waits = block.as_ref().and_then(|block| Some((block.reply_to()?, block)));
             for (place, output) in places.iter().zip(outputs) {
-                if let Some((reply_to, block)) = waits
-                    && acked.contains(place)
-                {
-                    self.outgoing.push((reply_to, outcome(block.id(place), output)));
+                match waits {
+                    Some((reply_to, block)) if acked.contains(place) => {
+                        self.outgoing.push((reply_to, outcome(block.id(place), output)));
+                    }
+                    _ => late.push((place, output)),
                 }
             }
         }
         places.remove(acked);
+        let mut any_done = !acked.is_empty();
         for place in places.iter() {
-            self.stale_settle(consumer, first.at(place));
+            let number = first.at(place);
+            any_done |= match self.ledger.revoked_there(consumer.slot, number) {
+                // It has left its block, since it was revoked while it was at work.
+                Some(ticket) => {
+                    let of_place = late.extract_if(.., |(of, _)| *of == place);
+                    let output = of_place.map(|(_, output)| output).next();
+                    self.done_alone(now, consumer, (ticket, number), output)
+                }
+                None => {
+                    self.stale_settle(consumer, number);
+                    false
+                }
+            };
         }
-        !acked.is_empty()
+        any_done
     }
 
     fn tell_acked(&self, consumer: &ConsumerInfo, job: JobId, attempt: u32, number: DeliveryNumber) {

@@ -17,6 +17,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         self.bury();
         self.forget_ended();
         self.send_settles(context);
+        self.note_released();
         self.gather_deliveries();
         self.send_deliveries();
         self.end_emptied();
@@ -47,6 +48,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn forget_ended(&mut self) {
         for (lease, job) in self.effects.ended.drain(..) {
             self.expiring.strike(lease, &job);
+            self.histories.forget(lease);
         }
     }
 

@@ -226,7 +226,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if !every.is_some_and(|every| self.queue.extends_now(now, every)) {
             return;
         }
-        let at_work = self.ledger.tickets().map(|(_, lease, attempt)| (lease, attempt));
+        let at_work = self
+            .ledger
+            .tickets()
+            .filter(|(ticket, ..)| !self.ledger.is_lost(*ticket))
+            .map(|(_, lease, attempt)| (lease, attempt));
         let extended = at_work
             .chain(self.replies.leases())
             .map(|(lease, attempt)| SettleItem {

@@ -19,6 +19,7 @@
 
 use std::collections::VecDeque;
 
+use super::expired::LEFT;
 use super::pieces::Piece;
 use super::slots::SlotPhase;
 use super::{Effects, HandedPiece, Ledger, OutOfBlock};
@@ -86,6 +87,40 @@ impl<B> Blocks<B> {
         self.entries.get(ticket.number() as usize)?.block.as_ref()
     }
 
+    /// Every block, with its lease and its jobs that are left.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, &B, LeaseId, Places)> {
+        (0_u32..).zip(&self.entries).filter_map(|(number, entry)| {
+            let block = entry.block.as_ref()?;
+            Some((Ticket::of_block(number), block, entry.lease, entry.left))
+        })
+    }
+
+    /// The jobs that are left in a block.
+    fn left(&self, ticket: Ticket) -> Places {
+        let entry = self.entries.get(ticket.number() as usize);
+        entry.map_or(Places::NONE, |entry| entry.left)
+    }
+
+    /// These jobs wait no more, and nobody chooses for them; they still are in the block.
+    pub(super) fn strike(&mut self, ticket: Ticket, places: Places) {
+        for part in self.waiting.iter_mut().filter(|part| part.ticket == ticket) {
+            self.waiting_jobs -= part.places.both(places).len();
+            part.places.remove(places);
+        }
+        self.waiting
+            .retain(|part| !part.ticket.is_of_block() || !part.places.is_empty());
+        let left = self.left(ticket);
+        for part in self.offered.iter_mut().filter(|part| part.ticket == ticket) {
+            let mut rest = part.places.both(left);
+            self.offered_jobs -= rest.both(places).len();
+            rest.remove(places);
+            // The answer counts the places, so they stay. The ticket may be that of another block by then.
+            if rest.is_empty() {
+                part.ticket = LEFT;
+            }
+        }
+    }
+
     /// Jobs in all blocks together.
     pub(super) fn jobs(&self) -> usize {
         self.jobs
@@ -132,7 +167,7 @@ impl<B> Blocks<B> {
         entry.keys.get(usize::from(place)).copied()
     }
 
-    fn has_keys(&self, ticket: Ticket) -> bool {
+    pub(super) fn has_keys(&self, ticket: Ticket) -> bool {
         let entry = self.entries.get(ticket.number() as usize);
         entry.is_some_and(|entry| !entry.keys.is_empty())
     }
@@ -279,13 +314,16 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let mut shares = shares.iter().peekable();
         for (index, part) in (0..).zip(&offered) {
             let mut left = part.places;
+            // The others were revoked while the strategy chose for them.
+            let there = left.both(self.blocks.left(part.ticket));
             while let Some(share) = shares.next_if(|share| share.part <= index) {
                 // A job that is given away twice goes to the first one.
                 let places = share.places.both(left);
                 if share.part < index || places.is_empty() {
                     continue;
                 }
-                if self.is_dealt(share.slot, places, &mut dealt) {
+                let is_there = places.both(there);
+                if is_there.is_empty() || self.is_dealt(share.slot, is_there, &mut dealt) {
                     left.remove(places);
                 } else if is_bad {
                     bad.push(share.slot);
@@ -295,6 +333,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             for place in left.iter() {
                 let only = Places::only(place);
                 match choices.next() {
+                    _ if !there.contains(place) => {}
                     Some(Choice::Slot(slot)) if self.is_dealt(slot, only, &mut dealt) => {}
                     Some(Choice::Slot(slot)) => {
                         held_here.add(only);
@@ -325,9 +364,13 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// The strategy died: what it was choosing for is offered again.
     pub(super) fn offered_blocks_lost(&mut self) {
-        let offered = std::mem::take(&mut self.blocks.offered);
+        let mut offered = std::mem::take(&mut self.blocks.offered);
         self.blocks.offered_jobs = 0;
         self.offering.news |= !offered.is_empty();
+        for part in &mut offered {
+            part.places = part.places.both(self.blocks.left(part.ticket));
+        }
+        offered.retain(|part| !part.places.is_empty());
         self.blocks.put_in_front(offered.into_iter());
     }
 

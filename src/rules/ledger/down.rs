@@ -60,7 +60,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         if self.put_at_back(&front) {
             return Some(held.len());
         }
-        self.put_in_front(&front);
+        self.come_back(&front, effects);
         Some(held.len())
     }
 
@@ -82,7 +82,9 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let is_unclear = guilty.iter().filter(|guilty| **guilty).count() > 1;
         let mut front = Vec::with_capacity(held.len());
         for (&ticket, is_guilty) in held.iter().zip(guilty) {
-            if is_guilty {
+            if self.is_lost(ticket) {
+                self.forget(ticket, effects);
+            } else if is_guilty {
                 self.survived(ticket, is_unclear);
                 let ended = Ended {
                     ticket,

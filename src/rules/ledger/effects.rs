@@ -53,6 +53,8 @@ pub struct Effects<H = (), B = ()> {
     pub emptied: Vec<SlotId>,
     /// The suspect whose begin is among the verdicts: it is handed out when the queue has answered.
     pub beginning: Option<Ticket>,
+    /// Leases that were revoked and had to wait for their consumer, which is done with them now.
+    pub released: Vec<LeaseId>,
     /// What to tell of which job: retried and returned ones.
     pub tell: Vec<(H, EntryNews)>,
 }
@@ -95,6 +97,7 @@ impl<H, B> Default for Effects<H, B> {
             touched: Vec::new(),
             emptied: Vec::new(),
             beginning: None,
+            released: Vec::new(),
             tell: Vec::new(),
         }
     }

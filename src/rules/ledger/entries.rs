@@ -33,6 +33,17 @@ pub(super) enum Suspicion {
     OfProcess,
 }
 
+/// Whether an entry may be handed out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Hold {
+    /// It is as any other.
+    Kept,
+    /// Its lease was revoked: its consumer may finish it, and nobody else gets it.
+    Draining,
+    /// Its lease is lost: its consumer is done with it or dies, and nothing of that counts.
+    Lost,
+}
+
 /// The mark for "no neighbour" in a chain.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -57,6 +68,8 @@ pub(super) struct Entry<H> {
     /// Whether it may have ended somebody, and nobody knows. A suspect is delivered alone: if that ends them again, it was
     /// this one; if not, it is cleared.
     pub(super) suspicion: Suspicion,
+    /// Written by a revoke, while it is out. Never taken back.
+    pub(super) hold: Hold,
     pub(super) state: State,
 }
 
@@ -114,6 +127,7 @@ impl<H> Entries<H> {
             before: NONE,
             after: NONE,
             suspicion,
+            hold: Hold::Kept,
             state: State::Waiting,
         };
         if let Some(index) = self.free.pop() {

@@ -14,14 +14,33 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// The time of these jobs has run out and none of them ever began: those that wait are rejected. One that is with a
     /// consumer stays: there it is seen whether it begins. Suspects of a process stay, since they may have begun before.
     pub fn expired(&mut self, tickets: &[Ticket], effects: &mut Effects<H, B>) {
+        let may_expire = |ticket: &&Ticket| !self.is_suspect_of_process(**ticket);
+        let tickets: Vec<Ticket> = tickets.iter().filter(may_expire).copied().collect();
+        let (left, slots) = self.leave_where_they_wait(&tickets, effects);
+        for ticket in left {
+            self.end_expired(ticket, effects);
+        }
+        for slot in slots {
+            self.fill(slot, effects);
+        }
+    }
+
+    /// Entries leave whatever list they wait in; those that are with a consumer stay. Returns who left, and the slots for which
+    /// one of them waited.
+    pub(super) fn leave_where_they_wait(
+        &mut self,
+        tickets: &[Ticket],
+        effects: &mut Effects<H, B>,
+    ) -> (Vec<Ticket>, BTreeSet<SlotId>) {
         let (mut waiting, mut left, mut slots) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         for &ticket in tickets {
             let Some(entry) = self.entries.get(ticket) else {
                 continue;
             };
             match entry.state {
-                _ if self.is_suspect_of_process(ticket) => continue,
-                State::Beginning(..) | State::Out(_) => continue,
+                State::Out(_) => continue,
+                // What the queue answers to the begin finds it gone.
+                State::Beginning(..) => {}
                 State::Waiting => drop(waiting.insert(ticket)),
                 State::Offered => {
                     let offered = self
@@ -41,18 +60,18 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             left.push(ticket);
         }
         if !waiting.is_empty() {
-            for line in [&mut self.offering.urgent, &mut self.offering.waiting] {
+            let lines = [
+                &mut self.offering.urgent,
+                &mut self.offering.waiting,
+                &mut self.suspects.waiting,
+            ];
+            for line in lines {
                 line.retain(|ticket| !waiting.contains(ticket));
             }
             self.blocks.strike_entries(|ticket| waiting.contains(&ticket));
         }
         self.offering.news |= !left.is_empty();
-        for ticket in left {
-            self.end_expired(ticket, effects);
-        }
-        for slot in slots {
-            self.fill(slot, effects);
-        }
+        (left, slots)
     }
 
     /// The job ends without an attempt.

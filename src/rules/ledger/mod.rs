@@ -21,7 +21,8 @@
 //! 4. a live slot never holds more than its window, but for what it held when the window shrank;
 //! 5. redelivered entries go in front of everything that was leased after them;
 //! 6. while a suspect of a process is with a consumer, nothing else is, and the queue knew of it before;
-//! 7. of two entries that wait for the same, the more urgent one goes first.
+//! 7. of two entries that wait for the same, the more urgent one goes first;
+//! 8. what is revoked is never handed out again, and leaves no trace when its consumer is done with it.
 
 mod blocks;
 mod chain;
@@ -37,6 +38,7 @@ mod offer;
 mod pieces;
 mod plants;
 mod recall;
+mod revoke;
 mod settle;
 mod single_out;
 mod slots;
@@ -66,8 +68,8 @@ use slots::Slot;
 
 use crate::rules::window::Window;
 use crate::types::{
-    Block, DeadReason, DeliveryNumber, JobRef, KeyHash, LeaseId, Moment, Priority, Rejection, SlotId, Ticket,
-    Verdict, WindowConfig,
+    Block, DeadReason, DeliveryNumber, JobRef, KeyHash, Lane, LeaseId, Moment, Priority, Rejection, SlotId,
+    Ticket, Verdict, WindowConfig,
 };
 
 /// What the ledger is told once.
@@ -137,6 +139,8 @@ struct Sums {
     urgent_parked: usize,
     /// Entries in `Behind`.
     behind: usize,
+    /// Entries that were revoked and are still with a consumer.
+    revoked: usize,
 }
 
 /// Whether jobs may come in and go out.
@@ -157,6 +161,11 @@ pub trait OutOfBlock<B>: Clone {
     fn priority(&self) -> Priority {
         Priority(0)
     }
+
+    /// By which lane of a queue outside of the process it came, if it did.
+    fn lane(&self) -> Option<&Lane> {
+        None
+    }
 }
 
 impl<J> OutOfBlock<Arc<Block<J>>> for JobRef<J> {
@@ -166,6 +175,10 @@ impl<J> OutOfBlock<Arc<Block<J>>> for JobRef<J> {
 
     fn priority(&self) -> Priority {
         JobRef::priority(self)
+    }
+
+    fn lane(&self) -> Option<&Lane> {
+        self.origin().map(|origin| &origin.lane)
     }
 }
 

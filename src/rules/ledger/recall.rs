@@ -139,7 +139,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 front.push(ticket);
             }
         }
-        self.put_in_front(&front);
+        self.come_back(&front, effects);
         self.recall_pieces(slot, &recalled.pieces, effects);
         self.fill(slot, effects);
     }
@@ -159,11 +159,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let (State::Out(slot), true) = (entry.state, entry.number == number) else {
             return Err(Stale);
         };
-        if self.is_suspect_of_process(ticket) {
+        if self.is_suspect_of_process(ticket) && !self.is_lost(ticket) {
             self.not_begun(ticket, effects);
         }
         self.leave_slot(ticket, slot, effects);
-        self.put_in_front(&[ticket]);
+        self.come_back(&[ticket], effects);
         self.fill(slot, effects);
         self.note_emptied(slot, effects);
         Ok(())
@@ -184,7 +184,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         self.change(slot, effects, |found: &mut Slot, _| found.stuck = stuck);
     }
 
-    fn leave_slot(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
+    pub(super) fn leave_slot(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
             found.alone = found.alone.filter(|alone| *alone != ticket);

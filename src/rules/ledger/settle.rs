@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::effects::EntryNews;
-use super::entries::{Entry, State, Suspicion};
+use super::entries::{Entry, Hold, State, Suspicion};
 use super::slots::SlotPhase;
 use super::{Effects, Ledger, OutOfBlock};
 use crate::types::invariant::invariant;
@@ -56,7 +56,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// A consumer settled a delivery. Returns the job if it was done, which ends its lease.
     ///
     /// # Errors
-    /// [`Stale`] if the delivery is over: its consumer was given up on, or it was settled before. Nothing changes then.
+    /// [`Stale`] if the delivery is over: its consumer was given up on, or it was settled before. Nothing changes then. Also if
+    /// its lease is lost: then it is over from here on.
     pub fn settled(
         &mut self,
         now: Moment,
@@ -68,7 +69,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         if report == Report::Done {
             return self.done(ticket, number, effects).map(Some);
         }
-        let (slot, _) = self.out(ticket, number)?;
+        let (slot, entry) = self.out(ticket, number)?;
+        if entry.hold == Hold::Lost {
+            self.lost_ended(ticket, slot, effects);
+            return Err(Stale);
+        }
         self.release(ticket, slot, effects);
         let incarnation = self.incarnation(slot);
         let ended = |cause| Ended {
@@ -83,7 +88,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             Report::Done => {}
             Report::Failed { cause, after } => {
                 if let Some(ticket) = self.again(ended(cause), after, effects) {
-                    self.put_in_front(&[ticket]);
+                    self.come_back(&[ticket], effects);
                 }
             }
             Report::Rejected(text) => {
@@ -106,6 +111,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     ) -> Result<H, Stale> {
         let (slot, entry) = self.out(ticket, number)?;
         let (lease, attempt, key) = (entry.lease, entry.attempt, entry.key);
+        if entry.hold == Hold::Lost {
+            self.lost_ended(ticket, slot, effects);
+            return Err(Stale);
+        }
+        self.note_released(ticket, effects);
         let (mut job, mut waits_here, mut retires, mut was_alone) = (None, false, false, false);
         self.change(slot, effects, |found, entries| {
             found.chain.remove(entries, ticket);
@@ -195,6 +205,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 record: Some(record),
             };
             effects.settle(lease, attempt, Verdict::Renew(Box::new(renewal)));
+            if entry.hold != Hold::Kept {
+                // The queue has the attempt, and gets the job back.
+                self.forget(ticket, effects);
+                return None;
+            }
             if after.is_zero() {
                 return Some(ticket);
             }
@@ -242,6 +257,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let key: Option<KeyHash> = entry.key;
         let lease = entry.lease;
         effects.settle(lease, entry.attempt, verdict);
+        self.note_released(ticket, effects);
         effects
             .ended
             .extend(self.entries.remove(ticket).map(|job| (lease, job)));

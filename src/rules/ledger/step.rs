@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Effects, Ledger, Recalled, Report};
 use crate::rules::strategies::{Choice, Share};
 use crate::types::{
-    Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, SlotId, Ticket, Weight,
+    Cause, DeliveryNumber, Incarnation, KeyHash, LeaseId, Moment, Places, Revoked, SlotId, Ticket, Weight,
 };
 
 /// Everything that can happen to a ledger.
@@ -105,6 +105,8 @@ pub enum Input {
     NotBegunThere(Ticket, DeliveryNumber),
     /// The time of these jobs has run out.
     Expired(Vec<Ticket>),
+    /// The queue takes leases back. Whether they are lost, and which of the deliveries that are out cannot begin any more.
+    Revoked(Revoked, bool, Vec<DeliveryNumber>),
 }
 
 impl Ledger {
@@ -162,6 +164,9 @@ impl Ledger {
                 let _ = self.not_begun_there(ticket, number, effects);
             }
             Input::Expired(tickets) => self.expired(&tickets, effects),
+            Input::Revoked(what, is_lost, taken) => {
+                self.revoke(&what, is_lost, |_, (), number| taken.contains(&number), effects);
+            }
             of_slots => self.step_of_slots(now, of_slots, effects),
         }
     }

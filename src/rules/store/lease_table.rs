@@ -63,6 +63,11 @@ impl<T> LeaseTable<T> {
         std::mem::take(&mut self.leases).into_values()
     }
 
+    /// Every lease that lasts, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (LeaseId, &T)> {
+        self.leases.iter().map(|(lease, job)| (*lease, job))
+    }
+
     /// How many leases last.
     pub fn len(&self) -> usize {
         self.leases.len()

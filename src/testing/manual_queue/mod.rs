@@ -13,7 +13,9 @@ use self::state::State;
 use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
 use crate::rules::store::Refusal;
-use crate::types::{Arrival, Capabilities, DeadLetter, Epoch, Job, JobId, Moment, SettleItem};
+use crate::types::{
+    Arrival, Capabilities, DeadLetter, Epoch, Job, JobId, Moment, Released, RevokeKind, Revoked, SettleItem,
+};
 
 /// A queue whose jobs are leased when the test says so and which shows the test every verdict. Clones are the same queue,
 /// and it outlives its actor.
@@ -136,6 +138,27 @@ impl<J: Send + Sync + 'static> ManualQueue<J> {
     /// From now on verdicts are answered like this.
     pub fn answer_settles(&self, answers: SettleAnswers) {
         self.shared.lock().answers = answers;
+    }
+
+    /// Takes leases back, as a broker does. Lost ones are over at once: verdicts on them are refused. Else the supervisor has
+    /// time to finish them. Whatever was not settled can be leased again when this returns; `None` if no supervisor was there to
+    /// answer. Cancellation: the word stands, and the jobs stay leased.
+    pub async fn revoke(&self, what: Revoked, kind: RevokeKind) -> Option<Released> {
+        let meant = self.shared.lock().meant(&what);
+        let (answer, mut lost) = {
+            let mut state = self.shared.lock();
+            let lost = match kind {
+                RevokeKind::Lost => state.end_leases(&meant),
+                RevokeKind::Drain { .. } => Vec::new(),
+            };
+            (state.shell.revoke(what, kind), lost)
+        };
+        let released = answer.await;
+        self.shared.change(|state| {
+            lost.extend(state.end_leases(&meant));
+            state.bring_back(lost);
+        });
+        released
     }
 
     /// Jobs that can be leased.

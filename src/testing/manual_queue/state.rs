@@ -13,8 +13,8 @@ use crate::rules::store::{
     Settled,
 };
 use crate::types::{
-    Arrival, AttemptRecord, Capabilities, DeadLetter, Job, JobRef, Moment, QueueCounts, Rejection,
-    SettleItem, Verdict,
+    Arrival, AttemptRecord, Capabilities, DeadLetter, Job, JobRef, Lane, LeaseId, Moment, QueueCounts,
+    Rejection, Revoked, SettleItem, Verdict,
 };
 
 pub(super) struct State<J: Send + Sync + 'static> {
@@ -210,6 +210,31 @@ impl<J: Send + Sync + 'static> State<J> {
         };
         self.dead.push(letter.clone());
         self.shell.news().dead.push(letter);
+    }
+
+    /// The leases that last and are meant.
+    pub(super) fn meant(&mut self, what: &Revoked) -> Vec<LeaseId> {
+        let of_lane = |job: &JobRef<J>, lane: &Lane| job.origin().is_some_and(|origin| origin.lane == *lane);
+        let is_meant = |lease: &LeaseId, kept: &Kept<J>| match what {
+            Revoked::All => true,
+            Revoked::Lane(lane) => of_lane(&kept.job, lane),
+            Revoked::Leases(leases) => leases.contains(lease),
+        };
+        let leased = self.leased.iter().filter(|(lease, kept)| is_meant(lease, kept));
+        leased.map(|(lease, _)| lease).collect()
+    }
+
+    /// Ends those of these leases that last.
+    pub(super) fn end_leases(&mut self, leases: &[LeaseId]) -> Vec<Kept<J>> {
+        leases
+            .iter()
+            .filter_map(|lease| self.leased.end(*lease))
+            .collect()
+    }
+
+    /// Jobs can be leased again, each at its old place.
+    pub(super) fn bring_back(&mut self, jobs: Vec<Kept<J>>) {
+        self.ready.extend(jobs.into_iter().map(|kept| (kept.place, kept)));
     }
 
     /// Makes the jobs ready whose delay ends by `now`.

@@ -118,6 +118,7 @@ fn fates_wait_for_the_next_attach_while_their_recipient_is_gone() {
             epoch: Epoch(1),
             ceiling: 64,
             batches: rig.desk.clone().recipient(),
+            revoke: address.clone().recipient(),
             tell: address.clone().recipient(),
             dead_lettered: address.recipient(),
         };

@@ -17,14 +17,14 @@ use super::{MemoryQueue, QueueSource, StoreQueue};
 use crate::actors::Clock;
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueCommand,
-    QueueNews, QueueReply, Settle, SettleReply,
+    QueueNews, QueueReply, Revoke, Settle, SettleReply,
 };
 use crate::rules::store::{DeadSelection, Leased, MemoryStore, Refusal, Store};
-use crate::types::SettleItem;
 use crate::types::{
     DeadLetter, DeadReason, Epoch, EventKind, Job, JobId, JobRef, Moment, Overflow, QueueConfig, QueueCounts,
     Rejection, Retry, Verdict,
 };
+use crate::types::{Released, SettleItem};
 
 /// Runs a test on a runtime whose clock moves only when everybody waits for it.
 fn run(test: impl Future<Output = ()>) {
@@ -53,6 +53,14 @@ impl Handler<Batch<u64>> for Desk {
     type Result = ();
     fn handle(&mut self, batch: Batch<u64>, _: &mut Context<Self>) {
         self.batches.send(batch).unwrap();
+    }
+}
+
+impl Handler<Revoke> for Desk {
+    type Result = MessageResult<Revoke>;
+
+    fn handle(&mut self, _: Revoke, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Released::default())
     }
 }
 
@@ -163,6 +171,7 @@ impl<S: Store<u64>> Rig<S> {
             epoch: Epoch(epoch),
             ceiling: 64,
             batches: self.desk.clone().recipient(),
+            revoke: self.desk.clone().recipient(),
             tell: self.desk.clone().recipient(),
             dead_lettered: self.desk.clone().recipient(),
         };

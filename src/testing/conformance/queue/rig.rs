@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use actix::dev::RecipientRequest;
-use actix::{Actor, Addr, Context, Handler, Message, Recipient};
+use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Recipient};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -13,14 +13,14 @@ use crate::actors::cell::{CellHandle, CellHooks, spawn_in_cell};
 use crate::actors::queue::QueueSource;
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, QueueAddr, QueueCommand,
-    QueueNews, QueueReply, Settle, SettleReply,
+    QueueNews, QueueReply, Revoke, Settle, SettleReply,
 };
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::{Leased, Refused};
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
 use crate::types::{
-    Capabilities, Cause, DeadLetter, DeadReason, Epoch, Job, JobRef, QueueCounts, Rejection, Renewal, Retry,
-    Run, SettleItem, Verdict,
+    Capabilities, Cause, DeadLetter, DeadReason, Epoch, Job, JobRef, QueueCounts, Rejection, Released,
+    Renewal, Retry, Run, SettleItem, Verdict,
 };
 
 /// Where the jobs of a push come back to if nobody takes them.
@@ -42,6 +42,14 @@ impl Handler<Batch<u64>> for Desk {
     fn handle(&mut self, batch: Batch<u64>, _: &mut Context<Self>) {
         // An error means that the check has ended.
         let _ = self.batches.send(batch);
+    }
+}
+
+impl Handler<Revoke> for Desk {
+    type Result = MessageResult<Revoke>;
+
+    fn handle(&mut self, _: Revoke, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Released::default())
     }
 }
 
@@ -186,6 +194,7 @@ impl<S: QueueSource<u64>> Rig<S> {
             epoch: Epoch(epoch),
             ceiling: 64,
             batches: self.desk.clone().recipient(),
+            revoke: self.desk.clone().recipient(),
             tell: self.desk.clone().recipient(),
             dead_lettered: self.desk.clone().recipient(),
         };
