@@ -112,7 +112,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         reply_to: Option<ReplyTo>,
         note: impl FnOnce(JobId),
     ) -> Result<JobId, SendError<J>> {
-        if let Err(reason) = self.intake.admit(1).await {
+        if self.intake.admit_at_once(1).is_none()
+            && let Err(reason) = self.intake.wait_for_room(1).await
+        {
             return Err(SendError {
                 job: Some(job),
                 kind: reason.into(),

@@ -128,19 +128,7 @@ impl<'a, J> Delivery<'a, J> {
     #[inline]
     #[must_use = "a delivery that was taken back is somebody else's"]
     pub(crate) fn begin(&self) -> bool {
-        // Asked of each on its own: a view that could be either would be put together for every job.
-        match &self.hold {
-            Hold::Borrowed { job, .. } => job.begin(self.number),
-            Hold::Owned(owned, _) => owned.job().view().begin(self.number),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn finish(&self) {
-        match &self.hold {
-            Hold::Borrowed { job, .. } => job.begun().finish(self.number),
-            Hold::Owned(owned, _) => owned.job().view().begun().finish(self.number),
-        }
+        self.view().begin(self.number)
     }
 
     /// The name of the job.

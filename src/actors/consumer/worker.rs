@@ -108,7 +108,7 @@ async fn work_through<C: Consumer>(
                 outbox.pass_over(parcel, number, Work::Expired);
                 continue;
             }
-            if !delivery.begin() {
+            if !job.begin(number) {
                 drop(payload);
                 job.sweep();
                 outbox.pass_over(parcel, number, Work::Recalled);
@@ -142,7 +142,7 @@ async fn work_through<C: Consumer>(
                 }
                 waker = present_waker().await;
             }
-            delivery.finish();
+            job.begun().finish(number);
             // It borrows everything, so there is nothing to be dropped; without this it would be looked at for each job.
             std::mem::forget(delivery);
             // The look at the payload ends before anybody hears that the job is done: who drops it then finds no reader.

@@ -146,19 +146,33 @@ impl<J: Send + Sync + 'static> Intake<J> {
     /// Room for up to `wanted` jobs, at least one: waits for it, or fails, as the policy says. Whoever gets room must
     /// [`put`](Self::put) exactly as many jobs. Cancel safe. Fair: who came first gets room first.
     pub(crate) async fn admit(&self, wanted: usize) -> Result<usize, AdmissionError> {
+        match self.admit_at_once(wanted) {
+            Some(room) => Ok(room),
+            None => self.wait_for_room(wanted).await,
+        }
+    }
+
+    /// As [`admit`](Self::admit), if nothing is to be waited for. Most sends find room, and going in and out of a future costs
+    /// more than that.
+    #[inline]
+    pub(crate) fn admit_at_once(&self, wanted: usize) -> Option<usize> {
+        let wanted = wanted.min(self.capacity).max(1);
+        let permits = self.room.try_acquire_many(to_u32(wanted)).ok()?;
+        permits.forget();
+        if self.open.is_closed() {
+            self.give_back(wanted);
+            return None;
+        }
+        Some(wanted)
+    }
+
+    /// As [`admit`](Self::admit), where there was no room at once.
+    #[cold]
+    pub(crate) async fn wait_for_room(&self, wanted: usize) -> Result<usize, AdmissionError> {
         if self.open.is_closed() {
             return Err(AdmissionError::Closed);
         }
         let wanted = wanted.min(self.capacity).max(1);
-        if let Ok(permits) = self.room.try_acquire_many(to_u32(wanted)) {
-            permits.forget();
-            return if self.open.is_closed() {
-                self.give_back(wanted);
-                Err(AdmissionError::Closed)
-            } else {
-                Ok(wanted)
-            };
-        }
         if self.overflow == Overflow::Reject {
             return match self.more_room(wanted) {
                 0 => Err(AdmissionError::Full),
