@@ -3,6 +3,8 @@
 //! The bounds of the numbers come from `words`. Which keys and which names there are, the type itself is asked: a derived
 //! `Deserialize` that meets an unknown name tells all that it knows.
 
+use toml::de::Deserializer;
+
 use crate::types::{ConfigError, GroupConfig, range_of};
 
 /// What the type expects at a key.
@@ -28,9 +30,11 @@ impl Expected {
             return Self::Other;
         }
         let question = format!("{} = 0", join(path, "'?'"));
-        let answer = toml::from_str::<GroupConfig>(&question)
-            .err()
-            .map(|error| error.message().to_owned())
+        // As a file is read, so that the type is compiled for one kind of reader.
+        let answer = Deserializer::parse(&question)
+            .ok()
+            .and_then(|from| serde_path_to_error::deserialize::<_, GroupConfig>(from).err())
+            .map(|error| error.inner().message().to_owned())
             .unwrap_or_default();
         let (refused, expected) = answer.rsplit_once(", expected ").unwrap_or_default();
         match (refused, expected) {
