@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::fault::FaultKind;
 use super::history::{Answer, History, Occurrence};
-use super::plan::FaultKind;
 use crate::types::{EventKind, Incarnation, Moment, Role, SlotId};
 
 /// The states, by name.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Fault;
+use super::fault::Fault;
 use crate::types::{DeliveryNumber, Epoch, EventKind, GroupConfig, Incarnation, JobId, Moment, SlotId};
 
 /// What happened in a run.

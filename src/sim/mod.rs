@@ -19,29 +19,37 @@
 //! clock is read. Everything else is the group of production.
 
 mod check;
+mod course;
 mod coverage;
-mod defaults;
+mod fault;
 mod history;
 mod host;
 mod names;
+mod own_thread;
 mod patience;
 mod plan;
+mod plan_shape;
 mod print;
 mod report;
 mod run;
+mod run_error;
 mod shrink;
+mod stock;
 mod sweep;
 mod timeline;
 mod world;
 
 pub use check::{Checker, Violation, check};
 pub use coverage::{Reached, STATES};
-pub use defaults::{PlanShape, stock};
+pub use fault::{Fault, FaultKind, PlanError, When};
 pub use history::{Answer, Attempt, End, Entry, History, Occurrence, PlannedFault, SentJob};
-pub use plan::{Fault, FaultKind, Plan, PlanError, PlannedJob, When};
+pub use plan::{Plan, PlannedJob};
+pub use plan_shape::PlanShape;
 pub use report::{FaultLine, Report};
-pub use run::{RunError, Simulation};
+pub use run::Simulation;
+pub use run_error::RunError;
 pub use shrink::{Shrunk, shrink};
+pub use stock::stock;
 pub use sweep::{Failure, Sweep, Swept};
 pub use timeline::draw;
 

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
-use super::plan::{FaultKind, Plan};
+use super::fault::FaultKind;
+use super::plan::Plan;
 use super::world::RunWorld;
 use crate::types::{GroupConfig, Moment};
 

@@ -1,6 +1,7 @@
 //! Plans as Rust code: a plan that fails becomes a test that compiles and fails again.
 
-use super::plan::{Fault, FaultKind, Plan, When};
+use super::fault::{Fault, FaultKind, When};
+use super::plan::Plan;
 
 impl Plan {
     /// The plan as Rust code: the expression that makes it.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::check::Checker;
+use super::fault::FaultKind;
 use super::history::{History, Occurrence, PlannedFault};
-use super::plan::FaultKind;
 use crate::types::{EventKind, Moment, Role};
 
 /// What a run was, in a form to print.
@@ -112,20 +112,6 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
         FaultKind::Crash { role } => Some(role),
         _ => None,
     };
-    // The others leave the consumer alive: a later death is none of theirs.
-    let ends_lives = !matches!(
-        planned.fault.kind,
-        FaultKind::Error
-            | FaultKind::RepeatSettle
-            | FaultKind::DelaySettle { .. }
-            | FaultKind::EchoSettle { .. }
-            | FaultKind::RepeatDelivery
-            | FaultKind::ClockJump { .. }
-            | FaultKind::Freeze { .. }
-            | FaultKind::NoThreads { .. }
-            | FaultKind::FailedCommit { .. }
-            | FaultKind::SecondOpener { .. }
-    );
     let places = history.places();
     let mut held: BTreeSet<usize> = planned.job.into_iter().collect();
     let index = history
@@ -163,33 +149,62 @@ fn line(history: &History, planned: &PlannedFault) -> FaultLine {
                 ..
             } if !is_after => held = planned.job.into_iter().collect(),
             _ if !is_after => {}
-            EventKind::RoleDown { role: down, .. } if role == Some(*down) && line.detected.is_none() => {
-                line.detected = Some(since(entry.at, fired));
-            }
-            EventKind::RoleUp { role: up, .. } if role == Some(*up) && line.restarted.is_none() => {
-                line.restarted = Some(since(entry.at, fired));
-            }
-            EventKind::ConsumerDown {
-                slot, incarnation, ..
-            } if ends_lives && (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation) => {
-                line.detected.get_or_insert(since(entry.at, fired));
-            }
-            // Consumers end with their supervisor, and the next one counts their lives anew.
-            EventKind::RoleDown {
-                role: Role::Supervisor,
-                ..
-            } if ends_lives && planned.slot.is_some() => {
-                line.detected.get_or_insert(since(entry.at, fired));
-            }
-            EventKind::ConsumerUp { slot, .. }
-                if Some(*slot) == planned.slot && line.detected.is_some() && line.restarted.is_none() =>
-            {
-                line.restarted = Some(since(entry.at, fired));
-            }
-            _ => {}
+            _ => note_recovery(&mut line, planned, kind, since(entry.at, fired)),
         }
     }
     line
+}
+
+/// When the death that a fault brought about was seen, and when there was a successor; `after` is how long after the fault.
+fn note_recovery(line: &mut FaultLine, planned: &PlannedFault, kind: &EventKind, after: Moment) {
+    let role = match planned.fault.kind {
+        FaultKind::Crash { role } => Some(role),
+        _ => None,
+    };
+    let ends_lives = ends_lives(&planned.fault.kind);
+    match kind {
+        EventKind::RoleDown { role: down, .. } if role == Some(*down) && line.detected.is_none() => {
+            line.detected = Some(after);
+        }
+        EventKind::RoleUp { role: up, .. } if role == Some(*up) && line.restarted.is_none() => {
+            line.restarted = Some(after);
+        }
+        EventKind::ConsumerDown {
+            slot, incarnation, ..
+        } if ends_lives && (Some(*slot), Some(*incarnation)) == (planned.slot, planned.incarnation) => {
+            line.detected.get_or_insert(after);
+        }
+        // Consumers end with their supervisor, and the next one counts their lives anew.
+        EventKind::RoleDown {
+            role: Role::Supervisor,
+            ..
+        } if ends_lives && planned.slot.is_some() => {
+            line.detected.get_or_insert(after);
+        }
+        EventKind::ConsumerUp { slot, .. }
+            if Some(*slot) == planned.slot && line.detected.is_some() && line.restarted.is_none() =>
+        {
+            line.restarted = Some(after);
+        }
+        _ => {}
+    }
+}
+
+/// Whether it ends the consumer. The others leave it alive: a later death is none of theirs.
+fn ends_lives(kind: &FaultKind) -> bool {
+    !matches!(
+        kind,
+        FaultKind::Error
+            | FaultKind::RepeatSettle
+            | FaultKind::DelaySettle { .. }
+            | FaultKind::EchoSettle { .. }
+            | FaultKind::RepeatDelivery
+            | FaultKind::ClockJump { .. }
+            | FaultKind::Freeze { .. }
+            | FaultKind::NoThreads { .. }
+            | FaultKind::FailedCommit { .. }
+            | FaultKind::SecondOpener { .. }
+    )
 }
 
 fn since(at: Moment, from: Moment) -> Moment {

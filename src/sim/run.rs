@@ -6,16 +6,20 @@ use std::sync::Arc;
 
 use tokio::task::LocalSet;
 
-use super::history::{End, History, SentJob};
+use super::course::{Course, Run, converge, strike_in_time};
+use super::history::History;
 use super::host::{self, beside};
-use super::patience::{LOOK, Patience, within};
-use super::plan::{Plan, PlanError, PlannedJob, When};
-use super::world::{Observed, RunWorld};
+use super::own_thread::{Leave, outside_of_runtimes};
+use super::patience::Patience;
+use super::run_error::RunError;
+
+use super::plan::{Plan, PlannedJob};
+use super::world::RunWorld;
 use crate::actors::queue::QueueSource;
-use crate::group::{Group, GroupBuilder, StartError};
+use crate::group::{Group, GroupBuilder};
 use crate::protocol::faults::{self, Present};
 use crate::rules::ledger::Plant;
-use crate::types::{GroupConfig, Job, Placement, Priority};
+use crate::types::{GroupConfig, Job, Placement};
 
 /// A group and its jobs, to be run under plans of faults.
 ///
@@ -45,68 +49,6 @@ pub struct Simulation<J: Send + Sync + 'static, O: Send + 'static> {
 
 type GroupOf<J, O> = dyn Fn(&Plan) -> GroupBuilder<J, O> + Send + Sync;
 type JobOf<J> = dyn Fn(usize, &PlannedJob) -> Job<J> + Send + Sync;
-
-/// A run that could not be.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The plan is impossible.
-    #[error("the plan cannot be: {0}")]
-    Plan(#[from] PlanError),
-    /// The group did not start.
-    #[error("the group did not start: {0}")]
-    Start(#[from] StartError),
-    /// The operating system has no more resources.
-    #[error("a runtime could not be made: {0}")]
-    Runtime(#[source] std::io::Error),
-    /// A simulated run touched a thread that is no part of it, so it may not repeat itself.
-    #[error(
-        "{actor} was woken from a foreign thread after {after} entries; such a run does not repeat itself"
-    )]
-    ForeignThread {
-        /// Which actor.
-        actor: String,
-        /// How much of the history was written by then.
-        after: usize,
-    },
-    /// What went wrong with a seed of a sweep.
-    #[error("seed {seed}: {error}")]
-    Seed {
-        /// The seed.
-        seed: u64,
-        /// What it was.
-        #[source]
-        error: Box<Self>,
-    },
-    /// Two runs of one plan differ.
-    #[error("two runs of one plan differ at entry {index}: {first} and {second}")]
-    Differs {
-        /// The place in the history.
-        index: usize,
-        /// What the first run has there.
-        first: String,
-        /// What the second run has there.
-        second: String,
-    },
-}
-
-/// Does `work`, which makes a runtime, where there is none: here, or on a thread of its own. A second runtime on the thread of
-/// another is a panic, and dropping it while that unwinds is one more, which would end the process.
-fn outside_of_runtimes<T: Send>(work: impl FnOnce() -> Result<T, RunError> + Send) -> Result<T, RunError> {
-    if tokio::runtime::Handle::try_current().is_err() {
-        return work();
-    }
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("simulation".to_owned())
-            .spawn_scoped(scope, work)
-            .map_err(RunError::Runtime)?;
-        // A panic of the definitions is the caller's, as it is without a thread between.
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
     /// A simulation of the group that `group` defines, with the jobs that `job` makes of the plan. Both are called once for
@@ -357,162 +299,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Simulation<J, O> {
                 return;
             }
         }
-    }
-}
-
-/// What a run is of.
-#[derive(Clone, Copy)]
-struct Run<'r> {
-    plan: &'r Plan,
-    is_virtual: bool,
-    world: &'r Arc<RunWorld>,
-}
-
-/// One life of a group.
-struct Course {
-    end: End,
-    /// What was seen up to its end, if the world was asked for it then.
-    seen: Option<Observed>,
-    /// Whether the queue has outlived it.
-    goes_on: bool,
-}
-
-impl Course {
-    fn into_history(self, run: Run<'_>, config: GroupConfig) -> History {
-        let (entries, faults, sent) = self.seen.unwrap_or_else(|| run.world.finish());
-        let jobs = run.plan.jobs.iter().zip(sent);
-        History {
-            config,
-            jobs: jobs
-                .map(|(job, (id, Priority(priority)))| SentJob {
-                    key: job.key,
-                    priority,
-                    id,
-                })
-                .collect(),
-            faults,
-            entries,
-            end: self.end,
-        }
-    }
-}
-
-/// Gives the thread back to the real world at the end of a run, also at one by a panic of the user's definitions.
-struct Leave {
-    random: u64,
-}
-
-impl Leave {
-    fn new() -> Self {
-        Self {
-            random: fastrand::u64(..),
-        }
-    }
-}
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        faults::note_time(Present::Flows);
-        faults::live_elsewhere(None);
-        faults::adopt(None);
-        faults::forget_cell();
-        // The numbers of the run were the seed's; names of jobs that are made on this thread from here on must not be.
-        fastrand::seed(self.random);
-    }
-}
-
-/// Lets the faults that have a time happen.
-fn strike_in_time(plan: &Plan, world: &Arc<RunWorld>) {
-    let mut due: Vec<(u64, usize)> = plan
-        .faults
-        .iter()
-        .enumerate()
-        .filter_map(|(index, fault)| match fault.when {
-            When::Slot { at_ms, .. } | When::Time { at_ms } => Some((at_ms, index)),
-            When::Attempt { .. } | When::Delivery { .. } => None,
-        })
-        .collect();
-    if due.is_empty() {
-        return;
-    }
-    due.sort_unstable();
-    let world = Arc::clone(world);
-    actix_rt::spawn(async move {
-        for (at_ms, fault) in due {
-            tokio::time::sleep_until(world.instant(at_ms)).await;
-            world.strike(fault);
-        }
-    });
-}
-
-/// Waits until every job has its end and the group is whole again, or until the patience is used up.
-async fn converge<J: Send + Sync + 'static, O: Send + 'static>(
-    plan: &Plan,
-    world: &Arc<RunWorld>,
-    group: &Group<J, O>,
-    config: &GroupConfig,
-    patience: &Patience<'_>,
-) -> End {
-    // Behind whatever is planned for the last moment.
-    tokio::time::sleep_until(world.instant(plan.last_ms() + 1)).await;
-    patience.begin();
-    let mut end = End {
-        wanted: config.consumers,
-        ..End::default()
-    };
-    loop {
-        // A zombie that comes back is part of the run, and may meet faults that hold it up again.
-        while world.quiet_from() > world.now() {
-            let wake = world.instant(world.quiet_from().as_millis() + 1);
-            tokio::time::sleep_until(wake).await;
-        }
-        end.unfinished = world.open();
-        end.live = world.live();
-        if end.unfinished.is_empty() && end.live == end.wanted {
-            match patience.wait_for(pin!(group.health())).await {
-                Some(Ok(health)) => {
-                    end.in_queue = health.queue.map_or(0, |counts| counts.unfinished());
-                    end.leased = health.leased;
-                    // A host whose end was ordered may still have answered.
-                    let is_whole = end.in_queue == 0 && end.leased == 0 && !world.host.is_ending();
-                    if is_whole && world.quiet_from() <= world.now() {
-                        break;
-                    }
-                    tokio::time::sleep(LOOK).await;
-                }
-                Some(Err(_)) => {
-                    end.failed = Some(group.stopped().await.unwrap_or_else(|| "it ended".to_owned()));
-                    break;
-                }
-                None => {
-                    end.failed = Some("it did not say how it was".to_owned());
-                    break;
-                }
-            }
-        } else {
-            let limit = tokio::time::Instant::now() + LOOK * 50;
-            let news = within(limit, world.news.notified()).await;
-            if news.is_none()
-                && let Some(reason) = has_failed(group).await
-            {
-                end.failed = Some(reason);
-                break;
-            }
-        }
-        if patience.is_used_up() {
-            break;
-        }
-    }
-    end.at = world.now();
-    end
-}
-
-async fn has_failed<J: Send + Sync + 'static, O: Send + 'static>(group: &Group<J, O>) -> Option<String> {
-    use crate::types::GroupState;
-    if matches!(group.state(), GroupState::Failed | GroupState::Stopped) {
-        Some(group.stopped().await.unwrap_or_else(|| "it ended".to_owned()))
-    } else {
-        None
     }
 }
 

@@ -8,7 +8,8 @@ use super::check::{Checker, Violation};
 use super::coverage::Reached;
 use super::history::History;
 use super::plan::Plan;
-use super::run::{RunError, Simulation};
+use super::run::Simulation;
+use super::run_error::RunError;
 use super::shrink::{Shrunk, shrink};
 
 /// Of so many seeds one is run twice.

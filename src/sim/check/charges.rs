@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Facts, Judged};
+use crate::sim::fault::FaultKind;
 use crate::sim::history::{Attempt, Occurrence};
-use crate::sim::plan::FaultKind;
 use crate::types::{DeadReason, DeliveryNumber, EventKind, Moment, Role, SlotId};
 
 /// How long the word on a delivery takes to the disk at most, if nothing holds the queue up: a few commits.

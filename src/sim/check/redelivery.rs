@@ -1,8 +1,8 @@
 //! What a dead consumer held goes first.
 
 use super::{Facts, Judged};
+use crate::sim::fault::FaultKind;
 use crate::sim::history::{Entry, Occurrence};
-use crate::sim::plan::FaultKind;
 use crate::types::{DeliveryNumber, EventKind, Moment, Role, SlotId};
 
 /// What a consumer held when it died is delivered again before jobs that were waiting behind it for the same consumer.

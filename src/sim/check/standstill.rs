@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Facts, Judged};
 use crate::rules::hang_detector;
+use crate::sim::fault::FaultKind;
 use crate::sim::history::{History, Occurrence};
-use crate::sim::plan::FaultKind;
 use crate::types::{Cause, DeliveryNumber, EventKind, JobId, Moment, Placement, Role, SlotId};
 
 /// What the watcher takes for a timer that is late.

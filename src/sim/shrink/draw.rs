@@ -6,7 +6,8 @@
 
 use fastrand::Rng;
 
-use crate::sim::plan::{Fault, FaultKind, Plan, PlannedJob, When};
+use crate::sim::fault::{Fault, FaultKind, When};
+use crate::sim::plan::{Plan, PlannedJob};
 
 /// A plan of more jobs is large.
 const JOBS: usize = 5;

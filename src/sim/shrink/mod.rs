@@ -9,8 +9,9 @@
 
 mod draw;
 
+use super::fault::{Fault, FaultKind, When};
 use super::history::History;
-use super::plan::{Fault, FaultKind, Plan, PlannedJob, When};
+use super::plan::{Plan, PlannedJob};
 use draw::Draw;
 
 /// How many runs the shrinking of one plan may cost.

@@ -1,6 +1,7 @@
 //! Which faults meet which delivery.
 
-use crate::sim::plan::{Plan, When};
+use crate::sim::fault::When;
+use crate::sim::plan::Plan;
 use crate::types::SlotId;
 
 /// The faults of a plan that wait for a delivery, by their places in it.

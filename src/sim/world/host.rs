@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use super::RunWorld;
 use super::cells::Thread;
 use crate::protocol::faults::{self, Present, World as _};
+use crate::sim::fault::{Fault, FaultKind};
 use crate::sim::history::{Answer, Occurrence};
-use crate::sim::plan::{Fault, FaultKind, Plan};
+use crate::sim::plan::Plan;
 use crate::types::JobId;
 
 /// Turns of all others that a host may still see after its end was ordered, and between the returns of two threads.

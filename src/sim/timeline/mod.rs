@@ -1,12 +1,15 @@
 //! The picture of a run: an SVG with a lane for each slot and for each of the group's own actors, the faults on them, and the
 //! backlog below.
 
+mod faults;
+mod reading;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::history::{Attempt, History, Occurrence, PlannedFault};
-use super::plan::FaultKind;
-use crate::types::{EventKind, Moment, Role, SlotId};
+use crate::sim::fault::FaultKind;
+use crate::sim::history::{Attempt, History};
+use crate::types::Moment;
 
 const LEFT: f64 = 118.0;
 const WIDTH: f64 = 1_000.0;
@@ -89,16 +92,6 @@ impl<'h> Drawing<'h> {
         drawing
     }
 
-    fn lane_of(&self, role: Role) -> usize {
-        self.slots
-            + match role {
-                Role::Queue => 0,
-                Role::Strategy => 1,
-                Role::Supervisor => 2,
-                Role::Results => 3,
-            }
-    }
-
     fn x(&self, ms: f64) -> f64 {
         LEFT + ms / self.end * WIDTH
     }
@@ -107,125 +100,6 @@ impl<'h> Drawing<'h> {
         // A little air between the slots and the group's own actors.
         let gap = if lane >= self.slots { 12.0 } else { 0.0 };
         TOP + lane as f64 * LANE + gap
-    }
-
-    /// Collects lives, bars and the backlog.
-    fn read(&mut self) {
-        let places = self.history.places();
-        let mut open = 0_i64;
-        let mut finished = std::collections::BTreeSet::new();
-        for entry in &self.history.entries {
-            let now = at(entry.at);
-            match &entry.what {
-                Occurrence::Sent { .. } => {
-                    open += 1;
-                    self.note_backlog(now, open);
-                }
-                Occurrence::Begun(attempt) => self.bars.push(Bar {
-                    attempt: *attempt,
-                    from: now,
-                    to: None,
-                    colour: CUT,
-                }),
-                Occurrence::Worked(attempt) => self.end_bar(attempt, now, DONE),
-                Occurrence::Failed(attempt) => self.end_bar(attempt, now, FAILED),
-                Occurrence::HostEnded | Occurrence::ProcessEnded => {
-                    self.give_up(|_| true, now);
-                    for lane in 0..self.slots + 4 {
-                        self.end_life(lane, now);
-                    }
-                    self.cut_bars(None, now);
-                }
-                Occurrence::Group(kind) => {
-                    if let EventKind::Acked { job, .. } | EventKind::DeadLettered { job, .. } = kind
-                        && let Some(place) = places.get(job)
-                        && finished.insert(*place)
-                    {
-                        open -= 1;
-                        self.note_backlog(now, open);
-                    }
-                    self.read_event(kind, now);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Of several changes at one moment the last one counts.
-    fn note_backlog(&mut self, now: f64, open: i64) {
-        match self.backlog.last_mut() {
-            Some(last) if last.0 >= now => last.1 = open,
-            _ => self.backlog.push((now, open)),
-        }
-    }
-
-    fn read_event(&mut self, kind: &EventKind, now: f64) {
-        match kind {
-            EventKind::ConsumerUp { slot, incarnation } => {
-                self.begin_life(slot.0 as usize, incarnation.0.into(), now);
-            }
-            EventKind::ConsumerDown {
-                slot, incarnation, ..
-            } => {
-                let life = (Some(*slot), Some(*incarnation));
-                self.give_up(|planned| (planned.slot, planned.incarnation) == life, now);
-                self.end_life(slot.0 as usize, now);
-                self.cut_bars(Some(*slot), now);
-            }
-            EventKind::RoleUp { role, life } => self.begin_life(self.lane_of(*role), *life, now),
-            EventKind::RoleDown { role, .. } => {
-                self.end_life(self.lane_of(*role), now);
-                if *role == Role::Supervisor {
-                    self.give_up(|planned| planned.slot.is_some(), now);
-                    for slot in 0..self.slots {
-                        self.end_life(slot, now);
-                    }
-                    self.cut_bars(None, now);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// What these faults held up, if they have happened, is given up now.
-    fn give_up(&mut self, met: impl Fn(&PlannedFault) -> bool, now: f64) {
-        for (fault, planned) in self.history.faults.iter().enumerate() {
-            if met(planned) && planned.fired.is_some_and(|fired| at(fired) <= now) {
-                self.given_up.entry(fault).or_insert(now);
-            }
-        }
-    }
-
-    fn begin_life(&mut self, lane: usize, number: u64, from: f64) {
-        self.end_life(lane, from);
-        self.lives.push(Life {
-            lane,
-            number,
-            from,
-            to: None,
-        });
-    }
-
-    fn end_life(&mut self, lane: usize, to: f64) {
-        for life in self.lives.iter_mut().filter(|life| life.lane == lane) {
-            life.to.get_or_insert(to);
-        }
-    }
-
-    /// Work that came to its end; after its consumer was given up, it is the work of a zombie.
-    fn end_bar(&mut self, attempt: &Attempt, now: f64, colour: &'static str) {
-        let same = |bar: &&mut Bar| bar.attempt == *attempt;
-        if let Some(bar) = self.bars.iter_mut().find(same) {
-            bar.colour = if bar.to.is_some() { LATE } else { colour };
-            bar.to = Some(now);
-        }
-    }
-
-    fn cut_bars(&mut self, slot: Option<SlotId>, now: f64) {
-        let is_there = |bar: &&mut Bar| slot.is_none_or(|slot| bar.attempt.slot == slot);
-        for bar in self.bars.iter_mut().filter(is_there) {
-            bar.to.get_or_insert(now);
-        }
     }
 
     fn draw(mut self, title: &str) -> String {
@@ -357,85 +231,6 @@ impl<'h> Drawing<'h> {
                     bar.attempt.job
                 );
             }
-        }
-    }
-
-    /// The lane of a fault, if it has one.
-    fn lane_of_fault(&self, fault: usize) -> Option<usize> {
-        let planned = self.history.faults.get(fault)?;
-        match planned.fault.kind {
-            FaultKind::Crash { role } => Some(self.lane_of(role)),
-            FaultKind::Disconnect { .. }
-            | FaultKind::RepeatDelivery
-            | FaultKind::FailedCommit { .. }
-            | FaultKind::SecondOpener { .. } => Some(self.lane_of(Role::Queue)),
-            FaultKind::ClockJump { .. }
-            | FaultKind::Freeze { .. }
-            | FaultKind::NoThreads { .. }
-            | FaultKind::HostEnd
-            | FaultKind::ProcessEnd => None,
-            _ => planned.slot.map(|slot| slot.0 as usize),
-        }
-    }
-
-    /// What was held up by a fault, from its beginning to its end.
-    fn draw_stretches(&mut self) {
-        let mut over: BTreeMap<usize, f64> = BTreeMap::new();
-        for entry in &self.history.entries {
-            if let Occurrence::Over { fault } = entry.what {
-                over.insert(fault, at(entry.at));
-            }
-        }
-        for (fault, end) in over {
-            let begin = self.history.faults.get(fault).and_then(|planned| planned.fired);
-            if let (Some(begin), Some(lane)) = (begin, self.lane_of_fault(fault)) {
-                // What was given up meanwhile is held up no more; only its thread is, which is a strip along the edge.
-                let given_up = self.given_up.get(&fault).copied().unwrap_or(end).min(end);
-                let y = self.y(lane);
-                for (from, to, y, height) in [
-                    (at(begin), given_up, y, BAND),
-                    (given_up, end, y + BAND - 3.0, 3.0),
-                ] {
-                    if to > from {
-                        let _ = writeln!(
-                            self.text,
-                            "<rect x=\"{:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"{height}\" fill=\"url(#held)\"/>",
-                            self.x(from),
-                            self.x(to) - self.x(from)
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    /// A mark and a letter for each fault that happened. Marks that would cover each other stand side by side.
-    fn draw_faults(&mut self) {
-        let mut fired: Vec<(f64, usize)> = (0..)
-            .zip(&self.history.faults)
-            .filter_map(|(index, planned)| planned.fired.map(|moment| (at(moment), index)))
-            .collect();
-        fired.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let mut last: BTreeMap<Option<usize>, f64> = BTreeMap::new();
-        for (ms, fault) in fired {
-            let Some(planned) = self.history.faults.get(fault) else {
-                continue;
-            };
-            let lane = self.lane_of_fault(fault);
-            let mut x = self.x(ms);
-            if let Some(before) = last.get(&lane) {
-                x = x.max(before + 11.0);
-            }
-            last.insert(lane, x);
-            let y = lane.map_or(TOP - 15.0, |lane| self.y(lane) + BAND + 1.0);
-            let (letter, what) = (letter(&planned.fault.kind), escape(&planned.fault.to_string()));
-            let _ = writeln!(
-                self.text,
-                "<g><title>{what}</title><path d=\"M {x:.1} {y} l 5.5 5 v 8 h -11 v -8 z\" fill=\"{FAULT}\"/>\
-                 <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\" font-size=\"8\" font-weight=\"bold\" \
-                 fill=\"white\">{letter}</text></g>",
-                y + 11.5
-            );
         }
     }
 
