@@ -154,19 +154,12 @@ impl<J: Send + Sync + 'static> Serving<J> {
     async fn carry_out(&mut self, work: Work<J>) -> Result<bool, LinkError> {
         let Work {
             acks,
-            rejects,
             prefetch,
             has_done,
             goodbye,
             errands,
         } = work;
         self.ack(acks).await?;
-        for tag in rejects {
-            let reject = self
-                .channel
-                .basic_reject(tag, BasicRejectOptions { requeue: false });
-            self.connector.step("rejecting", reject).await?;
-        }
         self.done_since = match has_done {
             true => Some(self.done_since.unwrap_or_else(Instant::now)),
             false => None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use consumer_group::DeadLetter;
 use consumer_group::codec::GuardedCodec;
 use consumer_group::events::Moment;
-use consumer_group::queue::{Clock, JobRef, Lane, Refusal};
+use consumer_group::queue::{Arrival, Clock, JobRef, Lane, Refusal, UnreadableJob};
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use tokio::sync::Notify;
@@ -184,6 +184,11 @@ impl<J: Send + Sync + 'static> Core<J> {
         }
     }
 
+    /// For who publishes without anything else of the queue.
+    pub(crate) fn publishing(&self) -> UnboundedSender<Publication> {
+        self.publish.clone()
+    }
+
     fn retry_queue(&self, after: Duration) -> Option<ShortString> {
         ShortString::try_new(self.config.retry_queue(self.config.step_of(after)?)).ok()
     }
@@ -258,13 +263,14 @@ impl<J: Send + Sync + 'static> Core<J> {
         }
     }
 
-    /// What is no job becomes a dead letter as it is; without a queue for those the server is told to do with it what it does with
-    /// rejected messages.
+    /// What is no job becomes a dead letter as it is; without a queue for those the group keeps it, and it is done at the server.
     fn came_unreadable(self: &Arc<Self>, place: Place, message: &Message, why: &str, now: Moment) {
-        let id = message.arrival(&self.lane, place).id;
-        tracing::warn!(%id, why, queue = self.config.queue, "a message cannot be read as a job");
+        let Arrival { id, origin } = message.arrival(&self.lane, place);
         let to = self.names.dead_letters.clone();
-        self.lock().came_unreadable(place, message.offset(), to.is_some());
+        let mut job = UnreadableJob::new(id, why, message.body.as_slice());
+        job.origin = Some(origin);
+        self.lock()
+            .came_unreadable(place, message.offset(), to.is_some(), job);
         if let Some(to) = to {
             let letter = message::unreadable(message, id, &self.config.queue, to, why, now);
             drop(self.leave(place, letter));

@@ -50,6 +50,8 @@ mod core;
 
 mod declare;
 
+mod replies;
+
 mod errands;
 
 mod consumer;
@@ -63,3 +65,4 @@ pub use config::{Declare, RabbitMqConfig, StreamFrom};
 pub use error::{LinkError, OpenError};
 pub use link::Link;
 pub use queue::RabbitMqQueue;
+pub use replies::RabbitMqReplies;

@@ -299,6 +299,12 @@ pub(crate) fn unreadable(
 }
 
 fn dead(headers: &mut FieldTable, reason: &DeadReason, at: Moment) {
+    tell_reason(headers, reason);
+    headers::set_number(headers, headers::DEAD_AT, at.as_millis());
+}
+
+/// Says why a job was given up.
+pub(crate) fn tell_reason(headers: &mut FieldTable, reason: &DeadReason) {
     let word = match reason {
         DeadReason::Rejected(_) => "rejected",
         DeadReason::AttemptsUsedUp { .. } => "attempts-used-up",
@@ -310,7 +316,6 @@ fn dead(headers: &mut FieldTable, reason: &DeadReason, at: Moment) {
     };
     headers::set_text(headers, headers::REASON, word);
     headers::set_text(headers, headers::REASON_TEXT, &reason.to_string());
-    headers::set_number(headers, headers::DEAD_AT, at.as_millis());
 }
 
 /// Kept on disk by the server.

@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::error::OpenError;
 use crate::link::{Link, LinkSender};
 use crate::publisher::{Pending, Publisher};
+use crate::replies::RabbitMqReplies;
 
 /// A queue of a RabbitMQ server, for [`GroupBuilder::queue`](consumer_group::GroupBuilder::queue). Clones share it.
 ///
@@ -92,6 +93,24 @@ impl<J: Send + Sync + 'static> RabbitMqQueue<J> {
         })
     }
 
+    /// Answers calls, in JSON: for [`GroupBuilder::result_sink`](consumer_group::GroupBuilder::result_sink). A message with
+    /// `reply_to` is acked when its answer was confirmed.
+    pub fn replies<O: 'static>(&self) -> impl Fn() -> RabbitMqReplies<O> + Send + Sync + 'static
+    where
+        Json: Codec<O>,
+    {
+        self.replies_with(Json)
+    }
+
+    /// As [`replies`](Self::replies), with another form of the outcomes.
+    pub fn replies_with<O: 'static>(
+        &self,
+        codec: impl Codec<O>,
+    ) -> impl Fn() -> RabbitMqReplies<O> + Send + Sync + 'static {
+        let replies = RabbitMqReplies::new(codec, self.core.publishing());
+        move || replies.clone()
+    }
+
     /// How the connection stands by which messages come.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.core.link.subscribe()
@@ -135,14 +154,20 @@ impl<J: Send + Sync + 'static> QueueSource<J> for RabbitMqQueue<J> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let keeps_retries = self.core.config.keeps_retries();
+        let config = &self.core.config;
         Capabilities {
-            delay: keeps_retries,
-            dead_letter: self.core.config.dead_letters.is_some(),
-            extend: false,
+            delay: config
+                .retry_steps
+                .last()
+                .copied()
+                .filter(|_| config.keeps_retries()),
+            dead_letter: config.dead_letters.is_some(),
+            lease_lasts: None,
             attempts: true,
             fencing: true,
             volatile: false,
+            competing: true,
+            order_by_key: false,
         }
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
     LeaseTable, Leased, QueueCommand, QueueReply, QueueShell, RefusedSettle, Settle, SettleItem,
-    SettleRefusal, SettleReply, Verdict,
+    SettleRefusal, SettleReply, UnreadableJob, Verdict,
 };
-use consumer_group::{DeadLetter, DeadReason};
+use consumer_group::{DeadLetter, DeadReason, EventKind};
 use tokio::sync::oneshot;
 
 use crate::message::{Arrived, Place};
@@ -31,8 +31,6 @@ pub(crate) struct State<J: Send + Sync + 'static> {
     leaving: BTreeMap<Place, Option<u64>>,
     /// Where reading of a stream goes on.
     next_offset: Option<u64>,
-    /// What the server is to drop, or to keep where it was told to keep what is rejected.
-    rejects: Vec<u64>,
     /// Who waits until everything is told and given back. Set by the goodbye of the group, taken when that is done.
     goodbye: Option<oneshot::Sender<()>>,
     /// What is to be asked of the server beside the messages.
@@ -62,7 +60,6 @@ pub(crate) enum Whereto {
 /// What the channel is to do.
 pub(crate) struct Work<J> {
     pub(crate) acks: Acks,
-    pub(crate) rejects: Vec<u64>,
     /// How many messages shall be prefetched; none at 0.
     pub(crate) prefetch: usize,
     /// Whether something is done that waits for what came before it.
@@ -82,7 +79,6 @@ impl<J: Send + Sync + 'static> State<J> {
             tags: Tags::default(),
             leaving: BTreeMap::new(),
             next_offset: None,
-            rejects: Vec::new(),
             goodbye: None,
             errands: Vec::new(),
         }
@@ -109,7 +105,6 @@ impl<J: Send + Sync + 'static> State<J> {
         self.channel = None;
         self.tags = Tags::default();
         self.leaving.clear();
-        self.rejects.clear();
         self.waiting.clear();
     }
 
@@ -124,16 +119,30 @@ impl<J: Send + Sync + 'static> State<J> {
         }
     }
 
-    /// A message came that is no job: it leaves, or is rejected if there is no place for it.
-    pub(crate) fn came_unreadable(&mut self, place: Place, offset: Option<u64>, leaves: bool) {
-        if self.channel == Some(place.channel) {
-            self.read(offset);
-            match leaves {
-                true => {
-                    self.tags.came(place.tag);
-                    self.leaving.insert(place, offset);
-                }
-                false => self.rejects.push(place.tag),
+    /// A message came that is no job: it leaves, or is done here and kept by the group. Either way the group hears of it.
+    pub(crate) fn came_unreadable(
+        &mut self,
+        place: Place,
+        offset: Option<u64>,
+        leaves: bool,
+        job: UnreadableJob,
+    ) {
+        if self.channel != Some(place.channel) {
+            return;
+        }
+        self.read(offset);
+        self.tags.came(place.tag);
+        match leaves {
+            true => {
+                self.leaving.insert(place, offset);
+                self.shell.news().events.push(EventKind::DeadLettered {
+                    job: job.id,
+                    reason: DeadReason::Unreadable(job.reason),
+                });
+            }
+            false => {
+                self.tags.done(place.tag);
+                self.shell.news().give_up_unreadable(job);
             }
         }
     }
@@ -296,7 +305,6 @@ impl<J: Send + Sync + 'static> State<J> {
         };
         Work {
             acks,
-            rejects: std::mem::take(&mut self.rejects),
             prefetch: self.wanted(),
             has_done: self.tags.has_done(),
             goodbye: self.goodbye.take(),

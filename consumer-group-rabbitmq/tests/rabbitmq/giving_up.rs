@@ -197,3 +197,23 @@ fn without_queues_for_them_the_group_keeps_retries_itself() {
         server.client(&["delete", &name]);
     });
 }
+
+#[test]
+fn without_a_queue_for_dead_letters_the_group_keeps_what_is_no_job() {
+    let Some(server) = server::shared() else { return };
+    run(async {
+        let name = name("shelf");
+        let queue = open(RabbitMqConfig::new(&server.url, &name).declare(Declare::Classic));
+        let done = Done::default();
+        let group = noting(&queue, &done);
+        group.producer().send(1).await.unwrap();
+        server.client(&["raw", &name, "no number"]);
+        done.until(1).await;
+        let letters = group.dead_letters();
+        until("the group has it", async || letters.unreadable(10).len() == 1).await;
+        assert_eq!(&*letters.unreadable(10)[0].bytes, b"no number");
+        group.drain(LIMIT).await;
+        assert_eq!(server.count(&name), 0);
+        server.client(&["delete", &name]);
+    });
+}

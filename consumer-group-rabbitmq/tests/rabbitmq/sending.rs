@@ -104,3 +104,30 @@ fn a_job_for_which_the_queue_has_no_room_is_handed_back() {
         server.client(&["delete", &name]);
     });
 }
+
+#[test]
+fn an_existing_client_gets_the_answers_of_its_calls_with_their_correlation() {
+    let Some(server) = server::shared() else { return };
+    run(async {
+        let name = name("rpc");
+        server.client(&["declare", &name]);
+        let queue = open(RabbitMqConfig::new(&server.url, &name));
+        let group: Group<u64, u64> = Group::builder()
+            .result_sink(queue.replies())
+            .queue(queue)
+            .configure(|config| config.retry.attempts = 1)
+            .consume_with(4, async |delivery: &Delivery<u64>| {
+                if *delivery.job() == 13 {
+                    return Err(Failure::reject("no such number"));
+                }
+                Ok(delivery.job() * 2)
+            })
+            .start()
+            .unwrap();
+        let answers = server.client(&["call", &name, "1", "2", "13", "21"]);
+        assert_eq!(answers, serde_json::json!(["2", "4", "", "42"]));
+        group.drain(LIMIT).await;
+        assert_eq!(server.count(&name), 0);
+        server.client(&["delete", &name]);
+    });
+}

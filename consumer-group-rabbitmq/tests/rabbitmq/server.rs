@@ -35,8 +35,9 @@ pub(crate) fn own() -> Option<Own> {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let shared = shared()?;
     let folder = tempfile::tempdir().unwrap();
-    services(Some(folder.path()), &["up", "rabbitmq"])?;
-    let variables = services(Some(folder.path()), &["env", "rabbitmq"])?;
+    // There is a server, so there can be another one.
+    services(Some(folder.path()), &["up", "rabbitmq"]).unwrap();
+    let variables = services(Some(folder.path()), &["env", "rabbitmq"]).unwrap();
     let python = format!("CONSUMER_GROUP_PYTHON={}", shared.python.display());
     let server = Server::of(variables + &python, Some(folder.path()));
     said(server).map(|server| Own {
@@ -79,7 +80,7 @@ fn said(server: Option<Server>) -> Option<Server> {
 fn services(folder: Option<&Path>, words: &[&str]) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut command = Command::new(root.join("scripts/services"));
-    command.args(words).stderr(Stdio::null());
+    command.args(words);
     if let Some(folder) = folder {
         command.env("SERVICES_FOLDER", folder);
     }
