@@ -12,7 +12,7 @@ use crate::proxy::Proxy;
 use crate::{Done, LIMIT, name, noting, open, run, server, until, until_link};
 
 /// Messages of a run under load.
-const MESSAGES: usize = 6_000;
+const MESSAGES: usize = 3_000;
 
 /// Publishes under way while `fault` strikes three times, then waits until everything is done and asks the server.
 async fn under_load(server: &server::Server, config: RabbitMqConfig, mut fault: impl FnMut()) {

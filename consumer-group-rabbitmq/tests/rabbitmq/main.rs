@@ -17,7 +17,7 @@ use consumer_group_rabbitmq::{Link, RabbitMqConfig, RabbitMqQueue};
 use tokio::sync::watch;
 
 /// No test waits longer for anything.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A name that no other test has.
 fn name(of: &str) -> String {
