@@ -29,7 +29,9 @@ const PAYLOAD: usize = 100;
 
 fn main() -> Result<(), Any> {
     let url = std::env::var("CONSUMER_GROUP_RABBITMQ_URL")?;
-    let messages = std::env::args().nth(1).map_or(Ok(50_000), |number| number.parse())?;
+    let messages = std::env::args()
+        .nth(1)
+        .map_or(Ok(50_000), |number| number.parse())?;
     let rates = Rates { url, messages };
     println!("{messages} messages of {PAYLOAD} bytes, prefetch {PREFETCH}, durable classic queue");
     for round in 1..=3 {
@@ -37,19 +39,34 @@ fn main() -> Result<(), Any> {
         let bare = rates.bare(|rates| Box::pin(rates.bare_publish()))?;
         let group = rates.group_publish()?;
         told("published and confirmed", bare, group);
-        let (bare, group) = (rates.bare(|rates| Box::pin(rates.bare_consume(0)))?, rates.group_consume(4, 0)?);
+        let (bare, group) = (
+            rates.bare(|rates| Box::pin(rates.bare_consume(0)))?,
+            rates.group_consume(4, 0)?,
+        );
         told("consumed, done at once, acked", bare, group);
-        let few = Rates { url: rates.url.clone(), messages: 2_000 };
-        let (one, group) = (few.bare(|few| Box::pin(few.bare_consume(1)))?, few.group_consume(100, 1)?);
+        let few = Rates {
+            url: rates.url.clone(),
+            messages: 2_000,
+        };
+        let (one, group) = (
+            few.bare(|few| Box::pin(few.bare_consume(1)))?,
+            few.group_consume(100, 1)?,
+        );
         told("with 1 ms of work; bare: one at a time", one, group);
-        let (bare, group) = (rates.bare(|rates| Box::pin(rates.bare_latency()))?, rates.group_latency()?);
+        let (bare, group) = (
+            rates.bare(|rates| Box::pin(rates.bare_latency()))?,
+            rates.group_latency()?,
+        );
         println!("  from publish to handler at 5,000/s, p99: bare {bare:.2} ms, group {group:.2} ms");
     }
     Ok(())
 }
 
 fn told(what: &str, bare: f64, group: f64) {
-    println!("  {what}: bare {bare:.0}/s, group {group:.0}/s, {:.2} of it", group / bare);
+    println!(
+        "  {what}: bare {bare:.0}/s, group {group:.0}/s, {:.2} of it",
+        group / bare
+    );
 }
 
 struct Rates {
@@ -62,7 +79,9 @@ type Run<'a> = std::pin::Pin<Box<dyn Future<Output = Result<f64, Any>> + 'a>>;
 impl Rates {
     /// The bare client has a runtime to itself, as the adapter has.
     fn bare(&self, run: impl for<'a> FnOnce(&'a Self) -> Run<'a>) -> Result<f64, Any> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(run(self))
     }
 
@@ -76,7 +95,10 @@ impl Rates {
         let (connection, channel) = self.channel().await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
-        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
         channel.queue_declare(name.into(), options, arguments).await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok((connection, channel))
@@ -84,7 +106,9 @@ impl Rates {
 
     async fn delete(&self, name: &str) -> Result<(), Any> {
         let (_connection, channel) = self.channel().await?;
-        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await?;
+        channel
+            .queue_delete(name.into(), QueueDeleteOptions::default())
+            .await?;
         Ok(())
     }
 
@@ -96,7 +120,10 @@ impl Rates {
         while left > 0 {
             let window = left.min(1_000);
             left -= window;
-            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            };
             let sent = (0..window)
                 .map(|_| channel.basic_publish("".into(), name.into(), options, &body, properties.clone()));
             let confirms: Result<Vec<_>, _> = join_all(sent).await.into_iter().collect();
@@ -123,7 +150,12 @@ impl Rates {
         self.publish(&channel, name, self.messages).await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let began = Instant::now();
-        let consume = channel.basic_consume(name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+        let consume = channel.basic_consume(
+            name.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
         let mut consumer = consume.await?;
         for number in 1..=self.messages {
             let delivery = consumer.next().await.ok_or("the consumer has ended")??;
@@ -131,7 +163,9 @@ impl Rates {
                 tokio::time::sleep(Duration::from_millis(milliseconds)).await;
                 delivery.acker.ack(BasicAckOptions::default()).await?;
             } else if number % 500 == 0 || number == self.messages {
-                channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true }).await?;
+                channel
+                    .basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true })
+                    .await?;
             }
         }
         let rate = self.messages as f64 / began.elapsed().as_secs_f64();
@@ -140,7 +174,9 @@ impl Rates {
     }
 
     fn config(&self, name: &str) -> RabbitMqConfig {
-        RabbitMqConfig::new(&self.url, name).declare(Declare::Classic).most_prefetched(PREFETCH)
+        RabbitMqConfig::new(&self.url, name)
+            .declare(Declare::Classic)
+            .most_prefetched(PREFETCH)
     }
 
     fn open(&self, name: &str) -> Result<RabbitMqQueue<Vec<u8>>, Any> {
@@ -197,7 +233,10 @@ impl Rates {
                 .start()?;
             group.pause();
             let producer = group.producer();
-            producer.send(vec![7_u8; PAYLOAD]).await.map_err(|error| error.to_string())?;
+            producer
+                .send(vec![7_u8; PAYLOAD])
+                .await
+                .map_err(|error| error.to_string())?;
             let began = Instant::now();
             // As many at a time as the bare client has.
             let senders = (0..4).map(|_| async {
@@ -228,7 +267,9 @@ impl Rates {
             let now = nanoseconds().to_be_bytes();
             for _ in 0..50 {
                 let options = BasicPublishOptions::default();
-                channel.basic_publish("".into(), name.into(), options, &now, BasicProperties::default()).await?;
+                channel
+                    .basic_publish("".into(), name.into(), options, &now, BasicProperties::default())
+                    .await?;
             }
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -236,9 +277,14 @@ impl Rates {
     }
 
     fn publisher(&self, name: &'static str, messages: usize) -> std::thread::JoinHandle<()> {
-        let rates = Rates { url: self.url.clone(), messages };
+        let rates = Rates {
+            url: self.url.clone(),
+            messages,
+        };
         std::thread::spawn(move || {
-            let published = rates.bare(|rates| Box::pin(async move { rates.publish_times(name, messages).await.map(|()| 0.0) }));
+            let published = rates.bare(|rates| {
+                Box::pin(async move { rates.publish_times(name, messages).await.map(|()| 0.0) })
+            });
             if let Err(error) = published {
                 println!("{error}");
             }
@@ -250,7 +296,12 @@ impl Rates {
         let messages = 10_000;
         let (_connection, channel) = self.declared(name).await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let consume = channel.basic_consume(name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+        let consume = channel.basic_consume(
+            name.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
         let mut consumer = consume.await?;
         let publisher = self.publisher(name, messages);
         let mut waits = Vec::with_capacity(messages);
@@ -258,7 +309,9 @@ impl Rates {
             let delivery = consumer.next().await.ok_or("the consumer has ended")??;
             waits.push(wait(&delivery.data));
             if waits.len() % 50 == 0 {
-                channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true }).await?;
+                channel
+                    .basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true })
+                    .await?;
             }
         }
         drop(publisher.join());
@@ -278,7 +331,9 @@ impl Rates {
                 .queue(queue)
                 .consume_with(4, async move |delivery: &Delivery<Vec<u8>>| {
                     let wait = wait(delivery.job());
-                    seen.lock().map_err(|error| Failure::reject(error.to_string()))?.push(wait);
+                    seen.lock()
+                        .map_err(|error| Failure::reject(error.to_string()))?
+                        .push(wait);
                     Ok::<(), Failure>(())
                 })
                 .start()?;

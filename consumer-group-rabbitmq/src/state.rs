@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use consumer_group::events::{Moment, QueueCounts};
 use consumer_group::queue::{
-    LeaseTable, Leased, QueueCommand, QueueReply, QueueShell, RefusedSettle, Settle, SettleItem,
-    SettleRefusal, SettleReply, UnreadableJob, Verdict,
+    LeaseTable, Leased, QueueCommand, QueueReply, QueueShell, RefusedSettle, RevokeKind, Revoked, Settle,
+    SettleItem, SettleRefusal, SettleReply, UnreadableJob, Verdict,
 };
 use consumer_group::{DeadLetter, DeadReason, EventKind};
 use tokio::sync::oneshot;
@@ -92,10 +92,14 @@ impl<J: Send + Sync + 'static> State<J> {
         self.channels
     }
 
-    /// The channel has ended: the server gives everything that was open in it to others, or to us again. What consumers do now counts
-    /// for nothing; their leases are not known any more.
+    /// The channel has ended: the server gives everything that was open in it to others, or to us again. The group is told that its
+    /// leases are lost, so what consumers do now counts for nothing.
     pub(crate) fn lost(&mut self) {
         let held = self.leased.end_all();
+        if held.len() > 0 {
+            // On its way before anything that comes by a later channel. The answer is not waited for: nothing depends on it.
+            drop(self.shell.revoke(Revoked::All, RevokeKind::Lost));
+        }
         let held = held
             .map(|arrived| arrived.offset)
             .chain(self.waiting.values().map(|arrived| arrived.offset));

@@ -19,7 +19,7 @@ fn jobs_of_another_client_are_each_done_once_and_acked() {
             let done = Done::default();
             let group = noting(&queue, &done);
             until_link(&mut queue.link(), |link| *link == Link::Connected).await;
-            server.client(&["publish", &name, "0", "2000"]);
+            server.client(&["fill", &name, "0", "2000"]);
             done.until(2_000).await;
             group.drain(LIMIT).await;
             assert_eq!(done.repeated(), 0);
@@ -40,7 +40,7 @@ fn a_queue_that_is_not_there_is_waited_for_and_not_declared_unless_asked() {
         let down = until_link(&mut queue.link(), |link| matches!(link, Link::Down { .. })).await;
         assert!(format!("{down:?}").contains("NOT_FOUND"), "{down:?}");
         server.client(&["declare", &name]);
-        server.client(&["publish", &name, "0", "10"]);
+        server.client(&["fill", &name, "0", "10"]);
         done.until(10).await;
         group.drain(LIMIT).await;
         server.client(&["delete", &name]);
@@ -53,7 +53,7 @@ fn the_prefetch_follows_what_the_group_takes() {
     run(async {
         let name = name("prefetch");
         server.client(&["declare", &name]);
-        server.client(&["publish", &name, "0", "500"]);
+        server.client(&["fill", &name, "0", "500"]);
         let gate = Gate::new();
         let held = gate.clone();
         let queue = open(RabbitMqConfig::new(&server.url, &name));
@@ -101,10 +101,10 @@ fn a_slow_job_does_not_hold_up_the_acks_of_those_behind_it() {
             })
             .start()
             .unwrap();
-        server.client(&["publish", &name, "0", "1"]);
+        server.client(&["fill", &name, "0", "1"]);
         gate.until_waiting(1).await;
         // More than is prefetched: they come only if those before them are acked.
-        server.client(&["publish", &name, "1", "201"]);
+        server.client(&["fill", &name, "1", "201"]);
         done.until(200).await;
         gate.open();
         done.until(201).await;
@@ -123,7 +123,7 @@ fn a_drain_finishes_what_is_leased_and_gives_the_rest_back() {
         let done = Done::default();
         let queue = open(RabbitMqConfig::new(&server.url, &name));
         let group = noting(&queue, &done);
-        server.client(&["publish", &name, "0", "3000"]);
+        server.client(&["fill", &name, "0", "3000"]);
         group.drain(LIMIT).await;
         let left = server.take(&name);
         // What was done was acked, and nothing that was given back is missing.
@@ -144,7 +144,7 @@ fn a_second_group_over_the_same_queue_goes_on_where_the_first_ended() {
             let group = noting(&queue, &done);
             let (first, last) = ((round * 100).to_string(), (round * 100 + 100).to_string());
             until_link(&mut queue.link(), |link| *link == Link::Connected).await;
-            server.client(&["publish", &name, &first, &last]);
+            server.client(&["fill", &name, &first, &last]);
             done.until(last.parse().unwrap()).await;
             group.drain(LIMIT).await;
         }
@@ -184,7 +184,7 @@ fn a_stream_is_read_from_its_beginning_by_each_group() {
     run(async {
         let name = name("stream");
         server.client(&["declare", &name, r#"{"x-queue-type": "stream"}"#]);
-        server.client(&["publish", &name, "0", "500"]);
+        server.client(&["fill", &name, "0", "500"]);
         for _ in 0..2 {
             let done = Done::default();
             let queue = open(RabbitMqConfig::new(&server.url, &name).stream_from(StreamFrom::First));
@@ -203,7 +203,7 @@ fn an_encrypted_connection_trusts_the_authority_that_was_given_and_no_other() {
     run(async {
         let name = name("encrypted");
         server.client(&["declare", &name]);
-        server.client(&["publish", &name, "0", "10"]);
+        server.client(&["fill", &name, "0", "10"]);
         let config = RabbitMqConfig::new(&server.tls_url, &name);
         let stranger = open(config.clone());
         let down = until_link(&mut stranger.link(), |link| matches!(link, Link::Down { .. })).await;

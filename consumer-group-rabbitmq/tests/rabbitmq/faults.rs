@@ -9,7 +9,7 @@ use consumer_group::{Delivery, Failure, Group};
 use consumer_group_rabbitmq::{Declare, Link, RabbitMqConfig};
 
 use crate::proxy::Proxy;
-use crate::{Done, LIMIT, name, noting, open, run, server, until, until_link};
+use crate::{Done, LIMIT, name, noting, open, run, server, until, until_again, until_link};
 
 /// Messages of a run under load.
 const MESSAGES: usize = 3_000;
@@ -191,8 +191,7 @@ fn a_queue_that_is_deleted_is_declared_again_where_that_was_asked_for() {
         let mut links = queue.link();
         links.mark_unchanged();
         server.client(&["delete", &name]);
-        until_link(&mut links, |link| matches!(link, Link::Down { .. })).await;
-        until_link(&mut links, |link| *link == Link::Connected).await;
+        until_again(&mut links).await;
         server.client(&["publish", &name, "10", "20"]);
         done.until(20).await;
         group.drain(LIMIT).await;
@@ -228,5 +227,40 @@ fn a_server_whose_disk_is_full_blocks_what_is_sent_and_not_what_is_done() {
         done.until(1_001).await;
         group.drain(LIMIT).await;
         assert_eq!(done.repeated(), 0);
+    });
+}
+
+#[test]
+fn a_consumer_sees_that_its_delivery_is_void_when_the_connection_is_cut() {
+    let Some(server) = server::shared() else { return };
+    run(async {
+        let proxy = Proxy::before(server.port());
+        let name = name("void");
+        server.client(&["declare", &name]);
+        let queue = open(RabbitMqConfig::new(server.url_by(proxy.port), &name));
+        let gate = Gate::new();
+        let (held, seen) = (gate.clone(), Done::default());
+        let noted = seen.clone();
+        let group: Group<u64, ()> = Group::builder()
+            .queue(queue.clone())
+            .consume_with(1, async move |delivery: &Delivery<u64>| {
+                held.pass().await;
+                // The first time it is void, the second time it is not.
+                noted.note(u64::from(delivery.is_revoked()));
+                Ok::<(), Failure>(())
+            })
+            .start()
+            .unwrap();
+        server.client(&["publish", &name, "7", "8"]);
+        gate.until_waiting(1).await;
+        let mut links = queue.link();
+        links.mark_unchanged();
+        proxy.cut();
+        until_again(&mut links).await;
+        gate.open();
+        seen.until(2).await;
+        group.drain(LIMIT).await;
+        assert_eq!((seen.repeated(), server.count(&name)), (0, 0));
+        server.client(&["delete", &name]);
     });
 }

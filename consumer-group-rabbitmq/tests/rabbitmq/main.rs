@@ -1,5 +1,6 @@
 //! The adapter on a real server. `scripts/services up` starts one; without one each test says by name that it is skipped.
 
+mod conformance;
 mod delivering;
 mod faults;
 mod giving_up;
@@ -46,6 +47,17 @@ async fn until_link(links: &mut watch::Receiver<Link>, is_so: impl FnMut(&Link) 
         .unwrap_or_else(|_| panic!("the link does not become that"))
         .unwrap()
         .clone()
+}
+
+/// Waits until a link works again that has failed meanwhile, whether or not the failure was seen.
+async fn until_again(links: &mut watch::Receiver<Link>) {
+    let again = async {
+        links.changed().await.unwrap();
+        while *links.borrow_and_update() != Link::Connected {
+            links.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(LIMIT, again).await.unwrap();
 }
 
 /// What consumers have done: how often each job.

@@ -91,7 +91,7 @@ fn a_job_for_which_the_queue_has_no_room_is_handed_back() {
         let name = name("full");
         let arguments = r#"{"x-max-length": 10, "x-overflow": "reject-publish"}"#;
         server.client(&["declare", &name, arguments]);
-        server.client(&["publish", &name, "0", "10"]);
+        server.client(&["fill", &name, "0", "10"]);
         let queue = open(RabbitMqConfig::new(&server.url, &name));
         let group = noting(&queue, &Done::default());
         group.pause();
