@@ -83,7 +83,7 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for RabbitMqActor<J> {
     fn handle(&mut self, message: Command<J>, _: &mut Context<Self>) -> Self::Result {
         match message.command {
             QueueCommand::Close => Later::now(self.core.lock().shell.close()),
-            QueueCommand::Detach(epoch) => self.goodbye(epoch),
+            QueueCommand::Goodbye { epoch, .. } => self.goodbye(epoch),
             QueueCommand::TakeUnfinished => Later::now(QueueReply::Unsupported(
                 "the jobs stay at the server for the next group over this queue",
             )),
@@ -102,7 +102,7 @@ impl<J: Send + Sync + 'static> RabbitMqActor<J> {
         let (done, told) = oneshot::channel();
         {
             let mut state = self.core.lock();
-            match state.shell.detach(epoch) {
+            match state.shell.goodbye(epoch) {
                 true => state.say_goodbye(done),
                 false => return Later::now(QueueReply::Done),
             }

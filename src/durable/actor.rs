@@ -162,8 +162,8 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for DurableActor<J> {
             QueueCommand::DeadLetters { most } => QueueReply::DeadLetters(state.dead_letters(most)),
             QueueCommand::Requeue(which) => QueueReply::Requeued(state.requeue(now, &which, changes)),
             QueueCommand::Purge(which) => QueueReply::Purged(state.purge(&which, changes)),
-            QueueCommand::Detach(epoch) => {
-                state.detach(epoch, changes);
+            QueueCommand::Goodbye { epoch, .. } => {
+                state.goodbye(epoch, changes);
                 QueueReply::Done
             }
             QueueCommand::TakeUnfinished => {

@@ -11,7 +11,7 @@ use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::intake::{AdmissionError, Intake};
 use crate::protocol::{Command, QueueAddr, QueueCommand, QueueReply};
 use crate::rules::store::DeadSelection;
-use crate::types::{DeadLetter, JobId, QueueCounts, UnreadableJob};
+use crate::types::{DeadLetter, JobId, UnreadableJob};
 use tokio::sync::watch;
 
 /// The dead letters of a group. Clones see the same ones.
@@ -156,16 +156,6 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
 
     async fn ask(&self, command: QueueCommand) -> Result<QueueReply<J>, StoppedError> {
         ask_queue(&self.addresses, command).await
-    }
-}
-
-/// What the queue holds.
-pub(super) async fn count<J: Send + Sync + 'static>(
-    addresses: &watch::Receiver<Option<QueueAddr<J>>>,
-) -> Result<QueueCounts, StoppedError> {
-    match ask_queue(addresses, QueueCommand::Counts).await? {
-        QueueReply::Counts(counts) => Ok(counts),
-        _ => Ok(QueueCounts::default()),
     }
 }
 

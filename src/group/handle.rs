@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::Addr;
 
-use super::dead_letters::{self, DeadLetters, or_changed};
+use super::dead_letters::{DeadLetters, or_changed};
 use super::errors::{StoppedError, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
@@ -185,7 +185,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.order(Order::EndRole(role));
     }
 
-    /// How the group is right now. Waits while the supervisor or the queue is being replaced. Cancel safe.
+    /// How the group is right now. Waits while the supervisor is being replaced, and up to a second for the queue to say what it
+    /// holds; from one that does not answer it is what it said last. Cancel safe.
     ///
     /// # Errors
     /// [`StoppedError`] if the group has ended.
@@ -211,7 +212,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 }
                 None => continue,
             };
-            let mut queue = dead_letters::count(&self.inner.shared.addresses).await.ok();
+            let (mut queue, queue_counted) = health.queue.unzip();
             if let (Some(counts), Some(dead_letter_store)) = (&mut queue, &self.inner.dead_letter_store) {
                 counts.dead = dead_letter_store.len();
             }
@@ -222,6 +223,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 in_flight: health.slots.iter().map(|slot| slot.in_flight as usize).sum(),
                 slots: health.slots,
                 queue,
+                queue_counted,
+                queue_state: now.queue,
                 leased: health.leased,
                 held: health.held,
                 bad_choices: health.bad_choices,

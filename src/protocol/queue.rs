@@ -10,6 +10,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, Handler, Message, Recipient};
 use tokio::sync::oneshot;
@@ -271,10 +272,16 @@ pub enum QueueCommand {
     Purge(DeadSelection),
     /// Hand out every job that is neither done nor dead.
     TakeUnfinished,
-    /// The supervisor of this epoch has ended and so have its consumers: take back every lease, each to its old place, and
-    /// lease nothing before the next [`Attach`]. The attempts do not count. Sent at the end of a group to a queue that is not
+    /// The group has ended, and with it the supervisor of this epoch and its consumers: tell whoever keeps the jobs what is not
+    /// told yet, take back every lease, each to its old place, and lease nothing before the next [`Attach`]. The attempts do not
+    /// count. A queue outside of the process closes what it has open. Answered when that is done. Sent to a queue that is not
     /// volatile, so that it can tell this end from one without a word; ignored if a later epoch is attached.
-    Detach(Epoch),
+    Goodbye {
+        /// Which supervisor.
+        epoch: Epoch,
+        /// How long the group waits for the answer, and no longer.
+        within: Duration,
+    },
 }
 
 /// The answer to a [`QueueCommand`].

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::{Addr, Message, Recipient};
 
 use super::{Assign, Attach, Command, Deliver, DeliverBatch, Demand, Outcomes, Push, QueueActor, Settle};
-use crate::types::{Cause, HeldCounts, Incarnation, Role, SlotHealth, SlotId, Weight};
+use crate::types::{Cause, HeldCounts, Incarnation, Moment, QueueCounts, Role, SlotHealth, SlotId, Weight};
 
 /// How deliveries reach a consumer.
 #[derive(Debug)]
@@ -143,6 +143,8 @@ pub(crate) struct SupervisorHealth {
     pub(crate) bad_choices: u64,
     pub(crate) stale_settles: u64,
     pub(crate) refused_settles: u64,
+    /// What the queue said last that it holds, and when.
+    pub(crate) queue: Option<(QueueCounts, Moment)>,
 }
 
 impl Message for AskHealth {

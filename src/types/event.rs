@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttemptRecord, Cause, DeadReason, DeliveryNumber, Epoch, HeldCounts, Incarnation, JobId, KeyHash, Moment,
-    SlotId, Weight,
+    QueueState, SlotId, Weight,
 };
 
 /// The roles that the group itself supervises.
@@ -177,6 +177,11 @@ pub enum EventKind {
     SettlesUnanswered {
         /// How many verdicts.
         verdicts: usize,
+    },
+    /// The link of the queue changed: it broke, is there again, or the broker takes nothing for now. Nothing is lost by it.
+    QueueStateChanged {
+        /// How it is now.
+        state: QueueState,
     },
     /// The queue took leases back.
     Revoked {

@@ -1,5 +1,8 @@
 //! The health view: what a group is and holds at one moment.
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cause, Epoch, Incarnation, Moment, SlotId, Weight};
@@ -65,6 +68,44 @@ pub struct SlotHealth {
     pub last_cause: Option<Cause>,
 }
 
+/// Whether a queue reaches whoever keeps its jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "link", rename_all = "snake_case")]
+pub enum LinkState {
+    /// It does. A queue inside of the process always does.
+    Connected,
+    /// It does, and is allowed to send nothing: a broker with no memory or disk left.
+    Blocked {
+        /// What the broker says.
+        why: Arc<str>,
+    },
+    /// It does not. It tries again by itself.
+    Disconnected {
+        /// What went wrong last.
+        why: Arc<str>,
+    },
+}
+
+impl fmt::Display for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Blocked { why } => write!(f, "blocked: {why}"),
+            Self::Disconnected { why } => write!(f, "disconnected: {why}"),
+        }
+    }
+}
+
+/// The link of a queue, as the queue told it last.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct QueueState {
+    /// How it is.
+    #[serde(flatten)]
+    pub link: LinkState,
+    /// Since when.
+    pub since: Moment,
+}
+
 /// What a queue holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QueueCounts {
@@ -112,8 +153,12 @@ pub struct Health {
     pub epoch: Epoch,
     /// Every slot, in order.
     pub slots: Vec<SlotHealth>,
-    /// What the queue holds; absent if the group ended before the queue answered. All zero for a queue that cannot count.
+    /// What the queue holds, as it said last: `None` before it said anything, all zero for a queue that cannot count.
     pub queue: Option<QueueCounts>,
+    /// When it said so: now, unless it has not answered for a second. Nothing is waited for longer.
+    pub queue_counted: Option<Moment>,
+    /// The link of the queue, as the queue told it.
+    pub queue_state: QueueState,
     /// Jobs that are leased, as the supervisor knows it; the queue may hear of the end of a lease a little later.
     pub leased: usize,
     /// Those of them that are in flight: with a consumer, and not settled.

@@ -52,7 +52,7 @@ pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, Cause, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;
 pub(crate) use guarded::{call_guarded, caught, drop_guarded, is_nested_panic, panic_message, wake_guarded};
-pub use health::{GroupState, Health, HeldCounts, QueueCounts, SlotHealth, SlotState};
+pub use health::{GroupState, Health, HeldCounts, LinkState, QueueCounts, QueueState, SlotHealth, SlotState};
 pub use host::{HostReport, LeftOnHost};
 pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
 pub use job::{Job, Priority};

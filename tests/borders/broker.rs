@@ -5,3 +5,4 @@ mod blocks;
 mod credit;
 mod revoke;
 mod settles;
+mod state;

@@ -633,7 +633,7 @@ impl World {
     fn demand(&mut self) {
         let room: u32 = self.ledger.seats().iter().map(|seat| seat.room).sum();
         let before = self.credit();
-        self.total = self.ledger.demand().total;
+        self.total = self.ledger.demand(true).total;
         let credit = self.credit();
         assert!(
             credit <= before || credit <= room as usize,

@@ -87,7 +87,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
                 let question = if is_volatile {
                     QueueCommand::Counts
                 } else {
-                    QueueCommand::Detach(epoch)
+                    QueueCommand::Goodbye {
+                        epoch,
+                        within: LAST_WORD,
+                    }
                 };
                 ask(addresses, question).await.is_some() && is_volatile
             };

@@ -36,7 +36,8 @@ use crate::protocol::{
 };
 use crate::rules::supervision::{ChildSet, Order, SupervisionRules};
 use crate::types::{
-    BackoffConfig, Cause, Epoch, EventKind, GroupState, PastBudget, Restart, RestartConfig, Role,
+    BackoffConfig, Cause, Epoch, EventKind, GroupState, LinkState, PastBudget, QueueState, Restart,
+    RestartConfig, Role,
 };
 
 pub(crate) use root::{Leftovers, QueueOfGroup, Root};
@@ -69,6 +70,8 @@ pub(crate) struct Status {
     pub(crate) reason: Option<String>,
     pub(crate) epoch: Epoch,
     pub(crate) supervisor: Option<Recipient<AskHealth>>,
+    /// The link of the queue, as the queue told it last.
+    pub(crate) queue: QueueState,
 }
 
 impl Status {
@@ -152,6 +155,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             reason: None,
             epoch: Epoch(0),
             supervisor: None,
+            queue: QueueState {
+                link: LinkState::Connected,
+                since: clock.now(),
+            },
         });
         let leftovers = Arc::new(Mutex::new(Leftovers {
             unfinished: Vec::new(),
@@ -250,6 +257,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<QueueNews> for Guardia
 
     fn handle(&mut self, tell: QueueNews, context: &mut Context<Self>) {
         for kind in tell.events {
+            if let EventKind::QueueStateChanged { state } = &kind {
+                let state = state.clone();
+                self.root.status.send_modify(|status| status.queue = state);
+            }
             self.tell(kind);
         }
         let own = self

@@ -173,7 +173,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
             QueueCommand::Requeue(which) => QueueReply::Requeued(self.requeue(now, &which)),
             QueueCommand::Purge(which) => QueueReply::Purged(self.store.purge(&which)),
             // What ends with its process need not know how it ended.
-            QueueCommand::Detach(_) => QueueReply::Done,
+            QueueCommand::Goodbye { .. } => QueueReply::Done,
             QueueCommand::TakeUnfinished => QueueReply::Unfinished(self.store.take_unfinished()),
         }
     }

@@ -10,7 +10,10 @@ use crate::protocol::{
     Revoke, Settle, SettleReply,
 };
 use crate::rules::store::{Leased, News, Refusal, Refused, RefusedSettle, Settled};
-use crate::types::{Epoch, JobRef, Moment, Priority, Released, RevokeKind, Revoked, SettleItem};
+use crate::types::{
+    Epoch, EventKind, JobRef, LinkState, Moment, Priority, QueueState, Released, RevokeKind, Revoked,
+    SettleItem,
+};
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
 ///
@@ -24,8 +27,9 @@ use crate::types::{Epoch, JobRef, Moment, Priority, Released, RevokeKind, Revoke
 /// | `Push` | [`push`](Self::push), then hands jobs out |
 /// | `Demand` | [`demand`](Self::demand), then hands jobs out |
 /// | `Settle` | [`settle`](Self::settle), then hands jobs out |
-/// | `Command` | [`close`](Self::close), [`detach`](Self::detach); the others are about its jobs |
+/// | `Command` | [`close`](Self::close), [`goodbye`](Self::goodbye); the others are about its jobs |
 /// | (its leases die) | [`revoke`](Self::revoke) |
+/// | (its link changes) | [`set_link`](Self::set_link) |
 /// | [`Wake`] | [`woken`](Self::woken), moves what is due, [`wake_at`](Self::wake_at) |
 ///
 /// To hand jobs out: lease at most [`credit`](Self::credit), then [`hand_out`](Self::hand_out). After an operation that may
@@ -41,6 +45,8 @@ pub struct QueueShell<J: Send + Sync + 'static> {
     is_closed: bool,
     /// What nobody has taken yet. It outlives the actor that made it.
     news: News<J>,
+    /// How the link is to whoever keeps the jobs. Told whenever it changes.
+    state: QueueState,
     /// Where batches and news go. Set by an attach to this life of the actor.
     link: Option<Link<J>>,
     /// How many jobs the supervisor takes. Set by demands, begins anew with an attach.
@@ -94,6 +100,10 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             is_attached: false,
             is_closed: false,
             news: News::default(),
+            state: QueueState {
+                link: LinkState::Connected,
+                since: Moment::START,
+            },
             link: None,
             credit: Credit::default(),
             urgent: Credit::default(),
@@ -168,8 +178,8 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
         self.tell();
     }
 
-    /// The supervisor of this epoch has ended. True if its leases have to be taken back now.
-    pub fn detach(&mut self, epoch: Epoch) -> bool {
+    /// The supervisor of this epoch has ended with its group. True if its leases have to be taken back now.
+    pub fn goodbye(&mut self, epoch: Epoch) -> bool {
         if epoch < self.epoch {
             return false;
         }
@@ -298,6 +308,21 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             .as_ref()
             .map(|link| link.revoke.clone().send(Revoke { epoch, what, kind }));
         async move { answer?.await.ok() }
+    }
+
+    /// Notes how the link is to whoever keeps the jobs; a change is news. For a queue outside of the process: one that is inside
+    /// is connected from the beginning.
+    pub fn set_link(&mut self, link: LinkState, now: Moment) {
+        if self.state.link != link {
+            self.state = QueueState { link, since: now };
+            let state = self.state.clone();
+            self.news.events.push(EventKind::QueueStateChanged { state });
+        }
+    }
+
+    /// How the link is, and since when.
+    pub fn state(&self) -> &QueueState {
+        &self.state
     }
 
     /// What the queue did by itself, for [`tell`](Self::tell).
@@ -483,11 +508,11 @@ mod tests {
         assert!(!shell.is_attached(Epoch(5)));
         assert_eq!(shell.takes_back(Epoch(5)), Ok(true));
         assert_eq!(shell.takes_back(Epoch(4)), Err(AttachError::Superseded(Epoch(5))));
-        assert!(!shell.detach(Epoch(5)), "nothing is leased");
+        assert!(!shell.goodbye(Epoch(5)), "nothing is leased");
     }
 
     #[test]
-    fn credit_is_that_of_the_attached_epoch_and_void_after_an_attach_a_new_life_and_a_detach() {
+    fn credit_is_that_of_the_attached_epoch_and_void_after_an_attach_a_new_life_and_a_goodbye() {
         let mut shell = QueueShell::new();
         assert_eq!(demand(&mut shell, 1, 5), 0, "nobody is attached");
         let attached = |shell: &mut QueueShell<u64>, epoch| {
@@ -502,10 +527,10 @@ mod tests {
         shell.new_life();
         assert_eq!(demand(&mut shell, 2, 5), 0, "the new life is not attached");
         assert_eq!(attached(&mut shell, 2), 5);
-        assert!(!shell.detach(Epoch(1)), "a later one is attached");
+        assert!(!shell.goodbye(Epoch(1)), "a later one is attached");
         assert_eq!(shell.credit(), 5);
-        assert!(shell.detach(Epoch(2)));
-        assert!(!shell.detach(Epoch(2)), "once is enough");
+        assert!(shell.goodbye(Epoch(2)));
+        assert!(!shell.goodbye(Epoch(2)), "once is enough");
         assert_eq!(demand(&mut shell, 2, 5), 0);
         assert_eq!(shell.takes_back(Epoch(2)), Ok(true), "it may come back");
     }
@@ -516,14 +541,14 @@ mod tests {
         let job = crate::types::JobId::from_uuid(uuid::Uuid::nil());
         for number in 0..=MOST_NEWS as u128 {
             let last = crate::types::JobId::from_uuid(uuid::Uuid::from_u128(number));
-            let requeued = crate::types::EventKind::Requeued { job: last };
+            let requeued = EventKind::Requeued { job: last };
             shell.news().events.push(requeued);
         }
         // The one to whom they would go has ended.
         assert!(shell.attach(attach(1), || 0).is_ok());
         let events = &shell.news().events;
         assert_eq!(events.len(), MOST_NEWS / 2);
-        let oldest = crate::types::EventKind::Requeued { job };
+        let oldest = EventKind::Requeued { job };
         assert!(!events.contains(&oldest));
     }
 }

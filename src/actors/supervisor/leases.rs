@@ -200,10 +200,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let clock = self.group.clock;
         // While the sink confirms nothing, what waits for it is not to become more and more.
         let replies_wait = self.replies.len() >= self.group.config.hold.max(64);
-        if replies_wait || !self.queue.is_attached() || !self.slots.opens(|| clock.now()) {
+        if !self.queue.is_attached() || !self.slots.opens(|| clock.now()) {
             return;
         }
-        let Totals { total, urgent_total } = self.ledger.demand();
+        let Totals { total, urgent_total } = self.ledger.demand(!replies_wait);
         self.queue.demand(Demand {
             epoch: self.epoch,
             total,

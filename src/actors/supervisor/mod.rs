@@ -41,7 +41,9 @@ mod strategy_link;
 mod turn;
 mod watching;
 
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Recipient};
@@ -51,7 +53,7 @@ use crate::actors::arbiter_pool::ArbiterPool;
 use crate::protocol::{Assign, Desired, QueueAddr, ResultsUp, SettleQueue};
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy};
 use crate::rules::supervision::{ChildSet, SupervisionRules};
-use crate::types::{Block, Epoch, JobRef, Moment};
+use crate::types::{Block, Epoch, JobRef, Moment, QueueCounts};
 
 use dead_letters::Histories;
 use expiring::Expiring;
@@ -114,6 +116,8 @@ struct Told {
     bad_choices: u64,
     stale_settles: u64,
     refused_settles: u64,
+    /// What the queue said last that it holds, and when. Shared with the questions that are on their way.
+    queue: Rc<Cell<Option<(QueueCounts, Moment)>>>,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {

@@ -8,7 +8,7 @@ use actix::MailboxError;
 use actix::dev::RecipientRequest;
 
 use super::detach_on_drop::DetachOnDrop;
-use crate::protocol::{Attach, AttachError, Attached, Demand, QueueAddr, Settle};
+use crate::protocol::{Attach, AttachError, Attached, Command, Demand, QueueAddr, QueueCommand, Settle};
 use crate::types::{Moment, Ticket};
 
 /// Between two looks at the settles that the queue has not answered. What two looks saw is overdue, so at 5 to 7.5 s.
@@ -115,6 +115,14 @@ impl<J: Send + Sync + 'static> QueueLink<J> {
             self.demanded = Some(demand);
             self.address.demand.do_send(demand);
         }
+    }
+
+    /// Asks the queue what it holds.
+    pub(super) fn count(&self) -> RecipientRequest<Command<J>> {
+        self.address
+            .command
+            .clone()
+            .send(Command::new(QueueCommand::Counts))
     }
 
     /// Remembers a settle until the queue has answered it. `begins`: the suspect whose begin is in it.

@@ -21,7 +21,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use super::Supervisor;
 use crate::protocol::{Reply, Sink};
 use crate::types::{
-    Advice, EventKind, Failure, Guarded, JobRef, LeaseId, Rejection, SettleItem, Verdict, caught,
+    Advice, EventKind, Failure, Guarded, JobRef, LeaseId, Rejection, Revoked, SettleItem, Verdict, caught,
 };
 
 /// How long a sink may take for one outcome.
@@ -62,6 +62,27 @@ impl<J, O> Replies<J, O> {
     /// How many verdicts are held back.
     pub(super) fn len(&self) -> usize {
         self.held.len()
+    }
+
+    /// Whether the verdict on this lease is held back.
+    pub(super) fn holds(&self, lease: LeaseId) -> bool {
+        self.held.contains_key(&lease)
+    }
+
+    /// The leases of verdicts that are held back, of those that are meant.
+    pub(super) fn meant(&self, what: &Revoked) -> Vec<LeaseId> {
+        let is_meant = |held: &&Held<J>| match what {
+            Revoked::All => true,
+            Revoked::Lane(lane) => held.job.origin().is_some_and(|origin| origin.lane == *lane),
+            Revoked::Leases(leases) => leases.contains(&held.item.lease),
+        };
+        let held = self.held.values().filter(is_meant);
+        held.map(|held| held.item.lease).collect()
+    }
+
+    /// The lease has died, and with it what was to be said of it. The outcome may be sent all the same.
+    pub(super) fn lose(&mut self, lease: LeaseId) {
+        self.held.remove(&lease);
     }
 
     /// The leases that last because of it, each with its attempt.
@@ -185,6 +206,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
         if let Some(held) = self.replies.held.remove(&lease) {
             self.replies.confirmed.push(held);
+            self.effects.released.push(lease);
             self.turn(context);
         }
     }

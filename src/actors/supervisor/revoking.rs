@@ -73,7 +73,13 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             };
             has_not_begun && is_shell
         };
-        let (waiting, held) = ledger.revoke(what, is_lost, takes, effects);
+        let (waiting, mut held) = ledger.revoke(what, is_lost, takes, effects);
+        // Those that are done and wait for their outcome to arrive are at work as well.
+        let replies = self.replies.meant(what);
+        if is_lost {
+            replies.iter().for_each(|lease| self.replies.lose(*lease));
+        }
+        held.extend(replies);
         self.group.bus.tell(EventKind::Revoked {
             waiting,
             at_work: held.len(),
@@ -127,6 +133,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Notes which revoked leases have come back from their consumers.
     pub(super) fn note_released(&mut self) {
         for lease in self.effects.released.drain(..) {
+            // Its verdict waits for the sink, and comes here once more.
+            if self.replies.holds(lease) {
+                continue;
+            }
             for drain in self.drains.list.iter_mut() {
                 drain.leases.remove(&lease);
             }

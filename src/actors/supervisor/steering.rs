@@ -1,11 +1,18 @@
 //! Steering: the supervisor becomes what the group shall be, and says how it is.
 
-use actix::{Context, Handler, MessageResult};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{Context, Handler};
 
 use super::Supervisor;
 use super::slot::SlotActor;
-use crate::protocol::{AskHealth, ConsumerAddr, DeliverBatch, Desired, SupervisorHealth};
-use crate::types::{Cause, EventKind, SlotHealth, SlotId, SlotState, Weight};
+use crate::actors::fair_time::within_fair_time;
+use crate::protocol::{AskHealth, ConsumerAddr, DeliverBatch, Desired, Later, QueueReply, SupervisorHealth};
+use crate::types::{Cause, EventKind, QueueCounts, SlotHealth, SlotId, SlotState, Weight};
+
+/// How long a look at the health of a group waits for the queue to say what it holds.
+const COUNT_WITHIN: Duration = Duration::from_secs(1);
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Supervisor<J, O> {
     type Result = ();
@@ -18,20 +25,37 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Desired> for Superviso
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervisor<J, O> {
-    type Result = MessageResult<AskHealth>;
+    type Result = Later<Option<SupervisorHealth>>;
 
     fn handle(&mut self, _: AskHealth, context: &mut Context<Self>) -> Self::Result {
         self.take_settles();
         // Every message ends with a turn: what the ledger decided must be carried out before tickets are used again.
         self.turn(context);
-        MessageResult(Some(SupervisorHealth {
+        let (asked, last) = (self.queue.count(), Rc::clone(&self.told.queue));
+        let clock = self.group.clock;
+        let health = SupervisorHealth {
             slots: self.slot_healths(),
             leased: self.ledger.leases() + self.replies.len(),
             held: self.ledger.held(),
             bad_choices: self.told.bad_choices,
             stale_settles: self.told.stale_settles,
             refused_settles: self.told.refused_settles,
-        }))
+            queue: None,
+        };
+        Later::new(async move {
+            // Not a question of the supervisor's: nothing of the group waits for a queue that says nothing.
+            let answer = within_fair_time(COUNT_WITHIN, asked).await;
+            let counts = match answer {
+                Ok(Ok(QueueReply::Counts(counts))) => Some(counts),
+                // It cannot count.
+                Ok(Ok(_)) => Some(QueueCounts::default()),
+                Ok(Err(_)) | Err(_) => None,
+            };
+            let counted = counts.map(|counts| (counts, clock.now()));
+            last.set(counted.or(last.get()));
+            let queue = last.get();
+            Some(Some(SupervisorHealth { queue, ..health }))
+        })
     }
 }
 

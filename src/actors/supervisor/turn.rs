@@ -48,7 +48,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn forget_ended(&mut self) {
         for (lease, job) in self.effects.ended.drain(..) {
             self.expiring.strike(lease, &job);
-            self.histories.forget(lease);
+            if !self.replies.holds(lease) {
+                self.histories.forget(lease);
+            }
         }
     }
 

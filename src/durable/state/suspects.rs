@@ -115,8 +115,8 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// The supervisor of this epoch has ended with all its consumers, unless a later one is attached. Nobody does any job any
     /// more: what was leased waits again, as if it had not been, and is no suspect.
-    pub(in crate::durable) fn detach(&mut self, epoch: Epoch, out: &mut Vec<Change>) {
-        if self.shell.detach(epoch) {
+    pub(in crate::durable) fn goodbye(&mut self, epoch: Epoch, out: &mut Vec<Change>) {
+        if self.shell.goodbye(epoch) {
             self.take_back(out);
             out.push(Change::meta(Meta::Clean, 1));
             self.must_flush = true;

@@ -108,7 +108,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
     pub(super) fn save_last(&mut self) {
         let mut state = lock(&self.state);
         let epoch = state.shell.epoch();
-        state.detach(epoch, &mut self.unsaved);
+        state.goodbye(epoch, &mut self.unsaved);
         drop(state);
         if let Err(error) = self.save(&[], true) {
             tracing::error!(%error, "the last changes of a queue could not be written");

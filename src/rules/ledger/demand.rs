@@ -72,9 +72,9 @@ impl Credit {
 }
 
 impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
-    /// What the queue may hand out now. It counts as told.
-    pub fn demand(&mut self) -> Totals {
-        if !self.gate.is_paused && !self.gate.is_closed {
+    /// What the queue may hand out now; without `grows`, it may be less than before and not more. It counts as told.
+    pub fn demand(&mut self, grows: bool) -> Totals {
+        if grows && !self.gate.is_paused && !self.gate.is_closed {
             self.grant();
             self.grant_urgent();
         }

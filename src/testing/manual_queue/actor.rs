@@ -90,7 +90,7 @@ impl<J: Send + Sync + 'static> Handler<Settle> for ManualQueueActor<J> {
 
     fn handle(&mut self, settle: Settle, context: &mut Context<Self>) -> Later<SettleReply> {
         let reply = self.operate(context, |state, now| {
-            (state.answers != SettleAnswers::Never).then(|| state.settle(now, &settle))
+            (state.answers != SettleAnswers::Never && !state.is_silent).then(|| state.settle(now, &settle))
         });
         match reply {
             Some(reply) => Later::now(reply),
@@ -100,9 +100,14 @@ impl<J: Send + Sync + 'static> Handler<Settle> for ManualQueueActor<J> {
 }
 
 impl<J: Send + Sync + 'static> Handler<Command<J>> for ManualQueueActor<J> {
-    type Result = QueueReply<J>;
+    type Result = Later<QueueReply<J>>;
 
-    fn handle(&mut self, command: Command<J>, context: &mut Context<Self>) -> QueueReply<J> {
-        self.operate(context, |state, _| state.command(command.command))
+    fn handle(&mut self, command: Command<J>, context: &mut Context<Self>) -> Self::Result {
+        let is_silent = self.shared.lock().is_silent;
+        let reply = self.operate(context, |state, _| state.command(command.command));
+        match is_silent {
+            false => Later::now(reply),
+            true => Later::new(std::future::pending()),
+        }
     }
 }

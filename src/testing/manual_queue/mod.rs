@@ -5,6 +5,7 @@ mod state;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -14,7 +15,8 @@ use crate::actors::Clock;
 use crate::actors::queue::{QueueRoom, QueueSource};
 use crate::rules::store::Refusal;
 use crate::types::{
-    Arrival, Capabilities, DeadLetter, Epoch, Job, JobId, Moment, Released, RevokeKind, Revoked, SettleItem,
+    Arrival, Capabilities, DeadLetter, Epoch, Job, JobId, LinkState, Moment, Released, RevokeKind, Revoked,
+    SettleItem,
 };
 
 /// A queue whose jobs are leased when the test says so and which shows the test every verdict. Clones are the same queue,
@@ -138,6 +140,24 @@ impl<J: Send + Sync + 'static> ManualQueue<J> {
     /// From now on verdicts are answered like this.
     pub fn answer_settles(&self, answers: SettleAnswers) {
         self.shared.lock().answers = answers;
+    }
+
+    /// Answers no command and no verdict from now on, as a queue whose broker hangs; `false` ends that for what comes later.
+    pub fn be_silent(&self, silent: bool) {
+        self.shared.lock().is_silent = silent;
+    }
+
+    /// Says how the link is to whoever keeps the jobs.
+    pub fn set_link(&self, link: LinkState) {
+        self.shared.change(|state| {
+            let now = state.clock.map_or(Moment::START, |clock| clock.now());
+            state.shell.set_link(link, now);
+        });
+    }
+
+    /// Within which time a group that ended wanted its goodbye answered, if one has ended.
+    pub fn said_goodbye(&self) -> Option<Duration> {
+        self.shared.lock().said_goodbye
     }
 
     /// Takes leases back, as a broker does. Lost ones are over at once: verdicts on them are refused. Else the supervisor has

@@ -1,6 +1,7 @@
 //! What a manual queue knows of its jobs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{SeenSettle, SettleAnswers};
 use crate::actors::Clock;
@@ -35,6 +36,9 @@ pub(super) struct State<J: Send + Sync + 'static> {
     pub(super) refusal: Option<Refusal>,
     pub(super) out_of_order: Option<String>,
     pub(super) answers: SettleAnswers,
+    pub(super) said_goodbye: Option<Duration>,
+    /// Whether nothing is answered.
+    pub(super) is_silent: bool,
     pub(super) settles: Vec<SeenSettle>,
     /// How many of the settles the test has taken one by one.
     pub(super) taken: usize,
@@ -65,6 +69,8 @@ impl<J: Send + Sync + 'static> State<J> {
             refusal: None,
             out_of_order: None,
             answers: SettleAnswers::default(),
+            said_goodbye: None,
+            is_silent: false,
             settles: Vec::new(),
             taken: 0,
         }
@@ -254,7 +260,14 @@ impl<J: Send + Sync + 'static> State<J> {
                 leased: self.leased.len(),
                 dead: self.dead.len(),
             }),
-            QueueCommand::Detach(_) => QueueReply::Done,
+            QueueCommand::Goodbye { epoch, within } => {
+                self.said_goodbye = Some(within);
+                if self.shell.goodbye(epoch) {
+                    let back = self.leased.end_all();
+                    self.ready.extend(back.map(|kept| (kept.place, kept)));
+                }
+                QueueReply::Done
+            }
             QueueCommand::TakeUnfinished => QueueReply::Unfinished(self.take_unfinished()),
             _ if !self.capabilities.dead_letter => no_letters,
             QueueCommand::DeadLetters { most } => {

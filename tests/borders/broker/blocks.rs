@@ -118,8 +118,12 @@ impl Handler<Command<u64>> for OneRun {
 /// A group over one run, whose consumers note what they begin and what was void when they ended.
 fn group_over(queue: &OneRun, gate: &Gate, began: &Log<u64>, void: &Log<u64>) -> Group<u64, u64> {
     let (queue, gate, began, void) = (queue.clone(), gate.clone(), began.clone(), void.clone());
+    let capabilities = Capabilities {
+        order_by_key: true,
+        ..Capabilities::LEAST
+    };
     local()
-        .queue(ActorQueue::new(Capabilities::LEAST, move || queue.clone()))
+        .queue(ActorQueue::new(capabilities, move || queue.clone()))
         .order_by_key()
         .configure(|config| window(config, 4))
         .consume_with(2, async move |delivery: &Delivery<u64>| {

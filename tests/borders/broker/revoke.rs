@@ -38,7 +38,11 @@ struct Rig {
 
 impl Rig {
     fn new(consumers: usize, order_by_key: bool) -> Self {
-        Self::over(ManualQueue::new(), consumers, order_by_key)
+        let capabilities = Capabilities {
+            order_by_key: true,
+            ..Capabilities::LEAST
+        };
+        Self::over(ManualQueue::with(capabilities), consumers, order_by_key)
     }
 
     fn over(queue: ManualQueue<u64>, consumers: usize, order_by_key: bool) -> Self {
