@@ -21,6 +21,22 @@ pub enum SendErrorKind {
     Closed,
     /// The queue could not write the job down. What was accepted before is not touched.
     NotWritten(WriteFailure),
+    /// The broker has not confirmed in time that it has the job. It may have it all the same: sent again it may be done twice.
+    Unconfirmed,
+    /// The broker knows of no queue to which the job could go.
+    Unroutable,
+    /// The job is larger than the queue, or its broker, takes.
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// Whoever keeps the jobs cannot be reached, or takes nothing for now. The job did not leave this process.
+    Unavailable {
+        /// What is wrong, for people; `Health::queue_state` says more.
+        why: &'static str,
+    },
     /// The payload has no form in the bytes in which the queue keeps it.
     NotEncoded,
     /// The payload could not be read back from its bytes as it was: a later process would not have it. The log says why.
@@ -42,6 +58,12 @@ impl fmt::Display for SendErrorKind {
             ),
             Self::Closed => f.write_str("the group takes no more jobs"),
             Self::NotWritten(why) => write!(f, "the queue could not write the job down: {why}"),
+            Self::Unconfirmed => f.write_str("the broker has not confirmed that it has the job"),
+            Self::Unroutable => f.write_str("the broker has no queue for the job"),
+            Self::TooLarge { bytes, most } => {
+                write!(f, "the job has {bytes} bytes, and the queue takes {most} at most")
+            }
+            Self::Unavailable { why } => write!(f, "whoever keeps the jobs cannot be reached: {why}"),
             Self::NotEncoded => f.write_str("the payload cannot be written by the codec of the queue"),
             Self::NotReadable => f.write_str(
                 "the payload would be read as another one, or not at all, by the codec of the queue",

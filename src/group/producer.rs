@@ -285,6 +285,10 @@ impl From<Refusal> for SendErrorKind {
             Refusal::Duplicate { of } => Self::Duplicate { of },
             Refusal::Closed => Self::Closed,
             Refusal::NotWritten(why) => Self::NotWritten(why),
+            Refusal::Unconfirmed => Self::Unconfirmed,
+            Refusal::Unroutable => Self::Unroutable,
+            Refusal::TooLarge { bytes, most } => Self::TooLarge { bytes, most },
+            Refusal::Unavailable { why } => Self::Unavailable { why },
             Refusal::NotEncoded => Self::NotEncoded,
             Refusal::NotReadable => Self::NotReadable,
         }

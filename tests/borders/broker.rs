@@ -3,6 +3,7 @@
 
 mod blocks;
 mod credit;
+mod push;
 mod revoke;
 mod settles;
 mod state;

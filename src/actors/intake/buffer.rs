@@ -1,6 +1,7 @@
 //! What was sent and has not been pushed.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -26,15 +27,15 @@ pub(super) struct Buffer<J> {
     pub(super) unix_ms: u64,
     pub(super) waiters: VecDeque<Waiter<J>>,
     pub(super) closed: bool,
-    /// Whether the pump has jobs in its hands.
-    pub(super) pushing: bool,
-    /// Whether the queue had no room at the last push; then the next one waits a little.
-    pub(super) was_full: bool,
+    /// How many pushes the pump has in its hands, or on their way.
+    pub(super) pushing: usize,
+    /// How long the next push waits, since the queue had no room at the last one; zero if it had.
+    pub(super) pause: Duration,
     /// Jobs that the queue refused for good while it closed, or that came back from it when nobody was left to push them
     /// again; handed back with the unfinished ones.
     pub(super) stranded: Vec<JobRef<J>>,
     /// Who waits for the queue's word on jobs that were on their way when the pump ended: the jobs may still come back.
-    pub(super) left_waiting: Option<Asked<J>>,
+    pub(super) left_waiting: Vec<Asked<J>>,
 }
 
 /// A producer that waits for the queue's own word on some of the jobs.
@@ -45,6 +46,8 @@ pub(super) struct Waiter<J> {
 
 /// The jobs of one push, by name, and who waits for the queue's word on some of them.
 pub(super) struct Asked<J> {
+    /// The first job.
+    pub(super) first: Option<JobId>,
     pub(super) ids: Vec<JobId>,
     pub(super) waiters: Vec<Waiter<J>>,
 }
@@ -52,7 +55,6 @@ pub(super) struct Asked<J> {
 impl<J> Buffer<J> {
     /// Puts jobs back that a queue had no room for after all, in front of everything that was sent after them.
     pub(super) fn put_in_front(&mut self, jobs: Vec<JobRef<J>>) {
-        self.was_full = !jobs.is_empty();
         self.len += jobs.len();
         for waiter in &mut self.waiters {
             waiter.jobs = waiter.jobs.start + jobs.len()..waiter.jobs.end + jobs.len();

@@ -28,18 +28,18 @@ impl<J: Send + Sync + 'static> Intake<J> {
     /// The last word to everyone who waits for the queue's: it is not to be had any more. Jobs in `accepted` are with the
     /// queue, which only could not say so.
     pub(crate) fn end(&self, accepted: &[JobRef<J>]) {
-        let Some(Asked { ids, waiters }) = self.lock().left_waiting.take() else {
-            return;
-        };
-        if waiters.is_empty() {
+        let asked = std::mem::take(&mut self.lock().left_waiting);
+        if asked.iter().all(|asked| asked.waiters.is_empty()) {
             return;
         }
         let accepted: BTreeSet<JobId> = accepted.iter().map(|job| job.id()).collect();
-        for waiter in waiters {
-            let mine = ids.get(waiter.jobs).unwrap_or_default();
-            // Whoever is not answered is told so by the end of its channel.
-            if mine.iter().all(|id| accepted.contains(id)) {
-                let _ = waiter.answer.send(Vec::new());
+        for Asked { ids, waiters, .. } in asked {
+            for waiter in waiters {
+                let mine = ids.get(waiter.jobs).unwrap_or_default();
+                // Whoever is not answered is told so by the end of its channel.
+                if mine.iter().all(|id| accepted.contains(id)) {
+                    let _ = waiter.answer.send(Vec::new());
+                }
             }
         }
     }
@@ -74,7 +74,12 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     /// A push came back, and the pump that sent it has ended.
     fn came_back_late(&self, runs: Vec<Run<J>>) {
-        let asked = self.lock().left_waiting.take();
+        let first = runs.first().and_then(|run| run.ids().next());
+        let asked = {
+            let waiting = &mut self.lock().left_waiting;
+            let index = waiting.iter().position(|asked| asked.first == first);
+            index.map(|index| waiting.remove(index))
+        };
         match asked {
             Some(asked) => self.hand_back(runs, asked.waiters),
             None if self.volatile => self.hand_back(runs, Vec::new()),
@@ -93,6 +98,8 @@ pub(super) struct InHand<'a, J: Send + Sync + 'static> {
     /// The way back while they are not.
     back: Option<oneshot::Receiver<Vec<Run<J>>>>,
     count: usize,
+    /// The name of the first job.
+    first: Option<JobId>,
     /// The names of the jobs, if somebody waits; else empty.
     ids: Vec<JobId>,
     waiters: Vec<Waiter<J>>,
@@ -107,6 +114,7 @@ impl<'a, J: Send + Sync + 'static> InHand<'a, J> {
         Self {
             intake,
             count: runs.iter().map(Run::len).sum(),
+            first: runs.first().and_then(|run| run.ids().next()),
             runs: Some(runs),
             back: None,
             ids,
@@ -156,7 +164,11 @@ impl<J: Send + Sync + 'static> Drop for InHand<'_, J> {
         // First those who wait are noted, then the way back is closed: jobs that come back find either the channel open, and
         // are taken out of it below, or the note.
         let ids = std::mem::take(&mut self.ids);
-        self.intake.lock().left_waiting = Some(Asked { ids, waiters });
+        let first = self.first;
+        self.intake
+            .lock()
+            .left_waiting
+            .push(Asked { first, ids, waiters });
         back.close();
         if let Ok(runs) = back.try_recv() {
             self.intake.came_back_late(runs);

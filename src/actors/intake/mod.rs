@@ -5,13 +5,14 @@
 //! outlives the queue actor: jobs on their way to a queue that died come back and are pushed to the next one.
 //!
 //! ```text
-//! producers ──put──▶ buffer ──Push, one at a time──▶ QUEUE
+//! producers ──put──▶ buffer ──Push──▶ QUEUE
 //!     ▲                                                │
 //!     └──────── refused jobs, if the producer waits ◀──┘
 //! ```
 
 mod buffer;
 mod hand_back;
+mod pump;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -20,23 +21,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use buffer::{Buffer, Waiter};
-use hand_back::InHand;
 
 use super::queue::QueueRoom;
 use super::{Clock, EventBus};
-use crate::protocol::{Pushed, QueueAddr};
 use crate::rules::job_ids::JobIds;
-use crate::rules::store::{Refusal, Refused};
-use crate::types::{Capabilities, EventKind, Job, JobId, JobRef, Moment, OpenBlock, Overflow, ReplyTo, Run};
+use crate::rules::store::Refused;
+use crate::types::{Capabilities, Job, JobId, JobRef, Moment, OpenBlock, Overflow, ReplyTo, Run};
 
 /// Jobs that may be between producers and a queue that grants no room of its own.
 const TRANSIT: usize = 65_536;
-
-/// How long a queue that is full is left alone before it is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A producer that finds this many jobs in the buffer lets others run once before it goes on, so that on a shared arbiter
 /// jobs are worked on while they are still in the processor's cache.
@@ -122,10 +118,10 @@ impl<J: Send + Sync + 'static> Intake<J> {
             unix_ms: 0,
             waiters: VecDeque::new(),
             closed: false,
-            pushing: false,
-            was_full: false,
+            pushing: 0,
+            pause: Duration::ZERO,
             stranded: Vec::new(),
-            left_waiting: None,
+            left_waiting: Vec::new(),
         };
         Self {
             buffer: Mutex::new(buffer),
@@ -364,155 +360,12 @@ impl<J: Send + Sync + 'static> Intake<J> {
 
     fn is_flushed(&self) -> bool {
         let buffer = self.lock();
-        buffer.len == 0 && !buffer.pushing
-    }
-
-    /// Pushes what gathers, for ever.
-    pub(crate) async fn pump(self: Arc<Self>, mut addresses: watch::Receiver<Option<QueueAddr<J>>>) {
-        loop {
-            let Some((runs, waiters)) = self.next_batch() else {
-                self.filled.notified().await;
-                continue;
-            };
-            self.tell_accepted(&runs, &waiters);
-            let batch = InHand::new(&self, runs, waiters);
-            if !self.push(batch, &mut addresses).await {
-                return;
-            }
-            let was_full = {
-                let mut buffer = self.lock();
-                buffer.pushing = false;
-                std::mem::take(&mut buffer.was_full)
-            };
-            self.emptied.notify_waiters();
-            if was_full {
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-        }
-    }
-
-    fn next_batch(&self) -> Option<FilledRuns<J>> {
-        let mut buffer = self.lock();
-        if buffer.len == 0 {
-            return None;
-        }
-        buffer.pushing = true;
-        let cut = buffer.cut();
-        let asked = buffer
-            .waiters
-            .iter()
-            .take_while(|waiter| waiter.jobs.end <= cut)
-            .count();
-        let waiters = buffer.waiters.drain(..asked).collect();
-        Some((buffer.take(cut), waiters))
-    }
-
-    /// Tells of the jobs of a batch for which nobody waits for the queue's word: they are accepted as soon as they are here.
-    fn tell_accepted(&self, runs: &[Run<J>], waiters: &[Waiter<J>]) {
-        if !self.bus.wants_jobs() {
-            return;
-        }
-        let mut asks = vec![false; runs.iter().map(Run::len).sum()];
-        for waiter in waiters {
-            asks.get_mut(waiter.jobs.clone()).unwrap_or_default().fill(true);
-        }
-        let mut asks = asks.into_iter();
-        for job in runs.iter().flat_map(Run::ids) {
-            if asks.next() == Some(false) {
-                self.bus.tell(EventKind::Accepted { job });
-            }
-        }
-    }
-
-    /// Pushes one batch until some life of the queue has taken it. False if there will be no further life.
-    async fn push(
-        self: &Arc<Self>,
-        mut batch: InHand<'_, J>,
-        addresses: &mut watch::Receiver<Option<QueueAddr<J>>>,
-    ) -> bool {
-        loop {
-            let Some(address) = next_door(addresses).await else {
-                return false;
-            };
-            let Some(push) = batch.send(self) else {
-                return true;
-            };
-            let answer = address.push.send(push).await;
-            match answer {
-                Ok(Pushed { refused }) => {
-                    batch.arrived(refused);
-                    return true;
-                }
-                // The queue died. Jobs that it did not take come back and go to its next life; those that it took it has
-                // kept, for a queue keeps what it took over all its lives.
-                Err(_) => {
-                    if !batch.comes_back().await {
-                        batch.arrived(Vec::new());
-                        return true;
-                    }
-                }
-            }
-        }
-    }
-
-    /// These jobs are with the queue; their room is free for others, if it is not the queue's own.
-    fn leave_transit(&self, jobs: usize) {
-        if self.is_transit {
-            self.room.add_permits(jobs);
-        }
-    }
-
-    /// Gives each waiting producer the jobs of its own that were refused. Jobs for which nobody waits are put aside.
-    fn answer(&self, waiters: Vec<Waiter<J>>, ids: &[JobId], mut refused: Vec<Refused<J>>) {
-        let wants_jobs = self.bus.wants_jobs();
-        for waiter in waiters {
-            let mine = ids.get(waiter.jobs.clone()).unwrap_or_default();
-            let own = if refused.is_empty() {
-                Vec::new()
-            } else {
-                let (own, others) = refused
-                    .into_iter()
-                    .partition(|refused| mine.contains(&refused.job.id()));
-                refused = others;
-                own
-            };
-            if wants_jobs {
-                let is_refused =
-                    |id: &&JobId| own.iter().any(|refused: &Refused<J>| refused.job.id() == **id);
-                for job in mine.iter().filter(|id| !is_refused(id)).copied() {
-                    self.bus.tell(EventKind::Accepted { job });
-                }
-            }
-            own.iter().for_each(|refused| (self.turned_away)(&refused.job));
-            // An error means that the producer has gone.
-            let _ = waiter.answer.send(own);
-        }
-        let mut buffer = self.lock();
-        let closed = buffer.closed;
-        let is_later = |refused: &Refused<J>| refused.refusal == Refusal::Full && !closed;
-        let (later, never): (Vec<_>, Vec<_>) = refused.into_iter().partition(is_later);
-        buffer
-            .stranded
-            .extend(never.into_iter().map(|refused| refused.job));
-        buffer.put_in_front(later.into_iter().map(|refused| refused.job).collect());
+        buffer.len == 0 && buffer.pushing == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Buffer<J>> {
         // Nothing under this lock runs code of the user, so it cannot be poisoned half way.
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The present life of the queue, or the next one if there is none. `None` if there will be no further life.
-async fn next_door<J: Send + Sync + 'static>(
-    addresses: &mut watch::Receiver<Option<QueueAddr<J>>>,
-) -> Option<QueueAddr<J>> {
-    loop {
-        let address = addresses.borrow_and_update().clone();
-        match address {
-            Some(address) if address.push.connected() => return Some(address),
-            _ => addresses.changed().await.ok()?,
-        }
     }
 }
 

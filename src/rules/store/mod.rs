@@ -117,6 +117,26 @@ pub enum Refusal {
     /// The queue could not write the job down. What was accepted before is not touched.
     #[error("the queue could not write the job down: {0}")]
     NotWritten(WriteFailure),
+    /// The broker has not confirmed in time that it has the job. It may have it all the same, and then it is done.
+    #[error("the broker has not confirmed that it has the job, which it may have all the same")]
+    Unconfirmed,
+    /// The broker knows of no queue to which the job could go.
+    #[error("the broker has no queue for the job")]
+    Unroutable,
+    /// The job is larger than the queue, or its broker, takes.
+    #[error("the job has {bytes} bytes, and {most} are taken at most")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// Whoever keeps the jobs cannot be reached, or takes nothing for now. The job did not leave this process.
+    #[error("whoever keeps the jobs cannot be reached: {why}")]
+    Unavailable {
+        /// What is wrong, for people; [`QueueState`](crate::events::QueueState) says more.
+        why: &'static str,
+    },
     /// The payload has no form in the bytes in which the queue keeps it.
     #[error("the payload cannot be written by the codec of the queue")]
     NotEncoded,
