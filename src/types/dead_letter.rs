@@ -59,7 +59,7 @@ pub enum DeadReason {
     Expired,
     /// The queue was full and its policy drops.
     DroppedByOverflow,
-    /// What the queue kept of it on disk could not be read, for this reason.
+    /// Its bytes, from a disk or a broker, could not be read as a job, for this reason.
     Unreadable(Arc<str>),
 }
 

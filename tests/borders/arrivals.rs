@@ -1,5 +1,7 @@
 //! Jobs that come from outside of the process: what their consumer sees of them, and by what they are known.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +28,8 @@ pub(crate) struct Broker {
     pub(crate) capabilities: Capabilities,
     /// What its leases say of the attempt.
     attempt: u32,
+    /// Whether its leases are of jobs that were leased when a process ended.
+    suspects: bool,
     settled: mpsc::UnboundedSender<(u64, Verdict)>,
 }
 
@@ -43,6 +47,7 @@ impl Broker {
             next: 0,
             capabilities: Capabilities::LEAST,
             attempt: 1,
+            suspects: false,
             settled,
         };
         (broker, hears)
@@ -72,7 +77,9 @@ impl Store<u64> for Broker {
             if run.len() == 1 {
                 self.alone.extend(run.handles().map(|job| (self.next << 6, job)));
             }
-            leased.push(Leased::new(LeaseId(self.next << 6), self.attempt, run));
+            let mut lease = Leased::new(LeaseId(self.next << 6), self.attempt, run);
+            lease.suspect = self.suspects;
+            leased.push(lease);
             self.next += 1;
         }
     }
@@ -397,4 +404,29 @@ async fn a_job_that_cannot_be_read_is_a_dead_letter_with_its_bytes_its_headers_a
             if dead_letter { (0, 0) } else { (1, 2) }
         );
     }
+}
+
+#[actix::test]
+async fn suspects_of_a_broker_begin_one_at_a_time_each_when_the_broker_has_heard_of_it() {
+    // A broker that counts deliveries says of each that it came for the fourth time: it was only near.
+    let (mut broker, mut settled) =
+        Broker::new((0..100).map(|position| (arrival(position), Job::new(position))));
+    (broker.attempt, broker.suspects) = (4, true);
+    let (builder, seen) = noting();
+    let group = builder.configure(|config| (config.consumers, config.window.min) = (4, 100));
+    let group = group.queue(queue_of(broker)).start().unwrap();
+    let (mut begun, mut acked) = (Vec::new(), Vec::new());
+    while acked.len() < 100 {
+        match settled.recv().await.unwrap() {
+            (lease, Verdict::Begin(_)) => begun.push(lease),
+            (lease, verdict) => {
+                assert_eq!(verdict, Verdict::Ack);
+                assert_eq!(begun.last(), Some(&lease), "it had begun, and no other one since");
+                acked.push(lease);
+            }
+        }
+        assert!(begun.len() <= acked.len() + 1);
+    }
+    assert_eq!(seen.lock().unwrap().len(), 100);
+    assert!(group.dead_letters().list(9).await.unwrap().is_empty());
 }

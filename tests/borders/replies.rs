@@ -1,5 +1,7 @@
 //! Outcomes that are waited for outside of the process: the sink has them before the queue hears that a job is over.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

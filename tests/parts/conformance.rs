@@ -32,7 +32,8 @@ mod queues {
         let report = conformance::queue(|| MemoryQueue::bounded(64))
             .claims(QueueTraits::ALL)
             .assert();
-        assert!(report.not_claimed().is_empty(), "{report}");
+        // Its leases do not end by themselves.
+        assert_eq!(report.not_claimed(), ["an_extended_lease_goes_on"], "{report}");
     }
 
     #[test]

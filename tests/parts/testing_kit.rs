@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use consumer_group::queue::{Capabilities, Refusal, Verdict};
+use consumer_group::queue::{Arrival, Capabilities, Lane, Origin, Refusal, Verdict};
 use consumer_group::testing::{Act, Gate, ManualQueue, Probe, Step, paused};
 use consumer_group::{
-    CallError, Cause, EventKind, Group, GroupBuilder, Incarnation, Placement, Role, SendErrorKind, SlotId,
+    CallError, Cause, EventKind, Group, GroupBuilder, Incarnation, Job, JobId, Placement, Role,
+    SendErrorKind, SlotId,
 };
 
 fn group<O: Send + 'static>(builder: GroupBuilder<u64, O>) -> Group<u64, O> {
@@ -105,6 +106,26 @@ fn a_consumer_that_fails_its_start_is_tried_again() {
             Incarnation(3)
         );
         assert_eq!(probe.lives(), [(SlotId(0), Incarnation(3))]);
+    });
+}
+
+#[test]
+fn jobs_come_to_a_manual_queue_as_from_a_broker() {
+    paused(async {
+        let (queue, probe) = (ManualQueue::new().automatic(), Probe::new());
+        let _group = group(
+            Group::builder()
+                .queue(queue.clone())
+                .consumers(1, probe.consumers()),
+        );
+        let lane = Lane::new("orders", 0);
+        let mut origin = Origin::new(lane.clone(), 7);
+        origin.fence = 3;
+        let id = JobId::of_place(&lane, 7);
+        queue.arrive([(Arrival { id, origin }, Job::new(5))]);
+        let settle = queue.next_settle().await;
+        assert_eq!((settle.job, settle.item.verdict), (Some(id), Verdict::Ack));
+        assert_eq!(probe.acked()[0].token.fence, 3);
     });
 }
 

@@ -45,6 +45,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Recipient};
 use tokio::sync::mpsc;
@@ -181,12 +182,11 @@ fn policy_of<J: Send + Sync + 'static, O: Send + 'static>(
         order_by_key: config.order_by_key,
         longest_retry,
         hold: config.hold,
-        // A queue with delays of its own counts what is leased within its capacity, so a long line of one key is bounded by
-        // the queue itself. One without them keeps every retry leased, as many as it likes.
-        hold_waiting: if longest_retry.is_zero() {
-            config.hold
-        } else {
-            config.hold.max(config.queue.capacity)
+        // A queue that takes every retry back counts what is leased within its capacity, so a long line of one key is bounded
+        // by the queue itself. One that does not has retries kept here, as many as there are.
+        hold_waiting: match longest_retry {
+            Duration::MAX => config.hold.max(config.queue.capacity),
+            _ => config.hold,
         },
         window: config.window.clone(),
         first_version: life << 32,
