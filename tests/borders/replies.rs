@@ -80,6 +80,15 @@ impl Rig {
     ) -> Self {
         let (mut broker, settled) = Broker::new(jobs);
         broker.capabilities = capabilities;
+        Self::over(builder.queue(queue_of(broker)), settled, may_answer, answers)
+    }
+
+    fn over(
+        builder: GroupBuilder<u64, u64>,
+        settled: mpsc::UnboundedReceiver<(u64, Verdict)>,
+        may_answer: usize,
+        answers: Answers,
+    ) -> Self {
         let (send, sent) = mpsc::unbounded_channel();
         let (gate, count) = (Arc::new(Semaphore::new(may_answer)), Arc::default());
         let may_answer = Arc::clone(&gate);
@@ -90,7 +99,7 @@ impl Rig {
             answers,
         };
         Self {
-            group: builder.queue(queue_of(broker)).result_sink(sink).start().unwrap(),
+            group: builder.result_sink(sink).start().unwrap(),
             settled,
             sent,
             may_answer,
@@ -255,4 +264,95 @@ fn without_a_sink_a_reply_address_is_not_looked_at() {
             .unwrap();
         assert_eq!(settled.recv().await.unwrap().1, Verdict::Ack);
     });
+}
+
+#[cfg(feature = "testing")]
+mod leases_that_are_taken_back {
+    use consumer_group::queue::{RevokeKind, Revoked};
+    use consumer_group::testing::ManualQueue;
+
+    use super::*;
+    use crate::common::{Gate, settle_down};
+
+    /// A queue that takes leases back, a group over it with a sink that waits, and a gate before each job ends.
+    fn rig() -> (ManualQueue<u64>, Rig, Gate) {
+        let (queue, gate) = (ManualQueue::new(), Gate::shut());
+        let pass = gate.clone();
+        let builder = local()
+            .queue(queue.clone())
+            .consume_with(1, async move |delivery: &Delivery<u64>| {
+                pass.pass().await;
+                Ok(delivery.job() * 2)
+            });
+        let (_, nothing) = mpsc::unbounded_channel();
+        let rig = Rig::over(builder, nothing, 0, |_| Ok(()));
+        queue.arrive([asked(1)]);
+        (queue, rig, gate)
+    }
+
+    /// Leases all and lets everything happen that can.
+    async fn lease(queue: &ManualQueue<u64>) {
+        queue.until_demanded(1).await;
+        queue.lease(9);
+        settle_down().await;
+    }
+
+    #[test]
+    fn an_outcome_whose_lease_is_lost_on_its_way_is_forgotten_and_comes_again_with_the_job() {
+        paused(async {
+            let (queue, mut rig, gate) = rig();
+            gate.open();
+            lease(&queue).await;
+            assert_eq!(rig.sent().await, answer(1, Ok(2)));
+            let released = queue.revoke(Revoked::All, RevokeKind::Lost).await.unwrap();
+            assert_eq!((released.waiting, released.fenced), (1, 0));
+            rig.may_answer.add_permits(1);
+            settle_down().await;
+            assert!(queue.settles().is_empty());
+            lease(&queue).await;
+            assert_eq!(rig.sent().await, answer(1, Ok(2)));
+            rig.may_answer.add_permits(1);
+            assert_eq!(queue.next_settle().await.item.verdict, Verdict::Ack);
+        });
+    }
+
+    #[test]
+    fn an_outcome_whose_lease_was_lost_at_work_is_sent_to_nobody() {
+        paused(async {
+            let (queue, mut rig, gate) = rig();
+            lease(&queue).await;
+            let released = queue.revoke(Revoked::All, RevokeKind::Lost).await.unwrap();
+            assert_eq!((released.waiting, released.fenced), (0, 1));
+            gate.open();
+            settle_down().await;
+            assert!(rig.sent.try_recv().is_err() && queue.settles().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_lease_that_has_to_be_given_back_is_so_when_its_outcome_is_confirmed_and_the_queue_knows() {
+        paused(async {
+            for at_work in [true, false] {
+                let (queue, mut rig, gate) = rig();
+                if !at_work {
+                    gate.open();
+                }
+                lease(&queue).await;
+                let kind = RevokeKind::Drain {
+                    within: Duration::from_secs(60),
+                };
+                let revoked = queue.clone();
+                let answer = actix::spawn(async move { revoked.revoke(Revoked::All, kind).await.unwrap() });
+                settle_down().await;
+                gate.open();
+                assert_eq!(rig.sent().await, super::answer(1, Ok(2)));
+                settle_down().await;
+                assert!(!answer.is_finished(), "its outcome is on its way");
+                rig.may_answer.add_permits(1);
+                let released = answer.await.unwrap();
+                assert_eq!((released.waiting, released.fenced), (0, 0));
+                assert_eq!(queue.settles().len(), 1);
+            }
+        });
+    }
 }
