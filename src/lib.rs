@@ -67,6 +67,7 @@
 //! |---|---|---|
 //! | `config-file` | on | [`GroupConfig`] from a TOML file and from environment variables |
 //! | `codec` | off | `codec`: payloads as bytes, for queues whose jobs leave the process; `durable` has it on |
+//! | `signals` | off | [`Signals`]: SIGINT and SIGTERM, for [`Group::drain_on`] |
 //! | `durable` | off | `durable`: a queue in a file, for jobs that must outlive the process |
 //! | `command-line` | off | the command `consumer-group`, which looks into the file of such a queue |
 //! | `tower` | off | `tower`: a `tower::Service`, with its layers, is a consumer |
@@ -120,17 +121,19 @@ pub mod tower;
 #[cfg(feature = "sim")]
 pub mod sim;
 
+#[cfg(feature = "signals")]
+pub use actors::Signals;
 pub use actors::{BatchSize, Events, Host};
 pub use face::{config, events, host, queue, strategy, supervision};
 pub use group::{
-    BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, Producer, ProducerGroup, Results,
-    SendError, SendErrorKind, StartError, StoppedError, Undelivered,
+    AS_CONFIGURED, BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, Producer,
+    ProducerGroup, Results, SendError, SendErrorKind, StartError, StoppedError, Undelivered,
 };
 pub use protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, Delivery};
 pub use types::{
     Advice, AttemptRecord, Cause, DeadLetter, DeadReason, Event, EventKind, Failure, FencingToken,
-    GroupConfig, GroupState, Health, Incarnation, Job, JobId, Key, Outcome, PayloadRef, Placement, Priority,
-    Role, SlotId, StrategyKind,
+    GroupConfig, GroupState, Health, Incarnation, Job, JobId, Key, Outcome, ParseJobIdError, PayloadRef,
+    Placement, Priority, Role, SlotId, StrategyKind,
 };
 
 /// A place in the code of a consumer at which a simulated fault can end it, half way through its effects.
@@ -165,6 +168,11 @@ macro_rules! failpoint {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct ReadmeDoctests;
+
+/// So is that of the README in Chinese.
+#[cfg(doctest)]
+#[doc = include_str!("../README.zh-CN.md")]
+pub struct ReadmeInChineseDoctests;
 
 /// So is the code of the page on parts of your own.
 #[cfg(doctest)]

@@ -41,7 +41,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use consumer_group::{
-    BatchSize, Drained, Group, GroupConfig, Job, Placement, ProducerGroup, Results, StrategyKind,
+    AS_CONFIGURED, BatchSize, Drained, Group, GroupConfig, Job, Placement, ProducerGroup, Results,
+    StrategyKind,
 };
 use tokio::sync::mpsc;
 
@@ -84,7 +85,7 @@ async fn run(args: &Args, files: Files) -> Told<()> {
     let out = Out::new(out);
     let parsers = Group::builder()
         .config(parsing(args))
-        .consumer(|| Parser)
+        .consumers(AS_CONFIGURED, || Parser)
         .start()?;
     let makes_writer = out.clone();
     // A batch is whatever has arrived, up to `most`: nothing waits for others to come.

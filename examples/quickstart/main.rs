@@ -33,7 +33,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use consumer_group::{Group, GroupConfig, Job, ProducerGroup, SendError, SendErrorKind};
+use consumer_group::{AS_CONFIGURED, Group, GroupConfig, Job, ProducerGroup, SendError, SendErrorKind};
 use tokio::sync::mpsc;
 
 use args::Args;
@@ -68,7 +68,10 @@ fn work(args: &Args, config: GroupConfig) -> Told<Report> {
 async fn run(args: &Args, config: GroupConfig) -> Told<Report> {
     let start = Instant::now();
     let progress = Progress::new();
-    let group = Group::builder().config(config).consumer(Hasher::new).start()?;
+    let group = Group::builder()
+        .config(config)
+        .consumers(AS_CONFIGURED, Hasher::new)
+        .start()?;
     let mut events = group.events();
     let (producers, mut results) = group.producer_group();
 

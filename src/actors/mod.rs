@@ -15,6 +15,8 @@ mod host_errors;
 pub(crate) mod intake;
 pub mod queue;
 pub(crate) mod results;
+#[cfg(feature = "signals")]
+mod signals;
 mod strategy;
 pub mod supervision;
 pub(crate) mod supervisor;
@@ -28,4 +30,6 @@ pub use events::{EventBus, Events};
 pub use host::{Host, HostBuilder};
 pub(crate) use host_end::{Drained, Resident};
 pub use host_errors::{HostRunError, HostStartError};
+#[cfg(feature = "signals")]
+pub use signals::{Signals, SignalsError};
 pub use strategy::StrategyShell;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use super::handle::Group;
+use super::producer::Producer;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::actors::consumer::ConsumerMaker;
 use crate::actors::dead_letter_store::DeadLetterStore;
@@ -15,7 +16,7 @@ use crate::actors::queue::{QueueRest, QueueRoom, QueueSource};
 use crate::actors::results::Mailboxes;
 use crate::actors::supervisor::GroupContext;
 use crate::actors::{Clock, EventBus, StrategyShell};
-use crate::protocol::{Assign, Desired, QueueAddr, SinkFactory};
+use crate::protocol::{Assign, Desired, OwnGroup, QueueAddr, SinkFactory};
 use crate::rules::backoff::Backoff;
 use crate::rules::job_ids::JobIds;
 use crate::rules::strategies;
@@ -47,6 +48,11 @@ pub(super) fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
     let bus = EventBus::new(clock);
     let mailboxes = Arc::new(Mailboxes::new(&config.queue));
     let intake = intake(capabilities, room, clock, &mailboxes, &bus);
+    intake.own_waits().set_consumers(config.consumers);
+    let own = OwnGroup {
+        producer: Arc::new(Producer::new(Arc::clone(&intake), Arc::clone(&mailboxes))),
+        waits: Arc::clone(intake.own_waits()),
+    };
     let desired = Desired {
         consumers: config.consumers,
         weights: weights(&config),
@@ -71,6 +77,7 @@ pub(super) fn assemble<J: Send + Sync + 'static, O: Send + 'static>(
         bus: told,
         mailboxes: boxes,
         dead_letter_store: own_shelf,
+        own,
         make_sink,
         guardian,
         tell,

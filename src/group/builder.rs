@@ -20,6 +20,22 @@ use crate::protocol::{
 use crate::rules::strategies::Strategy;
 use crate::types::{Failure, GroupConfig, Guarded, Placement, RetryConfig};
 
+/// As many consumers as the configuration says: what the builder is told instead of a number.
+///
+/// ```
+/// # use consumer_group::{AS_CONFIGURED, Delivery, Group, GroupConfig};
+/// # actix::System::new().block_on(async {
+/// let config = GroupConfig { consumers: 7, ..GroupConfig::default() }; // from a file, usually
+/// let group = Group::builder()
+///     .config(config)
+///     .consume_with(AS_CONFIGURED, async |delivery: &Delivery<u64>| Ok(delivery.job() * 2))
+///     .start()?;
+/// assert_eq!(group.health().await?.slots.len(), 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub const AS_CONFIGURED: Option<usize> = None;
+
 /// Says what a group is made of. See [`Group::builder`].
 #[must_use = "a builder does nothing until it is started"]
 pub struct GroupBuilder<J: Send + Sync + 'static, O: Send + 'static> {
@@ -71,64 +87,71 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         self
     }
 
-    /// `count` consumers of a type with an async method. `factory` runs on the consumer's thread, once for each life.
-    pub fn consumers<C>(mut self, count: usize, factory: impl Fn() -> C + Send + Sync + 'static) -> Self
+    /// `count` consumers of a type with an async method, or [`AS_CONFIGURED`]. `factory` runs on the consumer's thread, once for
+    /// each life.
+    pub fn consumers<C>(
+        self,
+        count: impl Into<Option<usize>>,
+        factory: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self
     where
         C: Consumer<Job = J, Output = O>,
     {
-        self.config.consumers = count;
-        self.with_maker(ShellMaker(Guarded::new(factory)))
+        self.with_maker(count, ShellMaker(Guarded::new(factory)))
     }
 
-    /// The consumers, as many as the configuration says.
-    pub fn consumer<C>(self, factory: impl Fn() -> C + Send + Sync + 'static) -> Self
-    where
-        C: Consumer<Job = J, Output = O>,
-    {
-        self.with_maker(ShellMaker(Guarded::new(factory)))
-    }
-
-    /// `count` consumers made of an async closure: `async |delivery: &Delivery<Job>| Ok(output)`.
+    /// `count` consumers made of an async closure, `async |delivery: &Delivery<Job>| Ok(output)`, or [`AS_CONFIGURED`].
     ///
-    /// The closure is cloned for each consumer, so what it holds is shared only if its clones share it. To take the number of
-    /// consumers from a configuration, give the builder that one afterwards, with [`config`](Self::config).
-    pub fn consume_with<F>(self, count: usize, work: F) -> Self
+    /// The closure is cloned for each consumer, so what it holds is shared only if its clones share it. It is an async closure,
+    /// `async |…|`: one that returns an async block, `|…| async { … }`, would lend the delivery to something that outlives it,
+    /// and does not compile.
+    pub fn consume_with<F>(self, count: impl Into<Option<usize>>, work: F) -> Self
     where
-        F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> + Clone + Send + Sync + 'static,
+        F: AsyncFnMut(&Delivery<J>) -> Result<O, Failure> // async |delivery: &Delivery<Job>| Ok(output)
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
         self.consumers(count, move || ConsumerClosure::new(work.clone()))
     }
 
-    /// `count` consumers that are actix actors of your own and handle [`Deliver`](crate::Deliver). `factory` runs on the
-    /// consumer's thread, once for each life, and is told who it will be.
+    /// `count` consumers that are actix actors of your own and handle [`Deliver`](crate::Deliver), or [`AS_CONFIGURED`].
+    /// `factory` runs on the consumer's thread, once for each life, and is told who it will be.
     pub fn actor_consumers<A>(
-        mut self,
-        count: usize,
+        self,
+        count: impl Into<Option<usize>>,
         factory: impl Fn(&ConsumerInfo) -> A + Send + Sync + 'static,
     ) -> Self
     where
         A: ConsumerActor<J, O>,
     {
-        self.config.consumers = count;
-        self.with_maker(ActorMaker(Guarded::new(factory), PhantomData))
+        self.with_maker(count, ActorMaker(Guarded::new(factory), PhantomData))
     }
 
-    /// `count` consumers that take many deliveries at once. The prefetch window is made at least as large as a batch.
+    /// `count` consumers that take many deliveries at once, or [`AS_CONFIGURED`]. The prefetch window is made at least as large
+    /// as a batch.
     pub fn batch_consumers<C>(
         mut self,
-        count: usize,
+        count: impl Into<Option<usize>>,
         size: BatchSize,
         factory: impl Fn() -> C + Send + Sync + 'static,
     ) -> Self
     where
         C: BatchConsumer<Job = J, Output = O>,
     {
-        self.config.consumers = count;
         self.least_window = u32::try_from(size.most).unwrap_or(u32::MAX);
-        self.with_maker(BatchMaker(Guarded::new(factory), size))
+        self.with_maker(count, BatchMaker(Guarded::new(factory), size))
     }
 
-    fn with_maker(mut self, maker: impl ConsumerMaker<J, O> + 'static) -> Self {
+    fn with_maker(
+        mut self,
+        count: impl Into<Option<usize>>,
+        maker: impl ConsumerMaker<J, O> + 'static,
+    ) -> Self {
+        if let Some(count) = count.into() {
+            self.config.consumers = count;
+        }
         self.maker = Some(Box::new(maker));
         self
     }
@@ -203,6 +226,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> GroupBuilder<J, O> {
         } = self;
         let maker = maker.ok_or(StartError::NoConsumers)?;
         config.check()?;
+        config.check_effects(strategy.is_some(), queue.is_some())?;
         config.window.min = config.window.min.max(least_window);
         config.window.max = config.window.max.max(config.window.min);
         check_arbiter()?;

@@ -126,7 +126,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
         for job in meant {
             match self.intake.admit(1).await {
                 Ok(_) => {}
-                Err(AdmissionError::Full) => break,
+                Err(AdmissionError::Full | AdmissionError::WaitsForItself) => break,
                 Err(AdmissionError::Closed) => return Err(StoppedError),
             }
             let letter = dead_letter_store.take(&DeadSelection::Jobs(vec![job])).pop();

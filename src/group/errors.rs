@@ -10,13 +10,19 @@ use crate::types::{ConfigError, DeadLetter, Job, JobId, JobRef, PayloadRef, Writ
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendErrorKind {
-    /// The queue is full and its policy is to reject.
+    /// The queue is full, and its policy is to reject or the producer does not wait.
     Full,
+    /// The queue has to be asked whether it takes the job, which [`Producer::try_send`](super::Producer::try_send) cannot wait
+    /// for.
+    MustWait,
     /// A job with the same deduplication key was accepted within the window.
     Duplicate {
         /// The job that was accepted.
         of: JobId,
     },
+    /// It was sent by a consumer to its own group, to wait for a result or for room, and every other consumer of the group waits
+    /// so already: nobody would be left to end the wait. Send without waiting, use a second group, or have more consumers.
+    WaitsForItself,
     /// The group is draining or has ended.
     Closed,
     /// The queue could not write the job down. What was accepted before is not touched.
@@ -52,6 +58,11 @@ impl fmt::Display for SendErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the queue is full"),
+            Self::WaitsForItself => f.write_str(
+                "the group would wait for itself: every other consumer waits for it already; \
+                 send without waiting, use a second group, or have more consumers",
+            ),
+            Self::MustWait => f.write_str("the queue has to be asked, which takes a `send` that waits"),
             Self::Duplicate { of } => write!(
                 f,
                 "a job with the same deduplication key was accepted before: {of}"

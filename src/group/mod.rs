@@ -13,7 +13,7 @@ mod producer;
 mod results;
 mod runner;
 
-pub use builder::GroupBuilder;
+pub use builder::{AS_CONFIGURED, GroupBuilder};
 pub use child::{GroupChild, GroupHandle, NoGroupError};
 #[cfg(feature = "testing")]
 pub(crate) use consumer_closure::ConsumerClosure;

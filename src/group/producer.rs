@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::errors::{BatchSendError, CallError, SendError, SendErrorKind, Undelivered};
 use crate::actors::intake::{AdmissionError, Intake, Word};
 use crate::actors::results::{Mailboxes, NoOutcome};
+use crate::protocol::{ConsumerInfo, Delivery};
 use crate::rules::store::{Refusal, Refused};
 use crate::types::{Job, JobId, JobRef, ReplyTo};
 
@@ -17,6 +18,7 @@ use crate::types::{Job, JobId, JobRef, ReplyTo};
 /// | you want | use |
 /// |---|---|
 /// | fire and forget, at least once | [`send`](Self::send) |
+/// | the same, from code that cannot wait | [`try_send`](Self::try_send) |
 /// | many at once | [`send_batch`](Self::send_batch) |
 /// | the result of one job | [`call`](Self::call) |
 /// | the results of many jobs | a [`ProducerGroup`](super::ProducerGroup) |
@@ -44,6 +46,27 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         self.send_one(job.into(), None, |_| {}).await
     }
 
+    /// Sends one job without waiting: it is accepted now, or it comes back. For actors, callbacks and other code that is not
+    /// async. A queue that is full and would let [`send`](Self::send) wait refuses the job.
+    ///
+    /// # Errors
+    /// [`SendError`] hands the job back: the queue is full, the group takes no more jobs, or the queue has to be asked first
+    /// ([`MustWait`](SendErrorKind::MustWait)): a durable one, and every queue about a job with a deduplication key.
+    pub fn try_send(&self, job: impl Into<Job<J>>) -> Result<JobId, SendError<J>> {
+        let job = job.into();
+        let refuse = |job, kind| Err(SendError { job: Some(job), kind });
+        if self.intake.asks(&job) {
+            return refuse(job, SendErrorKind::MustWait);
+        }
+        if let Err(reason) = self.intake.try_admit(1) {
+            return refuse(job, reason.into());
+        }
+        match self.intake.put_one(job, None, |_| {}) {
+            Ok(put) => Ok(put.names),
+            Err(job) => refuse(job, SendErrorKind::Closed),
+        }
+    }
+
     /// Sends many jobs; faster than one by one. They are queued in their order, in lots for which there is room; jobs of
     /// others may come between two lots.
     ///
@@ -67,6 +90,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
     /// behind what came before it, unless it is urgent ([`Job::priority`]): then it begins next, when one of them ends the job
     /// in its hand.
     ///
+    /// A consumer that calls its own group is busy meanwhile. The last consumer that is not waiting so is refused at once
+    /// ([`WaitsForItself`](SendErrorKind::WaitsForItself)): with one consumer every such call.
+    ///
     /// **Cancel**: a call that is dropped leaves the job in the group; only its result is dropped.
     ///
     /// # Errors
@@ -78,6 +104,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
 
     /// As [`call`](Self::call); `note` sees the name of the job before any outcome can come.
     pub(crate) async fn call_noting(&self, job: Job<J>, note: impl FnOnce(JobId)) -> Result<O, CallError<J>> {
+        let _wait = match self.intake.begin_wait() {
+            Ok(wait) => wait,
+            Err(reason) => {
+                return Err(CallError::Send(SendError {
+                    job: Some(job),
+                    kind: reason.into(),
+                }));
+            }
+        };
         let mut expected = None;
         let reply_to = self.mailboxes.calls();
         let sent = self.send_one(job, Some(reply_to), |id| {
@@ -112,7 +147,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         reply_to: Option<ReplyTo>,
         note: impl FnOnce(JobId),
     ) -> Result<JobId, SendError<J>> {
-        if self.intake.admit_at_once(1).is_none()
+        if self.intake.try_admit(1).is_err()
             && let Err(reason) = self.intake.wait_for_room(1).await
         {
             return Err(SendError {
@@ -185,6 +220,58 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Producer<J, O> {
         } else {
             Err(BatchSendError { accepted, refused })
         }
+    }
+}
+
+impl ConsumerInfo {
+    /// A producer for the group to which this consumer belongs, for jobs that follow from its jobs. `None` only if these are not
+    /// the types of the group.
+    ///
+    /// ```
+    /// # use consumer_group::{Consumer, ConsumerInfo, Delivery, Failure, Group, Producer};
+    /// /// Halves a number until it is odd, each time by a new job.
+    /// #[derive(Default)]
+    /// struct Halver {
+    ///     own: Option<Producer<u64, ()>>,
+    /// }
+    ///
+    /// impl Consumer for Halver {
+    ///     type Job = u64;
+    ///     type Output = ();
+    ///
+    ///     async fn started(&mut self, consumer: &ConsumerInfo) -> Result<(), Failure> {
+    ///         self.own = consumer.producer();
+    ///         Ok(())
+    ///     }
+    ///
+    ///     async fn consume(&mut self, delivery: &Delivery<'_, u64>) -> Result<(), Failure> {
+    ///         match (*delivery.job(), &self.own) {
+    ///             (even, Some(own)) if even % 2 == 0 => _ = own.send(even / 2).await?,
+    ///             _ => {}
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # actix::System::new().block_on(async {
+    /// let group = Group::builder().consumers(1, Halver::default).start()?;
+    /// group.producer().send(96).await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn producer<J, O>(&self) -> Option<Producer<J, O>>
+    where
+        J: Send + Sync + 'static,
+        O: Send + 'static,
+    {
+        self.own.producer.downcast_ref().cloned()
+    }
+}
+
+impl<J: Send + Sync + 'static> Delivery<'_, J> {
+    /// A producer for the group that made this delivery, as [`ConsumerInfo::producer`]: for closures.
+    pub fn producer<O: Send + 'static>(&self) -> Option<Producer<J, O>> {
+        self.consumer().producer()
     }
 }
 
@@ -273,6 +360,7 @@ impl From<AdmissionError> for SendErrorKind {
     fn from(reason: AdmissionError) -> Self {
         match reason {
             AdmissionError::Full => Self::Full,
+            AdmissionError::WaitsForItself => Self::WaitsForItself,
             AdmissionError::Closed => Self::Closed,
         }
     }

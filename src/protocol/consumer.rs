@@ -46,6 +46,17 @@ pub trait Consumer: 'static {
         &mut self,
         delivery: &Delivery<'_, Self::Job>,
     ) -> impl Future<Output = Result<Self::Output, Failure>>;
+
+    /// Called once when the group needs this consumer no more, after its last delivery: it was scaled away, or the group has
+    /// drained. Here it flushes and closes. Not after a panic, a missed deadline or a [`stop`](crate::Group::stop), which wait
+    /// for nothing.
+    ///
+    /// It may take as long as `restart.stop_deadline_ms` says; then, and at the deadline of the drain, it is dropped at its
+    /// current `await`. A failure and a limit that passes are told as the cause of the consumer's end; jobs that it has done
+    /// stay done.
+    fn stopping(&mut self) -> impl Future<Output = Result<(), Failure>> {
+        ready(Ok(()))
+    }
 }
 
 /// ConsumerAddr 3: a consumer that takes many deliveries at once.
@@ -77,6 +88,17 @@ pub trait BatchConsumer: 'static {
         &mut self,
         batch: &mut Vec<Deliver<Self::Job, Self::Output>>,
     ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Called once when the group needs this consumer no more, after its last batch: it was scaled away, or the group has
+    /// drained. Here it flushes and closes. Not after a panic, a missed deadline or a [`stop`](crate::Group::stop), which wait
+    /// for nothing.
+    ///
+    /// It may take as long as `restart.stop_deadline_ms` says; then, and at the deadline of the drain, it is dropped at its
+    /// current `await`. A failure and a limit that passes are told as the cause of the consumer's end; jobs that it has done
+    /// stay done.
+    fn stopping(&mut self) -> impl Future<Output = Result<(), Failure>> {
+        ready(Ok(()))
+    }
 }
 
 /// ConsumerAddr 2: every actix actor that handles [`Deliver`] is a consumer; there is nothing else to implement.

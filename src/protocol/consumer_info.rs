@@ -1,8 +1,10 @@
 //! Which consumer holds a delivery, and its signs of life.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::OwnGroup;
 use crate::types::{Epoch, Incarnation, Moment, SlotId};
 
 /// Who a consumer is, shared by its deliveries. Given to `started` and to the factory of consumer actors.
@@ -19,6 +21,25 @@ pub struct ConsumerInfo {
     pub(crate) heartbeat: Heartbeat,
     /// The clock of the group, for jobs that expire.
     pub(crate) now: Now,
+    /// The group itself.
+    pub(crate) own: OwnGroup,
+}
+
+impl ConsumerInfo {
+    pub(crate) fn new(
+        (slot, incarnation, epoch): (SlotId, Incarnation, Epoch),
+        now: Now,
+        own: OwnGroup,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            slot,
+            incarnation,
+            epoch,
+            heartbeat: Heartbeat::default(),
+            now,
+            own,
+        })
+    }
 }
 
 /// Tells the present moment by the clock of a group.
@@ -55,6 +76,9 @@ pub struct Heartbeat {
     /// Set while no more deliveries come: the group drains or is paused, the slot is taken away, or its consumer holds a
     /// suspect that must be alone. Written by the supervisor, read by the shell, which then holds nothing back.
     complete: AtomicBool,
+    /// Set when nothing more will ever come, and the consumer may stop in its own way. Written by the supervisor, read by the
+    /// shell.
+    shall_stop: AtomicBool,
 }
 
 impl Heartbeat {
@@ -115,6 +139,16 @@ impl Heartbeat {
     /// this was noted may still be in the mailbox of the shell.
     pub(crate) fn is_complete(&self) -> bool {
         self.complete.load(Ordering::Acquire)
+    }
+
+    /// Asks the consumer to stop in its own way. Who sleeps has to be woken.
+    pub(crate) fn ask_to_stop(&self) {
+        self.shall_stop.store(true, Ordering::Release);
+    }
+
+    /// Whether it was asked to stop.
+    pub(crate) fn shall_stop(&self) -> bool {
+        self.shall_stop.load(Ordering::Acquire)
     }
 
     /// Notes that this life is over: nothing that it says from now on counts.

@@ -19,6 +19,16 @@ pub struct DeliverBatch<J: Send + Sync + 'static> {
     pub has_urgent: bool,
 }
 
+impl<J: Send + Sync + 'static> DeliverBatch<J> {
+    /// Only wakes the shell.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            parcels: Vec::new(),
+            has_urgent: false,
+        }
+    }
+}
+
 /// A delivery that its holder settles: with [`ack`](Self::ack), [`fail`](Self::fail), or by dropping it.
 ///
 /// It dereferences to [`Delivery`]. Dropping it unsettled is a failure of the attempt ("abandoned"), never a loss: the job

@@ -10,6 +10,7 @@ mod delivery;
 pub mod faults;
 mod handover;
 mod inside_cell;
+mod own_group;
 mod queue;
 mod response;
 mod result_sink;
@@ -25,6 +26,7 @@ pub use deliver::{Deliver, DeliverBatch};
 pub use delivery::{Delivery, Parcel};
 pub use handover::Handover;
 pub(crate) use inside_cell::{inside_cell, mark_inside_cell};
+pub(crate) use own_group::{ConsumerWaits, OwnGroup, OwnWait, OwnWaits, wait_for_group};
 pub use queue::{
     Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueActor,
     QueueCommand, QueueNews, QueueReply, Revoke, Settle, SettleReply,

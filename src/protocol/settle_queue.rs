@@ -112,14 +112,24 @@ pub struct SettlesQueued;
 /// batches form by themselves. Bounded by the credits: there are never more settles than deliveries.
 pub struct SettleQueue<O> {
     waiting: Mutex<Vec<Settlement<O>>>,
-    supervisor: Recipient<SettlesQueued>,
+    /// `None` for deliveries that no group has made.
+    supervisor: Option<Recipient<SettlesQueued>>,
 }
 
 impl<O: Send + 'static> SettleQueue<O> {
     pub(crate) fn new(supervisor: Recipient<SettlesQueued>) -> Self {
         Self {
             waiting: Mutex::new(Vec::new()),
-            supervisor,
+            supervisor: Some(supervisor),
+        }
+    }
+
+    /// One that wakes nobody.
+    #[cfg(feature = "testing")]
+    pub(crate) fn unheard() -> Self {
+        Self {
+            waiting: Mutex::new(Vec::new()),
+            supervisor: None,
         }
     }
 
@@ -241,9 +251,9 @@ impl<O: Send + 'static> SettleQueue<O> {
         let was_empty = waiting.is_empty();
         waiting.push(settlement);
         drop(waiting);
-        if was_empty {
+        if was_empty && let Some(supervisor) = &self.supervisor {
             // To a supervisor that has died this goes nowhere, rightly: its successor takes the leases back.
-            self.supervisor.do_send(SettlesQueued);
+            supervisor.do_send(SettlesQueued);
         }
     }
 

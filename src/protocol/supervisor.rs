@@ -156,7 +156,10 @@ impl Message for AskHealth {
 #[rtype(result = "()")]
 pub(crate) enum Notice {
     /// It holds no lease and the queue has heard of every settle.
-    Idle,
+    Idle {
+        /// Whether it has no consumer left, and shall have none.
+        is_empty: bool,
+    },
     /// One of the group's own actors does not answer and shall be replaced.
     Unresponsive(Role, Cause),
     /// A budget is spent and the policy is to escalate.

@@ -35,6 +35,7 @@ impl<'w> Patience<'w> {
             config.retry.backoff.max,
             config.restart.backoff.max,
             config.restart.start_deadline,
+            config.restart.stop_deadline,
             config.restart.cool_down,
         ];
         let sum = waits.into_iter().fold(Duration::ZERO, Duration::saturating_add);

@@ -54,12 +54,25 @@ pub struct FaultLine {
 }
 
 impl Report {
-    /// The report of a history, with the built-in invariants.
+    /// What happened in a run, and whether the built-in invariants hold: those that [`check`](super::check) asks for.
     pub fn new(history: &History) -> Self {
         Self::with(history, &Checker::default())
     }
 
-    /// The report of a history.
+    /// As [`new`](Self::new), with the invariants of this checker: for [`Checker::strict`], and for invariants of your own,
+    /// which stand in the report beside the built-in ones.
+    ///
+    /// ```
+    /// use consumer_group::sim::{Checker, Plan, Report, stock};
+    ///
+    /// let history = stock().run(&Plan::new(1).job(0, None, 0)).unwrap();
+    /// let checker = Checker::strict().with("one job", |history| match history.jobs.len() {
+    ///     1 => Ok(()),
+    ///     jobs => Err(format!("{jobs} jobs")),
+    /// });
+    /// let report = Report::with(&history, &checker);
+    /// assert!(report.holds(), "{report}");
+    /// ```
     pub fn with(history: &History, checker: &Checker) -> Self {
         let places = history.places();
         let (mut acked, mut dead): (BTreeSet<usize>, BTreeSet<usize>) = Default::default();

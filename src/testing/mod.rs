@@ -8,6 +8,7 @@
 //! | you want to | use |
 //! |---|---|
 //! | see which deliveries a group makes, and script what becomes of them | [`Probe`] |
+//! | call a consumer of your own without a group | [`delivery`], [`deliver`] |
 //! | hold consumers at a point, look, and let them go on | [`Gate`] |
 //! | decide by hand when jobs are leased, and see every verdict | [`ManualQueue`] |
 //! | end one of the group's own actors, and see that no job is lost | [`end_role`] |
@@ -21,11 +22,13 @@
 
 pub mod conformance;
 mod gate;
+mod made;
 mod manual_queue;
 mod probe;
 mod runtime;
 
 pub use gate::Gate;
+pub use made::{Settled, SettledOf, deliver, delivery};
 pub use manual_queue::{ManualQueue, ManualQueueActor, SeenSettle, SettleAnswers};
 pub use probe::{Act, Entry, Probe, ProbeConsumer, Seen, Step};
 pub use runtime::paused;

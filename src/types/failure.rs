@@ -48,8 +48,10 @@ pub enum Advice {
 
 /// What a consumer returns for a job that it could not do.
 ///
-/// Every `std::error::Error` turns into a failure with `?`; its causes are kept in the text, sixteen of them at most, and
-/// the job is tried again after the group's backoff. Use [`Failure::reject`] for a job that can never succeed.
+/// Every `std::error::Error` turns into a failure with `?`, and so do a `Box<dyn Error>`, an `anyhow::Error` and a text; the
+/// causes are kept in the text, sixteen of them at most, and the job is tried again after the group's backoff. Use
+/// [`Failure::reject`] for a job that can never succeed. A `Box<dyn Error + Send + Sync>` becomes one with
+/// `.map_err(Failure::boxed)?`: the standard library does not turn it into a `Box<dyn Error>` by itself.
 ///
 /// A text has at most 4 KiB; what is longer is cut, and the text says how much. A reason whose `Display` panics is a text
 /// that says so.
@@ -86,6 +88,12 @@ impl Failure {
         }
     }
 
+    /// The failure that a boxed error is, whose job shall be tried again after the group's backoff. For errors that `?` cannot
+    /// take: `.map_err(Failure::boxed)?`.
+    pub fn boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::from(error as Box<dyn std::error::Error>)
+    }
+
     /// What shall happen to the job.
     pub fn advice(&self) -> Advice {
         self.advice
@@ -97,9 +105,11 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+/// Whatever can be a boxed error: errors, boxed ones, those of `anyhow` and its like, texts.
+impl<'e, E: Into<Box<dyn std::error::Error + 'e>>> From<E> for Failure {
     fn from(error: E) -> Self {
-        let text = text_of_error(&error);
+        let error = error.into();
+        let text = text_of_error(&*error);
         // The error is a value of the user.
         drop_guarded(error);
         Self {
@@ -214,10 +224,12 @@ impl fmt::Display for Cause {
             Self::Killed => f.write_str("ended by its supervisor"),
             Self::DeadlinePassed(deadline) => write!(
                 f,
-                "still at work after its deadline of {} ms",
+                "still at work after its deadline of {} ms: raise `deadline_ms`, or call `Delivery::extend` in work that is well",
                 deadline.as_millis()
             ),
-            Self::ThreadBlocked => f.write_str("blocked its thread past the deadline"),
+            Self::ThreadBlocked => f.write_str(
+                "blocked its thread past the deadline: work that blocks belongs on the placement `dedicated`",
+            ),
             Self::NeighbourBlockedThread => f.write_str("moved away from a blocked thread"),
             Self::ArbiterEnded => f.write_str("its arbiter ended"),
             Self::StartFailed(text) => write!(f, "did not start: {text}"),

@@ -63,6 +63,23 @@ impl fmt::Display for HostReport {
 /// So many names stand in a line of text; the rest is counted.
 const NAMED: usize = 10;
 
+/// How many jobs were not finished, and the names of the first of them.
+pub(crate) fn write_unfinished(
+    f: &mut fmt::Formatter<'_>,
+    mut unfinished: impl ExactSizeIterator<Item = JobId>,
+) -> fmt::Result {
+    let count = unfinished.len();
+    write!(f, "{count} jobs were not finished:")?;
+    unfinished
+        .by_ref()
+        .take(NAMED)
+        .try_for_each(|id| write!(f, " {id}"))?;
+    match unfinished.len() {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}
+
 impl fmt::Display for LeftOnHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -78,14 +95,7 @@ impl fmt::Display for LeftOnHost {
         if unfinished.is_empty() {
             return Ok(());
         }
-        write!(f, " {} jobs were not finished:", unfinished.len())?;
-        unfinished
-            .iter()
-            .take(NAMED)
-            .try_for_each(|id| write!(f, " {id}"))?;
-        match unfinished.len().saturating_sub(NAMED) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+        f.write_str(" ")?;
+        write_unfinished(f, unfinished.iter().copied())
     }
 }

@@ -1,6 +1,7 @@
 //! The names of things: jobs, slots, incarnations, leases and the tokens that fence them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -86,6 +87,24 @@ const COUNTER_OF_LOW: u64 = 0x3f << 56;
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A text that is no name of a job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no name of a job, which is a UUID: {cause}")]
+pub struct ParseJobIdError {
+    #[source]
+    cause: uuid::Error,
+}
+
+/// Reads what [`Display`](fmt::Display) writes, and every other way to write a UUID.
+impl FromStr for JobId {
+    type Err = ParseJobIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseJobIdError> {
+        let uuid = text.parse().map_err(|cause| ParseJobIdError { cause })?;
+        Ok(Self(uuid))
     }
 }
 

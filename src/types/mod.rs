@@ -53,8 +53,12 @@ pub use failure::{Advice, Cause, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;
 pub(crate) use guarded::{call_guarded, caught, drop_guarded, is_nested_panic, panic_message, wake_guarded};
 pub use health::{GroupState, Health, HeldCounts, LinkState, QueueCounts, QueueState, SlotHealth, SlotState};
+pub(crate) use host::write_unfinished;
 pub use host::{HostReport, LeftOnHost};
-pub use id::{DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ReplyTo, SlotId, Ticket};
+pub use id::{
+    DeliveryNumber, Epoch, FencingToken, Incarnation, JobId, LeaseId, ParseJobIdError, ReplyTo, SlotId,
+    Ticket,
+};
 pub use job::{Job, Priority};
 pub use job_ref::{JobRef, Run};
 pub(crate) use job_ref::{JobView, Owned};

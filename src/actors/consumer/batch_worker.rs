@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::inbox::{Inbox, urgent_first};
-use super::shell::ShellParams;
+use super::shell::{ShellParams, not_started, stopped};
 use crate::actors::instant_after;
 use crate::protocol::faults;
 use crate::protocol::{BatchConsumer, ConsumerAddr, ConsumerInfo, Deliver, Heartbeat, Parcel};
-use crate::types::{Failure, Guarded};
+use crate::types::{Cause, Guarded};
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +28,21 @@ pub(super) async fn work<C: BatchConsumer>(
     address: ConsumerAddr<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
     size: BatchSize,
-) -> Result<(), Failure> {
+) -> Cause {
     // As in the shell of one: its `Drop` may panic while its own panic unwinds.
     let mut consumer = Guarded::new(consumer);
-    consumer.started(&params.info).await?;
+    if let Err(failure) = consumer.started(&params.info).await {
+        return not_started(&failure);
+    }
     params.tell_up(address);
     let mut arrived = VecDeque::new();
-    while !params.info.heartbeat.has_ended() {
+    loop {
         gather(&mut arrived, &inbox, size, &params.info).await;
         if params.info.heartbeat.has_ended() {
-            break;
+            return Cause::Killed;
+        }
+        if arrived.is_empty() {
+            return stopped(consumer.stopping().await);
         }
         let mut batch: Vec<_> = take_out(&mut arrived, size.most.max(1))
             .iter()
@@ -57,7 +62,6 @@ pub(super) async fn work<C: BatchConsumer>(
             }
         }
     }
-    Ok(())
 }
 
 /// Meets each delivery with the fault that a simulation has for it; those that fail do not come to the consumer.
@@ -80,7 +84,7 @@ async fn with_faults<J: Send + Sync + 'static, O: Send + 'static>(
     left
 }
 
-/// Waits until a batch can be closed. It rests only while it holds deliveries back: one that waits for the first of them may
+/// Waits until a batch can be closed; nothing has arrived if the consumer was asked to stop. It rests only while it holds deliveries back: one that waits for the first of them may
 /// have others out, which it gave to a task and which never end.
 async fn gather<J>(
     arrived: &mut VecDeque<Parcel<J>>,
@@ -89,7 +93,10 @@ async fn gather<J>(
     info: &ConsumerInfo,
 ) {
     if arrived.is_empty() {
-        arrived.append(&mut inbox.take().await);
+        match inbox.take_unless(|| info.heartbeat.shall_stop()).await {
+            Some(mut more) => arrived.append(&mut more),
+            None => return,
+        }
     }
     let deadline = instant_after(size.wait);
     let heartbeat = &info.heartbeat;

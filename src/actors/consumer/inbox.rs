@@ -68,12 +68,8 @@ impl<J> Inbox<J> {
         urgent_first(&mut arrived);
     }
 
-    /// Everything that has arrived; waits until there is something.
-    pub(super) async fn take(&self) -> VecDeque<Parcel<J>> {
-        poll_fn(|context| self.poll_take(context)).await
-    }
-
-    /// As [`take`](Self::take); `None` if nothing is there and `is_complete` says that nothing comes.
+    /// Everything that has arrived; waits until there is something. `None` if nothing is there and `is_complete` says that
+    /// nothing comes. Whoever makes that true has to wake the loop, by an empty batch.
     pub(super) async fn take_unless(&self, is_complete: impl Fn() -> bool) -> Option<VecDeque<Parcel<J>>> {
         poll_fn(|context| match self.poll_take(context) {
             Poll::Pending if is_complete() => Poll::Ready(None),

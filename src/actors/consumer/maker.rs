@@ -2,14 +2,13 @@
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Addr, Recipient};
 use tokio::sync::mpsc;
 
 use super::batch_worker::{self, BatchSize};
-use super::shell::{Shell, ShellParams, StartFailure};
+use super::shell::{Shell, ShellParams};
 use super::worker;
 use crate::actors::cell::{CellHooks, CellSeed, spawn_in_cell};
 use crate::protocol::{
@@ -45,12 +44,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SpawnParams<J, O> {
             down,
             exists,
         } = self;
-        let start_failure = StartFailure::default();
-        let (at_end, at_down, noted) = (Arc::clone(&info), Arc::clone(&info), Rc::clone(&start_failure));
+        let (at_end, at_down) = (Arc::clone(&info), Arc::clone(&info));
         let hooks = CellHooks {
             ended: Box::new(move |_| at_end.heartbeat.end()),
             down: Box::new(move |cause| {
-                let cause = noted.take().unwrap_or(cause);
                 let ConsumerInfo {
                     slot, incarnation, ..
                 } = *at_down;
@@ -62,17 +59,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SpawnParams<J, O> {
                 drop(exists);
             }),
         };
-        (
-            seed,
-            hooks,
-            quiet,
-            ShellParams {
-                info,
-                settles,
-                up,
-                start_failure,
-            },
-        )
+        (seed, hooks, quiet, ShellParams { info, settles, up })
     }
 }
 

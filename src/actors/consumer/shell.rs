@@ -1,7 +1,6 @@
 //! The stock shell: the actor in which consumers live that are no actors themselves.
 
-use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,21 +8,18 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 
 use super::inbox::Inbox;
-use crate::protocol::{ConsumerAddr, ConsumerInfo, ConsumerUp, DeliverBatch, SettleQueue};
+use crate::actors::cell::note_cause;
+use crate::protocol::{ConsumerAddr, ConsumerInfo, ConsumerUp, ConsumerWaits, DeliverBatch, SettleQueue};
 use crate::types::{Cause, Failure};
 
-/// The life of a consumer: it ends with an error only if it could not start.
-type Life = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
-
-/// What a shell notes on its way out: why it could not start.
-pub(super) type StartFailure = Rc<RefCell<Option<Cause>>>;
+/// The life of a consumer: it ends with the cause of its end.
+type Life = Pin<Box<dyn Future<Output = Cause>>>;
 
 /// What the life inside a shell needs to know and whom it can talk to.
 pub(super) struct ShellParams<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) info: Arc<ConsumerInfo>,
     pub(super) settles: Arc<SettleQueue<O>>,
     pub(super) up: Recipient<ConsumerUp<J, O>>,
-    pub(super) start_failure: StartFailure,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> ShellParams<J, O> {
@@ -40,12 +36,24 @@ impl<J: Send + Sync + 'static, O: Send + 'static> ShellParams<J, O> {
     }
 }
 
+/// Why a consumer ended that could not start.
+pub(super) fn not_started(failure: &Failure) -> Cause {
+    Cause::StartFailed(failure.text().into())
+}
+
+/// Why a consumer ended that had its last word: it was asked to.
+pub(super) fn stopped(ended: Result<(), Failure>) -> Cause {
+    match ended {
+        Ok(()) => Cause::Killed,
+        Err(failure) => Cause::Failed(failure.text().into()),
+    }
+}
+
 /// An inbox and a life that empties it.
 pub(super) struct Shell<J> {
     /// Taken at the start.
     life: Option<Life>,
     inbox: Rc<Inbox<J>>,
-    start_failure: StartFailure,
 }
 
 impl<J: Send + Sync + 'static> Shell<J> {
@@ -57,16 +65,17 @@ impl<J: Send + Sync + 'static> Shell<J> {
     ) -> Self
     where
         O: Send + 'static,
-        F: Future<Output = Result<(), Failure>> + 'static,
+        F: Future<Output = Cause> + 'static,
     {
         let inbox = Rc::new(Inbox::new());
-        let start_failure = Rc::clone(&params.start_failure);
         let address = ConsumerAddr::Shell(context.address().recipient());
-        let life = live(params, address, Rc::clone(&inbox));
+        let waits = ConsumerWaits::new(&params.info.own);
+        let mut life = Box::pin(live(params, address, Rc::clone(&inbox)));
+        // Once for each time that the loop runs, not for each job.
+        let life = poll_fn(move |context| waits.inside(|| life.as_mut().poll(context)));
         Self {
             life: Some(Box::pin(life)),
             inbox,
-            start_failure,
         }
     }
 }
@@ -76,12 +85,8 @@ impl<J: Send + Sync + 'static> Actor for Shell<J> {
 
     fn started(&mut self, context: &mut Context<Self>) {
         let Some(life) = self.life.take() else { return };
-        context.spawn(life.into_actor(self).map(|ended, shell, context| {
-            if let Err(failure) = ended {
-                shell
-                    .start_failure
-                    .replace(Some(Cause::StartFailed(failure.text().into())));
-            }
+        context.spawn(life.into_actor(self).map(|cause, _, context| {
+            note_cause(cause);
             context.terminate();
         }));
     }

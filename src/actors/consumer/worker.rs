@@ -17,12 +17,12 @@ use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::inbox::Inbox;
-use super::shell::ShellParams;
+use super::shell::{ShellParams, not_started, stopped};
 use crate::protocol::faults;
 use crate::protocol::{
     Consumer, ConsumerAddr, ConsumerInfo, Delivery, DonePlaces, Parcel, SettledDelivery, Settlement, Work,
 };
-use crate::types::{DeliveryNumber, Failure, Guarded, Places};
+use crate::types::{Cause, DeliveryNumber, Guarded, Places};
 
 /// After this much work the settled deliveries go to the settle queue, even if more work waits.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
@@ -33,28 +33,34 @@ const YIELD_AFTER: Duration = Duration::from_millis(1);
 /// The most deliveries between two looks at the clock.
 const MOST_BLIND: u32 = 1_024;
 
-/// The life of the consumer: start, then work for ever. Ends with an error only if the start failed, and with `Ok` only if
-/// this life was ended meanwhile.
+/// The life of the consumer: start, then work until it is asked to stop, or this life was ended meanwhile.
 pub(super) async fn work<C: Consumer>(
     consumer: C,
     params: ShellParams<C::Job, C::Output>,
     address: ConsumerAddr<C::Job, C::Output>,
     inbox: Rc<Inbox<C::Job>>,
-) -> Result<(), Failure> {
+) -> Cause {
     // It may panic in its `Drop`, and while its own panic unwinds that would end the process.
     let mut consumer = Guarded::new(consumer);
-    consumer.started(&params.info).await?;
+    if let Err(failure) = consumer.started(&params.info).await {
+        return not_started(&failure);
+    }
     params.tell_up(address);
+    let info = Arc::clone(&params.info);
     let mut pace = Pace::new();
     let outbox = Outbox::new(params);
-    while !outbox.params.info.heartbeat.has_ended() {
-        let arrived = inbox.take().await;
+    while let Some(arrived) = inbox.take_unless(|| info.heartbeat.shall_stop()).await
+        && !info.heartbeat.has_ended()
+    {
         outbox.restart_clock();
         pace.resume();
         work_through(&mut *consumer, arrived, &inbox, &outbox, &mut pace).await;
         outbox.flush();
     }
-    Ok(())
+    if info.heartbeat.has_ended() {
+        return Cause::Killed;
+    }
+    stopped(consumer.stopping().await)
 }
 
 /// What is in the hands of a consumer. If it was given up on meanwhile, others may have settled its jobs while it looked at

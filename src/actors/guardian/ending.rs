@@ -41,13 +41,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             .clone()
             .send(Command::new(QueueCommand::Counts))
             .into_actor(self);
-        context.spawn(counts.map(|reply, this, context| {
+        context.spawn(counts.map(|reply, this, _| {
             if let Ok(QueueReply::Counts(counts)) = reply
                 && counts.unfinished() == 0
             {
-                this.end(GroupState::Stopped, None, context);
+                this.dismiss_consumers();
             }
         }));
+    }
+
+    /// Nothing is left to do: the consumers have their last word and go, and the supervisor says when the last one has gone.
+    pub(super) fn dismiss_consumers(&mut self) {
+        if !std::mem::replace(&mut self.has_dismissed, true) {
+            self.desired.consumers = 0;
+            self.tell_desired();
+        }
     }
 
     pub(super) fn give_up(&mut self, reason: String, context: &mut Context<Self>) {

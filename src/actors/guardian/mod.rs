@@ -133,6 +133,8 @@ pub(crate) struct Guardian<J: Send + Sync + 'static, O: Send + 'static> {
     last_queues: u32,
     /// Whether the drain waits for the whole queue, or only for what is leased.
     drains_everything: bool,
+    /// Whether the drain has come so far that the consumers may go.
+    has_dismissed: bool,
 }
 
 /// The parts that a guardian is made of.
@@ -198,6 +200,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Guardian<J, O> {
             ending: false,
             last_queues: 3,
             drains_everything: false,
+            has_dismissed: false,
         };
         (guardian, shared)
     }
@@ -298,9 +301,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J
 
     fn handle(&mut self, notice: Notice, context: &mut Context<Self>) {
         match notice {
-            Notice::Idle if self.drains_everything => self.check_drained(context),
+            Notice::Idle { is_empty: true } if self.has_dismissed => {
+                self.end(GroupState::Stopped, None, context);
+            }
+            Notice::Idle { .. } if self.drains_everything => self.check_drained(context),
             // The supervisor holds nothing, and what the queue holds stays there.
-            Notice::Idle => self.end(GroupState::Stopped, None, context),
+            Notice::Idle { .. } => self.dismiss_consumers(),
             Notice::Unresponsive(role, cause) => self.end_role(role, cause),
             Notice::GiveUp(reason) => self.give_up(reason, context),
         }

@@ -14,8 +14,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Order> for Guardian<J,
             return;
         }
         match order {
+            // The drain is over but for the last words of the consumers.
+            Order::Scale(_) if self.has_dismissed => {}
             Order::Scale(to) => {
                 let from = std::mem::replace(&mut self.desired.consumers, to);
+                self.root.intake.own_waits().set_consumers(to);
                 self.tell(EventKind::Scaled { from, to });
             }
             Order::Weigh(slot, weight) => self.weigh(slot, weight),

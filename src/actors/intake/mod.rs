@@ -27,6 +27,7 @@ use buffer::{Buffer, Waiter};
 
 use super::queue::QueueRoom;
 use super::{Clock, EventBus};
+use crate::protocol::{OwnWait, OwnWaits, wait_for_group};
 use crate::rules::job_ids::JobIds;
 use crate::rules::store::Refused;
 use crate::types::{Capabilities, Job, JobId, JobRef, Moment, OpenBlock, Overflow, ReplyTo, Run};
@@ -45,6 +46,8 @@ pub(crate) enum AdmissionError {
     Full,
     /// The group takes no more jobs.
     Closed,
+    /// There is no room, and all consumers of the group would wait for some.
+    WaitsForItself,
 }
 
 /// The shared door. See the module.
@@ -69,6 +72,8 @@ pub(crate) struct Intake<J> {
     /// Told of each job that the queue refused, also if the producer no longer waits: no outcome will come.
     turned_away: TurnedAway<J>,
     bus: EventBus,
+    /// Which of the group's own consumers wait for it.
+    own_waits: Arc<OwnWaits>,
 }
 
 /// Told of a job that the queue refused.
@@ -136,33 +141,32 @@ impl<J: Send + Sync + 'static> Intake<J> {
             clock,
             turned_away,
             bus,
+            own_waits: Arc::default(),
         }
+    }
+
+    /// Which of the group's own consumers wait for it.
+    pub(crate) fn own_waits(&self) -> &Arc<OwnWaits> {
+        &self.own_waits
+    }
+
+    /// A wait for the group begins, until the answer is dropped; an error if no consumer would be left to end it.
+    pub(crate) fn begin_wait(&self) -> Result<Option<OwnWait>, AdmissionError> {
+        wait_for_group(&self.own_waits).map_err(|_| AdmissionError::WaitsForItself)
     }
 
     /// Room for up to `wanted` jobs, at least one: waits for it, or fails, as the policy says. Whoever gets room must
     /// [`put`](Self::put) exactly as many jobs. Cancel safe. Fair: who came first gets room first.
     pub(crate) async fn admit(&self, wanted: usize) -> Result<usize, AdmissionError> {
-        match self.admit_at_once(wanted) {
-            Some(room) => Ok(room),
-            None => self.wait_for_room(wanted).await,
-        }
-    }
-
-    /// As [`admit`](Self::admit), if nothing is to be waited for. Most sends find room, and going in and out of a future costs
-    /// more than that.
-    #[inline]
-    pub(crate) fn admit_at_once(&self, wanted: usize) -> Option<usize> {
         let wanted = wanted.min(self.capacity).max(1);
-        let permits = self.room.try_acquire_many(to_u32(wanted)).ok()?;
-        permits.forget();
-        if self.open.is_closed() {
-            self.give_back(wanted);
-            return None;
+        match self.try_admit(wanted) {
+            Ok(()) => Ok(wanted),
+            Err(_) => self.wait_for_room(wanted).await,
         }
-        Some(wanted)
     }
 
-    /// As [`admit`](Self::admit), where there was no room at once.
+    /// As [`admit`](Self::admit), where there was no room at once: most sends find some, and going in and out of a future costs
+    /// more than that.
     #[cold]
     pub(crate) async fn wait_for_room(&self, wanted: usize) -> Result<usize, AdmissionError> {
         if self.open.is_closed() {
@@ -175,6 +179,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
                 some => Ok(some),
             };
         }
+        let _wait = self.begin_wait()?;
         // One place is enough to go on with: whoever waited for many could wait for a job that is delayed by an hour.
         let mut room = pin!(self.room.acquire());
         let mut closed = pin!(self.open.acquire());
@@ -191,6 +196,28 @@ impl<J: Send + Sync + 'static> Intake<J> {
             })
         })
         .await
+    }
+
+    /// Room for so many jobs, now or not at all, as for [`admit`](Self::admit).
+    #[inline]
+    pub(crate) fn try_admit(&self, jobs: usize) -> Result<(), AdmissionError> {
+        if self.open.is_closed() {
+            return Err(AdmissionError::Closed);
+        }
+        let Ok(permits) = self.room.try_acquire_many(to_u32(jobs)) else {
+            return Err(AdmissionError::Full);
+        };
+        permits.forget();
+        if self.open.is_closed() {
+            self.give_back(jobs);
+            return Err(AdmissionError::Closed);
+        }
+        Ok(())
+    }
+
+    /// Whether the queue has to be asked before this job counts as accepted.
+    pub(crate) fn asks(&self, job: &Job<J>) -> bool {
+        !self.volatile || job.has_dedup()
     }
 
     /// Takes as much of the room that nobody waits for as is there, up to `wanted`.
@@ -213,7 +240,7 @@ impl<J: Send + Sync + 'static> Intake<J> {
         reply_to: Option<ReplyTo>,
         note: impl FnOnce(JobId),
     ) -> Result<Put<J, JobId>, Job<J>> {
-        let asks = !self.volatile || job.has_dedup();
+        let asks = self.asks(&job);
         let mut buffer = self.lock();
         if buffer.closed {
             drop(buffer);

@@ -9,7 +9,7 @@ use super::Supervisor;
 use crate::actors::cell::CellHandle;
 use crate::actors::consumer::SpawnParams;
 use crate::protocol::faults;
-use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Heartbeat, Notice, Now};
+use crate::protocol::{ConsumerDown, ConsumerInfo, ConsumerUp, Notice, Now};
 use crate::rules::ledger::SlotPhase;
 use crate::rules::supervision::Order;
 use crate::types::invariant::invariant;
@@ -56,13 +56,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let settles = invariant!(self.settles.clone(), "the settle queue is made at the start");
         let incarnation = self.ledger.next_incarnation(slot);
         let clock = self.group.clock;
-        let info = Arc::new(ConsumerInfo {
-            slot,
-            incarnation,
-            epoch: self.epoch,
-            heartbeat: Heartbeat::default(),
-            now: Now::new(move || clock.now()),
-        });
+        let life = (slot, incarnation, self.epoch);
+        let now_of_group = Now::new(move || clock.now());
+        let info = ConsumerInfo::new(life, now_of_group, self.group.own.clone());
         let (cell, seed) = CellHandle::new();
         let found = self.slots.get_mut(slot);
         found.forget_consumer();

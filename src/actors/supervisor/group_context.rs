@@ -8,7 +8,7 @@ use crate::actors::consumer::ConsumerMaker;
 use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::results::Mailboxes;
 use crate::actors::{Clock, EventBus};
-use crate::protocol::{DeadLetteredJobs, Notice, QueueNews, SinkFactory};
+use crate::protocol::{DeadLetteredJobs, Notice, OwnGroup, QueueNews, SinkFactory};
 use crate::rules::backoff::Backoff;
 use crate::types::{Capabilities, Epoch, GroupConfig};
 
@@ -27,6 +27,8 @@ pub(crate) struct GroupContext<J: Send + Sync + 'static, O: Send + 'static> {
     pub(crate) mailboxes: Arc<Mailboxes<J, O>>,
     /// The group's own dead letters, if the queue has none.
     pub(crate) dead_letter_store: Option<Arc<DeadLetterStore<J>>>,
+    /// The group as its consumers reach it.
+    pub(crate) own: OwnGroup,
     /// Whether jobs leave a consumer that does not move for one that has room.
     pub(crate) recalls: bool,
     /// The wait of a job after a failure that its consumer reported.

@@ -28,6 +28,8 @@ pub(super) struct SlotActor<J: Send + Sync + 'static, O: Send + 'static> {
     pub(super) worked: bool,
     /// Deliveries of the present turn.
     pub(super) outgoing: Vec<Parcel<J>>,
+    /// Since when the consumer is asked to stop in its own way.
+    pub(super) stopping: Option<Moment>,
     /// Since when the consumer is asked to end; if it does not, its thread is blocked.
     pub(super) ending: Option<Moment>,
     /// Since when the consumer works on what it has not told of: for doors at which nobody measures the work itself.
@@ -58,6 +60,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
             moves: HangDetector::default(),
             worked: false,
             outgoing: Vec::new(),
+            stopping: None,
             ending: None,
             busy_since: now,
             is_starved: false,
@@ -69,6 +72,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
     pub(super) fn enter(&mut self, state: SlotState, now: Moment) {
         self.state = state;
         self.since = now;
+    }
+
+    /// Whether its consumer has been asked to go, in one way or the other.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.stopping.is_some() || self.ending.is_some()
     }
 
     /// Whether its first consumer is starting.
@@ -84,6 +92,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> SlotActor<J, O> {
         }
         self.cell = None;
         self.address = None;
+        self.stopping = None;
         self.ending = None;
         self.watch = HangDetector::default();
         self.moves = HangDetector::default();

@@ -26,9 +26,9 @@ pub(super) struct Slots<J: Send + Sync + 'static, O: Send + 'static> {
     exists: mpsc::Sender<Infallible>,
     /// Slots that have deliveries ready to be sent; empty between two messages.
     sending: Vec<SlotId>,
-    /// Slots whose consumer is starting, or asked to end, as of the last look; they decide how often to look.
+    /// Slots whose consumer is starting, or asked to go, as of the last look; they decide how often to look.
     starting: usize,
-    ending: usize,
+    leaving: usize,
     /// Whether the first consumers have come up, so that work can begin with fair shares. Set once, never cleared.
     has_opened: bool,
 }
@@ -43,7 +43,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
             exists,
             sending: Vec::new(),
             starting: 0,
-            ending: 0,
+            leaving: 0,
             has_opened: false,
         }
     }
@@ -198,24 +198,29 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Slots<J, O> {
         self.starting += 1;
     }
 
-    /// A consumer was asked to end.
-    pub(super) fn note_ending(&mut self) {
-        self.ending += 1;
+    /// A consumer was asked to stop, or to end.
+    pub(super) fn note_leaving(&mut self) {
+        self.leaving += 1;
     }
 
-    /// Counts anew who is starting and who was asked to end.
+    /// Whether there is a consumer.
+    pub(super) fn have_consumers(&self) -> bool {
+        self.list.iter().any(|slot| slot.info.is_some())
+    }
+
+    /// Counts anew who is starting and who was asked to go.
     pub(super) fn count(&mut self) {
         let is_starting = |slot: &&SlotActor<J, O>| slot.state == SlotState::Starting;
         self.starting = self.list.iter().filter(is_starting).count();
-        self.ending = self.list.iter().filter(|slot| slot.ending.is_some()).count();
+        self.leaving = self.list.iter().filter(|slot| slot.is_leaving()).count();
     }
 
     pub(super) fn has_starting(&self) -> bool {
         self.starting > 0
     }
 
-    pub(super) fn has_ending(&self) -> bool {
-        self.ending > 0
+    pub(super) fn has_leaving(&self) -> bool {
+        self.leaving > 0
     }
 
     /// Whether work can begin: the first jobs wait until every first consumer is up or has failed, so that whoever is up first

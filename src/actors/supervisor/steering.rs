@@ -147,10 +147,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         info.heartbeat.set_complete(is_complete);
         if is_complete && !was_complete {
             // It sleeps; what it shall look at is on the heartbeat by now.
-            shell.do_send(DeliverBatch {
-                parcels: Vec::new(),
-                has_urgent: false,
-            });
+            shell.do_send(DeliverBatch::nothing());
         }
     }
 

@@ -157,12 +157,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let now = self.now();
         for slot in std::mem::take(&mut self.effects.emptied) {
             let found = self.slots.get_mut(slot);
-            if let Some(cell) = &mut found.cell {
-                cell.end(crate::types::Cause::Killed);
-                // If it does not end, its thread is blocked; the watch finds that.
-                found.ending.get_or_insert(now);
-                self.slots.note_ending();
+            match (&found.info, &found.address, &mut found.cell) {
+                // It has a last word; the watch sees to it that this does not take too long.
+                (Some(info), Some(ConsumerAddr::Shell(shell)), _) => {
+                    info.heartbeat.ask_to_stop();
+                    shell.do_send(DeliverBatch::nothing());
+                    found.stopping.get_or_insert(now);
+                }
+                (_, _, Some(cell)) => {
+                    cell.end(crate::types::Cause::Killed);
+                    // If it does not end, its thread is blocked; the watch finds that.
+                    found.ending.get_or_insert(now);
+                }
+                _ => continue,
             }
+            self.slots.note_leaving();
         }
     }
 
@@ -185,7 +194,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             && self.replies.len() == 0
             && self.queue.is_settled()
         {
-            self.group.guardian.do_send(Notice::Idle);
+            let is_empty = self.desired.consumers == 0 && !self.slots.have_consumers();
+            self.group.guardian.do_send(Notice::Idle { is_empty });
         }
     }
 }

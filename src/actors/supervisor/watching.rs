@@ -81,8 +81,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let config = &self.group.config;
         let mut pause: Option<Duration> = None;
         let mut at_most = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
-        if self.slots.has_ending() {
-            at_most(hang_detector::pause(config.restart.kill_grace, 4));
+        if self.slots.has_leaving() {
+            let limit = config.restart.kill_grace.min(config.restart.stop_deadline);
+            at_most(hang_detector::pause(limit, 4));
         }
         if self.slots.has_starting() {
             let limit = config.restart.start_deadline;
@@ -137,8 +138,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             if slot.state == SlotState::Starting {
                 slot.since = hang_detector::forgiven(slot.since, now, stood);
             }
-            if let Some(ending) = &mut slot.ending {
-                *ending = hang_detector::forgiven(*ending, now, stood);
+            for since in [&mut slot.stopping, &mut slot.ending].into_iter().flatten() {
+                *since = hang_detector::forgiven(*since, now, stood);
             }
         }
         self.strategy.forgive(now, stood);
@@ -149,6 +150,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let config = &self.group.config;
         if let Some(ending) = slot.ending {
             return Some(ending.after(config.restart.kill_grace)).filter(|_| !self.slots.are_here());
+        }
+        if let Some(stopping) = slot.stopping {
+            return Some(stopping.after(config.restart.stop_deadline));
         }
         if slot.state == SlotState::Starting {
             return Some(slot.since.after(config.restart.start_deadline));
@@ -176,6 +180,15 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             let limit = config.restart.start_deadline;
             let took_too_long = now.since(found.since) >= limit;
             took_too_long.then(|| Cause::StartFailed(format!("not up after {} ms", limit.as_millis()).into()))
+        } else if let Some(since) = found.stopping {
+            let limit = config.restart.stop_deadline;
+            let text = || {
+                format!(
+                    "`stopping` was not done after {} ms, its `restart.stop_deadline_ms`",
+                    limit.as_millis()
+                )
+            };
+            (now.since(since) >= limit).then(|| Cause::Failed(text().into()))
         } else {
             let works = holds && !info.heartbeat.is_resting(now);
             let still = found.watch.look(now, info.heartbeat.progress(), works);

@@ -1,6 +1,6 @@
 //! The bounds of every value of a configuration, and what is said of one that is out of them.
 
-use super::{Affinity, GroupConfig, MOST_CONSUMERS, Placement};
+use super::{Affinity, GroupConfig, MOST_CONSUMERS, Placement, QueueConfig};
 use crate::types::time::{micros, millis};
 use std::fmt::Display;
 use std::time::Duration;
@@ -119,6 +119,9 @@ const WHOLES: &[Whole] = &[
     whole("restart.start_deadline_ms", 1, LONGEST_MS, |c| {
         Some(millis::whole(c.restart.start_deadline))
     }),
+    whole("restart.stop_deadline_ms", 1, LONGEST_MS, |c| {
+        Some(millis::whole(c.restart.stop_deadline))
+    }),
     whole("restart.kill_grace_ms", 0, LONGEST_MS, |c| {
         Some(millis::whole(c.restart.kill_grace))
     }),
@@ -224,6 +227,35 @@ impl GroupConfig {
             return wrong(low, problem, format!("use at most the value of `{high}`"));
         }
         Ok(())
+    }
+
+    /// Says which value would have no effect beside what the builder was given, if any would: somebody believes in it.
+    pub(crate) fn check_effects(&self, own_strategy: bool, own_queue: bool) -> Result<(), ConfigError> {
+        if !own_strategy && !self.strategy.weighs() && self.weights.iter().any(|weight| *weight != 1) {
+            return wrong(
+                "weights",
+                format!("has no effect with the strategy {:?}", self.strategy),
+                "use Weighted, LeastLoaded or TwoChoices, or leave the weights out".to_owned(),
+            );
+        }
+        let (queue, default) = (&self.queue, QueueConfig::default());
+        let without_effect = [
+            ("queue.capacity", queue.capacity != default.capacity),
+            ("queue.overflow", queue.overflow != default.overflow),
+            (
+                "queue.dedup_window_ms",
+                queue.dedup_window != default.dedup_window,
+            ),
+            ("queue.dedup_keys", queue.dedup_keys != default.dedup_keys),
+        ];
+        match without_effect.iter().find(|(_, is_set)| own_queue && *is_set) {
+            None => Ok(()),
+            Some((key, _)) => wrong(
+                key,
+                "has no effect: the builder was given a queue, which has bounds of its own".to_owned(),
+                "set it where that queue is made".to_owned(),
+            ),
+        }
     }
 
     /// Whether a job waits for the consumer that the strategy chose, when nothing is said about it.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// | placement | pick it when | a consumer that blocks its thread |
 /// |---|---|---|
 /// | `local` | handlers are short and never block: the fastest, all on the thread that started the group | blocks the whole group |
-/// | `arbiters = n` | the default: handlers are asynchronous or use some CPU | is replaced after the deadline, its neighbours are moved |
+/// | `processors` | the default: handlers are asynchronous or use some CPU; as many threads as processors | is replaced after the deadline, its neighbours are moved |
+/// | `arbiters = n` | the same, with a number of threads of your own | the same |
 /// | `dedicated` | handlers block: each consumer has a thread of its own | holds up nobody |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +64,11 @@ impl StrategyKind {
         Self::TwoChoices,
         Self::Sticky,
     ];
+
+    /// Whether it looks at the weights.
+    pub const fn weighs(self) -> bool {
+        matches!(self, Self::Weighted | Self::LeastLoaded | Self::TwoChoices)
+    }
 
     /// Whether it binds a key to a consumer.
     pub const fn binds_keys(self) -> bool {

@@ -202,6 +202,10 @@ pub struct RestartConfig {
     /// How long a consumer may take to start; at least a millisecond.
     #[serde(rename = "start_deadline_ms", with = "crate::types::time::millis")]
     pub start_deadline: Duration,
+    /// How long a consumer may take for its `stopping` when it is scaled away or the group has drained; then it is ended. At
+    /// least a millisecond.
+    #[serde(rename = "stop_deadline_ms", with = "crate::types::time::millis")]
+    pub stop_deadline: Duration,
     /// How long a consumer that was told to end may take before its whole arbiter is taken for blocked.
     #[serde(rename = "kill_grace_ms", with = "crate::types::time::millis")]
     pub kill_grace: Duration,
@@ -216,6 +220,7 @@ impl Default for RestartConfig {
             past_budget: PastBudget::Quarantine,
             cool_down: Duration::from_millis(5_000),
             start_deadline: Duration::from_millis(10_000),
+            stop_deadline: Duration::from_millis(5_000),
             kill_grace: Duration::from_millis(100),
         }
     }

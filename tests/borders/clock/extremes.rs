@@ -178,7 +178,7 @@ fn a_batch_can_wait_for_anything() {
 type Setting<C> = (&'static str, fn(&mut C, Duration));
 
 /// Every number of the configuration that is a span of time.
-const SETTINGS: [Setting<GroupConfig>; 12] = [
+const SETTINGS: [Setting<GroupConfig>; 13] = [
     ("queue.dedup_window_ms", |config, time| {
         config.queue.dedup_window = time
     }),
@@ -201,6 +201,9 @@ const SETTINGS: [Setting<GroupConfig>; 12] = [
     }),
     ("restart.start_deadline_ms", |config, time| {
         config.restart.start_deadline = time
+    }),
+    ("restart.stop_deadline_ms", |config, time| {
+        config.restart.stop_deadline = time
     }),
     ("deadline_ms", |config, time| config.deadline = time),
     ("restart.kill_grace_ms", |config, time| {

@@ -185,7 +185,6 @@ fn who_waits_for_room_in_a_queue_that_cannot_write_gets_what_was_not_taken_back(
         let queue = narrow.open().unwrap();
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let group = Group::<Vec<u8>, ()>::builder()
-            .configure(|config| config.queue.capacity = 20)
             .queue(queue.clone())
             .consume_with(1, async move |delivery: &Delivery<Vec<u8>>| {
                 tell.send(delivery.job()[0]).unwrap();

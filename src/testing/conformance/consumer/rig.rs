@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::actors::cell::CellHandle;
 use crate::actors::consumer::{ConsumerMaker, SpawnParams};
 use crate::protocol::{
-    ConsumerAddr, ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, DonePlaces, Heartbeat, Now,
+    ConsumerAddr, ConsumerDown, ConsumerInfo, ConsumerUp, Deliver, DeliverBatch, DonePlaces, Now, OwnGroup,
     Parcel, SettleQueue, SettlesQueued, Work,
 };
 use crate::testing::conformance::runner::{Held, Pace, Remarks, Stop, ensure};
@@ -137,13 +137,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Rig<J, O> {
     /// Makes a consumer and waits until it takes deliveries.
     pub(super) async fn start(&mut self, slot: u32, incarnation: u32) -> Held<Life<J, O>> {
         let name = (SlotId(slot), Incarnation(incarnation));
-        let info = Arc::new(ConsumerInfo {
-            slot: name.0,
-            incarnation: name.1,
-            epoch: Epoch(1),
-            heartbeat: Heartbeat::default(),
-            now: Now::new(|| Moment::START),
-        });
+        let life = (name.0, name.1, Epoch(1));
+        let info = ConsumerInfo::new(life, Now::new(|| Moment::START), OwnGroup::none());
         let (cell, seed) = CellHandle::new();
         let (held, exists) = mpsc::channel(1);
         self.maker.make(SpawnParams {
