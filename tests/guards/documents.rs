@@ -93,7 +93,7 @@ fn everything_that_the_documents_name_exists() {
     assert!(pages.len() > 5, "the pages were not found");
     for page in pages
         .into_iter()
-        .chain(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from))
+        .chain(["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from))
     {
         let text = fs::read_to_string(root().join(&page)).unwrap();
         assert_eq!(
@@ -112,6 +112,48 @@ fn the_readme_can_be_read_in_two_minutes_and_pasted() {
     // A line of code that the compiler sees and the page would hide begins so.
     let is_hidden = |line: &str| line == "#" || line.starts_with("# ") && line != "# consumer-group";
     assert!(!readme.lines().any(is_hidden));
+}
+
+/// What two versions of a page in two languages have in common: where headings and rows of tables stand, and the code without
+/// its comments.
+fn skeleton(page: &str) -> Vec<&str> {
+    let mut is_code = false;
+    let kept = page.lines().filter_map(|line| {
+        if line.starts_with("```") {
+            is_code = !is_code;
+            return Some(line);
+        }
+        if is_code {
+            return Some(line.split(" // ").next().unwrap_or_default());
+        }
+        line.starts_with('#')
+            .then(|| line.split(' ').next().unwrap_or_default())
+    });
+    kept.collect()
+}
+
+/// The targets of the links of a page, but for the one to the page in another language.
+fn links(page: &str) -> Vec<&str> {
+    let targets = between(page, "](", ")").into_iter();
+    targets.filter(|target| !target.starts_with("README")).collect()
+}
+
+#[test]
+fn the_readme_in_chinese_says_what_the_readme_says() {
+    use sha2::{Digest as _, Sha256};
+
+    let read = |page: &str| fs::read_to_string(root().join(page)).unwrap();
+    let (english, chinese) = (read("README.md"), read("README.zh-CN.md"));
+    assert_eq!(skeleton(&chinese), skeleton(&english));
+    assert_eq!(links(&chinese), links(&english));
+    let mark = format!(
+        "<!-- README.md: {} -->",
+        hex::encode(Sha256::digest(english.as_bytes()))
+    );
+    assert!(
+        chinese.contains(&mark),
+        "README.md has moved on. Make README.zh-CN.md say the same, then put this at its end: {mark}"
+    );
 }
 
 #[test]
