@@ -196,22 +196,6 @@ impl From<Failure> for BoxError {
     }
 }
 
-/// An error of any type as one of its own, with its cause.
-#[derive(Debug)]
-struct Boxed(BoxError);
-
-impl fmt::Display for Boxed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Boxed {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
-    }
-}
-
 /// The failure that is in an error or behind it, else one that tells the error.
 fn failure_of(error: BoxError) -> Failure {
     let mut next: Option<&(dyn Error + 'static)> = Some(&*error);
@@ -222,7 +206,7 @@ fn failure_of(error: BoxError) -> Failure {
         }
         next = cause.source();
     }
-    Failure::from(Boxed(error))
+    Failure::boxed(error)
 }
 
 impl<S, J> fmt::Debug for ServiceConsumer<S, J> {

@@ -1,16 +1,13 @@
 //! The group's handle: producers, steering, health, drain and stop.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix::Addr;
-use futures_core::Stream;
 
 use super::dead_letters::{DeadLetters, or_changed};
+use super::drained::Drained;
 use super::errors::{StoppedError, Undelivered};
 use super::producer::Producer;
 use super::results::{ProducerGroup, Results};
@@ -19,9 +16,7 @@ use crate::actors::guardian::{Guardian, Shared, Status};
 use crate::actors::intake::Intake;
 use crate::actors::{Drained as HostDrained, Events, Resident};
 use crate::protocol::{AskHealth, Order};
-use crate::types::{
-    DeadLetter, GroupState, Health, MOST_CONSUMERS, Moment, ReplyTo, Role, SlotId, Weight, write_unfinished,
-};
+use crate::types::{GroupState, Health, MOST_CONSUMERS, Moment, ReplyTo, Role, SlotId, Weight};
 
 /// A running group. Clones are handles to the same group; when the last one is dropped, the group stops.
 ///
@@ -39,19 +34,6 @@ struct Inner<J: Send + Sync + 'static, O: Send + 'static> {
     /// Outcomes that a producer group may have outstanding or unread.
     results: usize,
     is_volatile: bool,
-}
-
-/// How a drain or a stop ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Drained<J> {
-    /// Jobs that were neither done nor given up, oldest first. Empty when everything was finished in time, and for every
-    /// [`stop`](Group::stop) or [`drain`](Group::drain) but the first that returns. Jobs in a queue that is not `volatile`
-    /// are not in here: they stay in their queue.
-    pub unfinished: Vec<Undelivered<J>>,
-    /// Jobs that became dead letters after the drain began, oldest first: the latest ones, at most `queue.dead_letters` and
-    /// `queue.dead_letter_bytes`. With a queue in memory this is the last chance to see them. Empty for a stop without a drain, which gives no job up.
-    pub dead_letters: Vec<DeadLetter<J>>,
 }
 
 impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
@@ -266,45 +248,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         self.ended().await
     }
 
-    /// Waits for the first item of `signals`, then [`drain`](Self::drain)s within this time; a second item ends the group at
-    /// once, as [`stop`](Self::stop) does. Says what was not finished. A whole end of a program, with the feature `signals`:
-    ///
-    /// ```
-    /// # #[cfg(feature = "signals")] {
-    /// # use std::time::Duration;
-    /// # use consumer_group::{Delivery, Group, Signals};
-    /// # actix::System::new().block_on(async {
-    /// # let group = Group::builder().consume_with(1, async |job: &Delivery<u64>| Ok(*job.job())).start()?;
-    /// # actix::spawn({ let group = group.clone(); async move { group.stop().await } });
-    /// let drained = group.drain_on(Signals::stop()?, Duration::from_secs(30)).await;
-    /// println!("{drained}");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// # }
-    /// ```
-    ///
-    /// The signals may be any stream: what comes of it does not matter, only when. One that has ended says nothing more. A
-    /// group that ends by itself meanwhile is not waited for any longer. **Cancellation**: before the first signal nothing has
-    /// happened, after it as with [`drain`](Self::drain).
-    pub async fn drain_on(&self, signals: impl Stream, within: Duration) -> Drained<J> {
-        let mut signals = SignalsLeft(Some(pin!(signals)));
-        let mut over = pin!(self.stopped());
-        poll_fn(|context| match over.as_mut().poll(context) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => signals.poll(context),
-        })
-        .await;
-        let mut drain = pin!(self.drain(within));
-        let drained = poll_fn(|context| match drain.as_mut().poll(context) {
-            Poll::Ready(drained) => Poll::Ready(Some(drained)),
-            Poll::Pending => signals.poll(context).map(|()| None),
-        });
-        match drained.await {
-            Some(drained) => drained,
-            None => self.stop().await,
-        }
-    }
-
     /// Stops now: consumers end at their next `await`, and everything unfinished is handed back.
     ///
     /// Takes as long as the consumers need to end, at most `restart.kill_grace_ms`, and the queue to hand out its jobs, at most 10 s;
@@ -355,47 +298,6 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     fn order(&self, order: Order) {
         // To a guardian that has ended this goes nowhere: an ended group has nothing to be ordered.
         self.inner.guardian.do_send(order);
-    }
-}
-
-/// Signals, unless no more will come.
-struct SignalsLeft<'s, S>(Option<Pin<&'s mut S>>);
-
-impl<S: Stream> SignalsLeft<'_, S> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(signals) = &mut self.0 else {
-            return Poll::Pending;
-        };
-        match signals.as_mut().poll_next(context) {
-            Poll::Ready(Some(_)) => Poll::Ready(()),
-            Poll::Ready(None) => {
-                self.0 = None;
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl<J> Drained<J> {
-    /// Whether every job was done or given up.
-    pub fn is_clean(&self) -> bool {
-        self.unfinished.is_empty()
-    }
-}
-
-/// For a log: how many jobs were not finished, the first of them by name, and how many were given up.
-impl<J> fmt::Display for Drained<J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_clean() {
-            f.write_str("everything was finished")?;
-        } else {
-            write_unfinished(f, self.unfinished.iter().map(Undelivered::id))?;
-        }
-        match self.dead_letters.len() {
-            0 => Ok(()),
-            dead => write!(f, "; {dead} became dead letters"),
-        }
     }
 }
 

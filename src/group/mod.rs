@@ -7,8 +7,10 @@ mod builder;
 mod child;
 mod consumer_closure;
 mod dead_letters;
+mod drained;
 mod errors;
 mod handle;
+mod own_producer;
 mod producer;
 mod results;
 mod runner;
@@ -18,10 +20,11 @@ pub use child::{GroupChild, GroupHandle, NoGroupError};
 #[cfg(feature = "testing")]
 pub(crate) use consumer_closure::ConsumerClosure;
 pub use dead_letters::DeadLetters;
+pub use drained::Drained;
 pub use errors::{
     BatchSendError, CallError, SendError, SendErrorKind, StartError, StoppedError, Undelivered,
 };
-pub use handle::{Drained, Group};
+pub use handle::Group;
 pub use producer::Producer;
 pub use results::{ProducerGroup, Results};
 pub use runner::GroupRunner;

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 
 use super::builder::GroupBuilder;
 use super::errors::Undelivered;
-use super::handle::{Drained, Group};
+use super::drained::Drained;
+use super::handle::Group;
 use crate::actors::cell::note_cause;
 use crate::actors::check_arbiter;
 use crate::actors::intake::AdmissionError;

@@ -24,7 +24,7 @@ use crate::types::Failure;
 /// down past its time, stop).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a consumer",
-    note = "implement `Consumer`, or pass an async closure to `consume_with`, or an actix actor to `actor_consumers`"
+    note = "implement `Consumer`, or pass an async closure, `async |delivery: &Delivery<Job>| Ok(output)`, to `consume_with`, or an actix actor to `actor_consumers`"
 )]
 pub trait Consumer: 'static {
     /// What the producers send.
@@ -68,6 +68,10 @@ pub trait Consumer: 'static {
 /// **Panics** in any method end this consumer; a fresh one takes its place. What it had settled counts; every other delivery
 /// of the batch had begun, so all of them cost an attempt, and next time each of them is delivered alone, to find the one.
 /// **Cancellation**: as with a [`Consumer`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not consume batches",
+    note = "implement `BatchConsumer`; a type that does one job at a time is a `Consumer`, for `consumers`"
+)]
 pub trait BatchConsumer: 'static {
     /// What the producers send.
     type Job: Send + Sync + 'static;
