@@ -145,3 +145,8 @@ pub async fn ready(group: &Group<String, usize>) -> Answer {
         state => Answer::new(503, format!("{state:?}, {up} consumers are up")),
     }
 }
+
+/// The code of the page is compiled with the services.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/services.md")]
+pub struct ServicesDoctests;
