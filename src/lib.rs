@@ -184,6 +184,11 @@ pub struct ExtendingDoctests;
 #[doc = include_str!("../docs/layers.md")]
 pub struct LayersDoctests;
 
+/// And that of the page on limits.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/limits.md")]
+pub struct LimitsDoctests;
+
 /// And that of the page on supervision.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/supervision.md")]

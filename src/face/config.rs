@@ -5,6 +5,6 @@
 #[cfg(feature = "config-file")]
 pub use crate::config_file::ConfigFileError;
 pub use crate::types::{
-    Affinity, BackoffConfig, ConfigError, Overflow, PastBudget, QueueConfig, RestartConfig, RetryConfig,
-    WindowConfig,
+    Affinity, BackoffConfig, CircuitConfig, ConfigError, Overflow, PastBudget, QueueConfig, RateConfig,
+    RestartConfig, RetryConfig, WindowConfig,
 };

@@ -215,6 +215,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
                 queue_state: now.queue,
                 leased: health.leased,
                 held: health.held,
+                circuit: health.circuit,
                 bad_choices: health.bad_choices,
                 stale_settles: health.stale_settles,
                 refused_settles: health.refused_settles,

@@ -8,7 +8,9 @@ use std::time::Duration;
 use actix::{Addr, Message, Recipient};
 
 use super::{Assign, Attach, Command, Deliver, DeliverBatch, Demand, Outcomes, Push, QueueActor, Settle};
-use crate::types::{Cause, HeldCounts, Incarnation, Moment, QueueCounts, Role, SlotHealth, SlotId, Weight};
+use crate::types::{
+    Cause, CircuitState, HeldCounts, Incarnation, Moment, QueueCounts, Role, SlotHealth, SlotId, Weight,
+};
 
 /// How deliveries reach a consumer.
 #[derive(Debug)]
@@ -140,6 +142,7 @@ pub(crate) struct SupervisorHealth {
     pub(crate) slots: Vec<SlotHealth>,
     pub(crate) leased: usize,
     pub(crate) held: HeldCounts,
+    pub(crate) circuit: CircuitState,
     pub(crate) bad_choices: u64,
     pub(crate) stale_settles: u64,
     pub(crate) refused_settles: u64,

@@ -2,10 +2,12 @@
 //! time and random numbers come in as arguments, so a test, a property and a model checker drive the very same code.
 
 pub mod backoff;
+pub mod circuit;
 pub mod hang_detector;
 pub mod job_ids;
 pub mod ledger;
 pub(crate) mod pending;
+pub mod rate;
 pub mod restart;
 pub mod store;
 pub mod strategies;

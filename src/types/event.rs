@@ -232,6 +232,15 @@ pub enum EventKind {
     },
     /// At most half of each limit is used again, after a [`HoldFull`](Self::HoldFull).
     HoldHasRoom,
+    /// So many attempts failed that the group pauses by itself.
+    CircuitOpened {
+        /// For how long.
+        pause: Duration,
+    },
+    /// The pause is over: one job is handed out, to see whether it can be done.
+    CircuitProbing,
+    /// That job was done, or rejected: the group does its jobs again.
+    CircuitClosed,
     /// The strategy's answer named no live slot; the job waits for the next round.
     BadChoice {
         /// What it named.

@@ -141,6 +141,19 @@ pub struct HeldCounts {
     pub is_full: bool,
 }
 
+/// Whether the group pauses by itself. See [`CircuitConfig`](super::CircuitConfig).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// Jobs are handed out.
+    #[default]
+    Closed,
+    /// Too many failed: nothing is handed out until the pause is over.
+    Open,
+    /// The pause is over: one job at a time is handed out, and the first one that ends tells.
+    Probing,
+}
+
 /// The whole group at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -165,6 +178,8 @@ pub struct Health {
     pub in_flight: usize,
     /// Those of them that no consumer can get yet.
     pub held: HeldCounts,
+    /// Whether the group pauses by itself, because too many jobs failed.
+    pub circuit: CircuitState,
     /// Answers of the strategy that named no live slot, since the supervisor started.
     pub bad_choices: u64,
     /// Settles refused because they came from an earlier incarnation or attempt, since the supervisor started.

@@ -44,15 +44,17 @@ pub(crate) use config::MOST_CONSUMERS;
 #[cfg(feature = "config-file")]
 pub(crate) use config::range_of;
 pub use config::{
-    Affinity, BackoffConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement, QueueConfig,
-    RestartConfig, RetryConfig, StrategyKind, WindowConfig,
+    Affinity, BackoffConfig, CircuitConfig, ConfigError, GroupConfig, Overflow, PastBudget, Placement,
+    QueueConfig, RateConfig, RestartConfig, RetryConfig, StrategyKind, WindowConfig,
 };
 pub use dead_letter::{AttemptRecord, DeadLetter, DeadReason};
 pub use event::{Event, EventKind, Role};
 pub use failure::{Advice, Cause, Failure, PanicReport, WriteFailure};
 pub use guarded::Guarded;
 pub(crate) use guarded::{call_guarded, caught, drop_guarded, is_nested_panic, panic_message, wake_guarded};
-pub use health::{GroupState, Health, HeldCounts, LinkState, QueueCounts, QueueState, SlotHealth, SlotState};
+pub use health::{
+    CircuitState, GroupState, Health, HeldCounts, LinkState, QueueCounts, QueueState, SlotHealth, SlotState,
+};
 pub(crate) use host::write_unfinished;
 pub use host::{HostReport, LeftOnHost};
 pub use id::{

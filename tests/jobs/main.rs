@@ -13,3 +13,4 @@ mod common;
 
 #[cfg(feature = "tower")]
 mod layers;
+mod limits;

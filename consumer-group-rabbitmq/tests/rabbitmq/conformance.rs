@@ -20,7 +20,9 @@ fn suite(server: &server::Server, kind: impl Fn(RabbitMqConfig) -> RabbitMqConfi
     let report = suite.claims(QueueTraits::PLAIN).real_time().run();
     println!("{report}");
     let names = names.lock().unwrap();
-    let all = names.iter().flat_map(|name| [name.clone(), format!("{name}.dead"), format!("{name}.retry.100")]);
+    let all = names
+        .iter()
+        .flat_map(|name| [name.clone(), format!("{name}.dead"), format!("{name}.retry.100")]);
     let all: Vec<String> = all.collect();
     let words = std::iter::once("delete").chain(all.iter().map(String::as_str));
     server.client(&words.collect::<Vec<_>>());
@@ -39,6 +41,9 @@ fn a_queue_with_retries_and_dead_letters_at_the_server_keeps_the_promises_of_its
     suite(&server, |config| {
         let dead = format!("{}.dead", config.queue());
         let step = Duration::from_millis(100);
-        config.declare(Declare::Classic).dead_letters(dead).retry_steps([step])
+        config
+            .declare(Declare::Classic)
+            .dead_letters(dead)
+            .retry_steps([step])
     });
 }

@@ -111,6 +111,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         found.forget_consumer();
         found.last_cause = Some(cause.clone());
         self.give_back(slot, incarnation, &cause);
+        if !cause.was_ordered() {
+            self.circuit.failed(now);
+        }
         if cause == Cause::ArbiterEnded {
             self.slots.leave_arbiter(slot);
         }

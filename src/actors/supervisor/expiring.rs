@@ -60,9 +60,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
-    /// Sets the timer for whatever the ledger has to do by itself next: a kept retry, or a job that expires.
+    /// Sets the timer for whatever the ledger has to do by itself next: a kept retry, a limit that lets more go, a job that
+    /// expires, or the end of a pause.
     pub(super) fn wake_when_due(&mut self, context: &mut Context<Self>) {
-        let next = [self.ledger.next_due(), self.expiring.next()];
+        let next = [
+            self.ledger.next_due(),
+            self.expiring.next(),
+            self.circuit.next_due(),
+        ];
         let Some(due) = next.into_iter().flatten().min() else {
             return;
         };
@@ -76,6 +81,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let timer = context.run_later(wait, |this, context| {
             this.expiring.timer = None;
             let now = this.now();
+            this.circuit.due(now);
             this.ledger.due(now);
             this.expire(now);
             this.turn(context);

@@ -40,13 +40,14 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn lease(&mut self, now: Moment, leased: Leased<J>) {
         let block = &leased.run.block;
         let is_early = block.not_before().is_some_and(|until| until > now);
-        let is_timed = block.expiry().is_some() || is_early;
+        // A limit of each key looks at jobs one by one.
+        let goes_alone = self.ledger.has_key_rate() || block.expiry().is_some() || is_early;
         // Jobs that have neighbours and to which nothing happened yet stay in their block, but for urgent ones: those overtake.
         if leased.run.len() > 1
             && !block.priority().is_urgent()
             && self.attempt_of(&leased) == 1
             && !leased.suspect
-            && !is_timed
+            && !goes_alone
         {
             let keys = Arc::clone(block);
             let keys = keys.keys().iter().map(Key::hashed);

@@ -14,6 +14,7 @@
 //! | `replies.rs` | has them sent to those who wait outside of the process |
 //! | `expiring.rs` | keeps the time of leased jobs that expire |
 //! | `dead_letters.rs` | keeps dead letters for a queue that has none |
+//! | `circuit_link.rs` | pauses a group whose jobs fail one after the other |
 //! | `consumers.rs`, `slots.rs`, `slot.rs` | start consumers, see them end, start others |
 //! | `revoking.rs` | gives leases back that the queue revokes |
 //! | `recalling.rs` | takes back what a consumer that does not move has not begun |
@@ -21,6 +22,7 @@
 //! | `steering.rs` | becomes what the group shall be |
 
 mod choosing;
+mod circuit_link;
 mod consumers;
 mod dead_letters;
 mod detach_on_drop;
@@ -53,9 +55,11 @@ use tokio::sync::mpsc;
 use crate::actors::arbiter_pool::ArbiterPool;
 use crate::protocol::{Assign, Desired, QueueAddr, ResultsUp, SettleQueue};
 use crate::rules::ledger::{Effects, Ledger, LedgerPolicy};
+use crate::rules::rate::{KeyRateLimit, RateLimit};
 use crate::rules::supervision::{ChildSet, SupervisionRules};
 use crate::types::{Block, Epoch, JobRef, Moment, QueueCounts};
 
+use circuit_link::CircuitLink;
 use dead_letters::Histories;
 use expiring::Expiring;
 pub(crate) use group_context::GroupContext;
@@ -98,6 +102,7 @@ pub(crate) struct Supervisor<J: Send + Sync + 'static, O: Send + 'static> {
     outgoing: Outgoing<J, O>,
     replies: Replies<J, O>,
     desired: Desired,
+    circuit: CircuitLink,
     looks: Looks,
     /// Leased jobs that can still expire. Written by leases and deaths, struck when the lease ends.
     expiring: Expiring,
@@ -140,6 +145,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if let Some(plant) = crate::protocol::faults::ask(|world| world.plant()).flatten() {
             ledger.plant(plant);
         }
+        ledger.set_limits(rate_of(&group, number), KeyRateLimit::new(&config.key_rate));
         let (child_set, arbiters) = (
             ChildSet::new(SupervisionRules::of_slots(&config.restart)),
             ArbiterPool::new(config.placement),
@@ -156,6 +162,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             outgoing: Outgoing::new(results),
             replies: Replies::new(),
             desired,
+            circuit: CircuitLink::new(&config.circuit),
             looks: Looks::default(),
             expiring: Expiring::default(),
             drains: Drains::default(),
@@ -168,6 +175,18 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     fn now(&self) -> Moment {
         self.group.clock.now()
     }
+}
+
+/// The limit of the group. A later life does not know what the one before handed out.
+fn rate_of<J: Send + Sync + 'static, O: Send + 'static>(
+    group: &GroupContext<J, O>,
+    life: u64,
+) -> Option<RateLimit> {
+    let mut rate = RateLimit::new(&group.config.rate)?;
+    if life > 1 {
+        rate.exhaust(group.clock.now());
+    }
+    Some(rate)
 }
 
 /// What the ledger of this life is told. `life`: counted from one.

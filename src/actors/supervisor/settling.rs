@@ -73,6 +73,9 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         if consumer.incarnation == self.ledger.incarnation(consumer.slot) && consumer.epoch == self.epoch {
             let found = self.slots.get_mut(consumer.slot);
             found.worked |= any_done;
+            if any_done {
+                self.circuit.succeeded();
+            }
             let since = std::mem::replace(&mut found.busy_since, now);
             let holds = self.ledger.seat(consumer.slot).is_some_and(|seat| seat.load > 0);
             found.watch.heard(now, consumer.heartbeat.progress(), holds);
@@ -135,6 +138,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 after: self.backoff(attempt),
             },
         };
+        self.circuit.heard(&report, now);
         self.ledger
             .settled(now, ticket, number, report, &mut self.effects)
             .map(drop)

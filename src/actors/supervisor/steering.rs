@@ -9,7 +9,7 @@ use super::Supervisor;
 use super::slot::SlotActor;
 use crate::actors::fair_time::within_fair_time;
 use crate::protocol::{AskHealth, ConsumerAddr, DeliverBatch, Desired, Later, QueueReply, SupervisorHealth};
-use crate::types::{Cause, EventKind, QueueCounts, SlotHealth, SlotId, SlotState, Weight};
+use crate::types::{Cause, CircuitState, EventKind, QueueCounts, SlotHealth, SlotId, SlotState, Weight};
 
 /// How long a look at the health of a group waits for the queue to say what it holds.
 const COUNT_WITHIN: Duration = Duration::from_secs(1);
@@ -37,6 +37,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<AskHealth> for Supervi
             slots: self.slot_healths(),
             leased: self.ledger.leases() + self.replies.len(),
             held: self.ledger.held(),
+            circuit: self.circuit.state(),
             bad_choices: self.told.bad_choices,
             stale_settles: self.told.stale_settles,
             refused_settles: self.told.refused_settles,
@@ -63,15 +64,21 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Makes the group what is desired, step by step where steps take time.
     pub(super) fn steer(&mut self, context: &mut Context<Self>) {
         self.ledger.set_closed(self.desired.closed);
-        if self.ledger.is_paused() != self.desired.paused {
-            // It takes the credit back: jobs that come while the group is paused stay in the queue, where they can expire and
-            // be overtaken by more urgent ones.
-            self.ledger.set_paused(self.desired.paused, &mut self.effects);
-        }
+        self.pause_or_resume();
         self.scale(context);
         self.tell_complete();
         for (slot, weight) in self.desired.weights.clone() {
             self.ledger.set_weight(slot, weight);
+        }
+    }
+
+    /// The group does jobs, unless somebody or its circuit paused it.
+    pub(super) fn pause_or_resume(&mut self) {
+        let pauses = self.desired.paused || self.circuit.state() == CircuitState::Open;
+        if self.ledger.is_paused() != pauses {
+            // It takes the credit back: jobs that come while the group is paused stay in the queue, where they can expire and
+            // be overtaken by more urgent ones.
+            self.ledger.set_paused(pauses, &mut self.effects);
         }
     }
 
@@ -123,11 +130,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
 
     /// Whether this slot gets nothing more for now, so that its consumer need not wait for it.
     pub(super) fn is_complete(&self, slot: SlotId) -> bool {
-        self.desired.draining || self.desired.paused || self.ledger.gets_nothing_more(slot)
+        self.desired.draining || self.ledger.is_paused() || self.ledger.gets_nothing_more(slot)
     }
 
     /// Consumers that hold deliveries back learn whether they wait in vain. Those that will hold some later learn it with them.
-    fn tell_complete(&self) {
+    pub(super) fn tell_complete(&self) {
         for (slot, _) in self.slots.iter() {
             self.tell_complete_to(slot);
         }

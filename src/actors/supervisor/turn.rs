@@ -9,6 +9,11 @@ use crate::types::{EventKind, JobId, JobRef, Key, Run, SlotId, Ticket};
 impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
     /// Ends the handling of a message: everything that follows from it goes out.
     pub(super) fn turn(&mut self, context: &mut Context<Self>) {
+        self.follow_circuit();
+        if self.ledger.has_rates() {
+            let now = self.now();
+            self.ledger.pass_time(now);
+        }
         self.tell_effects();
         // First the outcomes, then the settles: a supervisor that dies in between makes an outcome come twice, never not at
         // all. (Both leave in one turn, so in fact nothing comes in between; the order is for those who change this.)

@@ -309,7 +309,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         let offered = std::mem::take(&mut self.blocks.offered);
         self.blocks.offered_jobs = 0;
         let mut dealt = std::mem::take(&mut self.blocks.dealt);
-        let is_bad = roster_is_current && !self.gate.is_paused && !self.keeps_others_back();
+        let is_bad =
+            roster_is_current && !self.gate.is_paused && !self.is_at_its_limit() && !self.keeps_others_back();
         let mut held = Vec::new();
         let mut shares = shares.iter().peekable();
         for (index, part) in (0..).zip(&offered) {
@@ -376,7 +377,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Notes that these jobs go to the slot, if the slot is live.
     fn is_dealt(&mut self, slot: SlotId, places: Places, dealt: &mut Vec<SlotId>) -> bool {
-        let is_paused = self.gate.is_paused || self.keeps_others_back();
+        let is_paused = self.gate.is_paused || self.is_at_its_limit() || self.keeps_others_back();
         match self.slots.get_mut(slot.0 as usize) {
             Some(found) if found.phase == SlotPhase::Live && !is_paused => {
                 if found.dealt.is_empty() {
@@ -411,9 +412,10 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
     /// Hands the slot what was dealt to it: as much as it has room for. The rest waits for it, one by one.
     fn place_piece(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
         let first = DeliveryNumber(self.next_number);
-        let (mut rest, mut places) = (Places::NONE, Places::NONE);
+        let (mut rest, mut places, mut dealt) = (Places::NONE, Places::NONE, 0);
         self.change(slot, effects, |found, _| {
             rest = std::mem::take(&mut found.dealt);
+            dealt = rest.len();
             places = rest.take_first(found.room() as usize);
             if !places.is_empty() {
                 found.pieces.push_back(Piece {
@@ -424,6 +426,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 found.in_pieces += places.len() as u32;
             }
         });
+        self.take_off_limit(dealt);
         if !places.is_empty() {
             self.next_number += Places::MOST as u64;
             let block = self.blocks.block(ticket).cloned();

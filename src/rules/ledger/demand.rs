@@ -94,18 +94,21 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     fn grant(&mut self) {
         let unplaced = self.unplaced();
-        let allowed = self.sums.room.saturating_sub(unplaced).min(self.hold_room());
+        let room = self.sums.room.min(self.may_go());
+        let allowed = room.saturating_sub(unplaced).min(self.hold_room());
         let granted = self.credit.for_all();
         let missing = allowed.saturating_sub(granted);
         let starving = self.sums.idle > 0 && granted == 0 && unplaced == 0;
-        if missing > 0 && (starving || missing >= self.capacity() / 2) {
+        // A limit lets few go at once, and they shall go when they may.
+        let is_enough = starving || self.is_limited() || missing >= self.capacity() / 2;
+        if missing > 0 && is_enough {
             self.credit.set_for_all(allowed);
         }
     }
 
     /// Grants credit for urgent jobs alone, beyond the other.
     fn grant_urgent(&mut self) {
-        if self.is_offering() {
+        if self.is_offering() || self.is_limited() {
             return;
         }
         let allowed = BEYOND
@@ -125,7 +128,8 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         }
         let empty = self.slots.iter().filter(|slot| slot.phase == SlotPhase::Empty);
         let to_come: usize = empty.map(|slot| slot.window.size() as usize).sum();
-        let allowed = (self.sums.room + to_come).saturating_sub(self.unplaced());
+        let room = (self.sums.room + to_come).min(self.may_go());
+        let allowed = room.saturating_sub(self.unplaced());
         if self.credit.for_all() > allowed {
             self.credit.set_for_all(allowed);
         }

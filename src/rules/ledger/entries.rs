@@ -70,6 +70,8 @@ pub(super) struct Entry<H> {
     pub(super) suspicion: Suspicion,
     /// Written by a revoke, while it is out. Never taken back.
     pub(super) hold: Hold,
+    /// Whether the limit of its key has given it a moment to go, which it has not used.
+    pub(super) has_its_turn: bool,
     pub(super) state: State,
 }
 
@@ -128,6 +130,7 @@ impl<H> Entries<H> {
             after: NONE,
             suspicion,
             hold: Hold::Kept,
+            has_its_turn: false,
             state: State::Waiting,
         };
         if let Some(index) = self.free.pop() {

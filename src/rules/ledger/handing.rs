@@ -14,6 +14,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         self.next_number += 1;
         entry.state = State::Out(slot);
         entry.number = number;
+        entry.has_its_turn = false;
         let attempt = entry.attempt;
         let job = invariant!(entry.job.clone(), "an entry holds its job");
         let alone = (entry.suspicion != Suspicion::None).then_some(ticket);

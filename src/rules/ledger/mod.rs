@@ -33,6 +33,7 @@ mod entries;
 mod expired;
 mod handing;
 mod keys;
+mod limits;
 mod lines;
 mod offer;
 mod pieces;
@@ -63,6 +64,7 @@ use std::time::Duration;
 use blocks::Blocks;
 use demand::Credit;
 use entries::{Entries, State, Suspicion};
+use limits::Limits;
 use lines::Lines;
 use slots::Slot;
 
@@ -166,6 +168,11 @@ pub trait OutOfBlock<B>: Clone {
     fn lane(&self) -> Option<&Lane> {
         None
     }
+
+    /// The key of the job, for the limit of each key.
+    fn key(&self) -> Option<KeyHash> {
+        None
+    }
 }
 
 impl<J> OutOfBlock<Arc<Block<J>>> for JobRef<J> {
@@ -179,6 +186,10 @@ impl<J> OutOfBlock<Arc<Block<J>>> for JobRef<J> {
 
     fn lane(&self) -> Option<&Lane> {
         self.origin().map(|origin| &origin.lane)
+    }
+
+    fn key(&self) -> Option<KeyHash> {
+        self.key_hash()
     }
 }
 
@@ -216,6 +227,7 @@ pub struct Ledger<H = (), B = ()> {
     /// Grows with each change of membership or weight.
     version: u64,
     gate: Gate,
+    limits: Limits,
     /// A bug on purpose, to see that it is found.
     planted: plants::Planted,
 }
@@ -239,6 +251,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             next_number,
             version,
             gate: Gate::default(),
+            limits: Limits::default(),
             planted: plants::Planted::default(),
         }
     }
@@ -359,9 +372,10 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         self.version
     }
 
-    /// When the first kept retry is due.
+    /// When the first kept retry is due, or a limit lets more go.
     pub fn next_due(&self) -> Option<Moment> {
-        self.shelved.first().map(|(due, _)| *due)
+        let retry = self.shelved.first().map(|(due, _)| *due);
+        retry.into_iter().chain(self.next_of_limit()).min()
     }
 
     /// Moves the retries that are due to the front.

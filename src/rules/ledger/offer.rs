@@ -25,7 +25,10 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         if self.gate.is_paused || !self.offering.news || self.is_offering() {
             return;
         }
-        let room = self.sums.room;
+        if self.is_at_its_limit() {
+            return;
+        }
+        let room = self.sums.room.min(self.may_go());
         if room == 0 && (self.offering.urgent.is_empty() || self.keeps_others_back()) {
             return;
         }
@@ -34,6 +37,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
         }
         self.offering.news = false;
         self.release_entries();
+        self.hold_keys_back();
         let most = if room == 0 {
             0
         } else {
@@ -90,7 +94,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
                 _ if ticket == LEFT => {}
                 Choice::Hold => held.push(ticket),
                 // The group was paused while the strategy thought, or a suspect came; it is asked again after that.
-                Choice::Slot(_) if self.gate.is_paused || self.is_kept_back(ticket) => held.push(ticket),
+                Choice::Slot(_)
+                    if self.gate.is_paused || self.is_at_its_limit() || self.is_kept_back(ticket) =>
+                {
+                    held.push(ticket)
+                }
                 Choice::Slot(slot) if self.phase(slot) == SlotPhase::Live => {
                     self.place(ticket, slot, effects)
                 }
@@ -133,6 +141,7 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
 
     /// Hands the entry to the slot, or lets it wait there.
     fn place(&mut self, ticket: Ticket, slot: SlotId, effects: &mut Effects<H, B>) {
+        self.take_off_limit(1);
         let found = invariant!(self.slots.get(slot.0 as usize), "it is live, so it is there");
         if self.suspects.alone == Some(ticket) {
             self.begin_alone(ticket, slot, effects);

@@ -43,6 +43,9 @@ const MOST_KEPT: u64 = if usize::BITS < 64 {
     1_000_000_000_000
 };
 
+/// The most jobs of a rate, and the most failures that are counted.
+const MOST_RATE: u64 = 1_000_000;
+
 /// A whole number of the configuration and its bounds.
 struct Whole {
     /// The key, with the tables around it.
@@ -124,6 +127,25 @@ const WHOLES: &[Whole] = &[
     }),
     whole("restart.kill_grace_ms", 0, LONGEST_MS, |c| {
         Some(millis::whole(c.restart.kill_grace))
+    }),
+    whole("rate.jobs", 1, MOST_RATE, |c| c.rate.jobs.map(u64::from)),
+    whole("rate.period_ms", 1, LONGEST_MS, |c| {
+        Some(millis::whole(c.rate.period))
+    }),
+    whole("rate.burst", 1, MOST_RATE, |c| Some(c.rate.burst.into())),
+    whole("key_rate.jobs", 1, MOST_RATE, |c| c.key_rate.jobs.map(u64::from)),
+    whole("key_rate.period_ms", 1, LONGEST_MS, |c| {
+        Some(millis::whole(c.key_rate.period))
+    }),
+    whole("key_rate.burst", 1, MOST_RATE, |c| Some(c.key_rate.burst.into())),
+    whole("circuit.failures", 1, MOST_RATE, |c| {
+        c.circuit.failures.map(u64::from)
+    }),
+    whole("circuit.window_ms", 1, LONGEST_MS, |c| {
+        Some(millis::whole(c.circuit.window))
+    }),
+    whole("circuit.pause_ms", 1, LONGEST_MS, |c| {
+        Some(millis::whole(c.circuit.pause))
     }),
     whole("deadline_ms", 0, LONGEST_MS, |c| Some(millis::whole(c.deadline))),
     whole("hold", 1, MOST_KEPT, |c| Some(c.hold as u64)),

@@ -3,6 +3,7 @@
 mod backoff;
 mod bounds;
 mod choices;
+mod limits;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ pub use bounds::ConfigError;
 #[cfg(feature = "config-file")]
 pub(crate) use bounds::range_of;
 pub use choices::{Affinity, Overflow, PastBudget, Placement, StrategyKind};
+pub use limits::{CircuitConfig, RateConfig};
 
 use backoff::{RESTART_BACKOFF, RETRY_BACKOFF, restart_backoff, retry_backoff};
 
@@ -58,6 +60,13 @@ pub struct GroupConfig {
     pub retry: RetryConfig,
     /// What happens to a consumer that died.
     pub restart: RestartConfig,
+    /// How often jobs are handed out, all together.
+    pub rate: RateConfig,
+    /// How often jobs of one key are handed out, each key for itself. Jobs without a key are not limited by it. Those that are
+    /// too many are leased and wait in the group, as those that wait for their retry.
+    pub key_rate: RateConfig,
+    /// When the group pauses by itself.
+    pub circuit: CircuitConfig,
     /// A consumer that holds deliveries and makes no progress for so long is replaced, and what it had begun is a failure; zero
     /// turns this off. Progress is a delivery that was settled, or a sign of life.
     #[serde(rename = "deadline_ms", with = "crate::types::time::millis")]
@@ -88,6 +97,9 @@ impl Default for GroupConfig {
             window: WindowConfig::default(),
             retry: RetryConfig::default(),
             restart: RestartConfig::default(),
+            rate: RateConfig::default(),
+            key_rate: RateConfig::default(),
+            circuit: CircuitConfig::default(),
             deadline: Duration::from_millis(30_000),
             hold: 16_384,
             results: 65_536,

@@ -119,7 +119,7 @@ fn an_unknown_variable_is_told_with_the_nearest_right_name() {
         CONSUMER_GROUP_QUEUE_CAPACITY=8 | CONSUMER_GROUP_QUEUE_CAPACITY | did you mean CONSUMER_GROUP_QUEUE__CAPACITY?
         CONSUMER_GROUP_CAPACITY=8 | CONSUMER_GROUP_CAPACITY | did you mean CONSUMER_GROUP_QUEUE__CAPACITY?
         CONSUMER_GROUP_weights=8 | CONSUMER_GROUP_weights | did you mean CONSUMER_GROUP_WEIGHTS?
-        CONSUMER_GROUP_ZEBRA=8 | CONSUMER_GROUP_ZEBRA | the names are CONSUMER_GROUP_AFFINITY, CONSUMER_GROUP_CONSUMERS,
+        CONSUMER_GROUP_ZEBRA=8 | CONSUMER_GROUP_ZEBRA | the names are CONSUMER_GROUP_AFFINITY, CONSUMER_GROUP_CIRCUIT__FAILURES,
         CONSUMER_GROUP_=8 | CONSUMER_GROUP_ | the names are ",
     );
 }
@@ -180,16 +180,15 @@ fn every_key_can_be_set_by_a_variable() {
             other => other.to_string(),
         };
         let config = from_environment(&[(&name, &value)]).unwrap();
-        let seed = (key == "seed").then_some(1);
-        let affinity = (key == "affinity").then_some(Affinity::Prefer);
-        assert_eq!(
-            config,
-            GroupConfig {
-                seed,
-                affinity,
-                ..Default::default()
-            },
-            "{name}={value}"
-        );
+        let mut expected = GroupConfig::default();
+        match &*key {
+            "seed" => expected.seed = Some(1),
+            "affinity" => expected.affinity = Some(Affinity::Prefer),
+            "rate.jobs" => expected.rate.jobs = Some(1),
+            "key_rate.jobs" => expected.key_rate.jobs = Some(1),
+            "circuit.failures" => expected.circuit.failures = Some(1),
+            _ => {}
+        }
+        assert_eq!(config, expected, "{name}={value}");
     }
 }
