@@ -1,0 +1,348 @@
+//! Sending: jobs of the group's producers, and dead letters. Each is confirmed by the server before anything counts.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use consumer_group::codec::CodecError;
+use consumer_group::events::Moment;
+use consumer_group::queue::{JobRef, Refusal, Refused, ReplyTo, UnreadableJob};
+use consumer_group::{AttemptRecord, DeadLetter, DeadReason, EventKind, JobId, Key};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, ProducerContext, ThreadedProducer};
+use tokio::sync::oneshot;
+
+use crate::core::Core;
+use crate::envelope::Envelope;
+use crate::partitions::{Dying, Partitions};
+use crate::reading::logged;
+
+/// The name of the job, as its producer knows it.
+pub(crate) const HEADER_ID: &str = "consumer-group-id";
+/// Where its outcome is awaited: the process, and the mailbox in it.
+pub(crate) const HEADER_REPLY: &str = "consumer-group-reply-to";
+/// Its priority, if it has one.
+pub(crate) const HEADER_PRIORITY: &str = "consumer-group-priority";
+/// Not before this time, in milliseconds since 1970.
+pub(crate) const HEADER_NOT_BEFORE: &str = "consumer-group-not-before";
+/// Not after this one.
+pub(crate) const HEADER_EXPIRES: &str = "consumer-group-expires-at";
+
+/// The producer of a queue.
+pub(crate) type Sender<J> = ThreadedProducer<Confirming<J>, NoCustomPartitioner>;
+
+/// What was sent, until it is confirmed.
+pub(crate) enum Sent<J> {
+    Job { job: JobRef<J>, push: Arc<Pushing<J>> },
+    Dead(Dying),
+    Result(oneshot::Sender<Result<(), String>>),
+}
+
+/// A push whose jobs are on their way.
+pub(crate) struct Pushing<J> {
+    left: AtomicUsize,
+    refused: Mutex<Vec<Refused<J>>>,
+    tell: Mutex<Option<oneshot::Sender<Vec<Refused<J>>>>>,
+}
+
+impl<J> Pushing<J> {
+    /// One of them is confirmed, or refused. The last one gives the answer.
+    fn one(&self, refused: Option<Refused<J>>) {
+        if let Some(refused) = refused {
+            self.refused
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(refused);
+        }
+        // Acquire and release: whoever is the last sees what all the others wrote.
+        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let refused = std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(tell) = self.tell.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // An error means that nobody waits any more.
+            let _ = tell.send(refused);
+        }
+    }
+}
+
+/// Hears the confirms.
+pub(crate) struct Confirming<J: Send + Sync + 'static>(pub(crate) Weak<Core<J>>);
+
+impl<J: Send + Sync + 'static> ClientContext for Confirming<J> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        logged(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka: librdkafka reports an error");
+    }
+}
+
+impl<J: Send + Sync + 'static> ProducerContext for Confirming<J> {
+    type DeliveryOpaque = Box<Sent<J>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent<J>>) {
+        match *sent {
+            Sent::Job { job, push } => push.one(result.as_ref().err().map(|(error, _)| refused(job, error))),
+            Sent::Result(tell) => {
+                let confirmed = result.as_ref().map(drop).map_err(|(error, _)| error.to_string());
+                // An error means that nobody waits any more.
+                let _ = tell.send(confirmed);
+            }
+            Sent::Dead(dying) => {
+                let Some(core) = self.0.upgrade() else { return };
+                match result {
+                    Ok(_) => core.operate(|partitions| died(partitions, &core, dying)),
+                    Err((error, _)) => {
+                        tracing::warn!(%error, "kafka: a dead letter was not confirmed and is sent again");
+                        core.keep_unburied([dying]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn refused<J>(job: JobRef<J>, error: &KafkaError) -> Refused<J> {
+    tracing::warn!(%error, job = %job.id(), "kafka: a job was not confirmed");
+    let refusal = Refusal::Full;
+    Refused { job, refusal }
+}
+
+/// Sends the jobs of a push. The answer names those that were not confirmed.
+pub(crate) fn push<J: Send + Sync + 'static>(
+    core: &Core<J>,
+    jobs: Vec<JobRef<J>>,
+) -> oneshot::Receiver<Vec<Refused<J>>> {
+    let (tell, told) = oneshot::channel();
+    let push = Arc::new(Pushing {
+        // One more, so that the answer is not given before all of them were sent.
+        left: AtomicUsize::new(jobs.len() + 1),
+        refused: Mutex::default(),
+        tell: Mutex::new(Some(tell)),
+    });
+    for job in jobs {
+        if let Err(refused) = send_job(core, job, &push) {
+            push.one(Some(refused));
+        }
+    }
+    push.one(None);
+    told
+}
+
+fn send_job<J: Send + Sync + 'static>(
+    core: &Core<J>,
+    job: JobRef<J>,
+    push: &Arc<Pushing<J>>,
+) -> Result<(), Refused<J>> {
+    let refuse = |job, refusal| Err(Refused { job, refusal });
+    let Some((sender, topic)) = core.sender().zip(core.config.send_topic()) else {
+        return refuse(job, Refusal::Closed);
+    };
+    let Ok(outgoing) = core.form.write(&job.payload()) else {
+        return refuse(job, Refusal::NotEncoded);
+    };
+    let mut headers = OwnedHeaders::new();
+    for (name, value) in &outgoing.headers {
+        let (key, value) = (name.as_str(), value.as_ref());
+        headers = headers.insert(Header { key, value });
+    }
+    let headers = wishes(headers, &job, core.process);
+    let key = job.key().map(Key::to_string);
+    let opaque = Box::new(Sent::Job {
+        job,
+        push: Arc::clone(push),
+    });
+    let mut record = BaseRecord::<'_, str, [u8], _>::with_opaque_to(topic, opaque).headers(headers);
+    if let Some(key) = &key {
+        record = record.key(key);
+    }
+    if let Some(payload) = &outgoing.payload {
+        record = record.payload(payload);
+    }
+    match sender.send(record) {
+        Ok(()) => Ok(()),
+        Err((error, record)) => match *record.delivery_opaque {
+            Sent::Job { job, .. } => Err(refused(job, &error)),
+            // Nothing else was put in.
+            Sent::Dead(_) | Sent::Result(_) => Ok(()),
+        },
+    }
+}
+
+fn wishes<J>(mut headers: OwnedHeaders, job: &JobRef<J>, process: u128) -> OwnedHeaders {
+    let mut say = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let value = Some(&value);
+            headers = std::mem::take(&mut headers).insert(Header { key, value });
+        }
+    };
+    let millis = |moment: Moment| moment.since(Moment::START).as_millis().to_string();
+    say(HEADER_ID, Some(job.id().to_string()));
+    say(
+        HEADER_REPLY,
+        job.reply_to()
+            .map(|reply_to| format!("{process:x}.{}", reply_to.0)),
+    );
+    say(
+        HEADER_PRIORITY,
+        job.priority().is_urgent().then(|| job.priority().0.to_string()),
+    );
+    say(HEADER_NOT_BEFORE, job.not_before().map(millis));
+    say(HEADER_EXPIRES, job.expires_at().map(millis));
+    headers
+}
+
+/// The mailbox, if it is one of this process.
+pub(crate) fn parse_reply(value: &str, process: u128) -> Option<ReplyTo> {
+    let (of, mailbox) = value.split_once('.')?;
+    let is_own = u128::from_str_radix(of, 16).ok()? == process;
+    is_own.then(|| mailbox.parse().ok().map(ReplyTo)).flatten()
+}
+
+/// What a dead letter is made of, taken out of the lock.
+struct Corpse<J> {
+    dying: Dying,
+    envelope: Option<Box<Envelope>>,
+    job: Option<JobRef<J>>,
+    history: Vec<AttemptRecord>,
+}
+
+/// Makes dead letters of these. Their records count as done when the topic for dead letters has them; what cannot be sent now is
+/// sent again later.
+pub(crate) fn bury<J: Send + Sync + 'static>(core: &Core<J>, dying: Vec<Dying>) {
+    if dying.is_empty() {
+        return;
+    }
+    let corpses = core.operate(|partitions| {
+        let corpses: Vec<_> = dying
+            .into_iter()
+            .filter_map(|dying| corpse(partitions, dying))
+            .collect();
+        if core.config.dead_letters.is_some() {
+            return corpses;
+        }
+        for Corpse { dying, .. } in corpses {
+            // The record stays in its topic, at the place that is told.
+            died(partitions, core, dying);
+        }
+        Vec::new()
+    });
+    for corpse in corpses {
+        if let Err((error, dying)) = send_dead(core, corpse) {
+            tracing::warn!(error, "kafka: a dead letter cannot be sent now and is sent again");
+            core.keep_unburied([dying]);
+        }
+    }
+}
+
+/// `None` if its partition has gone meanwhile: then its next owner meets it.
+fn corpse<J: Send + Sync + 'static>(partitions: &mut Partitions<J>, mut dying: Dying) -> Option<Corpse<J>> {
+    let partition = partitions.get_mut(dying.place.lane)?;
+    let held = partition.lane.job_mut(dying.place.number)?;
+    if let Some(why) = held
+        .envelope
+        .as_ref()
+        .and_then(|envelope| envelope.unreadable.as_deref())
+    {
+        dying.reason = DeadReason::Unreadable(why.into());
+    }
+    Some(Corpse {
+        envelope: held.envelope.clone(),
+        job: held.job.clone(),
+        history: held.history.clone(),
+        dying,
+    })
+}
+
+fn send_dead<J: Send + Sync + 'static>(core: &Core<J>, corpse: Corpse<J>) -> Result<(), (String, Dying)> {
+    let Corpse {
+        dying,
+        envelope,
+        job,
+        history,
+    } = corpse;
+    let (Some(sender), Some(topic), Some(envelope)) =
+        (core.sender(), core.config.dead_letters.as_deref(), envelope)
+    else {
+        return Err(("the queue is at its end".to_owned(), dying));
+    };
+    let written = job.map(|job| core.form.write(&job.payload()).map(|outgoing| outgoing.payload));
+    let payload = match written.transpose() {
+        Ok(payload) => payload.unwrap_or_else(|| envelope.payload.clone()),
+        Err(error) => return Err((CodecError::to_string(&error), dying)),
+    };
+    let headers = envelope.headers(&dying.reason, &history);
+    let opaque = Box::new(Sent::Dead(dying));
+    let mut record = BaseRecord::<'_, [u8], [u8], _>::with_opaque_to(topic, opaque).headers(headers);
+    if let Some(key) = &envelope.key {
+        record = record.key(key);
+    }
+    if let Some(payload) = &payload {
+        record = record.payload(payload);
+    }
+    match sender.send(record) {
+        Ok(()) => Ok(()),
+        Err((error, record)) => match *record.delivery_opaque {
+            Sent::Dead(dying) => Err((error.to_string(), dying)),
+            // Nothing else was put in.
+            Sent::Job { .. } | Sent::Result(_) => Ok(()),
+        },
+    }
+}
+
+/// A dead letter is where it belongs: its record is done, and whoever waits for the outcome is told.
+fn died<J: Send + Sync + 'static>(partitions: &mut Partitions<J>, core: &Core<J>, dying: Dying) {
+    let Some(held) = partitions.done(dying.place) else {
+        return;
+    };
+    let Dying { reason, .. } = dying;
+    let Some(job) = held.job else {
+        if let Some(envelope) = held.envelope {
+            no_job(partitions, core, &envelope, &reason);
+        }
+        return;
+    };
+    let (id, at) = (job.id(), core.clock().now());
+    let news = partitions.shell.news();
+    news.events.push(EventKind::DeadLettered {
+        job: id,
+        reason: reason.clone(),
+    });
+    news.dead.push(DeadLetter {
+        job,
+        reason,
+        history: held.history,
+        at,
+    });
+    partitions.shell.tell();
+}
+
+/// A record is no job, and counts as done: it is where dead letters go, or the group keeps it.
+fn no_job<J: Send + Sync + 'static>(
+    partitions: &mut Partitions<J>,
+    core: &Core<J>,
+    envelope: &Envelope,
+    reason: &DeadReason,
+) {
+    let Envelope {
+        topic,
+        partition,
+        offset,
+        ..
+    } = envelope;
+    tracing::warn!(topic = &**topic, partition, offset, %reason, "kafka: a record is no job");
+    if core.config.dead_letters.is_some() {
+        return;
+    }
+    let origin = envelope.origin();
+    let id = JobId::of_place(&origin.lane, origin.position);
+    let why = envelope.unreadable.as_deref().unwrap_or_default();
+    let mut unreadable = UnreadableJob::new(id, why, envelope.payload.clone().unwrap_or_default());
+    unreadable.origin = Some(origin);
+    partitions.shell.news().unreadable.push(unreadable);
+    partitions.shell.tell();
+}

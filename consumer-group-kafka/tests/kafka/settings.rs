@@ -1,0 +1,41 @@
+//! Settings are refused in the words of librdkafka, before anything starts.
+
+use consumer_group::codec::Text;
+use consumer_group_kafka::{KafkaConfig, KafkaQueue, OpenError};
+
+fn config() -> KafkaConfig {
+    KafkaConfig::new("127.0.0.1:1", "group", ["topic"])
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_the_words_of_librdkafka() {
+    let mut config = config();
+    config
+        .settings
+        .insert("sessoin.timeout.ms".to_owned(), "6000".to_owned());
+    let error = KafkaQueue::<String>::open(config, Text).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, OpenError::Reading(_)), "{error:?}");
+    assert!(
+        text.contains("No such configuration property") && text.contains("sessoin.timeout.ms"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_for_the_side_that_it_is_about() {
+    let mut config = config();
+    config
+        .producer_settings
+        .insert("acks".to_owned(), "many".to_owned());
+    let error = KafkaQueue::<String>::open(config, Text).unwrap_err();
+    assert!(matches!(error, OpenError::Sending(_)), "{error:?}");
+    assert!(error.to_string().contains("acks"), "{error}");
+}
+
+#[test]
+fn a_queue_without_a_topic_is_refused() {
+    let config = KafkaConfig::new("127.0.0.1:1", "group", [""; 0]);
+    let error = KafkaQueue::<String>::open(config, Text).unwrap_err();
+    assert!(matches!(error, OpenError::NoTopic), "{error:?}");
+}
