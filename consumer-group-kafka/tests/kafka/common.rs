@@ -237,9 +237,23 @@ pub(crate) struct Read {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap().block_on(future)
+/// On a thread of its own, since the test may run on a runtime already.
+fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(future)
+    };
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap())
+}
+
+/// Ends a group that finishes what it has begun.
+pub(crate) async fn drained<J, O>(group: &consumer_group::Group<J, O>)
+where
+    J: Send + Sync + 'static,
+    O: Send + 'static,
+{
+    let drained = group.drain(LONG).await;
+    assert!(drained.unfinished.is_empty());
 }
 
 /// Runs the body of a test on a system of its own.

@@ -6,7 +6,7 @@ use consumer_group::codec::Text;
 use consumer_group::{Delivery, Group, GroupConfig};
 use consumer_group_kafka::{KafkaQueue, Protocol};
 
-use crate::common::{Done, Server, on_system, server, until};
+use crate::common::{Done, Server, drained, on_system, server, until};
 
 fn member(
     server: &Server,
@@ -54,10 +54,10 @@ fn moves(server: &Server, protocol: Protocol) {
         let at_the_move = done.all().len();
         assert!(at_the_move < 2_000, "it was too late to say anything");
         done.until((at_the_move + 300).min(1_900)).await;
-        first_group.stop().await;
+        drained(&first_group).await;
         until("all of it at the second one", || owned(&second) == 4).await;
         done.until(2_000).await;
-        second_group.stop().await;
+        drained(&second_group).await;
     });
     let committed = server.committed(&topic, &topic, 4);
     assert_eq!(
@@ -106,7 +106,7 @@ fn partitions_that_a_topic_gains_are_read_from_their_beginning() {
         server.send(&topic, 10..100, 30, 3);
         done.until(100).await;
         until("the new partitions", || owned(&queue) == 3).await;
-        group.stop().await;
+        drained(&group).await;
     });
     done.assert_once(0..100);
 }
