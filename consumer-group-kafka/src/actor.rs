@@ -103,9 +103,9 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for KafkaActor<J> {
         let reply = match command.command {
             QueueCommand::Close => self.core.operate(|partitions| partitions.shell.close()),
             QueueCommand::Counts => QueueReply::Counts(self.core.operate(|partitions| partitions.counts())),
-            QueueCommand::Detach(epoch) => {
+            QueueCommand::Goodbye { epoch, .. } => {
                 let is_latest = self.core.operate(|partitions| {
-                    let is_latest = partitions.shell.detach(epoch);
+                    let is_latest = partitions.shell.goodbye(epoch);
                     if is_latest {
                         partitions.take_back();
                     }
