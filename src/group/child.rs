@@ -49,7 +49,7 @@ use crate::types::Shutdown;
 ///
 /// | how the group ended | the child | its jobs |
 /// |---|---|---|
-/// | it failed: a role or a slot spent its budget, the queue gave up | ended by a fault, [`Cause::Failed`] with the reason | go to the next group |
+/// | it failed: a role or a slot spent its budget, the queue gave up | ended by a fault, [`Cause::Failed`](crate::Cause::Failed) with the reason | go to the next group |
 /// | it could not be made or started | a failed start | go to the next group |
 /// | somebody stopped or drained it by its own handle | ended of its own will | whoever stopped it has them |
 /// | its supervisor ended the child | drained within [`drain_within`](Self::drain_within) | go to the next group, if one follows |

@@ -15,8 +15,8 @@ use actix::{
 use tokio::sync::Notify;
 
 use super::builder::GroupBuilder;
-use super::errors::Undelivered;
 use super::drained::Drained;
+use super::errors::Undelivered;
 use super::handle::Group;
 use crate::actors::cell::note_cause;
 use crate::actors::check_arbiter;

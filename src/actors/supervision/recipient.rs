@@ -37,26 +37,26 @@ pub(super) trait Takes<M: Message>: Send + Sync {
 }
 
 impl<M: Message + Send + 'static> Recipient<M> {
-    /// As [`Handle::send`].
+    /// As [`Handle::send`](super::Handle::send).
     ///
     /// # Errors
-    /// As [`Handle::send`].
+    /// As [`Handle::send`](super::Handle::send).
     pub async fn send(&self, message: M) -> Result<M::Result, SendError<M>> {
         self.to.send(message).await
     }
 
-    /// As [`Handle::do_send`].
+    /// As [`Handle::do_send`](super::Handle::do_send).
     ///
     /// # Errors
-    /// As [`Handle::do_send`].
+    /// As [`Handle::do_send`](super::Handle::do_send).
     pub fn do_send(&self, message: M) -> Result<(), SendError<M>> {
         self.to.put(message, false)
     }
 
-    /// As [`Handle::try_send`].
+    /// As [`Handle::try_send`](super::Handle::try_send).
     ///
     /// # Errors
-    /// As [`Handle::try_send`].
+    /// As [`Handle::try_send`](super::Handle::try_send).
     pub fn try_send(&self, message: M) -> Result<(), SendError<M>> {
         self.to.put(message, true)
     }
