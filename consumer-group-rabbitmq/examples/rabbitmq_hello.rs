@@ -10,6 +10,12 @@
 //! A message `panic` ends the consumer that gets it, and another one takes its place. It ends when there is nothing on its standard
 //! input any more (Ctrl-D).
 
+#![allow(
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "an example talks to the person who runs it"
+)]
+
 use std::io::Read;
 use std::time::Duration;
 

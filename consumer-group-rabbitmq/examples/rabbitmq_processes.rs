@@ -9,6 +9,12 @@
 //! It starts itself three times as a worker, sends 600 jobs, and kills the first worker with -9 when a third of them are done. A worker
 //! by hand: `rabbitmq_processes worker NAME`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "an example talks to the person who runs it"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};

@@ -6,6 +6,8 @@
 //! cargo run --release -p consumer-group-rabbitmq --example rabbitmq_rates [MESSAGES]
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -9,6 +9,8 @@
 //! and in another terminal: `$CONSUMER_GROUP_PYTHON consumer-group-rabbitmq/examples/call.py "$CONSUMER_GROUP_RABBITMQ_URL" 30`. It ends
 //! when there is nothing on its standard input any more (Ctrl-D).
 
+#![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 use std::io::Read;
 use std::time::Duration;
 

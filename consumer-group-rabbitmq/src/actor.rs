@@ -206,14 +206,12 @@ impl<J: Send + Sync + 'static> Handler<Push<J>> for RabbitMqActor<J> {
 }
 
 fn refusal(error: &PublishError) -> Refusal {
-    use std::io::ErrorKind;
-
-    use consumer_group::events::WriteFailure;
-
     match error {
         PublishError::Refused => Refusal::Full,
-        PublishError::Unroutable => Refusal::NotWritten(WriteFailure::Disk(ErrorKind::NotFound)),
-        PublishError::Unconfirmed => Refusal::NotWritten(WriteFailure::Disk(ErrorKind::TimedOut)),
-        PublishError::Unavailable => Refusal::NotWritten(WriteFailure::Disk(ErrorKind::NotConnected)),
+        PublishError::Unroutable => Refusal::Unroutable,
+        PublishError::Unconfirmed => Refusal::Unconfirmed,
+        PublishError::Unavailable => Refusal::Unavailable {
+            why: "there is no connection to the server, or it takes nothing",
+        },
     }
 }

@@ -53,13 +53,13 @@ pub(crate) async fn run<J: Send + Sync + 'static>(core: Arc<Core<J>>, connector:
         };
         if let Err(error) = error {
             tracing::warn!(%error, queue = core.config.queue, "the queue cannot be reached");
-            core.link.set(Link::down(&error));
+            core.tell_link(Link::down(&error));
             refuse_errands(&core);
             let _ = timeout(pauses.next(), core.until_ending()).await;
         }
     }
     refuse_errands(&core);
-    core.link.set(Link::Closed);
+    core.tell_link(Link::Closed);
 }
 
 /// Opens one channel after the other, as long as the connection holds.
@@ -70,12 +70,12 @@ async fn channels<J: Send + Sync + 'static>(
     pauses: &mut crate::connector::Pauses,
 ) -> Result<(), LinkError> {
     while !core.is_ending() {
-        declare::all(core, connector, connection).await?;
+        declare::all(&core.config, connector, connection).await?;
         let channel = connector
             .step("opening a channel", connection.create_channel())
             .await?;
         let number = core.opened();
-        core.link.set(Link::Connected);
+        core.tell_link(Link::Connected);
         let mut serving = Serving {
             core: Arc::clone(core),
             connector: connector.clone(),
@@ -97,7 +97,7 @@ async fn channels<J: Send + Sync + 'static>(
                     return Err(error);
                 }
                 tracing::warn!(%error, queue = core.config.queue, "the channel has ended, and is opened again");
-                core.link.set(Link::down(&error));
+                core.tell_link(Link::down(&error));
                 sleep(pauses.next()).await;
             }
         }

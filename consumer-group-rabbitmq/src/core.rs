@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use consumer_group::DeadLetter;
 use consumer_group::codec::GuardedCodec;
-use consumer_group::events::Moment;
+use consumer_group::events::{LinkState, Moment};
 use consumer_group::queue::{Arrival, Clock, JobRef, Lane, Refusal, UnreadableJob};
 use lapin::message::Delivery;
 use lapin::types::ShortString;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::config::RabbitMqConfig;
 use crate::error::PublishError;
-use crate::link::LinkSender;
+use crate::link::{Link, LinkSender};
 use crate::message::{self, Arrived, Message, Outgoing, Place, Process};
 use crate::publisher::{Publication, Until};
 use crate::state::{Leaving, State, Whereto};
@@ -32,7 +32,10 @@ pub(crate) struct Core<J: Send + Sync + 'static> {
     /// The consuming channel that is open, for whoever must not wait for the lock; 0 while there is none.
     pub(crate) channel: Arc<AtomicU64>,
     clock: OnceLock<Clock>,
+    /// How the connection stands by which messages come.
     pub(crate) link: LinkSender,
+    /// How the other one stands.
+    pub(crate) publishing: LinkSender,
     /// Set when the last handle has gone.
     pub(crate) is_ending: AtomicBool,
     names: Names,
@@ -64,6 +67,7 @@ impl<J: Send + Sync + 'static> Core<J> {
             channel: Arc::default(),
             clock: OnceLock::new(),
             link: LinkSender::new(),
+            publishing: LinkSender::new(),
             is_ending: AtomicBool::new(false),
             names: Names { queue, dead_letters },
         }
@@ -85,6 +89,27 @@ impl<J: Send + Sync + 'static> Core<J> {
 
     pub(crate) fn now(&self) -> Moment {
         self.clock.get_or_init(Clock::start).now()
+    }
+
+    /// Tells how the connection stands by which messages come.
+    pub(crate) fn tell_link(&self, link: Link) {
+        self.link.set(link);
+        self.tell_state();
+    }
+
+    /// Tells the group how the queue stands: the worse of both connections counts.
+    pub(crate) fn tell_state(&self) {
+        let (consuming, publishing) = (self.link.get(), self.publishing.get());
+        let state = match (consuming, publishing) {
+            (Link::Closed, _) => return,
+            (Link::Down { why }, _) => LinkState::Disconnected { why },
+            (_, Link::Blocked { why }) => LinkState::Blocked { why: why.into() },
+            _ => LinkState::Connected,
+        };
+        let now = self.now();
+        let mut own = self.lock();
+        own.shell.set_link(state, now);
+        own.shell.tell();
     }
 
     /// Whether the last handle has gone.
@@ -116,7 +141,11 @@ impl<J: Send + Sync + 'static> Core<J> {
     /// The channel has ended, and with it every lease of what came by it.
     pub(crate) fn lost(&self) {
         self.channel.store(0, Ordering::Release);
-        self.lock().lost();
+        let revoked = self.lock().lost();
+        if let Some(revoked) = revoked {
+            // Nothing depends on the answer, and the word counts only as long as somebody waits for it.
+            tokio::spawn(revoked);
+        }
     }
 
     /// Whether delays and expiry are ours to keep.
@@ -185,7 +214,7 @@ impl<J: Send + Sync + 'static> Core<J> {
     }
 
     /// For who publishes without anything else of the queue.
-    pub(crate) fn publishing(&self) -> UnboundedSender<Publication> {
+    pub(crate) fn publisher(&self) -> UnboundedSender<Publication> {
         self.publish.clone()
     }
 
@@ -201,7 +230,10 @@ impl<J: Send + Sync + 'static> Core<J> {
             .encode(&payload, &mut body)
             .map_err(|_| Refusal::NotEncoded)?;
         if body.len() > self.config.most_bytes {
-            return Err(Refusal::NotEncoded);
+            return Err(Refusal::TooLarge {
+                bytes: body.len() as u64,
+                most: self.config.most_bytes as u64,
+            });
         }
         let wait = job
             .not_before()

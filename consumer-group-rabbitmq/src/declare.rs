@@ -1,24 +1,21 @@
 //! Queues are looked for, and declared where that was asked for.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::config::Declare;
+use crate::config::{Declare, RabbitMqConfig};
 use crate::connector::{Connector, short};
-use crate::core::Core;
 use crate::error::LinkError;
 
 /// Sees to it that the queues are there.
-pub(crate) async fn all<J: Send + Sync + 'static>(
-    core: &Arc<Core<J>>,
+pub(crate) async fn all(
+    config: &RabbitMqConfig,
     connector: &Connector,
     connection: &Connection,
 ) -> Result<(), LinkError> {
-    let config = &core.config;
     one(connector, connection, &config.queue, arguments(config.declare)).await?;
     let others = match config.declare {
         Declare::Nothing => None,

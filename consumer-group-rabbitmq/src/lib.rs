@@ -42,13 +42,13 @@ mod message;
 
 mod connector;
 
+mod declare;
+
 mod publisher;
 
 mod state;
 
 mod core;
-
-mod declare;
 
 mod replies;
 

@@ -54,6 +54,10 @@ impl LinkSender {
         });
     }
 
+    pub(crate) fn get(&self) -> Link {
+        self.0.borrow().clone()
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<Link> {
         self.0.subscribe()
     }

@@ -18,7 +18,9 @@ use lapin::{Channel, Confirmation, Connection, ErrorKind, Event, PublisherConfir
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::config::{Declare, RabbitMqConfig};
 use crate::connector::Connector;
+use crate::declare;
 use crate::error::{LinkError, PublishError};
 use crate::link::{Link, LinkSender};
 use crate::message::Outgoing;
@@ -60,7 +62,7 @@ pub(crate) struct Publisher {
     pub(crate) connector: Connector,
     /// Not bounded by itself: jobs on their way are bounded by who sends them, everything else by what is leased.
     pub(crate) orders: UnboundedReceiver<Publication>,
-    pub(crate) within: Duration,
+    pub(crate) config: RabbitMqConfig,
     /// The consuming channel that is open now.
     pub(crate) channel: Arc<AtomicU64>,
     pub(crate) link: LinkSender,
@@ -125,7 +127,8 @@ impl Publisher {
     }
 
     fn accept(&mut self, publication: Publication) {
-        let expires = (publication.until == Until::InTime).then(|| Instant::now() + self.within);
+        let expires =
+            (publication.until == Until::InTime).then(|| Instant::now() + self.config.publish_within);
         self.pending.waiting.push_back(Waiting { publication, expires });
     }
 
@@ -191,6 +194,12 @@ impl Publisher {
         pauses: &mut crate::connector::Pauses,
     ) -> Result<(), LinkError> {
         let connector = self.connector.clone();
+        if self.config.declare != Declare::Nothing {
+            // It may be here before the consuming side has done so.
+            let config = self.config.clone();
+            self.meanwhile(declare::all(&config, &connector, connection))
+                .await?;
+        }
         let mut idle = self.meanwhile(open_channels(&connector, connection)).await?;
         self.link.set(Link::Connected);
         pauses.reset();
@@ -205,7 +214,11 @@ impl Publisher {
                     idle.push(channel);
                     break;
                 }
-                in_flight.push(publish(channel, messages, Instant::now() + self.within));
+                in_flight.push(publish(
+                    channel,
+                    messages,
+                    Instant::now() + self.config.publish_within,
+                ));
             }
             if in_flight.is_empty() && is_broken {
                 return Err(LinkError::Ended);

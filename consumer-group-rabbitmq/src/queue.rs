@@ -13,7 +13,7 @@ use crate::connector::{Connector, short};
 use crate::consumer;
 use crate::core::Core;
 use crate::error::OpenError;
-use crate::link::{Link, LinkSender};
+use crate::link::Link;
 use crate::publisher::{Pending, Publisher};
 use crate::replies::RabbitMqReplies;
 
@@ -24,7 +24,6 @@ use crate::replies::RabbitMqReplies;
 pub struct RabbitMqQueue<J: Send + Sync + 'static> {
     core: Arc<Core<J>>,
     owner: Arc<Owner<J>>,
-    publishing: LinkSender,
 }
 
 /// Lives as long as a handle does; the connections end with it.
@@ -56,16 +55,19 @@ impl<J: Send + Sync + 'static> RabbitMqQueue<J> {
         let connector = Connector::new(&config)?;
         let names = names(&config)?;
         let (publish, orders) = mpsc::unbounded_channel();
-        let publishing = LinkSender::new();
-        let within = config.publish_within;
         let name = format!("{} (publishing)", config.queue);
-        let core = Arc::new(Core::new(config, GuardedCodec::new(codec), publish, names));
+        let core = Arc::new(Core::new(
+            config.clone(),
+            GuardedCodec::new(codec),
+            publish,
+            names,
+        ));
         let publisher = Publisher {
             connector: connector.clone(),
             orders,
-            within,
+            config,
             channel: Arc::clone(&core.channel),
-            link: publishing.clone(),
+            link: core.publishing.clone(),
             name,
             pending: Pending::default(),
         };
@@ -78,6 +80,13 @@ impl<J: Send + Sync + 'static> RabbitMqQueue<J> {
         let serve = move || {
             runtime.block_on(async move {
                 let publishing = tokio::spawn(publisher.run());
+                let (told, mut links) = (Arc::clone(&consuming), consuming.publishing.subscribe());
+                // It ends with the runtime.
+                tokio::spawn(async move {
+                    while links.changed().await.is_ok() {
+                        told.tell_state();
+                    }
+                });
                 consumer::run(consuming, connector).await;
                 // It ends by itself when the last sender has gone. An error means that it panicked, and was told by that.
                 let _ = publishing.await;
@@ -86,11 +95,7 @@ impl<J: Send + Sync + 'static> RabbitMqQueue<J> {
         let thread = std::thread::Builder::new().name("rabbitmq".into());
         thread.spawn(serve).map_err(OpenError::Thread)?;
         let owner = Arc::new(Owner(Arc::clone(&core)));
-        Ok(Self {
-            core,
-            owner,
-            publishing,
-        })
+        Ok(Self { core, owner })
     }
 
     /// Answers calls, in JSON: for [`GroupBuilder::result_sink`](consumer_group::GroupBuilder::result_sink). A message with
@@ -107,7 +112,7 @@ impl<J: Send + Sync + 'static> RabbitMqQueue<J> {
         &self,
         codec: impl Codec<O>,
     ) -> impl Fn() -> RabbitMqReplies<O> + Send + Sync + 'static {
-        let replies = RabbitMqReplies::new(codec, self.core.publishing());
+        let replies = RabbitMqReplies::new(codec, self.core.publisher());
         move || replies.clone()
     }
 
@@ -118,7 +123,7 @@ impl<J: Send + Sync + 'static> RabbitMqQueue<J> {
 
     /// How the connection stands by which messages are published: jobs, retries, dead letters. It is made when the first is.
     pub fn publishing_link(&self) -> watch::Receiver<Link> {
-        self.publishing.subscribe()
+        self.core.publishing.subscribe()
     }
 }
 
@@ -182,7 +187,6 @@ impl<J: Send + Sync + 'static> Clone for RabbitMqQueue<J> {
         Self {
             core: Arc::clone(&self.core),
             owner: Arc::clone(&self.owner),
-            publishing: self.publishing.clone(),
         }
     }
 }

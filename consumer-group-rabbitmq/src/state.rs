@@ -84,9 +84,8 @@ impl<J: Send + Sync + 'static> State<J> {
         }
     }
 
-    /// A channel was opened. Nothing of an earlier one is left. Gives its number.
+    /// A channel was opened, and the one before was lost. Gives its number.
     pub(crate) fn opened(&mut self) -> u64 {
-        self.lost();
         self.channels += 1;
         self.channel = Some(self.channels);
         self.channels
@@ -94,12 +93,11 @@ impl<J: Send + Sync + 'static> State<J> {
 
     /// The channel has ended: the server gives everything that was open in it to others, or to us again. The group is told that its
     /// leases are lost, so what consumers do now counts for nothing.
-    pub(crate) fn lost(&mut self) {
+    /// The future is done when the group has heard it; dropped before, it takes the word back.
+    pub(crate) fn lost(&mut self) -> Option<impl Future<Output = ()> + Send + use<J>> {
         let held = self.leased.end_all();
-        if held.len() > 0 {
-            // On its way before anything that comes by a later channel. The answer is not waited for: nothing depends on it.
-            drop(self.shell.revoke(Revoked::All, RevokeKind::Lost));
-        }
+        // On its way before anything that comes by a later channel.
+        let revoked = (held.len() > 0).then(|| self.shell.revoke(Revoked::All, RevokeKind::Lost));
         let held = held
             .map(|arrived| arrived.offset)
             .chain(self.waiting.values().map(|arrived| arrived.offset));
@@ -110,6 +108,10 @@ impl<J: Send + Sync + 'static> State<J> {
         self.tags = Tags::default();
         self.leaving.clear();
         self.waiting.clear();
+        revoked.map(|revoked| async move {
+            // None: nobody is attached any more.
+            let _ = revoked.await;
+        })
     }
 
     /// Messages came by the open channel.

@@ -1,5 +1,14 @@
 //! The adapter on a real server. `scripts/services up` starts one; without one each test says by name that it is skipped.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
 mod conformance;
 mod delivering;
 mod faults;
