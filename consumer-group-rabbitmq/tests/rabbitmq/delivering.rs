@@ -123,11 +123,11 @@ fn a_drain_finishes_what_is_leased_and_gives_the_rest_back() {
         let done = Done::default();
         let queue = open(RabbitMqConfig::new(&server.url, &name));
         let group = noting(&queue, &done);
-        server.client(&["fill", &name, "0", "3000"]);
+        server.client(&["fill", &name, "0", "1000"]);
         group.drain(LIMIT).await;
         let left = server.take(&name);
         // What was done was acked, and nothing that was given back is missing.
-        assert_eq!(done.jobs() + left.len(), 3_000);
+        assert_eq!(done.jobs() + left.len(), 1_000);
         assert_eq!(server.client(&["consumers", &name]), 0);
         server.client(&["delete", &name]);
     });
