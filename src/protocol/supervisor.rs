@@ -159,10 +159,9 @@ impl Message for AskHealth {
 #[rtype(result = "()")]
 pub(crate) enum Notice {
     /// It holds no lease and the queue has heard of every settle.
-    Idle {
-        /// Whether it has no consumer left, and shall have none.
-        is_empty: bool,
-    },
+    Idle,
+    /// It drains, shall have no consumers, and the last one has gone.
+    NoConsumers,
     /// One of the group's own actors does not answer and shall be replaced.
     Unresponsive(Role, Cause),
     /// A budget is spent and the policy is to escalate.

@@ -229,6 +229,22 @@ fn a_drain_for_which_nobody_waits_any_more_lets_consumers_flush_all_the_same() {
     });
 }
 
+#[test]
+fn a_group_that_was_scaled_to_nothing_drains_what_is_nothing_and_names_what_waits() {
+    paused(async {
+        for jobs in [0, 3] {
+            let [builder, _] = doors(Way::Flushes, &Log::new());
+            let group = builder.start().unwrap();
+            group.scale(0);
+            settle_down().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            group.producer().send_batch(0..jobs).await.unwrap();
+            let drained = within("the drain", group.drain(Duration::from_secs(2))).await;
+            assert_eq!(drained.unfinished.len() as u64, jobs);
+        }
+    });
+}
+
 /// An actor that does everything.
 struct Echo;
 

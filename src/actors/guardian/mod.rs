@@ -301,12 +301,12 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Notice> for Guardian<J
 
     fn handle(&mut self, notice: Notice, context: &mut Context<Self>) {
         match notice {
-            Notice::Idle { is_empty: true } if self.has_dismissed => {
-                self.end(GroupState::Stopped, None, context);
-            }
-            Notice::Idle { .. } if self.drains_everything => self.check_drained(context),
+            Notice::NoConsumers if self.has_dismissed => self.end(GroupState::Stopped, None, context),
+            // A group that was scaled to nothing before its drain still has its jobs.
+            Notice::NoConsumers => {}
+            Notice::Idle if self.drains_everything => self.check_drained(context),
             // The supervisor holds nothing, and what the queue holds stays there.
-            Notice::Idle { .. } => self.dismiss_consumers(),
+            Notice::Idle => self.dismiss_consumers(),
             Notice::Unresponsive(role, cause) => self.end_role(role, cause),
             Notice::GiveUp(reason) => self.give_up(reason, context),
         }

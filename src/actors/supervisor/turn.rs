@@ -199,8 +199,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             && self.replies.len() == 0
             && self.queue.is_settled()
         {
-            let is_empty = self.desired.consumers == 0 && !self.slots.have_consumers();
-            self.group.guardian.do_send(Notice::Idle { is_empty });
+            self.group.guardian.do_send(Notice::Idle);
+        }
+        // Also if a queue has handed something out again meanwhile: nobody is left to do it.
+        if self.desired.draining && self.desired.consumers == 0 && !self.slots.have_consumers() {
+            self.group.guardian.do_send(Notice::NoConsumers);
         }
     }
 }
