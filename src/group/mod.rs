@@ -7,6 +7,7 @@ mod builder;
 mod child;
 mod consumer_closure;
 mod dead_letters;
+mod drain_on;
 mod drained;
 mod errors;
 mod handle;
