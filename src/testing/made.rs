@@ -85,20 +85,23 @@ impl<O: Send + 'static> SettledOf<O> {
         let settlement = self.0.take().pop()?;
         let output = settlement.outputs.into_iter().next();
         let done = output.map(|output| Settled::Done(output.into_inner()));
-        done.or_else(|| match settlement.deliveries.into_iter().next() {
-            Some(SettledDelivery { work, .. }) => Some(match work {
-                Work::Failed(failure) => Settled::Failed(failure),
-                Work::Expired => Settled::Expired,
-                Work::Abandoned | Work::Recalled => Settled::Abandoned,
-            }),
-            None => None,
-        })
+        let not_done = settlement.deliveries.into_iter().next();
+        done.or_else(|| not_done.map(|SettledDelivery { work, .. }| settled(work)))
     }
 }
 
 impl<O> fmt::Debug for SettledOf<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SettledOf").finish_non_exhaustive()
+    }
+}
+
+fn settled<O>(work: Work) -> Settled<O> {
+    match work {
+        Work::Failed(failure) => Settled::Failed(failure),
+        Work::Expired => Settled::Expired,
+        // What no group has made is taken back by none.
+        Work::Abandoned | Work::Recalled => Settled::Abandoned,
     }
 }
 
