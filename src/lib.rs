@@ -126,7 +126,7 @@ pub use actors::Signals;
 pub use actors::{BatchSize, Events, Host};
 pub use face::{config, events, host, queue, strategy, supervision};
 pub use group::{
-    AS_CONFIGURED, BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, Producer,
+    AS_CONFIGURED, BatchSendError, CallError, DeadLetters, Drained, Group, GroupBuilder, LookError, Producer,
     ProducerGroup, Results, SendError, SendErrorKind, StartError, StoppedError, Undelivered,
 };
 pub use protocol::{BatchConsumer, Consumer, ConsumerActor, ConsumerInfo, Deliver, Delivery};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
-use super::core::{Core, Pushing, Then, lock};
+use super::core::{Core, LookFailure, Pushing, Then, lock};
 use super::engine::Change;
 use super::state::State;
 use crate::actors::queue::Wake;
@@ -13,7 +13,7 @@ use crate::protocol::{
     Attach, AttachError, Attached, Command, Demand, Later, Push, Pushed, QueueCommand, QueueReply, Settle,
     SettleReply,
 };
-use crate::types::Moment;
+use crate::types::{JobPage, Moment};
 
 /// The actor of a [`DurableQueue`](super::DurableQueue). Everything that must outlive it is in the core.
 pub struct DurableActor<J: Send + Sync + 'static> {
@@ -156,10 +156,22 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for DurableActor<J> {
     type Result = Later<QueueReply<J>>;
 
     fn handle(&mut self, message: Command<J>, context: &mut Context<Self>) -> Self::Result {
+        if let QueueCommand::Jobs(query) = message.command {
+            let core = Arc::clone(&self.core);
+            return Later::new(async move {
+                match core.look(query).await {
+                    Ok(page) => Some(QueueReply::Jobs(Ok(page))),
+                    Err(LookFailure::File(error)) => Some(QueueReply::Jobs(Err(error.to_string().into()))),
+                    Err(LookFailure::Gone) => None,
+                }
+            });
+        }
         let reply = self.operate(context, |state, now, changes| match message.command {
             QueueCommand::Close => state.shell.close(),
             QueueCommand::Counts => QueueReply::Counts(state.counts()),
             QueueCommand::DeadLetters { most } => QueueReply::DeadLetters(state.dead_letters(most)),
+            // Answered above: it is the thread that reads.
+            QueueCommand::Jobs(_) => QueueReply::Jobs(Ok(JobPage::default())),
             QueueCommand::Requeue(which) => QueueReply::Requeued(state.requeue(now, &which, changes)),
             QueueCommand::Purge(which) => QueueReply::Purged(state.purge(&which, changes)),
             QueueCommand::Goodbye { epoch, .. } => {

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::engine::Change;
+use super::error::FileError;
 use super::owner::Owner;
 use super::state::{Needed, State};
 use crate::protocol::{Handover, faults};
 use crate::rules::store::{Refusal, Refused};
-use crate::types::{JobRef, Moment, Run, WriteFailure};
+use crate::types::{JobPage, JobQuery, JobRef, Moment, Run, WriteFailure};
 
 /// What is done once changes are on disk.
 pub(super) type Then = Box<dyn FnOnce() + Send>;
@@ -25,6 +26,8 @@ pub(super) enum Request<J> {
     Change(Vec<Change>, Option<Then>, bool),
     /// Chunks that are wanted in memory.
     Load(Needed),
+    /// A page of jobs, for whoever waits for it.
+    Look(JobQuery, oneshot::Sender<Result<JobPage, FileError>>),
 }
 
 /// Jobs on their way to the disk. They stay in the handover until they are there, so that they go back to their sender
@@ -171,6 +174,20 @@ impl Drop for Bell {
 #[derive(Debug)]
 pub(super) struct Gone;
 
+/// Why there is no page of jobs.
+pub(super) enum LookFailure {
+    /// The file cannot be read.
+    File(FileError),
+    /// Nobody reads it any more.
+    Gone,
+}
+
+impl From<Gone> for LookFailure {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
 impl<J: Send + Sync + 'static> Core<J> {
     /// Does one operation on the index and has its changes written; `then` makes what happens after that.
     pub(super) fn operate<R>(
@@ -198,6 +215,13 @@ impl<J: Send + Sync + 'static> Core<J> {
         let jobs = runs.map(Run::len).sum();
         lock(&self.state).account.expect(jobs);
         self.requests.send(Request::Push(pushing))
+    }
+
+    /// A page of jobs, as the thread reads it between two commits.
+    pub(super) async fn look(&self, query: JobQuery) -> Result<JobPage, LookFailure> {
+        let (tell, told) = oneshot::channel();
+        self.requests.send(Request::Look(query, tell))?;
+        told.await.map_err(|_| Gone)?.map_err(LookFailure::File)
     }
 
     pub(super) fn load(&self, needed: Needed) {

@@ -12,8 +12,9 @@ use super::disk::Purpose;
 use super::engine::{Change, Engine, Meta, Table};
 use super::error::{FileError, OpenError, OpenErrorReason};
 use super::format::{Dead, FORMAT, JobParts, Mark, Single};
+use super::listing::read_page;
 use super::wait::Wait;
-use crate::types::{DeadReason, JobId, Moment};
+use crate::types::{DeadReason, JobId, JobPage, JobQuery, Moment};
 
 /// How long an owner is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -191,6 +192,15 @@ impl QueueFile {
             }
         })?;
         Ok(found)
+    }
+
+    /// A page of jobs, as [`Group::jobs`](crate::Group::jobs) shows those of a queue at work.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn jobs(&mut self, query: &JobQuery) -> Result<JobPage, FileError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        read_page(&mut self.engine, query, Moment::START.after(now))
     }
 
     /// Sends dead letters back: all of them, or those of these jobs. They are ready at the next opening, with a fresh count of

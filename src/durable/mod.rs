@@ -17,6 +17,7 @@
 //! | `engine` | the only place that knows redb |
 //! | `gate`, `disk`, `owner`, `wait` | what the engine may do to the file, the file and its lock, which files this process has open, what an opening waits for |
 //! | `simulated_disk`, `simulated_thread`, `second_opener` | the file and the thread of a simulation, and another process in it |
+//! | `listing` | a page of jobs, out of a file at work or one that nobody has open |
 //! | [`inspect`] | looking into a file without its program |
 //!
 //! The reasons, the comparison of engines and the figures stand in `docs/durable-queue.md`.
@@ -33,6 +34,7 @@ mod encoding;
 pub mod format;
 mod gate;
 pub mod inspect;
+mod listing;
 mod owner;
 mod second_opener;
 mod simulated_disk;

@@ -28,7 +28,7 @@ pub use crate::rules::store::{
     RefusedSettle, SettleRefusal, Settled, Store,
 };
 pub use crate::types::{
-    AckedPlaces, Arrival, Begin, Block, Capabilities, Epoch, HeaderValue, Headers, JobRef, Lane, LeaseId,
-    Origin, Places, Rejection, Released, Renewal, ReplyAddress, ReplyTo, Retry, RevokeKind, Revoked, Run,
-    SettleItem, UnreadableJob, Verdict,
+    AckedPlaces, Arrival, Begin, Block, Capabilities, Epoch, HeaderValue, Headers, JobCursor, JobPage,
+    JobQuery, JobRecord, JobRef, JobState, Lane, LeaseId, Origin, Places, Rejection, Released, Renewal,
+    ReplyAddress, ReplyTo, Retry, RevokeKind, Revoked, Run, SettleItem, UnreadableJob, Verdict,
 };

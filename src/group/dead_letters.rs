@@ -161,7 +161,7 @@ impl<J: Send + Sync + 'static> DeadLetters<J> {
 
 /// Asks the present life of the queue, or the next one if it dies before it answers. A command that was carried out
 /// without an answer is carried out again; each of them may be.
-async fn ask_queue<J: Send + Sync + 'static>(
+pub(super) async fn ask_queue<J: Send + Sync + 'static>(
     addresses: &watch::Receiver<Option<QueueAddr<J>>>,
     command: QueueCommand,
 ) -> Result<QueueReply<J>, StoppedError> {

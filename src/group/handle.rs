@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use actix::Addr;
+use tokio::sync::watch;
 
 use super::dead_letters::{DeadLetters, or_changed};
 use super::drained::Drained;
@@ -15,7 +16,7 @@ use crate::actors::dead_letter_store::DeadLetterStore;
 use crate::actors::guardian::{Guardian, Shared, Status};
 use crate::actors::intake::Intake;
 use crate::actors::{Drained as HostDrained, Events, Resident};
-use crate::protocol::{AskHealth, Order};
+use crate::protocol::{AskHealth, Order, QueueAddr};
 use crate::types::{GroupState, Health, MOST_CONSUMERS, Moment, ReplyTo, Role, SlotId, Weight};
 
 /// A running group. Clones are handles to the same group; when the last one is dropped, the group stops.
@@ -117,6 +118,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
     /// are to come or unread at a time.
     pub fn producer_group(&self) -> (ProducerGroup<J, O>, Results<J, O>) {
         ProducerGroup::open(self.producer(), &self.inner.shared.mailboxes, self.inner.results)
+    }
+
+    /// Where the present life of the queue is.
+    pub(super) fn queue_addresses(&self) -> &watch::Receiver<Option<QueueAddr<J>>> {
+        &self.inner.shared.addresses
     }
 
     /// The dead letters of this group's queue, or of the group itself if its queue keeps none.

@@ -11,6 +11,7 @@ mod drain_on;
 mod drained;
 mod errors;
 mod handle;
+mod listing;
 mod own_producer;
 mod producer;
 mod results;
@@ -26,6 +27,7 @@ pub use errors::{
     BatchSendError, CallError, SendError, SendErrorKind, StartError, StoppedError, Undelivered,
 };
 pub use handle::Group;
+pub use listing::LookError;
 pub use producer::Producer;
 pub use results::{ProducerGroup, Results};
 pub use runner::GroupRunner;

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use super::Handover;
 use crate::rules::store::{DeadSelection, Leased, Refused, RefusedSettle, SettleRefusal};
 use crate::types::{
-    AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobRef, LeaseId, QueueCounts, Released, RevokeKind,
-    Revoked, Run, SettleItem, UnreadableJob,
+    AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobPage, JobQuery, JobRef, LeaseId, QueueCounts,
+    Released, RevokeKind, Revoked, Run, SettleItem, UnreadableJob,
 };
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
@@ -266,6 +266,8 @@ pub enum QueueCommand {
         /// How many at most.
         most: usize,
     },
+    /// Show a page of jobs, as they stand where the queue keeps them. A queue that cannot says so.
+    Jobs(JobQuery),
     /// Send dead letters back.
     Requeue(DeadSelection),
     /// Forget dead letters.
@@ -293,6 +295,8 @@ pub enum QueueReply<J> {
     Counts(QueueCounts),
     /// Dead letters, oldest first.
     DeadLetters(Vec<DeadLetter<J>>),
+    /// A page of jobs, or why they could not be read.
+    Jobs(Result<JobPage, Arc<str>>),
     /// The jobs that went back.
     Requeued(Vec<JobId>),
     /// How many dead letters were forgotten.

@@ -13,4 +13,5 @@ mod common;
 
 #[cfg(feature = "command-line")]
 mod command;
+mod listing;
 mod queue;

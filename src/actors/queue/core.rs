@@ -170,6 +170,7 @@ impl<J: Send + Sync + 'static, S: Store<J>> State<J, S> {
             QueueCommand::Close => self.shell.close(),
             QueueCommand::Counts => QueueReply::Counts(self.store.counts()),
             QueueCommand::DeadLetters { most } => QueueReply::DeadLetters(self.store.dead_letters(most)),
+            QueueCommand::Jobs(_) => QueueReply::Unsupported("its jobs are in the memory of this program"),
             QueueCommand::Requeue(which) => QueueReply::Requeued(self.requeue(now, &which)),
             QueueCommand::Purge(which) => QueueReply::Purged(self.store.purge(&which)),
             // What ends with its process need not know how it ended.

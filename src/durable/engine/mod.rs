@@ -272,6 +272,31 @@ impl Engine {
         })
     }
 
+    /// The records of a table from a key on, in the order of the keys, as long as `see` wants more.
+    pub(super) fn each_from(
+        &mut self,
+        table: Table,
+        from: u64,
+        mut see: impl FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), FileError> {
+        if self.is_new {
+            return Ok(());
+        }
+        self.work(|database| {
+            let mut reading = Kept::new(database.begin_read().map_err(meaning)?);
+            let table = reading.get()?.open_table(table.definition()).map_err(meaning)?;
+            let mut table = Kept::new(table);
+            let mut records = Kept::new(table.get()?.range(from..).map_err(meaning)?);
+            while let Some(record) = records.get()?.next() {
+                let (key, value) = record.map_err(meaning)?;
+                if !see(key.value(), value.value()) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Gives space back to the file system.
     pub(super) fn compact(&mut self) -> Result<(), FileError> {
         self.work(|database| {

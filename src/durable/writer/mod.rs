@@ -34,6 +34,7 @@ use super::durability::Durability;
 use super::encoding::JobEncoding;
 use super::engine::{Change, Engine};
 use super::error::FileError;
+use super::listing::read_page;
 use super::state::{Needed, State};
 use crate::actors::instant_after;
 use crate::types::WriteFailure;
@@ -164,6 +165,7 @@ impl<J: Send + Sync + 'static> Writer<J> {
         match request {
             Request::Push(pushing) => self.take_push(pushing),
             Request::Load(needed) => self.round.needed.extend(needed),
+            Request::Look(query, tell) => self.round.looks.push((query, tell)),
             Request::Change(changes, then, flush) => {
                 self.unsaved.extend(changes);
                 self.must_flush |= flush;
@@ -191,6 +193,13 @@ impl<J: Send + Sync + 'static> Writer<J> {
             self.refuse(pushes, failure);
         }
         self.needed.extend(round.needed);
+        for (query, tell) in round.looks {
+            let now = self.paper.clock.now();
+            // Whoever has gone needs no answer, and no look either.
+            if !tell.is_closed() {
+                let _ = tell.send(read_page(&mut self.engine, &query, now));
+            }
+        }
         let is_resting = self.unread.is_some_and(|rest| rest.until > Instant::now());
         if !self.needed.is_empty() && !is_resting {
             self.load();

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
+use tokio::sync::oneshot;
+
 use crate::durable::core::Pushing;
+use crate::durable::error::FileError;
 use crate::durable::state::Needed;
 use crate::rules::store::Refusal;
-use crate::types::JobRef;
+use crate::types::{JobPage, JobQuery, JobRef};
 
 /// Where the bytes of a job are, or why there are none.
 pub(super) type Body = Result<Range<usize>, Refusal>;
@@ -19,6 +22,8 @@ pub(in crate::durable) struct Round<J> {
     pub(super) bodies: Vec<Body>,
     pub(super) pushes: Vec<(Range<usize>, Pushing<J>)>,
     pub(super) needed: Needed,
+    /// Pages of jobs that are asked for.
+    pub(super) looks: Vec<(JobQuery, oneshot::Sender<Result<JobPage, FileError>>)>,
     pub(super) requests: usize,
 }
 
@@ -30,6 +35,7 @@ impl<J> Default for Round<J> {
             bodies: Vec::new(),
             pushes: Vec::new(),
             needed: Vec::new(),
+            looks: Vec::new(),
             requests: 0,
         }
     }

@@ -268,6 +268,7 @@ impl<J: Send + Sync + 'static> State<J> {
                 }
                 QueueReply::Done
             }
+            QueueCommand::Jobs(_) => QueueReply::Unsupported("the manual queue shows its jobs itself"),
             QueueCommand::TakeUnfinished => QueueReply::Unfinished(self.take_unfinished()),
             _ if !self.capabilities.dead_letter => no_letters,
             QueueCommand::DeadLetters { most } => {
