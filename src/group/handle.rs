@@ -120,6 +120,11 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Group<J, O> {
         ProducerGroup::open(self.producer(), &self.inner.shared.mailboxes, self.inner.results)
     }
 
+    /// Whether jobs were taken that the queue has not answered for yet.
+    pub(super) fn has_jobs_on_their_way(&self) -> bool {
+        self.inner.shared.intake.has_jobs()
+    }
+
     /// Where the present life of the queue is.
     pub(super) fn queue_addresses(&self) -> &watch::Receiver<Option<QueueAddr<J>>> {
         &self.inner.shared.addresses

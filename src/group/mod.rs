@@ -11,6 +11,7 @@ mod drain_on;
 mod drained;
 mod errors;
 mod handle;
+mod idle;
 mod listing;
 mod own_producer;
 mod producer;

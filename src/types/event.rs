@@ -97,6 +97,15 @@ pub enum EventKind {
         /// How long the job waits.
         after: Duration,
     },
+    /// A consumer said that a job cannot be done now; it comes again, and the attempt does not count.
+    Snoozed {
+        /// The job.
+        job: JobId,
+        /// Why, in the words of the consumer.
+        reason: Arc<str>,
+        /// How long the job waits.
+        after: Duration,
+    },
     /// A delivery that had not begun went back because its consumer ended; the attempt does not count.
     Returned {
         /// The job.

@@ -44,6 +44,8 @@ pub enum Advice {
     Retry(Option<Duration>),
     /// Do not try again: the job itself is wrong.
     Reject,
+    /// Not now: try again after this delay, as if this attempt had not been.
+    Snooze(Duration),
 }
 
 /// What a consumer returns for a job that it could not do.
@@ -77,6 +79,16 @@ impl Failure {
         Self {
             text: text_of(reason),
             advice: Advice::Retry(Some(delay)),
+        }
+    }
+
+    /// It cannot be done now, and it is nobody's fault: a remote said when to come again. The job comes again after this delay,
+    /// and the attempt does not count; so a job can be snoozed for ever. It has a line in the events
+    /// ([`EventKind::Snoozed`](crate::EventKind::Snoozed)) and none in the history of the job.
+    pub fn snooze(delay: Duration, reason: impl fmt::Display) -> Self {
+        Self {
+            text: text_of(reason),
+            advice: Advice::Snooze(delay),
         }
     }
 

@@ -14,3 +14,4 @@ mod common;
 #[cfg(feature = "tower")]
 mod layers;
 mod limits;
+mod snooze;

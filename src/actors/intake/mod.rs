@@ -364,6 +364,12 @@ impl<J: Send + Sync + 'static> Intake<J> {
         !self.open.is_closed()
     }
 
+    /// Whether jobs were put that the queue has not answered for.
+    pub(crate) fn has_jobs(&self) -> bool {
+        let buffer = self.lock();
+        buffer.len > 0 || buffer.pushing > 0
+    }
+
     /// Takes no more jobs. What is in the buffer is still pushed.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

@@ -31,7 +31,7 @@ impl CircuitLink {
         match report {
             Report::Failed { .. } => self.failed(now),
             Report::Done | Report::Rejected(_) => self.succeeded(),
-            Report::Expired => {}
+            Report::Expired | Report::Snoozed { .. } => {}
         }
     }
 

@@ -192,7 +192,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 held.failures = failures.saturating_add(1);
                 match failure.advice() {
                     Advice::Reject => None,
-                    Advice::Retry(Some(after)) => Some(after),
+                    Advice::Retry(Some(after)) | Advice::Snooze(after) => Some(after),
                     Advice::Retry(None) => Some(self.group.retry_backoff.wait(failures, self.random.f64())),
                 }
             }

@@ -247,6 +247,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         let cause = || Cause::Failed(failure.text().into());
         match failure.advice() {
             Advice::Reject => Report::Rejected(failure.text().into()),
+            Advice::Snooze(after) => Report::Snoozed {
+                reason: failure.text().into(),
+                after,
+            },
             Advice::Retry(Some(after)) => Report::Failed {
                 cause: cause(),
                 after,

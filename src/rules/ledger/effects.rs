@@ -64,6 +64,8 @@ pub struct Effects<H = (), B = ()> {
 pub enum EntryNews {
     /// The attempt failed and the job is tried again after this wait.
     Retried(Box<crate::types::AttemptRecord>, std::time::Duration),
+    /// It cannot be done now, for this reason, and comes again after this wait.
+    Snoozed(std::sync::Arc<str>, std::time::Duration),
     /// The delivery had not begun and went back.
     Returned(SlotId, crate::types::Incarnation),
 }
@@ -77,6 +79,7 @@ impl EntryNews {
                 record: *record,
                 after,
             },
+            Self::Snoozed(reason, after) => EventKind::Snoozed { job, reason, after },
             Self::Returned(slot, incarnation) => EventKind::Returned {
                 job,
                 slot,

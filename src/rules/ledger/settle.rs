@@ -25,6 +25,13 @@ pub enum Report {
         /// How long it waits.
         after: Duration,
     },
+    /// It cannot be done now and comes again after this wait, whatever attempt this was.
+    Snoozed {
+        /// Why.
+        reason: Arc<str>,
+        /// How long it waits.
+        after: Duration,
+    },
     /// It failed and shall not be tried again.
     Rejected(Arc<str>),
     /// It did not begin: its job had expired.
@@ -89,6 +96,11 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             Report::Failed { cause, after } => {
                 if let Some(ticket) = self.again(ended(cause), after, effects) {
                     self.come_back(&[ticket], effects);
+                }
+            }
+            Report::Snoozed { reason, after } => {
+                if let Some(ticket) = self.snooze(now, ticket, (reason, after), effects) {
+                    self.put_in_front(&[ticket]);
                 }
             }
             Report::Rejected(text) => {
@@ -224,6 +236,36 @@ impl<H: OutOfBlock<B>, B: Clone> Ledger<H, B> {
             };
             self.end(ticket, Verdict::Retry(Box::new(retry)), effects);
         }
+        None
+    }
+
+    /// The attempt counts for nothing, and the job comes again. Returns the ticket if that is at once.
+    fn snooze(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        (reason, after): (Arc<str>, Duration),
+        effects: &mut Effects<H, B>,
+    ) -> Option<Ticket> {
+        let keeps = after > self.policy.longest_retry;
+        let entry = self.entries.must(ticket);
+        let snoozed = EntryNews::Snoozed(reason, after);
+        effects.tell.extend(entry.job.clone().map(|job| (job, snoozed)));
+        if entry.hold == Hold::Kept && (after.is_zero() || keeps || entry.key.is_some()) {
+            if after.is_zero() {
+                return Some(ticket);
+            }
+            let until = now.after(after);
+            entry.state = State::Shelved(until);
+            self.shelved.insert((until, ticket));
+            return None;
+        }
+        let retry = Retry {
+            after,
+            counts: false,
+            record: None,
+        };
+        self.end(ticket, Verdict::Retry(Box::new(retry)), effects);
         None
     }
 
