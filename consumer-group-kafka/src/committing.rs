@@ -21,6 +21,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::core::{Core, LaneCommit};
 use crate::outbox::Output;
 use crate::reading::Context;
+use crate::sending;
 
 /// The wait after a commit that failed.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(100);
@@ -55,28 +56,35 @@ impl<J: Send + Sync + 'static> Committing<J> {
                 tracing::warn!(%error, partitions = commits.len(), "kafka: a commit failed and is made again");
             }
             let is_answered = result.is_ok();
-            self.core.operate(|partitions| {
-                partitions.is_committing = false;
-                for LaneCommit {
-                    lane, mut outputs, ..
-                } in commits
-                {
-                    // Of a partition that was lost, the next owner does the jobs once more, with their outputs.
-                    let Some(partition) = partitions.get_mut(lane) else {
-                        continue;
-                    };
-                    partition.lane.committed(is_answered);
-                    if !is_answered {
-                        outputs.append(&mut partition.outputs);
-                        partition.outputs = outputs;
-                    }
-                }
-            });
+            self.answered(commits, is_answered);
             thread::sleep(match is_answered {
                 true => least,
                 false => least.max(AFTER_A_FAILURE),
             });
         }
+    }
+
+    /// The commits were answered: what they are about is not at risk any more, and more can be leased.
+    fn answered(&self, commits: Vec<LaneCommit>, is_well: bool) {
+        let dying = self.core.operate(|partitions| {
+            partitions.is_committing = false;
+            for LaneCommit {
+                lane, mut outputs, ..
+            } in commits
+            {
+                // Of a partition that was lost, the next owner does the jobs once more, with their outputs.
+                let Some(partition) = partitions.get_mut(lane) else {
+                    continue;
+                };
+                partition.lane.committed(is_well);
+                if !is_well {
+                    outputs.append(&mut partition.outputs);
+                    partition.outputs = outputs;
+                }
+            }
+            self.core.hand_out(partitions)
+        });
+        sending::bury(&self.core, dying);
     }
 
     fn commit(&self, commits: &[LaneCommit]) -> KafkaResult<()> {

@@ -81,10 +81,13 @@ pub struct KafkaConfig {
     /// Jobs of one partition that may stand above its oldest one that is not done, done or not. There the partition pauses until
     /// half of them are past: a job that never ends holds back its own partition alone, and only then.
     pub most_above: usize,
+    /// Jobs that are leased, or done and not committed yet: as many may be done once more after a crash, and no more. Less of it
+    /// makes the group wait for commits.
+    pub most_at_risk: usize,
     /// How long jobs of a partition that goes to another member may still be at work. It must end well before
     /// `max.poll.interval.ms` (5 min by default), past which the server waits no longer.
     pub drain: Duration,
-    /// The least time between two commits. What was done in it is done once more after a crash.
+    /// The least time between two commits.
     pub commit_every: Duration,
     /// A name for the transactions of this process, unlike that of any other process of the group: what consumers put into the
     /// [`Outbox`](crate::Outbox) is then in its topic exactly once, together with the commit of the job. `None`: no transactions.
@@ -118,6 +121,7 @@ impl KafkaConfig {
             buffered_jobs: 20_000,
             buffered_bytes: 64 << 20,
             most_above: 100_000,
+            most_at_risk: 10_000,
             drain: Duration::from_secs(30),
             commit_every: Duration::from_millis(20),
             transactions: None,
@@ -248,6 +252,7 @@ impl fmt::Debug for KafkaConfig {
             .field("buffered_jobs", &self.buffered_jobs)
             .field("buffered_bytes", &self.buffered_bytes)
             .field("most_above", &self.most_above)
+            .field("most_at_risk", &self.most_at_risk)
             .field("drain", &self.drain)
             .field("commit_every", &self.commit_every)
             .field("transactions", &self.transactions)

@@ -90,10 +90,11 @@ impl<J: Send + Sync + 'static> Core<J> {
             jobs: config.buffered_jobs.max(1),
             bytes: config.buffered_bytes.max(1),
         };
+        let most_at_risk = config.most_at_risk.max(1);
         Self {
             config,
             form,
-            partitions: Mutex::new(Partitions::new(most)),
+            partitions: Mutex::new(Partitions::new(most, most_at_risk)),
             commits: Condvar::new(),
             control: Mutex::default(),
             changed: Condvar::new(),

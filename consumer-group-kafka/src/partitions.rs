@@ -96,6 +96,8 @@ pub(crate) struct Partitions<J: Send + Sync + 'static> {
     turn: LaneNumber,
     /// Pauses everything when too much waits.
     pub(crate) flow: Flow,
+    /// Jobs that may be leased, or done and not committed.
+    most_at_risk: usize,
     /// Whoever commits sleeps and wants to be woken.
     pub(crate) committer_sleeps: bool,
     /// It is making commits.
@@ -103,7 +105,7 @@ pub(crate) struct Partitions<J: Send + Sync + 'static> {
 }
 
 impl<J: Send + Sync + 'static> Partitions<J> {
-    pub(crate) fn new(most: Level) -> Self {
+    pub(crate) fn new(most: Level, most_at_risk: usize) -> Self {
         Self {
             shell: QueueShell::new(),
             lanes: BTreeMap::new(),
@@ -111,6 +113,7 @@ impl<J: Send + Sync + 'static> Partitions<J> {
             next: 0,
             turn: LaneNumber(0),
             flow: Flow::new(most),
+            most_at_risk,
             committer_sleeps: false,
             is_committing: false,
         }
@@ -181,10 +184,16 @@ impl<J: Send + Sync + 'static> Partitions<J> {
             .sum()
     }
 
-    /// Leases as many jobs as the supervisor takes, some of each partition in turn, and hands them out. Records that are no
+    /// Leases as many jobs as the supervisor takes and the bound of those at risk allows, some of each partition in turn, and hands
+    /// them out. Records that are no
     /// jobs come back.
     pub(crate) fn hand_out(&mut self) -> Vec<Dying> {
-        let mut credit = self.shell.credit();
+        let at_risk: usize = self
+            .lanes
+            .values()
+            .map(|partition| partition.lane.at_risk())
+            .sum();
+        let mut credit = self.shell.credit().min(self.most_at_risk.saturating_sub(at_risk));
         let (mut jobs, mut dying) = (Vec::new(), Vec::new());
         while credit > 0 {
             let waits =

@@ -54,6 +54,9 @@ pub(crate) struct Lane<T> {
     is_dirty: bool,
     /// A commit is on its way.
     is_committing: bool,
+    /// Jobs that were done since the last commit that was answered well, and those of them of which the one on its way knows.
+    uncommitted: usize,
+    in_commit: usize,
     /// Pauses when too many jobs stand above the watermark.
     width: Flow,
 }
@@ -75,6 +78,8 @@ impl<T> Lane<T> {
                 .map(|note| (position, note)),
             is_dirty: true,
             is_committing: false,
+            uncommitted: 0,
+            in_commit: 0,
             width: Flow::new(most),
         }
     }
@@ -151,6 +156,7 @@ impl<T> Lane<T> {
         }
         let job = self.jobs.done(number)?;
         self.is_dirty = true;
+        self.uncommitted += 1;
         Some(job)
     }
 
@@ -186,6 +192,7 @@ impl<T> Lane<T> {
             return None;
         }
         (self.is_dirty, self.is_committing) = (false, true);
+        self.in_commit = self.uncommitted;
         let (note, is_whole) = Note::write(self.fence, self.jobs.runs(), MOST_BYTES);
         let position = self.jobs.position();
         Some(Commit {
@@ -199,6 +206,14 @@ impl<T> Lane<T> {
     pub(crate) fn committed(&mut self, succeeded: bool) {
         self.is_committing = false;
         self.is_dirty |= !succeeded;
+        if succeeded {
+            self.uncommitted -= self.in_commit;
+        }
+    }
+
+    /// Jobs that would be done once more after a crash: those that are leased, and those that are done and not committed.
+    pub(crate) fn at_risk(&self) -> usize {
+        self.jobs.leased() + self.uncommitted
     }
 
     /// Whether a commit is to be made, or is on its way.

@@ -133,3 +133,24 @@ fn a_drain_ends_when_nothing_is_leased_or_at_its_deadline_and_nothing_counts_aft
         })
     );
 }
+
+#[test]
+fn a_job_is_at_risk_from_its_lease_until_a_commit_that_knows_that_it_is_done_is_answered_well() {
+    let mut lane: Lane<()> = Lane::assigned(0, None, 100);
+    (0..4).for_each(|offset| lane.deliver(offset, 1, || ()));
+    assert_eq!(lane.at_risk(), 0);
+    (0..3).for_each(|number| assert_eq!(lane.lease().map(|lease| lease.0), Some(number)));
+    lane.done(1).unwrap();
+    assert_eq!(lane.at_risk(), 3);
+    lane.take_commit().unwrap();
+    lane.done(2).unwrap();
+    lane.committed(false);
+    assert_eq!(lane.at_risk(), 3, "the commit failed");
+    lane.take_commit().unwrap();
+    lane.done(0).unwrap();
+    lane.committed(true);
+    assert_eq!(lane.at_risk(), 1, "it did not know of the last one");
+    lane.take_commit().unwrap();
+    lane.committed(true);
+    assert_eq!(lane.at_risk(), 0);
+}
