@@ -273,10 +273,20 @@ impl<J> Block<J> {
 
     /// The ways of these jobs in the block have ended.
     pub(crate) fn end(&self, places: Places) {
-        if std::mem::needs_drop::<J>() {
-            let jobs = self.jobs();
-            let ended = places.iter().filter_map(|place| jobs.get(usize::from(place)));
-            ended.for_each(Place::let_go);
+        if !std::mem::needs_drop::<J>() {
+            return;
+        }
+        let is_last = |place: &u8| self.place(*place).is_some_and(Place::let_go);
+        let mut without_holders = Places::NONE;
+        for place in places.iter().filter(is_last) {
+            without_holders.add(Places::only(place));
+        }
+        if !without_holders.is_empty() {
+            // One for all of them, since it costs as much as the rest: either this look finds no reader, or the reader finds no
+            // holder. See `sweep`.
+            fence(Ordering::SeqCst);
+            let jobs = without_holders.iter().filter_map(|place| self.place(place));
+            jobs.for_each(Place::clear);
         }
     }
 

@@ -9,7 +9,7 @@
 //!    again when it is done ([`Block::sweep`](super::Block::sweep)), and clears the place itself.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use super::Guarded;
@@ -92,8 +92,8 @@ impl<J> Place<J> {
         }
     }
 
-    /// Drops what is there, unless somebody reads.
-    fn clear(&self) {
+    /// Drops what is there, unless somebody reads. For its last holder, after a fence: see [`Block::end`](super::Block::end).
+    pub(super) fn clear(&self) {
         let gone = self
             .change()
             .map(|mut kept| std::mem::replace(&mut *kept, Kept::Gone));
@@ -136,15 +136,12 @@ impl<J> Place<J> {
         }
     }
 
-    /// One holder less; the last one drops the payload, outside of the lock.
+    /// One holder less. Whether it was the last one, who is to clear the place.
     #[inline]
-    pub(super) fn let_go(&self) {
-        if let Payload::Locked(holders, _) = &self.payload
-            && holders.fetch_sub(1, Ordering::AcqRel) == 1
-        {
-            // Either this look finds no reader, or the reader finds no holder: see `Block::sweep`.
-            fence(Ordering::SeqCst);
-            self.clear();
+    pub(super) fn let_go(&self) -> bool {
+        match &self.payload {
+            Payload::Locked(holders, _) => holders.fetch_sub(1, Ordering::AcqRel) == 1,
+            Payload::Bare(_) => false,
         }
     }
 
