@@ -12,6 +12,7 @@ mod handover;
 mod inside_cell;
 mod own_group;
 mod queue;
+mod queue_command;
 mod response;
 mod result_sink;
 mod results;
@@ -28,9 +29,10 @@ pub use handover::Handover;
 pub(crate) use inside_cell::{inside_cell, mark_inside_cell};
 pub(crate) use own_group::{ConsumerWaits, OwnGroup, OwnWait, OwnWaits, wait_for_group};
 pub use queue::{
-    Attach, AttachError, Attached, Batch, Command, DeadLetteredJobs, Demand, Push, Pushed, QueueActor,
-    QueueCommand, QueueNews, QueueReply, Revoke, Settle, SettleReply,
+    Attach, AttachError, Attached, Batch, DeadLetteredJobs, Demand, Push, Pushed, QueueActor, QueueNews,
+    Revoke, Settle, SettleReply,
 };
+pub use queue_command::{Command, QueueCommand, QueueReply};
 pub use response::Later;
 pub(crate) use result_sink::{AnyResultSink, Sink, SinkFactory};
 pub use result_sink::{Reply, ResultSink};

@@ -10,16 +10,16 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, Handler, Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::Handover;
-use crate::rules::store::{DeadSelection, Leased, Refused, RefusedSettle, SettleRefusal};
+use super::queue_command::Command;
+use crate::rules::store::{Leased, Refused, RefusedSettle, SettleRefusal};
 use crate::types::{
-    AckedPlaces, DeadLetter, Epoch, EventKind, JobId, JobPage, JobQuery, JobRef, LeaseId, QueueCounts,
-    Released, RevokeKind, Revoked, Run, SettleItem, UnreadableJob,
+    AckedPlaces, DeadLetter, Epoch, EventKind, JobRef, LeaseId, Released, RevokeKind, Revoked, Run,
+    SettleItem, UnreadableJob,
 };
 
 /// Jobs for the queue. The queue takes them out of the handover and keeps them, or gives them back in the answer.
@@ -251,82 +251,6 @@ pub struct QueueNews {
 pub struct DeadLetteredJobs<J: Send + Sync + 'static> {
     /// The dead letters.
     pub dead: Vec<DeadLetter<J>>,
-}
-
-/// What the group asks of a queue now and then.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QueueCommand {
-    /// Take no more jobs from producers; refuse them as closed.
-    Close,
-    /// Say what it holds.
-    Counts,
-    /// Name up to this many dead letters, oldest first.
-    DeadLetters {
-        /// How many at most.
-        most: usize,
-    },
-    /// Show a page of jobs, as they stand where the queue keeps them. A queue that cannot says so.
-    Jobs(JobQuery),
-    /// Send dead letters back.
-    Requeue(DeadSelection),
-    /// Forget dead letters.
-    Purge(DeadSelection),
-    /// Hand out every job that is neither done nor dead.
-    TakeUnfinished,
-    /// The group has ended, and with it the supervisor of this epoch and its consumers: tell whoever keeps the jobs what is not
-    /// told yet, take back every lease, each to its old place, and lease nothing before the next [`Attach`]. The attempts do not
-    /// count. A queue outside of the process closes what it has open. Answered when that is done. Sent to a queue that is not
-    /// volatile, so that it can tell this end from one without a word; ignored if a later epoch is attached.
-    Goodbye {
-        /// Which supervisor.
-        epoch: Epoch,
-        /// How long the group waits for the answer, and no longer.
-        within: Duration,
-    },
-}
-
-/// The answer to a [`QueueCommand`].
-#[derive(Debug)]
-pub enum QueueReply<J> {
-    /// Done.
-    Done,
-    /// What the queue holds.
-    Counts(QueueCounts),
-    /// Dead letters, oldest first.
-    DeadLetters(Vec<DeadLetter<J>>),
-    /// A page of jobs, or why they could not be read.
-    Jobs(Result<JobPage, Arc<str>>),
-    /// The jobs that went back.
-    Requeued(Vec<JobId>),
-    /// How many dead letters were forgotten.
-    Purged(usize),
-    /// The jobs that were handed out, oldest first.
-    Unfinished(Vec<JobRef<J>>),
-    /// The queue cannot do that, for the reason given.
-    Unsupported(&'static str),
-}
-
-/// Carries a [`QueueCommand`] to a queue of jobs `J`.
-#[derive(Debug)]
-pub struct Command<J> {
-    /// What is asked.
-    pub command: QueueCommand,
-    job: std::marker::PhantomData<fn() -> J>,
-}
-
-impl<J> Command<J> {
-    /// Wraps a command.
-    pub fn new(command: QueueCommand) -> Self {
-        Self {
-            command,
-            job: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<J: Send + Sync + 'static> Message for Command<J> {
-    type Result = QueueReply<J>;
 }
 
 /// The role of a queue. Every actor that handles the five messages fills it; there is nothing else to implement.

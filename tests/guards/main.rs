@@ -1,4 +1,4 @@
-//! The guards: the floors of the modules, the pages, and the configuration with its page.
+//! The guards: the floors of the modules, the shapes, the pages, and the configuration with its page.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,3 +15,4 @@ mod face;
 mod floors;
 mod floors_seen;
 mod imports;
+mod shapes;

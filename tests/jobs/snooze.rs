@@ -152,13 +152,19 @@ fn idle_waits_for_what_waits_is_delayed_or_in_hand_and_for_nothing_else() {
         producer.send(13).await.unwrap();
         group.idle().await.unwrap();
         producer.send(1).await.unwrap();
-        producer.send(Job::new(2).delay(Duration::from_secs(60))).await.unwrap();
+        producer
+            .send(Job::new(2).delay(Duration::from_secs(60)))
+            .await
+            .unwrap();
         let began = Instant::now();
         let mut idle = Box::pin(group.idle());
         assert!(is_pending(&mut idle));
         gate.open();
         idle.await.unwrap();
-        assert!(began.elapsed() >= Duration::from_secs(60), "a delayed job is waited for");
+        assert!(
+            began.elapsed() >= Duration::from_secs(60),
+            "a delayed job is waited for"
+        );
         group.stop().await;
         assert!(group.idle().await.is_err());
     });

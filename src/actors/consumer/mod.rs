@@ -3,6 +3,8 @@
 mod batch_worker;
 mod inbox;
 mod maker;
+mod outbox;
+mod pace;
 mod shell;
 mod worker;
 

@@ -4,34 +4,23 @@
 //! is ready at once, and puts what was settled into the supervisor's settle queue in batches: when the inbox is empty, when a delivery
 //! has to wait, and at least every tenth of a millisecond.
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::inbox::Inbox;
+use super::outbox::Outbox;
+use super::pace::Pace;
 use super::shell::{ShellParams, not_started, stopped};
 use crate::protocol::faults;
-use crate::protocol::{
-    Consumer, ConsumerAddr, ConsumerInfo, Delivery, DonePlaces, Parcel, SettledDelivery, Settlement, Work,
-};
-use crate::types::{Cause, DeliveryNumber, Guarded, Places};
-
-/// After this much work the settled deliveries go to the settle queue, even if more work waits.
-const FLUSH_AFTER: Duration = Duration::from_micros(100);
-
-/// After this much work the arbiter gets its turn, for timers and neighbours.
-const YIELD_AFTER: Duration = Duration::from_millis(1);
-
-/// The most deliveries between two looks at the clock.
-const MOST_BLIND: u32 = 1_024;
+use crate::protocol::{Consumer, ConsumerAddr, ConsumerInfo, Delivery, Parcel, Work};
+use crate::types::{Cause, Guarded};
 
 /// The life of the consumer: start, then work until it is asked to stop, or this life was ended meanwhile.
 pub(super) async fn work<C: Consumer>(
@@ -245,203 +234,4 @@ async fn wait_for<F: Future, J: Send + Sync + 'static, O: Send + 'static>(
         poll_work(work.as_mut(), context, span)
     })
     .await
-}
-
-/// What was settled and is not in the settle queue yet.
-struct Outbox<J: Send + Sync + 'static, O: Send + 'static> {
-    params: ShellParams<J, O>,
-    settled: RefCell<Settled<O>>,
-    /// Jobs of the parcel in hand that were done: of the last one in `Settled::done`.
-    in_hand: Cell<Places>,
-}
-
-struct Settled<O> {
-    /// Deliveries that were not done.
-    deliveries: Vec<SettledDelivery>,
-    /// Those that were done, by parcel; the last one is the parcel in hand, whose jobs are noted apart.
-    done: Vec<DonePlaces>,
-    /// The outputs of those for which somebody waits, in the same order.
-    outputs: Vec<Guarded<O>>,
-    /// When the work on all this began.
-    since: Instant,
-}
-
-impl<O> Settled<O> {
-    fn is_empty(&self) -> bool {
-        self.deliveries.is_empty() && self.done.iter().all(|done| done.places.is_empty())
-    }
-
-    fn close(&mut self, in_hand: Places) {
-        if let Some(piece) = self.done.last_mut() {
-            piece.places.add(in_hand);
-        }
-    }
-}
-
-impl<J: Send + Sync + 'static, O: Send + 'static> Outbox<J, O> {
-    fn new(params: ShellParams<J, O>) -> Self {
-        Self {
-            params,
-            settled: RefCell::new(Settled {
-                deliveries: Vec::new(),
-                done: Vec::new(),
-                outputs: Vec::new(),
-                since: Instant::now(),
-            }),
-            in_hand: Cell::default(),
-        }
-    }
-
-    /// The time from here to the next flush is the time that the deliveries took.
-    fn restart_clock(&self) {
-        self.settled.borrow_mut().since = Instant::now();
-    }
-
-    fn put(&self, parcel: &Parcel<J>, number: DeliveryNumber, work: Work) {
-        let ticket = parcel.ticket;
-        let delivery = SettledDelivery { ticket, number, work };
-        self.settled.borrow_mut().deliveries.push(delivery);
-    }
-
-    /// A delivery does not begin. Seldom, so it stays out of the loop.
-    #[cold]
-    #[inline(never)]
-    fn pass_over(&self, parcel: &Parcel<J>, number: DeliveryNumber, work: Work) {
-        self.params.info.heartbeat.note_progress();
-        self.put(parcel, number, work);
-    }
-
-    /// A parcel is taken up.
-    fn open(&self, parcel: &Parcel<J>) {
-        let mut settled = self.settled.borrow_mut();
-        settled.close(self.in_hand.take());
-        settled.done.push(DonePlaces {
-            ticket: parcel.ticket,
-            first: parcel.first,
-            places: Places::NONE,
-            has_outputs: parcel.run.block.wants_outputs(),
-        });
-    }
-
-    /// The job at this place of the parcel in hand was done.
-    #[inline]
-    fn done(&self, place: u8) {
-        let mut places = self.in_hand.get();
-        places.add(Places::only(place));
-        self.in_hand.set(places);
-    }
-
-    /// The output of the job that was done just now.
-    fn keep(&self, output: Guarded<O>) {
-        self.settled.borrow_mut().outputs.push(output);
-    }
-
-    fn flush(&self) {
-        if !self.in_hand.get().is_empty() || !self.settled.borrow().is_empty() {
-            self.flush_at(Instant::now());
-        }
-    }
-
-    fn flush_at(&self, now: Instant) {
-        let mut settled = self.settled.borrow_mut();
-        let busy = now.saturating_duration_since(settled.since);
-        settled.since = now;
-        settled.close(self.in_hand.take());
-        if settled.is_empty() {
-            return;
-        }
-        let room = settled.deliveries.len();
-        let deliveries = std::mem::replace(&mut settled.deliveries, Vec::with_capacity(room));
-        // The parcel in hand stays open.
-        let in_hand = settled.done.last().map(|piece| DonePlaces {
-            places: Places::NONE,
-            ..*piece
-        });
-        let room = settled.done.len();
-        let mut done = std::mem::replace(&mut settled.done, Vec::with_capacity(room));
-        settled.done.extend(in_hand);
-        let room = settled.outputs.len();
-        let outputs = std::mem::replace(&mut settled.outputs, Vec::with_capacity(room));
-        drop(settled);
-        done.retain(|piece| !piece.places.is_empty());
-        let consumer = Arc::clone(&self.params.info);
-        self.params.settles.settle_all(Settlement {
-            consumer,
-            deliveries,
-            done,
-            outputs,
-            busy,
-        });
-    }
-}
-
-/// A consumer that panics takes nothing with it that it did before: what was settled goes to the settle queue while the panic
-/// unwinds, ahead of the death notice, so the supervisor counts it as done and not as held.
-impl<J: Send + Sync + 'static, O: Send + 'static> Drop for Outbox<J, O> {
-    fn drop(&mut self) {
-        self.flush();
-    }
-}
-
-/// When to look at the clock: seldom for handlers of nanoseconds, after every delivery for handlers that take long.
-struct Pace {
-    blind: u32,
-    left: u32,
-    looked: Instant,
-    flushed: Instant,
-    yielded: Instant,
-}
-
-impl Pace {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            blind: 1,
-            left: 1,
-            looked: now,
-            flushed: now,
-            yielded: now,
-        }
-    }
-
-    /// The loop waited for deliveries, so the arbiter had its turn.
-    fn resume(&mut self) {
-        let now = Instant::now();
-        self.looked = now;
-        self.flushed = now;
-        self.yielded = now;
-        self.left = self.blind;
-    }
-
-    /// A delivery has waited, and something urgent may have come meanwhile.
-    fn look_next(&mut self) {
-        (self.blind, self.left) = (1, 1);
-    }
-
-    fn is_time_to_look(&mut self) -> bool {
-        self.left -= 1;
-        self.left == 0
-    }
-
-    /// Sets the distance to the next look so that it comes about when the next flush is due.
-    fn should_flush(&mut self, now: Instant) -> bool {
-        let each = now.saturating_duration_since(self.looked).as_nanos() / u128::from(self.blind);
-        let next = FLUSH_AFTER.as_nanos() / each.max(1);
-        self.blind = u32::try_from(next).unwrap_or(MOST_BLIND).clamp(1, MOST_BLIND);
-        self.left = self.blind;
-        self.looked = now;
-        let due = now.saturating_duration_since(self.flushed) >= FLUSH_AFTER;
-        if due {
-            self.flushed = now;
-        }
-        due
-    }
-
-    fn should_yield(&mut self, now: Instant) -> bool {
-        let due = now.saturating_duration_since(self.yielded) >= YIELD_AFTER;
-        if due {
-            self.yielded = now;
-        }
-        due
-    }
 }

@@ -12,6 +12,7 @@
 mod backend;
 mod guard;
 mod pages;
+mod reading;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
+use redb::Database;
 
 use self::backend::{Backend, is_new};
-use self::guard::{Kept, contradiction, guarded, meaning};
+use self::guard::{guarded, meaning};
 pub(super) use self::table::{Change, Meta, Table};
 use self::write::{lengths, write};
 use super::disk::{Disk, Purpose};
@@ -235,66 +236,6 @@ impl Engine {
         self.mark = Some(mark);
         self.is_new = false;
         Ok(())
-    }
-
-    /// One record.
-    pub(super) fn get(&mut self, table: Table, key: u64) -> Result<Option<Vec<u8>>, FileError> {
-        if self.is_new {
-            return Ok(None);
-        }
-        self.work(|database| {
-            let mut reading = Kept::new(database.begin_read().map_err(meaning)?);
-            let table = reading.get()?.open_table(table.definition()).map_err(meaning)?;
-            let mut table = Kept::new(table);
-            let mut found = Kept::new(table.get()?.get(key).map_err(meaning)?);
-            Ok(found.get()?.as_ref().map(|value| value.value().to_vec()))
-        })
-    }
-
-    /// Every record of a table, in the order of the keys.
-    pub(super) fn each(&mut self, table: Table, mut see: impl FnMut(u64, &[u8])) -> Result<(), FileError> {
-        if self.is_new {
-            return Ok(());
-        }
-        self.work(|database| {
-            let mut reading = Kept::new(database.begin_read().map_err(meaning)?);
-            let table = reading.get()?.open_table(table.definition()).map_err(meaning)?;
-            let mut table = Kept::new(table);
-            // Its length stands elsewhere than its records: so records that cannot be reached are found out.
-            let mut left = table.get()?.len().map_err(meaning)?;
-            let mut records = Kept::new(table.get()?.range::<u64>(..).map_err(meaning)?);
-            while let Some(record) = records.get()?.next() {
-                let (key, value) = record.map_err(meaning)?;
-                left = left.checked_sub(1).ok_or_else(contradiction)?;
-                see(key.value(), value.value());
-            }
-            if left == 0 { Ok(()) } else { Err(contradiction()) }
-        })
-    }
-
-    /// The records of a table from a key on, in the order of the keys, as long as `see` wants more.
-    pub(super) fn each_from(
-        &mut self,
-        table: Table,
-        from: u64,
-        mut see: impl FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), FileError> {
-        if self.is_new {
-            return Ok(());
-        }
-        self.work(|database| {
-            let mut reading = Kept::new(database.begin_read().map_err(meaning)?);
-            let table = reading.get()?.open_table(table.definition()).map_err(meaning)?;
-            let mut table = Kept::new(table);
-            let mut records = Kept::new(table.get()?.range(from..).map_err(meaning)?);
-            while let Some(record) = records.get()?.next() {
-                let (key, value) = record.map_err(meaning)?;
-                if !see(key.value(), value.value()) {
-                    break;
-                }
-            }
-            Ok(())
-        })
     }
 
     /// Gives space back to the file system.

@@ -32,12 +32,15 @@ mod effects;
 mod entries;
 mod expired;
 mod handing;
+mod in_blocks;
 mod keys;
 mod limits;
 mod lines;
 mod offer;
+mod out_of_block;
 mod pieces;
 mod plants;
+mod policy;
 mod recall;
 mod revoke;
 mod settle;
@@ -50,16 +53,16 @@ mod urgent;
 pub use demand::Totals;
 pub use effects::{Effects, EntryNews, Handed, HandedPiece};
 pub use offer::Offer;
+pub use out_of_block::OutOfBlock;
 #[doc(hidden)]
 pub use plants::{Plant, PlantedIn};
+pub use policy::LedgerPolicy;
 pub use recall::Recalled;
 pub use settle::{Report, Stale};
 pub use slots::{Counters, SlotPhase};
 pub use step::Input;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
 
 use blocks::Blocks;
 use demand::Credit;
@@ -70,33 +73,8 @@ use slots::Slot;
 
 use crate::rules::window::Window;
 use crate::types::{
-    Block, DeadReason, DeliveryNumber, JobRef, KeyHash, Lane, LeaseId, Moment, Priority, Rejection, SlotId,
-    Ticket, Verdict, WindowConfig,
+    DeadReason, DeliveryNumber, KeyHash, LeaseId, Moment, Rejection, SlotId, Ticket, Verdict,
 };
-
-/// What the ledger is told once.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LedgerPolicy {
-    /// How often a job is tried; at least 1.
-    pub attempts: u32,
-    /// Whether jobs of one key are kept in order.
-    pub order_by_key: bool,
-    /// The longest wait of a retry that goes back to the queue; with a longer one the job keeps its lease, as the queue knows no
-    /// such delays or counts no attempts. Jobs whose order is kept always do, so that nothing of their key overtakes them.
-    pub longest_retry: Duration,
-    /// How many entries may wait for a consumer that has no room, past which nothing more is leased.
-    pub hold: usize,
-    /// How many entries may wait behind another one of their key, or for their retry, past which nothing more is leased.
-    pub hold_waiting: usize,
-    /// The prefetch window of each slot.
-    pub window: WindowConfig,
-    /// The first roster version. A strategy outlives supervisors and must never see a version twice, so each life of the
-    /// supervisor begins beyond those of its predecessors.
-    pub first_version: u64,
-    /// The first delivery number, at least 1. A job remembers the number of the delivery that it was begun in, so each life
-    /// of the supervisor begins beyond those of its predecessors here as well.
-    pub first_number: u64,
-}
 
 /// What can be offered to the strategy, and what is on offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -152,49 +130,6 @@ struct Gate {
     is_paused: bool,
     /// No demand: the group drains what it holds.
     is_closed: bool,
-}
-
-/// A handle of a job, which can be made of one of the block that the job stands in. `()` for those who only look at the rules.
-pub trait OutOfBlock<B>: Clone {
-    /// The handle of the job at this place.
-    fn out_of(block: &B, place: u8) -> Self;
-
-    /// How urgent the job is.
-    fn priority(&self) -> Priority {
-        Priority(0)
-    }
-
-    /// By which lane of a queue outside of the process it came, if it did.
-    fn lane(&self) -> Option<&Lane> {
-        None
-    }
-
-    /// The key of the job, for the limit of each key.
-    fn key(&self) -> Option<KeyHash> {
-        None
-    }
-}
-
-impl<J> OutOfBlock<Arc<Block<J>>> for JobRef<J> {
-    fn out_of(block: &Arc<Block<J>>, place: u8) -> Self {
-        Self::in_block(Arc::clone(block), place)
-    }
-
-    fn priority(&self) -> Priority {
-        JobRef::priority(self)
-    }
-
-    fn lane(&self) -> Option<&Lane> {
-        self.origin().map(|origin| &origin.lane)
-    }
-
-    fn key(&self) -> Option<KeyHash> {
-        self.key_hash()
-    }
-}
-
-impl OutOfBlock<()> for () {
-    fn out_of(_: &(), _: u8) {}
 }
 
 /// Who holds which delivery. See the module's picture.

@@ -3,6 +3,7 @@
 mod backoff;
 mod bounds;
 mod choices;
+mod error;
 mod limits;
 
 use std::time::Duration;
@@ -11,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 pub use backoff::BackoffConfig;
 pub(super) use backoff::{NO_BACKOFF, supervisor_backoff};
-pub use bounds::ConfigError;
 #[cfg(feature = "config-file")]
 pub(crate) use bounds::range_of;
 pub use choices::{Affinity, Overflow, PastBudget, Placement, StrategyKind};
+pub use error::ConfigError;
 pub use limits::{CircuitConfig, RateConfig};
 
 use backoff::{RESTART_BACKOFF, RETRY_BACKOFF, restart_backoff, retry_backoff};

@@ -1,9 +1,13 @@
 //! The shell of a queue: what every queue actor keeps beside its jobs.
 
-use std::future::Future;
-use std::time::Duration;
+mod telling;
+mod wakes;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, WeakRecipient};
+use std::future::Future;
+
+use actix::{Recipient, SpawnHandle, WeakRecipient};
+
+pub use wakes::Wake;
 
 use crate::protocol::{
     Attach, AttachError, Attached, Batch, DeadLetteredJobs, Demand, Push, Pushed, QueueNews, QueueReply,
@@ -11,8 +15,7 @@ use crate::protocol::{
 };
 use crate::rules::store::{Leased, News, Refusal, Refused, RefusedSettle, Settled};
 use crate::types::{
-    Epoch, EventKind, JobRef, LinkState, Moment, Priority, QueueState, Released, RevokeKind, Revoked,
-    SettleItem,
+    Epoch, JobRef, LinkState, Moment, Priority, QueueState, Released, RevokeKind, Revoked, SettleItem,
 };
 
 /// Who is attached to a queue, how many jobs they take, what they are to be told, and when the actor has to wake up.
@@ -81,11 +84,6 @@ struct Link<J: Send + Sync + 'static> {
     tell: Recipient<QueueNews>,
     dead_lettered: Recipient<DeadLetteredJobs<J>>,
 }
-
-/// To a queue actor, from its own timer or from whoever works for it: something is due, or can be leased.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Wake;
 
 impl<J: Send + Sync + 'static> QueueShell<J> {
     /// The shell of a queue to which nobody has attached.
@@ -309,95 +307,6 @@ impl<J: Send + Sync + 'static> QueueShell<J> {
             .map(|link| link.revoke.clone().send(Revoke { epoch, what, kind }));
         async move { answer?.await.ok() }
     }
-
-    /// Notes how the link is to whoever keeps the jobs; a change is news. For a queue outside of the process: one that is inside
-    /// is connected from the beginning.
-    pub fn set_link(&mut self, link: LinkState, now: Moment) {
-        if self.state.link != link {
-            self.state = QueueState { link, since: now };
-            let state = self.state.clone();
-            self.news.events.push(EventKind::QueueStateChanged { state });
-        }
-    }
-
-    /// How the link is, and since when.
-    pub fn state(&self) -> &QueueState {
-        &self.state
-    }
-
-    /// What the queue did by itself, for [`tell`](Self::tell).
-    pub fn news(&mut self) -> &mut News<J> {
-        &mut self.news
-    }
-
-    /// Passes on the news, each kind to whoever is there to take it. What nobody takes is kept, up to a bound.
-    pub fn tell(&mut self) {
-        if self.news.is_empty() {
-            return;
-        }
-        if let Some(link) = &self.link {
-            if !(self.news.events.is_empty() && self.news.unreadable.is_empty()) && link.tell.connected() {
-                let events = std::mem::take(&mut self.news.events);
-                let unreadable = std::mem::take(&mut self.news.unreadable);
-                link.tell.do_send(QueueNews { events, unreadable });
-            }
-            if !self.news.dead.is_empty() && link.dead_lettered.connected() {
-                let dead = std::mem::take(&mut self.news.dead);
-                link.dead_lettered.do_send(DeadLetteredJobs { dead });
-            }
-        }
-        drop_oldest(&mut self.news.events, MOST_NEWS, "events");
-        drop_oldest(&mut self.news.dead, MOST_NEWS, "dead_lettered");
-        drop_oldest(&mut self.news.unreadable, MOST_UNREADABLE, "unreadable");
-    }
-
-    /// Sets the timer of the actor: it gets a [`Wake`] when something is due. One timer that is early is left alone, since it
-    /// costs less than to replace it each time.
-    pub fn wake_at<A>(&mut self, context: &mut Context<A>, now: Moment, due: Option<Moment>)
-    where
-        A: Actor<Context = Context<A>> + Handler<Wake>,
-    {
-        /// What timers can tell apart.
-        const SHORTEST: Duration = Duration::from_millis(1);
-        /// Whatever is later is looked at again then.
-        const LONGEST: Duration = Duration::from_secs(24 * 3600);
-
-        match (due, self.timer) {
-            (None, None) => return,
-            (Some(due), Some((set, _))) if set <= due => return,
-            _ => {}
-        }
-        self.woken(context);
-        self.timer = due.map(|due| {
-            let wait = due.since(now).clamp(SHORTEST, LONGEST);
-            (due, context.notify_later(Wake, wait))
-        });
-    }
-
-    /// A [`Wake`] has come, perhaps from the timer: the next [`wake_at`](Self::wake_at) sets it again.
-    pub fn woken<A: Actor<Context = Context<A>>>(&mut self, context: &mut Context<A>) {
-        if let Some((_, handle)) = self.timer.take() {
-            context.cancel_future(handle);
-        }
-    }
-
-    /// Names this life of the actor, for [`wake`](Self::wake).
-    pub fn woken_by(&mut self, actor: WeakRecipient<Wake>) {
-        self.actor = Some(actor);
-    }
-
-    /// Sends a [`Wake`] to the actor that lives now, from whatever thread: something can be leased or told.
-    pub fn wake(&self) {
-        if let Some(actor) = self.actor.as_ref().and_then(WeakRecipient::upgrade) {
-            actor.do_send(Wake);
-        }
-    }
-
-    /// The moment for which the timer is set, if it is.
-    #[cfg(test)]
-    pub(super) fn timer(&self) -> Option<Moment> {
-        self.timer.map(|(moment, _)| moment)
-    }
 }
 
 impl<J: Send + Sync + 'static> Default for QueueShell<J> {
@@ -412,28 +321,13 @@ pub(super) fn closed<J>(job: JobRef<J>) -> Refused<J> {
     Refused { job, refusal }
 }
 
-/// News of one kind that are kept at most while nobody takes them.
-const MOST_NEWS: usize = 65_536;
-
-/// Unreadable jobs, with their bytes, that are kept at most while nobody takes them.
-const MOST_UNREADABLE: usize = 1_024;
-
-/// Nobody has been attached for long: the oldest news go, half of them at a time.
-fn drop_oldest<T>(news: &mut Vec<T>, most: usize, what: &'static str) {
-    if news.len() > most {
-        let surplus = news.len() - most / 2;
-        news.drain(..surplus);
-        tracing::warn!(
-            what,
-            surplus,
-            "nobody is attached to the queue: the oldest news are dropped"
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use actix::{Actor, AsyncContext, Context, Handler};
+
+    use super::telling::MOST_NEWS;
     use super::*;
+    use crate::types::EventKind;
 
     /// Hears nothing.
     struct Deaf;
