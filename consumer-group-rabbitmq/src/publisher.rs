@@ -1,6 +1,6 @@
 //! The publishing side: a connection of its own, so that a server which takes nothing at present still hears acks.
 //!
-//! Several channels with publisher confirms, and one batch at a time in each of them. So the batches overlap, and yet it is known for
+//! One batch at a time, whose messages are all sent before the first confirm is awaited. So jobs keep their order, and it is known for
 //! each message whether it was returned: the client hands a returned message to whichever confirm comes next, and only when every
 //! confirm of a channel is there, every returned message of it is.
 
@@ -48,10 +48,8 @@ struct Waiting {
     expires: Option<Instant>,
 }
 
-/// Channels over which batches overlap.
-const CHANNELS: usize = 4;
 /// Messages of one batch.
-const BATCH: usize = 256;
+const BATCH: usize = 1_024;
 /// The pause before a message that the server did not take is published again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked for what waits for too long, or waits no more.
@@ -200,7 +198,7 @@ impl Publisher {
             self.meanwhile(declare::all(&config, &connector, connection))
                 .await?;
         }
-        let mut idle = self.meanwhile(open_channels(&connector, connection)).await?;
+        let mut idle = Some(self.meanwhile(open_channel(&connector, connection)).await?);
         self.link.set(Link::Connected);
         pauses.reset();
         let mut events = pin!(connection.events_listener());
@@ -208,10 +206,10 @@ impl Publisher {
         let mut is_broken = false;
         loop {
             self.look();
-            while !is_broken && let Some(channel) = idle.pop() {
+            while !is_broken && let Some(channel) = idle.take() {
                 let messages = self.pending.take(BATCH);
                 if messages.is_empty() {
-                    idle.push(channel);
+                    idle = Some(channel);
                     break;
                 }
                 in_flight.push(publish(
@@ -247,7 +245,7 @@ impl Publisher {
     }
 
     /// Tells the ends of a batch. False if its channel cannot be used any more.
-    fn finished(&mut self, batch: Batch, idle: &mut Vec<Channel>) -> bool {
+    fn finished(&mut self, batch: Batch, idle: &mut Option<Channel>) -> bool {
         let mut is_whole = batch.channel.status().connected();
         for (waiting, end) in batch.messages.into_iter().zip(batch.ends) {
             // A confirm that is out may still come, and would be taken for another message's.
@@ -274,7 +272,7 @@ impl Publisher {
             }
         }
         if is_whole {
-            idle.push(batch.channel);
+            *idle = Some(batch.channel);
         }
         is_whole
     }
@@ -306,17 +304,13 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-async fn open_channels(connector: &Connector, connection: &Connection) -> Result<Vec<Channel>, LinkError> {
-    let mut channels = Vec::with_capacity(CHANNELS);
-    for _ in 0..CHANNELS {
-        let channel = connector
-            .step("opening a channel", connection.create_channel())
-            .await?;
-        let confirm = channel.confirm_select(ConfirmSelectOptions::default());
-        connector.step("asking for confirms", confirm).await?;
-        channels.push(channel);
-    }
-    Ok(channels)
+async fn open_channel(connector: &Connector, connection: &Connection) -> Result<Channel, LinkError> {
+    let channel = connector
+        .step("opening a channel", connection.create_channel())
+        .await?;
+    let confirm = channel.confirm_select(ConfirmSelectOptions::default());
+    connector.step("asking for confirms", confirm).await?;
+    Ok(channel)
 }
 
 /// Publishes a batch and waits for the confirms of all of it.
