@@ -71,8 +71,10 @@ async fn work(servers: &str, topic: &str) -> Result<(), Box<dyn Error>> {
     let done = Arc::new(AtomicU64::new(0));
     let of_consumers = Arc::clone(&done);
     // Orders of one customer, whose number is the key, are done in order.
-    let mut config = GroupConfig::default();
-    config.order_by_key = true;
+    let config = GroupConfig {
+        order_by_key: true,
+        ..GroupConfig::default()
+    };
     let group = Group::builder()
         .config(config)
         .queue(queue.clone())

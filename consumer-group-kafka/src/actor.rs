@@ -1,7 +1,6 @@
 //! The queue actor: the five messages of the queue protocol. It may die at any time; everything else outlives it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use consumer_group::queue::{
@@ -10,10 +9,7 @@ use consumer_group::queue::{
 };
 
 use crate::core::{Alive, Core, Wanted};
-use crate::sending;
-
-/// How long the end of a group waits until the server knows that this member is gone, beyond the drain.
-const GOODBYE: Duration = Duration::from_secs(10);
+use crate::{burying, sending};
 
 /// The actor of a [`KafkaQueue`](crate::KafkaQueue).
 pub struct KafkaActor<J: Send + Sync + 'static> {
@@ -30,7 +26,7 @@ impl<J: Send + Sync + 'static> KafkaActor<J> {
 
     fn hand_out(&self) {
         let dying = self.core.operate(|partitions| self.core.hand_out(partitions));
-        sending::bury(&self.core, dying);
+        burying::bury(&self.core, dying);
     }
 }
 
@@ -91,7 +87,7 @@ impl<J: Send + Sync + 'static> Handler<Settle> for KafkaActor<J> {
 
     fn handle(&mut self, settle: Settle, _: &mut Context<Self>) -> SettleReply {
         let (reply, dying) = self.core.operate(|partitions| partitions.settle(&settle));
-        sending::bury(&self.core, dying);
+        burying::bury(&self.core, dying);
         reply
     }
 }
@@ -103,7 +99,7 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for KafkaActor<J> {
         let reply = match command.command {
             QueueCommand::Close => self.core.operate(|partitions| partitions.shell.close()),
             QueueCommand::Counts => QueueReply::Counts(self.core.operate(|partitions| partitions.counts())),
-            QueueCommand::Goodbye { epoch, .. } => {
+            QueueCommand::Goodbye { epoch, within } => {
                 let is_latest = self.core.operate(|partitions| {
                     let is_latest = partitions.shell.goodbye(epoch);
                     if is_latest {
@@ -115,7 +111,7 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for KafkaActor<J> {
                     let left = self.core.leave();
                     return Later::new(async move {
                         // What was not committed in time is done once more by the next owner.
-                        let _ = actix::clock::timeout(GOODBYE, left).await;
+                        let _ = actix::clock::timeout(within, left).await;
                         Some(QueueReply::Done)
                     });
                 }

@@ -18,10 +18,10 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::burying;
 use crate::core::{Core, LaneCommit};
 use crate::outbox::Output;
 use crate::reading::Context;
-use crate::sending;
 
 /// The wait after a commit that failed.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(100);
@@ -84,7 +84,7 @@ impl<J: Send + Sync + 'static> Committing<J> {
             }
             self.core.hand_out(partitions)
         });
-        sending::bury(&self.core, dying);
+        burying::bury(&self.core, dying);
     }
 
     fn commit(&self, commits: &[LaneCommit]) -> KafkaResult<()> {

@@ -195,6 +195,17 @@ impl KafkaConfig {
         }
     }
 
+    /// The largest record that is sent, in bytes.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        /// What librdkafka takes unless it is told otherwise.
+        const DEFAULT: u64 = 1_000_000;
+        let set = self
+            .sending()
+            .get("message.max.bytes")
+            .and_then(|set| set.parse().ok());
+        set.unwrap_or(DEFAULT)
+    }
+
     fn both(&self) -> rdkafka::ClientConfig {
         let mut config = rdkafka::ClientConfig::new();
         config.set("bootstrap.servers", &self.servers);

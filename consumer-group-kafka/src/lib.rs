@@ -9,6 +9,7 @@
 //! Begin at [`KafkaQueue`]. `docs/kafka.md` explains watermark, drain and fencing with pictures.
 
 mod actor;
+mod burying;
 mod committing;
 mod config;
 mod core;

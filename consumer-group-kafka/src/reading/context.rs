@@ -33,6 +33,8 @@ pub(crate) struct Context {
     events: Mutex<VecDeque<Rebalanced>>,
     /// The offsets after the last records, as the statistics say.
     highs: Mutex<Vec<(Name, i64)>>,
+    /// Whether a server was connected, as the statistics say.
+    is_up: Mutex<Option<bool>>,
     /// The consumer is being dropped: nobody will act on what is written down.
     is_closing: AtomicBool,
 }
@@ -50,6 +52,11 @@ impl Context {
         std::mem::take(&mut *lock(&self.highs))
     }
 
+    /// Whether a server is connected, if that was told since the last question.
+    pub(crate) fn take_is_up(&self) -> Option<bool> {
+        lock(&self.is_up).take()
+    }
+
     pub(crate) fn closes(&self) {
         self.is_closing.store(true, Ordering::Release);
     }
@@ -61,6 +68,8 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        let is_up = statistics.brokers.values().any(|broker| broker.state == "UP");
+        *lock(&self.is_up) = Some(is_up);
         let mut highs = lock(&self.highs);
         highs.clear();
         for (topic, statistics) in statistics.topics {

@@ -6,16 +6,19 @@
 //! | `assignment.rs` | where an assigned partition begins |
 //! | `incoming.rs` | how a record becomes a job |
 //! | `going.rs` | how partitions are taken over and given up |
+//! | `pausing.rs` | when fetching pauses |
 
 mod assignment;
 mod context;
 mod going;
 mod incoming;
+mod pausing;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use consumer_group::events::LinkState;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -25,9 +28,9 @@ pub(crate) use context::{Context, logged};
 use going::Rebalancing;
 use incoming::Read;
 
+use crate::burying;
 use crate::core::{Core, Wanted};
 use crate::partitions::{Held, LaneNumber};
-use crate::sending;
 
 /// Records that are taken into the partitions at once, and their bytes.
 const A_BATCH: usize = 512;
@@ -101,7 +104,7 @@ impl<J: Send + Sync + 'static> Reader<J> {
             if stood_still {
                 // What is still its own can be handed out again.
                 let dying = self.core.operate(|partitions| self.core.hand_out(partitions));
-                sending::bury(&self.core, dying);
+                burying::bury(&self.core, dying);
             }
             self.look_after();
         }
@@ -186,17 +189,30 @@ impl<J: Send + Sync + 'static> Reader<J> {
             }
             self.core.hand_out(partitions)
         });
-        sending::bury(&self.core, dying);
+        burying::bury(&self.core, dying);
     }
 
     /// Everything that has its time: pauses, lag, dead letters that wait.
     fn look_after(&mut self) {
-        let paused = self.rebalancing.pause(&self.core, &self.consumer);
+        let paused = pausing::pause(&self.core, &self.consumer);
         self.is_busy = paused || !self.rebalancing.is_calm();
         let now = self.core.now();
         if now.saturating_sub(self.buried) >= BURY_AGAIN {
             self.buried = now;
-            sending::bury(&self.core, self.core.take_unburied());
+            burying::bury(&self.core, self.core.take_unburied());
+        }
+        if let Some(is_up) = self.consumer.context().take_is_up() {
+            let link = match is_up {
+                true => LinkState::Connected,
+                false => LinkState::Disconnected {
+                    why: "no server is connected".into(),
+                },
+            };
+            let now = self.core.clock().now();
+            self.core.operate(|partitions| {
+                partitions.shell.set_link(link, now);
+                partitions.shell.tell();
+            });
         }
         let highs = self.consumer.context().take_highs();
         if !highs.is_empty() {

@@ -41,8 +41,10 @@ fn member() {
     let queue = KafkaQueue::<String>::open(config, Text).unwrap();
     let outbox = queue.outbox();
     actix::System::new().block_on(async move {
-        let mut config = GroupConfig::default();
-        config.order_by_key = true;
+        let mut config = GroupConfig {
+            order_by_key: true,
+            ..GroupConfig::default()
+        };
         config.window.max = 8;
         let file = std::sync::Arc::new(file);
         let _group = Group::builder()

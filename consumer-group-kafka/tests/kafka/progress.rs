@@ -160,14 +160,16 @@ fn jobs_of_one_key_are_done_in_order_while_their_partition_is_done_in_parallel()
     let queue = KafkaQueue::<String>::open(server.config(&topic, &topic), Text).unwrap();
     on_system(async {
         let of_consumers = done.clone();
-        let mut config = GroupConfig::default();
-        config.order_by_key = true;
+        let config = GroupConfig {
+            order_by_key: true,
+            ..GroupConfig::default()
+        };
         let group = Group::builder()
             .config(config)
             .queue(queue)
             .consume_with(8, async move |delivery: &Delivery<String>| {
                 let number: u64 = delivery.job().parse().unwrap();
-                if number % 7 == 0 && delivery.attempt() == 1 {
+                if number.is_multiple_of(7) && delivery.attempt() == 1 {
                     return Err(Failure::retry("once more"));
                 }
                 of_consumers.note(number);

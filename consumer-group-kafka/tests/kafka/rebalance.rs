@@ -22,8 +22,10 @@ fn member(
     }
     let queue = KafkaQueue::open(config, Text).unwrap();
     let of_consumers = done.clone();
-    let mut config = GroupConfig::default();
-    config.order_by_key = true;
+    let config = GroupConfig {
+        order_by_key: true,
+        ..GroupConfig::default()
+    };
     let group = Group::builder()
         .config(config)
         .queue(queue.clone())
