@@ -14,6 +14,7 @@
 //! | clock | the group's clock | say what the wall clock shows |
 //! | disk | the engine of the durable queue | be a file that costs no file, fails, and forgets at a crash what was not synced |
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
@@ -175,6 +176,31 @@ pub trait WorldDisk: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// A broker of a world: a queue that outlives every process of the run, with a link that can break.
+pub trait WorldBroker: Any + Send + Sync {
+    /// A fault happens to the link or to its lanes.
+    fn strike(self: Arc<Self>, fault: BrokerFault);
+}
+
+/// What happens to a broker's link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokerFault {
+    /// It breaks, and every lease with it.
+    LinkLost {
+        /// For so long.
+        wait: Duration,
+    },
+    /// A lane is given to somebody else, and comes back.
+    LaneRevoked {
+        /// Counted from zero; a greater one is as good as one of those that are there.
+        lane: u32,
+        /// How long what has begun may go on; no time at all: the leases are lost.
+        within: Duration,
+        /// For so long after that.
+        wait: Duration,
+    },
+}
+
 /// What another process did with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Visit {
@@ -223,6 +249,10 @@ pub trait World: Send + Sync {
     fn home_lives(&self, arbiter: u64) -> bool;
     /// The file at this path, if the world has files of its own.
     fn disk(&self, path: &Path) -> Option<Arc<dyn WorldDisk>>;
+    /// The broker of the run; made by this, the first time that it is asked for.
+    fn broker(&self, make: &dyn Fn() -> Arc<dyn WorldBroker>) -> Arc<dyn WorldBroker>;
+    /// Leases of these jobs ended at the broker before they were settled.
+    fn leases_lost(&self, jobs: Vec<JobId>);
     /// How another process works with the files.
     fn visited_by(&self, visitor: Visitor);
     /// How long the next commit of a durable queue takes.

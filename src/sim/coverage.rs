@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::fault::FaultKind;
-use super::history::{Answer, History, Occurrence};
+use super::history::{Answer, History, Occurrence, PlannedFault};
 use crate::types::{EventKind, Incarnation, Moment, Role, SlotId};
 
 /// The states, by name.
-pub const STATES: [&str; 23] = [
+pub const STATES: [&str; 26] = [
     "a job was redelivered",
     "a consumer died and held two or more",
     "the supervisor died with deliveries out",
@@ -31,10 +31,16 @@ pub const STATES: [&str; 23] = [
     "a commit failed while another process wanted the file",
     "the process ended with jobs open",
     "a job was done in the second life of its group",
+    "a plan had faults of a link",
+    "leases were lost while consumers were at work on them",
+    "a lane had to be given back while consumers were at work on it",
 ];
 
 /// The first of the states that only a group over a durable queue can reach, and only under faults of its file.
 const OF_FILES: usize = 18;
+
+/// The first of those that only a group over a remote queue can reach, and only under faults of its link.
+const OF_LINKS: usize = 23;
 
 /// How often each state was reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,14 +69,20 @@ impl Reached {
 
     /// The states that no run reached. Those of a durable queue's file are asked for only where plans have faults of it.
     pub fn missing(&self) -> Vec<&'static str> {
-        let has_files = self.0.get(OF_FILES).is_some_and(|plans| *plans > 0);
-        let asked = if has_files { STATES.len() } else { OF_FILES };
+        let has = |first: usize| self.0.get(first).is_some_and(|plans| *plans > 0);
+        let (has_files, has_links) = (has(OF_FILES), has(OF_LINKS));
+        let is_asked = |state: usize| match state {
+            ..OF_FILES => true,
+            OF_FILES..OF_LINKS => has_files,
+            _ => has_links,
+        };
         let zero = |(name, count): (&'static str, &u64)| (*count == 0).then_some(name);
         STATES
             .into_iter()
             .zip(&self.0)
-            .take(asked)
-            .filter_map(zero)
+            .enumerate()
+            .filter(|(state, _)| is_asked(*state))
+            .filter_map(|(_, reached)| zero(reached))
             .collect()
     }
 
@@ -103,6 +115,10 @@ impl Look {
             .any(|planned| planned.fault.kind.is_of_a_file())
         {
             reached(OF_FILES);
+        }
+        let is_of_a_link = |planned: &PlannedFault| planned.fault.kind.is_of_a_link();
+        if history.faults.iter().any(is_of_a_link) {
+            reached(OF_LINKS);
         }
         for entry in &history.entries {
             match &entry.what {
@@ -184,6 +200,7 @@ impl Look {
                     reached(8);
                 }
             }
+            EventKind::Revoked { at_work, lost, .. } if *at_work > 0 => reached(if *lost { 24 } else { 25 }),
             EventKind::StaleSettle { .. } => reached(6),
             EventKind::ArbiterAbandoned { .. } => reached(7),
             EventKind::ConsumerDown {

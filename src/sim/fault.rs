@@ -59,7 +59,7 @@ pub enum When {
 /// | `Panic`, `Hang`, `Block`, `Slow`, `CrashArbiter` | yes | yes | no |
 /// | `PanicAfterWork`, `Error`, `Failpoint`, `LoseSettle`, `RepeatSettle`, `DelaySettle`, `EchoSettle` | yes | no | no |
 /// | `RepeatDelivery` | attempt only | no | no |
-/// | `Crash`, `Disconnect`, `ClockJump`, `Freeze`, `NoThreads`, `HostEnd`, `ProcessEnd`, `FailedCommit`, `SecondOpener` | yes | no | yes |
+/// | `Crash`, `Disconnect`, `ClockJump`, `Freeze`, `NoThreads`, `HostEnd`, `ProcessEnd`, `FailedCommit`, `SecondOpener`, `LinkLost`, `LaneRevoked` | yes | no | yes |
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -150,6 +150,20 @@ pub enum FaultKind {
         /// For so long.
         ms: u64,
     },
+    /// The link to a remote queue breaks: every lease ends, and of what was under way nobody knows whether it arrived.
+    LinkLost {
+        /// For so long.
+        ms: u64,
+    },
+    /// A remote queue gives a lane to somebody else, and gets it back.
+    LaneRevoked {
+        /// Which, counted from zero; there are three.
+        lane: u32,
+        /// How long what has begun may go on; 0: its leases are over at once.
+        within_ms: u64,
+        /// For so long after that.
+        ms: u64,
+    },
 }
 
 /// A plan that cannot be.
@@ -212,7 +226,12 @@ impl Fault {
             | FaultKind::ClockJump { ms }
             | FaultKind::Freeze { ms }
             | FaultKind::NoThreads { ms }
-            | FaultKind::SecondOpener { ms } => within(ms, "ms", &place)?,
+            | FaultKind::SecondOpener { ms }
+            | FaultKind::LinkLost { ms } => within(ms, "ms", &place)?,
+            FaultKind::LaneRevoked { within_ms, ms, .. } => {
+                within(within_ms, "within_ms", &place)?;
+                within(ms, "ms", &place)?;
+            }
             _ => {}
         }
         match self.kind.needs(self.when) {
@@ -249,7 +268,9 @@ impl FaultKind {
             | Self::HostEnd
             | Self::ProcessEnd
             | Self::FailedCommit { .. }
-            | Self::SecondOpener { .. } => matches!(when, When::Slot { .. })
+            | Self::SecondOpener { .. }
+            | Self::LinkLost { .. }
+            | Self::LaneRevoked { .. } => matches!(when, When::Slot { .. })
                 .then_some("concerns no slot: give a time, an attempt or a delivery"),
             Self::RepeatDelivery => (!matches!(when, When::Attempt { .. })).then_some("needs an attempt"),
             _ => (!in_delivery).then_some("needs a delivery: give an attempt or a delivery"),
@@ -262,6 +283,11 @@ impl FaultKind {
             self,
             Self::ProcessEnd | Self::FailedCommit { .. } | Self::SecondOpener { .. }
         )
+    }
+
+    /// Whether it is one of the link to a remote queue.
+    pub(super) fn is_of_a_link(&self) -> bool {
+        matches!(self, Self::LinkLost { .. } | Self::LaneRevoked { .. })
     }
 
     /// The name of the kind, without its numbers.
@@ -294,6 +320,8 @@ impl FaultKind {
             Self::ProcessEnd => "end of the process",
             Self::FailedCommit { .. } => "failed commit",
             Self::SecondOpener { .. } => "second opener",
+            Self::LinkLost { .. } => "lost link",
+            Self::LaneRevoked { .. } => "revoked lane",
         }
     }
 }
@@ -308,8 +336,12 @@ impl fmt::Display for FaultKind {
             | Self::Disconnect { ms }
             | Self::Freeze { ms }
             | Self::NoThreads { ms }
-            | Self::SecondOpener { ms } => {
+            | Self::SecondOpener { ms }
+            | Self::LinkLost { ms } => {
                 write!(f, " for {ms} ms")
+            }
+            Self::LaneRevoked { lane, within_ms, ms } => {
+                write!(f, " {lane} within {within_ms} ms, for {ms} ms")
             }
             Self::EchoSettle { ms } => write!(f, " after {ms} ms"),
             Self::ClockJump { ms } => write!(f, " by {ms} ms"),

@@ -86,6 +86,11 @@ pub enum Occurrence {
         /// The job.
         job: usize,
     },
+    /// Leases of these jobs ended at the broker before a word on them had come: the jobs come again.
+    LeasesLost {
+        /// The jobs.
+        jobs: Vec<usize>,
+    },
     /// A fault happened.
     Fired {
         /// The fault.

@@ -25,6 +25,9 @@ pub struct PlanShape {
     /// Whether there is a durable queue: then some plans have up to eight faults more, of its file. Commits fail, another
     /// process wants the file, and the process ends, perhaps several times, and is started again.
     pub durable: bool,
+    /// Whether there is a [`RemoteQueue`](super::RemoteQueue): then plans have up to four faults more, of its link and its
+    /// lanes, and in some the process ends.
+    pub remote: bool,
 }
 
 impl Default for PlanShape {
@@ -37,6 +40,7 @@ impl Default for PlanShape {
             failpoints: vec!["half done".to_owned()],
             host: true,
             durable: false,
+            remote: false,
         }
     }
 }
@@ -113,7 +117,38 @@ impl PlanShape {
         if self.durable && self.jobs > 0 && self.consumers > 0 {
             self.file_faults(seed, &mut plan);
         }
+        if self.remote && self.jobs > 0 && self.consumers > 0 {
+            // A remote queue repeats by itself, and knows what it repeats.
+            plan.faults.retain(|fault| fault.kind != FaultKind::RepeatDelivery);
+            self.link_faults(seed, &mut plan);
+        }
         plan
+    }
+
+    /// Faults of the link to a remote queue.
+    fn link_faults(&self, seed: u64, plan: &mut Plan) {
+        let mut random = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x4c49_4e4b);
+        for _ in 0..random.usize(1..=4) {
+            let ms = random.u64(1..150);
+            let kind = match random.u8(0..4) {
+                0 | 1 => FaultKind::LinkLost { ms },
+                of => FaultKind::LaneRevoked {
+                    lane: random.u32(0..3),
+                    within_ms: if of == 2 { 0 } else { random.u64(1..80) },
+                    ms,
+                },
+            };
+            let when = self.when(&mut random, &kind);
+            plan.faults.push(Fault { when, kind });
+        }
+        if random.u8(0..4) == 0 {
+            let kind = FaultKind::ProcessEnd;
+            let when = self.when(&mut random, &kind);
+            plan.faults.push(Fault { when, kind });
+        }
+        if random.u8(0..8) == 0 {
+            self.deadly(&mut random, plan);
+        }
     }
 
     /// Faults of the file of a durable queue.
@@ -270,7 +305,9 @@ impl PlanShape {
             | FaultKind::HostEnd
             | FaultKind::ProcessEnd
             | FaultKind::FailedCommit { .. }
-            | FaultKind::SecondOpener { .. } => {
+            | FaultKind::SecondOpener { .. }
+            | FaultKind::LinkLost { .. }
+            | FaultKind::LaneRevoked { .. } => {
                 if choice < 4 {
                     When::Time { at_ms }
                 } else {

@@ -217,6 +217,8 @@ fn ends_lives(kind: &FaultKind) -> bool {
             | FaultKind::NoThreads { .. }
             | FaultKind::FailedCommit { .. }
             | FaultKind::SecondOpener { .. }
+            | FaultKind::LinkLost { .. }
+            | FaultKind::LaneRevoked { .. }
     )
 }
 

@@ -231,7 +231,7 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
         }
     }
 
-    fn tell_recalled(&self, job: JobId, slot: SlotId, number: DeliveryNumber) {
+    pub(super) fn tell_recalled(&self, job: JobId, slot: SlotId, number: DeliveryNumber) {
         self.group.bus.tell(EventKind::Recalled {
             job,
             slot,

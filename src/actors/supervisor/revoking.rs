@@ -4,6 +4,7 @@
 //! consumer with room. Only what is in the mailbox of an actor stays there until the actor looks at it. What has begun is told
 //! to be void by the same mark, which its consumer can see without a message.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
             effects,
             ..
         } = self;
+        let wants_jobs = self.group.bus.wants_jobs();
+        let taken = RefCell::new(Vec::new());
         let takes = |slot: SlotId, job: &JobRef<J>, number: DeliveryNumber| {
             let is_shell = matches!(slots.get(slot).address, Some(ConsumerAddr::Shell(_)));
             let begun = job.view().begun();
@@ -71,9 +74,16 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Supervisor<J, O> {
                 true => begun.revoke(number),
                 false => is_shell && begun.recall(number),
             };
-            has_not_begun && is_shell
+            let is_taken = has_not_begun && is_shell;
+            if is_taken && wants_jobs {
+                taken.borrow_mut().push((job.id(), slot, number));
+            }
+            is_taken
         };
         let (waiting, mut held) = ledger.revoke(what, is_lost, takes, effects);
+        for (job, slot, number) in taken.into_inner() {
+            self.tell_recalled(job, slot, number);
+        }
         // Those that are done and wait for their outcome to arrive are at work as well.
         let replies = self.replies.meant(what);
         if is_lost {

@@ -4,7 +4,7 @@ use super::{Facts, Judged};
 use crate::sim::history::Occurrence;
 use crate::types::{DeliveryNumber, EventKind, Incarnation, JobId, Role, SlotId};
 
-/// A job is acked once. It may be acked again if the source delivered it again, or if the queue died with the first ack
+/// A job is acked once. It may be acked again if the source delivered it again, if its lease ended before the ack came, or if the queue died with the first ack
 /// and the supervisor that could have repeated it died too.
 pub(super) fn nothing_is_acked_twice(facts: &Facts<'_>) -> Judged {
     let mut allowed: Vec<usize> = facts.for_each_job(0);
@@ -15,6 +15,13 @@ pub(super) fn nothing_is_acked_twice(facts: &Facts<'_>) -> Judged {
             Occurrence::SourceRepeated { job } => {
                 if let Some(allowed) = allowed.get_mut(*job) {
                     *allowed += 1;
+                }
+            }
+            Occurrence::LeasesLost { jobs } => {
+                for job in jobs {
+                    if let Some(allowed) = allowed.get_mut(*job) {
+                        *allowed += 1;
+                    }
                 }
             }
             Occurrence::HostEnded | Occurrence::ProcessEnded => {
@@ -82,6 +89,8 @@ pub(super) fn acks_are_of_work_done(facts: &Facts<'_>) -> Judged {
 /// An ack is of a delivery that is out: its consumer lives, and it was not settled or given back before.
 pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
     let mut out: Vec<(DeliveryNumber, JobId, SlotId, Incarnation)> = Vec::new();
+    // Deliveries whose leases ended at the broker; the supervisor hears of it next.
+    let mut lost: Vec<DeliveryNumber> = Vec::new();
     for entry in &facts.history.entries {
         let at = entry.at;
         let kind = match &entry.what {
@@ -92,6 +101,12 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
             }
             Occurrence::HostEnded | Occurrence::ProcessEnded => {
                 out.clear();
+                continue;
+            }
+            Occurrence::LeasesLost { jobs } => {
+                let is_lost = |job: &JobId| facts.place(*job).is_some_and(|place| jobs.contains(&place));
+                let with_them = out.iter().filter(|(_, job, ..)| is_lost(job));
+                lost.extend(with_them.map(|(number, ..)| *number));
                 continue;
             }
             _ => continue,
@@ -115,6 +130,10 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
                     ));
                 };
                 out.swap_remove(found);
+            }
+            EventKind::Revoked { lost: true, .. } => {
+                out.retain(|(number, ..)| !lost.contains(number));
+                lost.clear();
             }
             EventKind::Recalled { number, job, .. } => out.retain(|of| (of.0, of.1) != (*number, *job)),
             EventKind::ConsumerDown {

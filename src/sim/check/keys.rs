@@ -15,6 +15,8 @@ struct LostVerdicts {
     last: Vec<Option<Attempt>>,
     /// Deaths of supervisors and queues when each job first came to its end: by an ack, or after its last attempt.
     ended: Vec<Option<(usize, usize)>>,
+    /// Whether a lease of each job ended at a broker before the word on it had come.
+    leases_lost: Vec<bool>,
 }
 
 impl LostVerdicts {
@@ -25,6 +27,7 @@ impl LostVerdicts {
             attempts: facts.history.config.retry.attempts,
             last: facts.for_each_job(None),
             ended: facts.for_each_job(None),
+            leases_lost: facts.for_each_job(false),
         }
     }
 
@@ -36,6 +39,13 @@ impl LostVerdicts {
                 }
             }
             Occurrence::Failed(attempt) if attempt.attempt >= self.attempts => self.ends(attempt.job),
+            Occurrence::LeasesLost { jobs } => {
+                for job in jobs {
+                    if let Some(is_lost) = self.leases_lost.get_mut(*job) {
+                        *is_lost = true;
+                    }
+                }
+            }
             Occurrence::Group(EventKind::ConsumerDown {
                 slot, incarnation, ..
             }) => {
@@ -82,7 +92,10 @@ impl LostVerdicts {
 
     fn may_come_again(&self, job: usize) -> bool {
         let ended = self.ended.get(job).copied().flatten();
-        ended.is_some_and(|(supervisors, queues)| supervisors < self.supervisors && queues < self.queues)
+        let word_was_lost = self.leases_lost.get(job) == Some(&true);
+        ended.is_some_and(|(supervisors, queues)| {
+            word_was_lost || (supervisors < self.supervisors && queues < self.queues)
+        })
     }
 }
 

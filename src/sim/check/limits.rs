@@ -91,7 +91,9 @@ pub(super) fn memory_bounds(facts: &Facts<'_>) -> Judged {
                 }
             }
             Occurrence::Group(
-                EventKind::Acked { number, slot, .. } | EventKind::Recalled { number, slot, .. },
+                EventKind::Acked { number, slot, .. }
+                | EventKind::Recalled { number, slot, .. }
+                | EventKind::StaleSettle { number, slot, .. },
             ) => {
                 held.retain(|of| *of != (*slot, *number));
             }

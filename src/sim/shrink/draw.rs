@@ -140,7 +140,9 @@ impl FaultKind {
             | Self::ClockJump { ms }
             | Self::Freeze { ms }
             | Self::NoThreads { ms }
-            | Self::SecondOpener { ms } => Some(ms),
+            | Self::SecondOpener { ms }
+            | Self::LinkLost { ms }
+            | Self::LaneRevoked { ms, .. } => Some(ms),
             _ => None,
         }
     }

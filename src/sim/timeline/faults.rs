@@ -17,7 +17,9 @@ impl<'h> Drawing<'h> {
             FaultKind::Disconnect { .. }
             | FaultKind::RepeatDelivery
             | FaultKind::FailedCommit { .. }
-            | FaultKind::SecondOpener { .. } => Some(self.lane_of(Role::Queue)),
+            | FaultKind::SecondOpener { .. }
+            | FaultKind::LinkLost { .. }
+            | FaultKind::LaneRevoked { .. } => Some(self.lane_of(Role::Queue)),
             FaultKind::ClockJump { .. }
             | FaultKind::Freeze { .. }
             | FaultKind::NoThreads { .. }

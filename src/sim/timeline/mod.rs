@@ -298,6 +298,8 @@ fn letter(kind: &FaultKind) -> char {
         FaultKind::HostEnd | FaultKind::ProcessEnd => '!',
         FaultKind::FailedCommit { .. } => 'M',
         FaultKind::SecondOpener { .. } => 'Q',
+        FaultKind::LinkLost { .. } => 'K',
+        FaultKind::LaneRevoked { .. } => 'V',
     }
 }
 

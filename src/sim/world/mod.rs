@@ -184,6 +184,10 @@ impl RunWorld {
                     .spawn(async move { world.go_on(fault, after, threads).await });
             }
             After::EndHost(ends) => self.host.end(ends),
+            After::Broker(fault, broker, what, wait) => {
+                broker.strike(what);
+                self.carry_out(After::Thaw(fault, wait));
+            }
         }
     }
 }

@@ -6,7 +6,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::{BEGINNING, RunWorld};
-use crate::protocol::faults::{Act, Fate, Marks, NewHome, Order, Seen, Visitor, Who, World, WorldDisk};
+use crate::protocol::faults::{
+    Act, Fate, Marks, NewHome, Order, Seen, Visitor, Who, World, WorldBroker, WorldDisk,
+};
 use crate::rules::ledger::Plant;
 use crate::sim::fault::FaultKind;
 use crate::sim::history::Occurrence;
@@ -183,6 +185,21 @@ impl World for RunWorld {
         }
         let disk = self.lock().disks.at(path);
         Some(disk)
+    }
+
+    fn broker(&self, make: &dyn Fn() -> Arc<dyn WorldBroker>) -> Arc<dyn WorldBroker> {
+        Arc::clone(self.lock().broker.get_or_insert_with(make))
+    }
+
+    fn leases_lost(&self, jobs: Vec<JobId>) {
+        let at = self.now();
+        let mut state = self.lock();
+        // A queue that died has lost what was under way, as one whose link breaks.
+        state.jobs.leave_in_doubt();
+        let jobs: Vec<usize> = jobs.into_iter().filter_map(|job| state.jobs.place(job)).collect();
+        if !jobs.is_empty() {
+            state.write(at, Occurrence::LeasesLost { jobs });
+        }
     }
 
     fn visited_by(&self, visitor: Visitor) {

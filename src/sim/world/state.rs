@@ -1,7 +1,7 @@
 //! What a world knows, and what its faults do.
 
 use std::collections::BTreeMap;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::RunWorld;
@@ -10,7 +10,7 @@ use super::disk::Disks;
 use super::due::Due;
 use super::host::Ends;
 use super::jobs::Jobs;
-use crate::protocol::faults::{Act, Fate, Order, Seen, Who};
+use crate::protocol::faults::{Act, BrokerFault, Fate, Order, Seen, Who, WorldBroker};
 use crate::sim::fault::FaultKind;
 use crate::sim::history::{Attempt, Entry, Occurrence, PlannedFault};
 use crate::sim::plan::Plan;
@@ -30,6 +30,8 @@ pub(super) struct State {
     /// Deliveries in which the code fails at some place.
     pub(super) failpoints: Vec<Armed>,
     pub(super) disks: Disks,
+    /// Made by the first process that has a link to it.
+    pub(super) broker: Option<Arc<dyn WorldBroker>>,
     /// Whether the host or the process has ended, and the group was not started again.
     pub(super) has_ended: bool,
     /// The faults for as long as which no arbiter can be made.
@@ -56,6 +58,8 @@ pub(super) enum After {
     Jump(Duration),
     GoOn(usize, Duration, Vec<Thread>),
     EndHost(Ends),
+    /// Something happens to the broker, and is over so much later.
+    Broker(usize, Arc<dyn WorldBroker>, BrokerFault, Duration),
 }
 
 impl State {
@@ -71,6 +75,7 @@ impl State {
             at_end: BTreeMap::new(),
             failpoints: Vec::new(),
             disks: Disks::new(plan.seed, world),
+            broker: None,
             has_ended: false,
             without_threads: Vec::new(),
             quiet_from: Moment::default(),
@@ -173,9 +178,14 @@ impl State {
             | FaultKind::ClockJump { ms }
             | FaultKind::Freeze { ms }
             | FaultKind::NoThreads { ms }
-            | FaultKind::SecondOpener { ms } = planned.fault.kind
+            | FaultKind::SecondOpener { ms }
+            | FaultKind::LinkLost { ms } = planned.fault.kind
             {
                 self.quiet_from = self.quiet_from.max(at.after(Duration::from_millis(ms)));
+            }
+            if let FaultKind::LaneRevoked { within_ms, ms, .. } = planned.fault.kind {
+                let over = Duration::from_millis(within_ms.saturating_add(ms));
+                self.quiet_from = self.quiet_from.max(at.after(over));
             }
         }
         self.write(at, Occurrence::Fired { fault });
@@ -275,6 +285,17 @@ impl State {
             FaultKind::SecondOpener { ms } => {
                 self.disks.want()?;
                 (Act::Go, After::Thaw(fault, Duration::from_millis(ms)))
+            }
+            FaultKind::LinkLost { ms } => {
+                let wait = Duration::from_millis(ms);
+                self.jobs.leave_in_doubt();
+                let after = After::Broker(fault, self.broker.clone()?, BrokerFault::LinkLost { wait }, wait);
+                (Act::Go, after)
+            }
+            FaultKind::LaneRevoked { lane, within_ms, ms } => {
+                let (within, wait) = (Duration::from_millis(within_ms), Duration::from_millis(ms));
+                let what = BrokerFault::LaneRevoked { lane, within, wait };
+                (Act::Go, After::Broker(fault, self.broker.clone()?, what, within + wait))
             }
             // The others wait for their moment, or for the source.
             _ => return None,
