@@ -9,10 +9,12 @@
 //! cargo run --release --features sim,durable --example fault_sweep -- --shrinks 5      # how small do failing plans become?
 //! ```
 //!
-//! Beside the stock group, whose queue is in memory, every eighth seed runs over a durable queue in a file of the simulation:
-//! `--durable` runs those alone, and `--seed` with it one of them again.
+//! Beside the stock group, whose queue is in memory, every eighth seed runs over a durable queue in a file of the simulation, and
+//! every eighth over a queue outside of the process: `--durable` or `--remote` runs those alone, and `--seed` with it one of them
+//! again.
 //!
-//! The last line tells it all: `seeds 10000 and 1250 over files violations 0 faults 163216 reached all`. A seed that breaks an
+//! The last line tells it all: `seeds 10000 and 1250 over files and 1250 over a broker violations 0 faults 163216 reached all`. A
+//! seed that breaks an
 //! invariant, or a state that no seed reached, makes the exit status 1; for a failing seed a small plan is printed as a test
 //! that fails again.
 //!
@@ -37,8 +39,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arguments::{Arguments, at_least_one, refuse};
 use consumer_group::durable::DurableQueue;
 use consumer_group::sim::{
-    Checker, Failure, Plan, PlanShape, Plant, PlantedIn, Reached, Report, STATES, Simulation, Sweep, Swept,
-    draw, stock,
+    Checker, Failure, Plan, PlanShape, Plant, PlantedIn, Reached, RemoteQueue, Report, STATES, Simulation,
+    Sweep, Swept, draw, stock,
 };
 
 const HELP: &str = "
@@ -49,6 +51,7 @@ Sweeps seeds over the stock group and checks every history.
   --threads N       on how many threads; as many as there are processors if nothing is said
   --seed N          runs this seed alone, twice, and prints its report and its trace
   --durable         only over a durable queue
+  --remote          only over a queue outside of the process
   --picture FILE    draws the run of --seed into this file, as SVG
   --plants          lists the bugs that can be planted
   --plant NAME      plants this bug
@@ -60,7 +63,8 @@ struct Args {
     from: u64,
     threads: Option<NonZeroUsize>,
     seed: Option<u64>,
-    durable: bool,
+    /// Over which queue alone.
+    only: Option<Over>,
     picture: Option<PathBuf>,
     plants: bool,
     plant: Option<String>,
@@ -75,7 +79,12 @@ impl Args {
             from: given.value("--from").unwrap_or(0),
             threads: given.value("--threads"),
             seed: given.value("--seed"),
-            durable: given.flag("--durable"),
+            only: match (given.flag("--durable"), given.flag("--remote")) {
+                (false, false) => None,
+                (true, false) => Some(Over::Files),
+                (false, true) => Some(Over::Broker),
+                (true, true) => refuse("--durable and --remote name two queues: choose one"),
+            },
             picture: given.path("--picture"),
             plants: given.flag("--plants"),
             plant: given.value("--plant"),
@@ -112,41 +121,61 @@ pub(crate) fn main() -> ExitCode {
         return shrinks(&args, &plants, most.get());
     }
     match args.seed {
-        Some(seed) if args.durable => replay(&Group::over_files(plant), seed, args.picture.as_deref()),
-        Some(seed) => replay(&Group::in_memory(plant), seed, args.picture.as_deref()),
+        Some(seed) => {
+            let group = Group::new(args.only.unwrap_or(Over::Memory), plant);
+            replay(&group, seed, args.picture.as_deref())
+        }
         None => sweep_all(&args, plant),
     }
 }
 
-/// Of so many seeds one runs over a durable queue as well.
-const OVER_FILES: u64 = 8;
+/// Of so many seeds one runs over a durable queue as well, and one over a broker.
+const OTHER_QUEUES: u64 = 8;
+
+/// Where the jobs of a group lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Memory,
+    /// In a file of the simulation.
+    Files,
+    /// Outside of the process.
+    Broker,
+}
+
+impl Over {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Memory => "",
+            Self::Files => " over files",
+            Self::Broker => " over a broker",
+        }
+    }
+}
 
 /// A group that is swept.
 struct Group {
     simulation: Simulation<u64, u64>,
     shape: PlanShape,
+    over: Over,
     plant: Option<Plant>,
 }
 
 impl Group {
-    /// The stock group.
-    fn in_memory(plant: Option<Plant>) -> Self {
-        Self {
-            simulation: planted(stock(), plant),
-            shape: PlanShape::default(),
-            plant,
-        }
-    }
-
-    /// The stock group over a queue in a file of the simulation.
-    fn over_files(plant: Option<Plant>) -> Self {
-        let simulation = stock().over(|_: &Plan| open());
+    /// The stock group over this queue.
+    fn new(over: Over, plant: Option<Plant>) -> Self {
+        let simulation = match over {
+            Over::Memory => stock(),
+            Over::Files => stock().over(|_: &Plan| open()),
+            Over::Broker => stock().over(RemoteQueue::of),
+        };
         Self {
             simulation: planted(simulation, plant),
             shape: PlanShape {
-                durable: true,
+                durable: over == Over::Files,
+                remote: over == Over::Broker,
                 ..PlanShape::default()
             },
+            over,
             plant,
         }
     }
@@ -154,18 +183,14 @@ impl Group {
     /// The group in which this bug shows.
     fn with(plant: Plant) -> Self {
         match plant.place() {
-            PlantedIn::File => Self::over_files(Some(plant)),
-            _ => Self::in_memory(Some(plant)),
+            PlantedIn::File => Self::new(Over::Files, Some(plant)),
+            _ => Self::new(Over::Memory, Some(plant)),
         }
     }
 
     /// The same without a bug.
     fn without_plant(&self) -> Self {
-        if self.shape.durable {
-            Self::over_files(None)
-        } else {
-            Self::in_memory(None)
-        }
+        Self::new(self.over, None)
     }
 
     fn sweep(&self) -> Sweep<'_, u64, u64> {
@@ -173,21 +198,22 @@ impl Group {
     }
 
     /// Over a file a job comes to the supervisor when the commit of its lease is done, which nobody is told: what had waited
-    /// when a consumer died is not known there.
+    /// when a consumer died is not known there. A broker mixes its lanes.
     fn checker(&self) -> Checker {
-        if self.shape.durable {
-            Checker::default()
-        } else {
-            Checker::strict()
+        match self.over {
+            Over::Memory => Checker::strict(),
+            Over::Files | Over::Broker => Checker::default(),
         }
     }
 
     /// The simulation as Rust code.
     fn as_rust(&self) -> String {
-        let over = if self.shape.durable {
-            ".over(|_: &Plan| consumer_group::durable::DurableQueue::open(\"jobs.queue\").unwrap())"
-        } else {
-            ""
+        let over = match self.over {
+            Over::Memory => "",
+            Over::Files => {
+                ".over(|_: &Plan| consumer_group::durable::DurableQueue::open(\"jobs.queue\").unwrap())"
+            }
+            Over::Broker => ".over(consumer_group::sim::RemoteQueue::of)",
         };
         let plant = self
             .plant
@@ -237,19 +263,22 @@ fn replay(group: &Group, seed: u64, picture: Option<&Path>) -> ExitCode {
     }
 }
 
-/// Sweeps in memory and over files, or where the planted bug shows.
+/// Sweeps over every queue, or where the planted bug shows.
 fn sweep_all(args: &Args, plant: Option<Plant>) -> ExitCode {
     let swept = match plant {
         Some(plant) => sweep(&Group::with(plant), args, args.seeds).map(|swept| vec![swept]),
         None => {
-            let files = args.seeds.div_ceil(OVER_FILES);
-            let memory = (!args.durable).then(|| sweep(&Group::in_memory(None), args, args.seeds));
-            let files = sweep(
-                &Group::over_files(None),
-                args,
-                if args.durable { args.seeds } else { files },
-            );
-            memory.into_iter().chain([files]).collect()
+            let others = args.seeds.div_ceil(OTHER_QUEUES);
+            let all = [
+                (Over::Memory, args.seeds),
+                (Over::Files, others),
+                (Over::Broker, others),
+            ];
+            let swept = all.into_iter().filter_map(|(over, seeds)| match args.only {
+                None => Some(sweep(&Group::new(over, None), args, seeds)),
+                Some(only) => (only == over).then(|| sweep(&Group::new(over, None), args, args.seeds)),
+            });
+            swept.collect()
         }
     };
     match swept {
@@ -281,10 +310,10 @@ fn sweep(group: &Group, args: &Args, seeds: u64) -> Result<Swept, ExitCode> {
         eprint!("\r\x1b[2K");
     }
     let took = began.elapsed();
-    let place = if group.shape.durable { " over files" } else { "" };
     println!(
-        "{:.0} seeds a second{place}",
-        swept.seeds as f64 / took.as_secs_f64()
+        "{:.0} seeds a second{}",
+        swept.seeds as f64 / took.as_secs_f64(),
+        group.over.words()
     );
     for (kind, count) in &swept.by_kind {
         println!("{count:>9}  {kind}");
@@ -313,10 +342,9 @@ fn tell(group: &Group, sweep: &Sweep<'_, u64, u64>, failure: &Failure) {
                 shrunk.runs
             );
             let name = format!("seed_{}", failure.seed);
-            let checker = if group.shape.durable {
-                "Checker::default()"
-            } else {
-                "Checker::strict()"
+            let checker = match group.over {
+                Over::Memory => "Checker::strict()",
+                Over::Files | Over::Broker => "Checker::default()",
             };
             let test = shrunk.plan.to_rust_test(&name, &group.as_rust(), checker);
             println!("{test}");
@@ -387,8 +415,8 @@ fn last_line(args: &Args, plant: Option<Plant>, swept: &[Swept]) -> ExitCode {
         faults += part.faults;
     }
     let mut missing = reached.missing();
-    if args.durable {
-        // A file keeps its jobs.
+    if args.only.is_some() {
+        // Such a queue keeps its jobs.
         missing.retain(|state| *state != "a job was handed out");
     }
     let told = if missing.is_empty() {
@@ -401,12 +429,21 @@ fn last_line(args: &Args, plant: Option<Plant>, swept: &[Swept]) -> ExitCode {
             missing.join(", ")
         )
     };
+    let of_plant = plant.map(|plant| Group::with(plant).over);
     let seeds = match swept {
-        [memory, files] => format!("{} and {} over files", memory.seeds, files.seeds),
-        [part] if args.durable || plant.is_some_and(|plant| plant.place() == PlantedIn::File) => {
-            format!("{} over files", part.seeds)
+        [memory, files, broker] => format!(
+            "{} and {}{} and {}{}",
+            memory.seeds,
+            files.seeds,
+            Over::Files.words(),
+            broker.seeds,
+            Over::Broker.words()
+        ),
+        parts => {
+            let seeds: u64 = parts.iter().map(|part| part.seeds).sum();
+            let over = args.only.or(of_plant).unwrap_or(Over::Memory);
+            format!("{seeds}{}", over.words())
         }
-        parts => parts.iter().map(|part| part.seeds).sum::<u64>().to_string(),
     };
     println!("seeds {seeds} violations {violations} faults {faults} reached {told}");
     if violations == 0 && missing.is_empty() {

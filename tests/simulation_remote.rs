@@ -8,66 +8,125 @@
     reason = "a test may fail"
 )]
 
-use consumer_group::sim::{Plan, PlanShape, RemoteQueue, Report, Simulation, check, stock};
+use consumer_group::EventKind;
+use consumer_group::sim::{
+    FaultKind, History, Occurrence, Plan, PlanShape, RemoteQueue, Report, Simulation, When, check, stock,
+};
 
+/// The stock group over a queue outside of the process.
 fn remote() -> Simulation<u64, u64> {
-    stock().over(|plan: &Plan| RemoteQueue::of(plan))
+    stock().over(RemoteQueue::of)
 }
 
-#[test]
-fn plans_of_every_kind_hold_over_a_remote_queue_and_its_runs_repeat_themselves() {
-    let shape = PlanShape {
-        remote: true,
-        ..PlanShape::default()
-    };
-    let from: u64 = std::env::var("FROM").map_or(0, |n| n.parse().unwrap());
-    let seeds: u64 = std::env::var("SEEDS").map_or(200, |n| n.parse().unwrap());
-    let mut bad = 0;
-    for seed in from..from + seeds {
-        let plan = shape.plan(seed);
-        let history = remote().run(&plan).unwrap();
-        let violations = check(&history);
-        if !violations.is_empty() {
-            bad += 1;
-            println!("seed {seed}: {violations:?}");
-            if bad == 1 {
-                println!("{}", Report::new(&history));
-            }
-            if bad > 12 {
-                break;
-            }
-        }
+fn assert_holds(plan: &Plan) -> History {
+    let history = remote().run_twice(plan).unwrap();
+    assert_eq!(check(&history), [], "{}", Report::new(&history));
+    history
+}
+
+fn at(at_ms: u64) -> When {
+    When::Time { at_ms }
+}
+
+/// Jobs that come all the time, each at work for a while.
+fn steady(seed: u64) -> Plan {
+    let mut plan = Plan::new(seed);
+    for job in 0..24 {
+        plan = plan.job(job * 4, (job % 3 > 0).then_some((job % 5) as u32), 10);
     }
-    assert_eq!(bad, 0);
+    plan
+}
+
+fn revoked(history: &History) -> Vec<(usize, usize, bool)> {
+    let of = |kind: &EventKind| match kind {
+        EventKind::Revoked {
+            waiting,
+            at_work,
+            lost,
+        } => Some((*waiting, *at_work, *lost)),
+        _ => None,
+    };
+    history.events().filter_map(|(_, kind)| of(kind)).collect()
 }
 
 #[test]
-#[ignore]
-fn trace() {
-    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
-    let job: usize = std::env::var("JOB").unwrap().parse().unwrap();
+fn without_faults_each_job_over_a_broker_is_done_once() {
+    for seed in 0..8 {
+        let history = assert_holds(&steady(seed));
+        let acked = history
+            .events()
+            .filter(|(_, kind)| matches!(kind, EventKind::Acked { .. }));
+        assert_eq!(acked.count(), 24);
+    }
+}
+
+#[test]
+fn a_link_that_breaks_loses_no_job_and_ends_every_lease() {
+    let mut at_work = 0;
+    for seed in 0..12 {
+        let history = assert_holds(&steady(seed).fault(at(10 + seed * 5), FaultKind::LinkLost { ms: 30 }));
+        let revoked = revoked(&history);
+        assert!(revoked.iter().all(|(.., lost)| *lost), "{revoked:?}");
+        at_work += revoked.iter().map(|(_, at_work, _)| at_work).sum::<usize>();
+    }
+    assert!(at_work > 0, "the link broke under work");
+}
+
+#[test]
+fn a_lane_that_is_given_back_in_time_repeats_nothing() {
+    let mut at_work = 0;
+    for seed in 0..12 {
+        let kind = FaultKind::LaneRevoked {
+            lane: 1,
+            within_ms: 60,
+            ms: 20,
+        };
+        let history = assert_holds(&steady(seed).fault(at(10 + seed * 5), kind));
+        at_work += revoked(&history)
+            .iter()
+            .map(|(_, at_work, _)| at_work)
+            .sum::<usize>();
+        let acked = history
+            .events()
+            .filter(|(_, kind)| matches!(kind, EventKind::Acked { .. }));
+        assert_eq!(acked.count(), 24, "seed {seed}");
+    }
+    assert!(at_work > 0, "the lane was taken under work");
+}
+
+#[test]
+fn a_job_that_ends_its_process_becomes_a_dead_letter_alone() {
+    // A broker that keeps attempts has an even seed.
+    for seed in [0, 2, 4, 6] {
+        let mut plan = steady(seed);
+        for attempt in [1, 1, 2, 3] {
+            plan = plan.fault(When::Attempt { job: 5, attempt }, FaultKind::ProcessEnd);
+        }
+        let history = assert_holds(&plan);
+        let places = history.places();
+        let dead: Vec<_> = history
+            .events()
+            .filter_map(|(_, kind)| match kind {
+                EventKind::DeadLettered { job, .. } => places.get(job).copied(),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(dead, [5], "seed {seed}");
+        let ends = history
+            .entries
+            .iter()
+            .filter(|entry| entry.what == Occurrence::ProcessEnded);
+        assert_eq!(ends.count(), 4);
+    }
+}
+
+#[test]
+fn plans_of_every_kind_hold_over_a_broker_and_their_runs_repeat_themselves() {
     let shape = PlanShape {
         remote: true,
         ..PlanShape::default()
     };
-    let history = remote().run(&shape.plan(seed)).unwrap();
-    let id = history.jobs[job].id.unwrap();
-    for entry in &history.entries {
-        let text = format!("{:?} {:?}", entry.at, entry.what);
-        if text.contains(&id.to_string())
-            || text.contains(&format!("job: {job},"))
-            || text.contains(&format!("{:?}", id))
-            || text.contains("Lost")
-            || text.contains("Revoked")
-            || text.contains("Role")
-            || text.contains("Fired")
-            || text.contains("Attached")
-            || text.contains("Ended")
-        {
-            println!("{}", &text[..text.len().min(260)]);
-        }
-        if let consumer_group::sim::Occurrence::Fired { fault } = &entry.what {
-            println!("    = {:?}", history.faults[*fault].fault);
-        }
+    for seed in 0..24 {
+        assert_holds(&shape.plan(seed));
     }
 }

@@ -119,7 +119,8 @@ impl PlanShape {
         }
         if self.remote && self.jobs > 0 && self.consumers > 0 {
             // A remote queue repeats by itself, and knows what it repeats.
-            plan.faults.retain(|fault| fault.kind != FaultKind::RepeatDelivery);
+            plan.faults
+                .retain(|fault| fault.kind != FaultKind::RepeatDelivery);
             self.link_faults(seed, &mut plan);
         }
         plan

@@ -154,6 +154,7 @@ impl<J: Send + Sync + 'static> Handler<Command<J>> for RemoteQueueActor<J> {
                 back.into_iter().for_each(|letter| state.broker.keep(letter.job));
                 QueueReply::Requeued(ids)
             }
+            QueueCommand::Jobs(_) => QueueReply::Unsupported("a broker lists no jobs"),
             QueueCommand::Purge(which) => QueueReply::Purged(state.broker.take_dead(&which).len()),
         })
     }

@@ -295,7 +295,10 @@ impl State {
             FaultKind::LaneRevoked { lane, within_ms, ms } => {
                 let (within, wait) = (Duration::from_millis(within_ms), Duration::from_millis(ms));
                 let what = BrokerFault::LaneRevoked { lane, within, wait };
-                (Act::Go, After::Broker(fault, self.broker.clone()?, what, within + wait))
+                (
+                    Act::Go,
+                    After::Broker(fault, self.broker.clone()?, what, within + wait),
+                )
             }
             // The others wait for their moment, or for the source.
             _ => return None,
