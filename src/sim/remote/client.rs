@@ -13,13 +13,19 @@ pub(super) const UNAVAILABLE: Refusal = Refusal::Unavailable {
     why: "the link is broken",
 };
 
+/// Jobs that are under way, with who waits for the broker's word on them.
+type SentPush<J> = (Vec<JobRef<J>>, oneshot::Sender<Pushed<J>>);
+
+/// The same of verdicts.
+type SentSettle = (Settle, oneshot::Sender<SettleReply>);
+
 pub(super) struct Client<J> {
     /// Set while the link is broken: when it is there again.
     pub(super) is_back_at: Option<Moment>,
     /// When what is under way arrives.
     pub(super) arrives_at: Option<Moment>,
-    pushes: Vec<(Vec<JobRef<J>>, oneshot::Sender<Pushed<J>>)>,
-    settles: Vec<(Settle, oneshot::Sender<SettleReply>)>,
+    pushes: Vec<SentPush<J>>,
+    settles: Vec<SentSettle>,
 }
 
 impl<J> Default for Client<J> {

@@ -78,13 +78,13 @@ impl<J: Send + Sync + 'static> QueueSource<J> for RemoteQueue<J> {
 
     fn create(&self, clock: Clock) -> Self::Actor {
         let mut state = self.shared.lock();
-        let clock = state.clock.get_or_insert(clock).clone();
+        let clock = *state.clock.get_or_insert(clock);
         state.actor_begins();
         RemoteQueueActor::new(Arc::clone(&self.shared), clock)
     }
 
     fn clock(&self) -> Option<Clock> {
-        self.shared.lock().clock.clone()
+        self.shared.lock().clock
     }
 
     fn epoch(&self) -> Epoch {
