@@ -1,5 +1,6 @@
 //! The world of a run: meets the seams with the faults of the plan, and writes the history.
 
+mod after;
 mod cells;
 mod disk;
 mod due;
@@ -12,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use self::after::After;
 pub(super) use self::host::Host;
-use self::state::{After, State};
+use self::state::State;
 use crate::actors::Clock;
 use crate::protocol::faults::{Visit, Visitor, World};
 use crate::rules::ledger::Plant;

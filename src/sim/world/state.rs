@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::RunWorld;
-use super::cells::{Rooms, Thread};
+use super::after::{After, Armed};
+use super::cells::Rooms;
 use super::disk::Disks;
 use super::due::Due;
 use super::host::Ends;
@@ -41,25 +42,6 @@ pub(super) struct State {
     /// When a job was last begun or came to its end.
     pub(super) progress: Moment,
     pub(super) over: bool,
-}
-
-/// A fault that waits for its moment within a delivery. It has not happened before that comes.
-#[derive(Clone, Copy)]
-pub(super) struct Armed {
-    pub(super) fault: usize,
-    pub(super) cell: Option<u64>,
-    pub(super) seen: Seen,
-}
-
-/// What a fault does beyond the state: carried out without the lock.
-pub(super) enum After {
-    Nothing,
-    Thaw(usize, Duration),
-    Jump(Duration),
-    GoOn(usize, Duration, Vec<Thread>),
-    EndHost(Ends),
-    /// Something happens to the broker, and is over so much later.
-    Broker(usize, Arc<dyn WorldBroker>, BrokerFault, Duration),
 }
 
 impl State {
