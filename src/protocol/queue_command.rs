@@ -30,9 +30,9 @@ pub enum QueueCommand {
     /// Hand out every job that is neither done nor dead.
     TakeUnfinished,
     /// The group has ended, and with it the supervisor of this epoch and its consumers: tell whoever keeps the jobs what is not
-    /// told yet, take back every lease, each to its old place, and lease nothing before the next [`Attach`]. The attempts do not
-    /// count. A queue outside of the process closes what it has open. Answered when that is done. Sent to a queue that is not
-    /// volatile, so that it can tell this end from one without a word; ignored if a later epoch is attached.
+    /// told yet, take back every lease, each to its old place, and lease nothing before the next [`Attach`](super::Attach). The
+    /// attempts do not count. A queue outside of the process closes what it has open. Answered when that is done. Sent to a queue
+    /// that is not volatile, so that it can tell this end from one without a word; ignored if a later epoch is attached.
     Goodbye {
         /// Which supervisor.
         epoch: Epoch,
