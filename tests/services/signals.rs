@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use actix::System;
-use consumer_group::{Delivery, Failure, Group, GroupBuilder, Host, Placement};
+use consumer_group::{Delivery, Group};
 use futures_util::{FutureExt, StreamExt};
 
 use crate::common::{Gate, is_pending, local, paused, within};
@@ -107,7 +106,8 @@ fn a_drain_that_takes_longer_than_its_limit_reports_what_is_left_after_one_signa
 /// Programs in other processes, which get real signals.
 #[cfg(all(unix, feature = "signals"))]
 mod processes {
-    use consumer_group::Signals;
+    use actix::System;
+    use consumer_group::{Failure, GroupBuilder, Host, Placement, Signals};
 
     use super::*;
     use crate::child::{self, Other};
