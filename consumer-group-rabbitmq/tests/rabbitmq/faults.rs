@@ -61,7 +61,11 @@ fn a_server_that_is_stopped_and_started_under_load_loses_nothing() {
 fn a_server_that_is_killed_under_load_loses_nothing() {
     let Some(own) = server::own() else { return };
     run(async {
-        let config = RabbitMqConfig::new(&own.server.url, name("killed")).declare(Declare::Quorum);
+        let name = name("killed");
+        own.server
+            .client(&["declare", &name, r#"{"x-queue-type": "quorum"}"#]);
+        own.server.keep_what_is_declared();
+        let config = RabbitMqConfig::new(&own.server.url, &name).declare(Declare::Quorum);
         under_load(&own.server, config, || {
             own.server.kill();
             own.server.start();
