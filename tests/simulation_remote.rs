@@ -121,6 +121,36 @@ fn a_job_that_ends_its_process_becomes_a_dead_letter_alone() {
 }
 
 #[test]
+fn what_is_handed_out_in_the_turn_of_a_revoke_is_told_before_it_is_taken_back() {
+    let plan = Plan::new(0)
+        .job(0, Some(1), 6)
+        .job(0, Some(1), 7)
+        .job(0, None, 0)
+        .job(0, None, 0)
+        .job(0, None, 0)
+        .job(0, None, 0)
+        .job(0, Some(1), 4)
+        .priority(1)
+        .job(0, None, 0)
+        .job(0, Some(4), 6)
+        .job(0, Some(4), 0)
+        .priority(1)
+        .job(20, None, 2)
+        .priority(2)
+        .job(20, None, 0)
+        .priority(2)
+        .job(20, None, 0)
+        .priority(2)
+        .fault(When::Attempt { job: 7, attempt: 1 }, FaultKind::Slow { ms: 158 })
+        .fault(When::Attempt { job: 5, attempt: 1 }, FaultKind::Block { ms: 259 })
+        .fault(
+            When::Attempt { job: 11, attempt: 1 },
+            FaultKind::LinkLost { ms: 76 },
+        );
+    assert_holds(&plan);
+}
+
+#[test]
 fn plans_of_every_kind_hold_over_a_broker_and_their_runs_repeat_themselves() {
     let shape = PlanShape {
         remote: true,

@@ -40,8 +40,10 @@ impl<J: Send + Sync + 'static, O: Send + 'static> Handler<Revoke> for Supervisor
         if revoke.epoch != self.epoch {
             return Later::now(Released::default());
         }
-        // First what consumers settled before: the queue decides whether that counts.
+        // First what consumers settled before, and what follows from it: the queue decides whether that counts. What is handed out
+        // thereby is told as delivered before it is told as taken back.
         self.take_settles();
+        self.turn(context);
         let is_lost = revoke.kind == RevokeKind::Lost;
         let (waiting, held) = self.revoke(&revoke.what, is_lost);
         let answer = match revoke.kind {
