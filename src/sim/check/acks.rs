@@ -99,8 +99,10 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
                 out.retain(|(number, ..)| *number != attempt.number);
                 continue;
             }
+            // The numbers of another process begin anew.
             Occurrence::HostEnded | Occurrence::ProcessEnded => {
                 out.clear();
+                lost.clear();
                 continue;
             }
             Occurrence::LeasesLost { jobs } => {
