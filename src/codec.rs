@@ -12,7 +12,7 @@
 //! use consumer_group::codec::{Codec, Compact, Json, Text};
 //!
 //! let mut bytes = Vec::new();
-//! Json.encode(&(7, "seven"), &mut bytes).unwrap();
+//! Json.encode(&(7, "seven".to_owned()), &mut bytes).unwrap();
 //! assert_eq!(bytes, br#"[7,"seven"]"#);
 //! let mut bytes = Vec::new();
 //! Compact.encode(&7_u64, &mut bytes).unwrap();

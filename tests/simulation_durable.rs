@@ -173,7 +173,7 @@ fn forty_seeds_over_files_hold_and_reach_what_only_files_have() {
     let sweep = Sweep::new(&simulation, |seed| shape.plan(seed));
     let swept = sweep.seeds(0..40).run().unwrap();
     assert!(swept.failures.is_empty(), "{:?}", swept.failures);
-    for (state, count) in swept.reached.counts().skip(17) {
+    for (state, count) in swept.reached.counts().skip(17).take(6) {
         assert!(count > 0, "no run in which {state}");
     }
 }

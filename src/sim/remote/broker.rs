@@ -157,10 +157,12 @@ impl<J: Send + Sync + 'static> Broker<J> {
     }
 
     /// It was given back, and comes again then.
-    pub(super) fn is_given_back(&mut self, lane: u32, again: Moment) {
+    /// False if another word that it is to be given back has no answer yet: then what is leased of it may still be finished.
+    pub(super) fn is_given_back(&mut self, lane: u32, again: Moment) -> bool {
         let away = self.away.entry(lane).or_default();
         away.unanswered = away.unanswered.saturating_sub(1);
         away.until = away.until.max(again);
+        away.unanswered == 0
     }
 
     pub(super) fn process(&self) -> u64 {

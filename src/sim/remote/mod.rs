@@ -120,8 +120,9 @@ impl<J: Send + Sync + 'static> Shared<J> {
             return;
         };
         if state.broker.process() == process {
-            state.lane_is_lost(lane);
-            state.broker.is_given_back(lane, now.after(wait));
+            if state.broker.is_given_back(lane, now.after(wait)) {
+                state.lane_is_lost(lane);
+            }
             state.shell.wake();
         }
     }

@@ -178,12 +178,20 @@ fn a_limit_that_is_reached_is_told_once_and_stands_in_the_health_until_there_is_
 #[cfg(feature = "testing")]
 #[test]
 fn over_a_queue_without_delays_the_limit_for_waiting_retries_is_told_as_well() {
+    use consumer_group::config::QueueConfig;
+    use consumer_group::queue::Capabilities;
     use consumer_group::testing::ManualQueue;
 
     paused(async {
         let done = Log::new();
+        let in_order = Capabilities {
+            order_by_key: true,
+            ..Capabilities::LEAST
+        };
         let group = waits_an_hour(&done)
-            .queue(ManualQueue::new().automatic())
+            // The bounds of a queue of one's own are set where it is made.
+            .configure(|config| config.queue = QueueConfig::default())
+            .queue(ManualQueue::with(in_order).automatic())
             .start()
             .unwrap();
         let mut events = group.events();
