@@ -133,9 +133,16 @@ pub(super) fn fenced(facts: &Facts<'_>) -> Judged {
                 };
                 out.swap_remove(found);
             }
-            EventKind::Revoked { lost: true, .. } => {
-                out.retain(|(number, ..)| !lost.contains(number));
-                lost.clear();
+            // The event names no delivery. The word on all that was lost is the one that speaks of as many; one on fewer comes from
+            // a settle whose answer said that the link is down.
+            EventKind::Revoked {
+                lost: true, at_work, ..
+            } => {
+                lost.retain(|number| out.iter().any(|(other, ..)| other == number));
+                if *at_work == lost.len() {
+                    out.retain(|(number, ..)| !lost.contains(number));
+                    lost.clear();
+                }
             }
             EventKind::Recalled { number, job, .. } => out.retain(|of| (of.0, of.1) != (*number, *job)),
             EventKind::ConsumerDown {
