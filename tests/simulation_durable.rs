@@ -8,12 +8,16 @@
     reason = "a test may fail"
 )]
 
+#[path = "common/simulated.rs"]
+mod simulated;
+
 use consumer_group::EventKind;
 use consumer_group::durable::DurableQueue;
 use consumer_group::sim::{
     Entry, FaultKind, History, Occurrence, Plan, PlanShape, Plant, PlantedIn, Report, Simulation, Sweep,
-    When, check, stock,
+    When, stock,
 };
+use simulated::{at, steady};
 
 /// The stock group over a queue in a file of the simulation.
 fn durable() -> Simulation<u64, u64> {
@@ -21,9 +25,7 @@ fn durable() -> Simulation<u64, u64> {
 }
 
 fn assert_holds(plan: &Plan) -> History {
-    let history = durable().run_twice(plan).unwrap();
-    assert_eq!(check(&history), [], "{}", Report::new(&history));
-    history
+    simulated::assert_holds(&durable(), plan)
 }
 
 #[test]
@@ -36,19 +38,6 @@ fn a_durable_queue_works_on_a_disk_of_the_simulation_and_its_runs_repeat_themsel
         assert_holds(&shape.plan(seed));
     }
     assert!(!std::path::Path::new("jobs.queue").exists());
-}
-
-fn at(at_ms: u64) -> When {
-    When::Time { at_ms }
-}
-
-/// Jobs that come all the time, each at work for a while.
-fn steady(seed: u64) -> Plan {
-    let mut plan = Plan::new(seed);
-    for job in 0..24 {
-        plan = plan.job(job * 4, (job % 3 > 0).then_some((job % 5) as u32), 10);
-    }
-    plan
 }
 
 fn count(history: &History, what: &Occurrence) -> usize {

@@ -8,10 +8,14 @@
     reason = "a test may fail"
 )]
 
+#[path = "common/simulated.rs"]
+mod simulated;
+
 use consumer_group::EventKind;
 use consumer_group::sim::{
-    FaultKind, History, Occurrence, Plan, PlanShape, RemoteQueue, Report, Simulation, When, check, stock,
+    FaultKind, History, Occurrence, Plan, PlanShape, RemoteQueue, Simulation, When, stock,
 };
+use simulated::{at, steady};
 
 /// The stock group over a queue outside of the process.
 fn remote() -> Simulation<u64, u64> {
@@ -19,22 +23,7 @@ fn remote() -> Simulation<u64, u64> {
 }
 
 fn assert_holds(plan: &Plan) -> History {
-    let history = remote().run_twice(plan).unwrap();
-    assert_eq!(check(&history), [], "{}", Report::new(&history));
-    history
-}
-
-fn at(at_ms: u64) -> When {
-    When::Time { at_ms }
-}
-
-/// Jobs that come all the time, each at work for a while.
-fn steady(seed: u64) -> Plan {
-    let mut plan = Plan::new(seed);
-    for job in 0..24 {
-        plan = plan.job(job * 4, (job % 3 > 0).then_some((job % 5) as u32), 10);
-    }
-    plan
+    simulated::assert_holds(&remote(), plan)
 }
 
 fn revoked(history: &History) -> Vec<(usize, usize, bool)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use consumer_group::config::RateConfig;
 use consumer_group::events::CircuitState;
-use consumer_group::{Delivery, EventKind, Failure, Group, GroupBuilder, GroupConfig, Job};
+use consumer_group::{Delivery, EventKind, Events, Failure, Group, GroupBuilder, GroupConfig, Job};
 use tokio::time::Instant;
 
 use super::common::{Log, event, local, paused, settle_down, within_a_year};
@@ -201,6 +201,14 @@ fn switched(works: &Arc<AtomicBool>, log: &Log<u64>) -> GroupBuilder<u64, u64> {
         })
 }
 
+/// Waits until the circuit opens.
+async fn it_opens(events: &mut Events) {
+    event(events, "it opens", |kind| {
+        matches!(kind, EventKind::CircuitOpened { .. }).then_some(())
+    })
+    .await;
+}
+
 #[test]
 fn a_group_whose_jobs_fail_pauses_probes_with_one_and_goes_on_when_that_one_is_done() {
     paused(async {
@@ -259,10 +267,7 @@ fn jobs_that_are_rejected_open_no_circuit_and_close_one() {
         assert_eq!(group.health().await.unwrap().circuit, CircuitState::Closed);
         works.store(false, Ordering::Relaxed);
         group.producer().send(100).await.unwrap();
-        event(&mut events, "it opens", |kind| {
-            matches!(kind, EventKind::CircuitOpened { .. }).then_some(())
-        })
-        .await;
+        it_opens(&mut events).await;
         group.producer().send(Job::new(13).priority(1)).await.unwrap();
         event(&mut events, "it closes", |kind| {
             (*kind == EventKind::CircuitClosed).then_some(())
@@ -285,10 +290,7 @@ fn consumers_that_die_open_the_circuit() {
             .unwrap();
         let mut events = group.events();
         group.producer().send(1).await.unwrap();
-        event(&mut events, "it opens", |kind| {
-            matches!(kind, EventKind::CircuitOpened { .. }).then_some(())
-        })
-        .await;
+        it_opens(&mut events).await;
         group.stop().await;
     });
 }
@@ -300,10 +302,7 @@ fn a_pause_by_hand_and_one_by_the_circuit_do_not_end_each_other() {
         let group = switched(&works, &log).start().unwrap();
         let mut events = group.events();
         group.producer().send(100).await.unwrap();
-        event(&mut events, "it opens", |kind| {
-            matches!(kind, EventKind::CircuitOpened { .. }).then_some(())
-        })
-        .await;
+        it_opens(&mut events).await;
         group.pause();
         group.resume();
         settle_down().await;
@@ -332,10 +331,7 @@ fn a_drain_waits_until_what_the_jobs_need_is_back() {
         let group = switched(&works, &log).start().unwrap();
         let mut events = group.events();
         group.producer().send(100).await.unwrap();
-        event(&mut events, "it opens", |kind| {
-            matches!(kind, EventKind::CircuitOpened { .. }).then_some(())
-        })
-        .await;
+        it_opens(&mut events).await;
         works.store(true, Ordering::Relaxed);
         let drained = within_a_year("the drain", group.drain(Duration::from_secs(3_600))).await;
         assert!(drained.unfinished.is_empty());

@@ -15,7 +15,7 @@ use crate::protocol::{
     SettleReply,
 };
 use crate::rules::store::Refusal;
-use crate::types::{DeadLetter, Moment, RevokeKind, Revoked};
+use crate::types::{DeadLetter, Moment};
 
 /// How long a word takes to the broker.
 const WAY: Duration = Duration::from_millis(1);
@@ -96,11 +96,7 @@ impl<J: Send + Sync + 'static> Handler<Attach<J>> for RemoteQueueActor<J> {
             let attached = shell.attach(attach, || broker.requeue_all().len());
             if is_same && attached.is_ok() {
                 // The leases of the last link have died with it.
-                let revoked = shell.revoke(Revoked::All, RevokeKind::Lost);
-                actix_rt::spawn(async move {
-                    // Whatever came of them, they are over.
-                    let _ = revoked.await;
-                });
+                state.tell_that_all_is_lost();
             }
             attached
         })

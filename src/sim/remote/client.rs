@@ -6,7 +6,7 @@ use super::State;
 use crate::protocol::faults;
 use crate::protocol::{Pushed, Settle, SettleReply};
 use crate::rules::store::{Refusal, Refused, RefusedSettle, Settled};
-use crate::types::{EventKind, JobRef, Moment};
+use crate::types::{EventKind, JobRef, Moment, RevokeKind, Revoked};
 
 /// Why a push is refused while there is no link.
 pub(super) const UNAVAILABLE: Refusal = Refusal::Unavailable {
@@ -105,6 +105,15 @@ impl<J: Send + Sync + 'static> State<J> {
         }
         let lost = self.broker.requeue_all();
         faults::ask(|world| world.leases_lost(lost));
+    }
+
+    /// The supervisor hears that every lease is over.
+    pub(super) fn tell_that_all_is_lost(&self) {
+        let revoked = self.shell.revoke(Revoked::All, RevokeKind::Lost);
+        actix_rt::spawn(async move {
+            // Whatever came of them, they are over.
+            let _ = revoked.await;
+        });
     }
 
     /// Whatever is leased of this lane is leased no more.

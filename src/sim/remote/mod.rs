@@ -142,11 +142,7 @@ impl<J: Send + Sync + 'static> WorldBroker for Shared<J> {
             BrokerFault::LinkLost { wait } => {
                 state.link_breaks();
                 state.client.is_back_at = Some(now.after(wait));
-                let revoked = state.shell.revoke(Revoked::All, RevokeKind::Lost);
-                actix_rt::spawn(async move {
-                    // Whatever came of them, they are over.
-                    let _ = revoked.await;
-                });
+                state.tell_that_all_is_lost();
             }
             BrokerFault::LaneRevoked { lane, within, wait } => {
                 let (leases, process) = state.broker.take_lane_away(lane);
